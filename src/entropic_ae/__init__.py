@@ -1,0 +1,118 @@
+"""Deterministic autoencoders that generate.
+
+Batch normalisation without affine shift fixes the mean and the variance of the codes; a nearest-neighbour
+entropy term pushes them to the maximum-entropy distribution under those constraints, N(0, I); so images are
+decoded from N(0, I) with no sampling step in training.
+
+Names are imported when they are first used, so that ``import entropic_ae`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from entropic_ae.autoencoder import Autoencoder, Trace
+    from entropic_ae.bottlenecks import BOTTLENECKS, BatchNorm, Bottleneck, Code, Identity
+    from entropic_ae.data import DATASETS, ImageData, load_images
+    from entropic_ae.densities import DENSITIES, Density, Gaussian, Mixture, Prior
+    from entropic_ae.errors import InputError
+    from entropic_ae.estimators import knn_entropy
+    from entropic_ae.evaluation import evaluate
+    from entropic_ae.features import FEATURES, load_features
+    from entropic_ae.generation import decode, encode, interpolate, reconstruct, sample
+    from entropic_ae.metrics import entropy_gap, frechet_distance, kernel_distance, reconstruction_error
+    from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+    from entropic_ae.recipes import PRESETS, RECIPES, Preset, Recipe, System, configure
+    from entropic_ae.report import image_grid, save_images
+    from entropic_ae.runs import Run, load, train
+    from entropic_ae.terms import TERMS, NegativeEntropy, Objective, SquaredError, Term
+    from entropic_ae.training import Settings, fit
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "autoencoder": ("Autoencoder", "Trace"),
+    "bottlenecks": ("BOTTLENECKS", "BatchNorm", "Bottleneck", "Code", "Identity"),
+    "data": ("DATASETS", "ImageData", "load_images"),
+    "densities": ("DENSITIES", "Density", "Gaussian", "Mixture", "Prior"),
+    "errors": ("InputError",),
+    "estimators": ("knn_entropy",),
+    "evaluation": ("evaluate",),
+    "features": ("FEATURES", "load_features"),
+    "generation": ("decode", "encode", "interpolate", "reconstruct", "sample"),
+    "metrics": ("entropy_gap", "frechet_distance", "kernel_distance", "reconstruction_error"),
+    "networks": ("ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"),
+    "recipes": ("PRESETS", "RECIPES", "Preset", "Recipe", "System", "configure"),
+    "report": ("image_grid", "save_images"),
+    "runs": ("Run", "load", "train"),
+    "terms": ("TERMS", "NegativeEntropy", "Objective", "SquaredError", "Term"),
+    "training": ("Settings", "fit"),
+}
+_HOME = {name: module for module, names in _EXPORTS.items() for name in names}
+
+__all__ = [
+    "BOTTLENECKS",
+    "DATASETS",
+    "DENSITIES",
+    "FEATURES",
+    "PRESETS",
+    "RECIPES",
+    "TERMS",
+    "Autoencoder",
+    "BatchNorm",
+    "Bottleneck",
+    "Code",
+    "ConvDecoder",
+    "ConvEncoder",
+    "Density",
+    "Gaussian",
+    "Identity",
+    "ImageData",
+    "InputError",
+    "MLPDecoder",
+    "MLPEncoder",
+    "Mixture",
+    "NegativeEntropy",
+    "Objective",
+    "Preset",
+    "Prior",
+    "Recipe",
+    "Run",
+    "Settings",
+    "SquaredError",
+    "System",
+    "Term",
+    "Trace",
+    "__version__",
+    "configure",
+    "decode",
+    "encode",
+    "entropy_gap",
+    "evaluate",
+    "fit",
+    "frechet_distance",
+    "image_grid",
+    "interpolate",
+    "kernel_distance",
+    "knn_entropy",
+    "load",
+    "load_features",
+    "load_images",
+    "reconstruct",
+    "reconstruction_error",
+    "sample",
+    "save_images",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,63 @@
+"""The one model: encoder, bottleneck, decoder."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from entropic_ae.bottlenecks import Bottleneck, Code
+
+__all__ = ["Autoencoder", "Trace"]
+
+
+class Trace(NamedTuple):
+    """One pass through an autoencoder, all that a term of the objective may look at.
+
+    Attributes:
+        x: images in [0, 1], (N, C, H, W).
+        code: codes, (N, D), with their posterior where there is one.
+        x_hat: reconstructions in [0, 1], (N, C, H, W).
+    """
+
+    x: Tensor
+    code: Code
+    x_hat: Tensor
+
+
+class Autoencoder(nn.Module):
+    """Encoder, bottleneck and decoder in a row; every system of the library is one of these.
+
+    Arguments:
+        encoder: maps images, (N, C, H, W) in [0, 1], to (N, bottleneck.in_features).
+        bottleneck: maps that to codes, (N, D).
+        decoder: maps codes to images in [0, 1].
+
+    >>> import torch
+    >>> from entropic_ae.bottlenecks import BatchNorm
+    >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
+    >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
+    >>> model(torch.rand(10, 1, 8, 8)).x_hat.shape
+    torch.Size([10, 1, 8, 8])
+    """
+
+    def __init__(self, encoder: nn.Module, bottleneck: Bottleneck, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.bottleneck = bottleneck
+        self.decoder = decoder
+
+    def forward(self, x: Tensor) -> Trace:
+        """Encode and decode images, (N, C, H, W) in [0, 1]."""
+        code: Code = self.bottleneck(self.encoder(x))
+        return Trace(x, code, self.decoder(code.z))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the codes, (N, D), of images, (N, C, H, W) in [0, 1]."""
+        code: Code = self.bottleneck(self.encoder(x))
+        return code.z
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the images, (N, C, H, W) in [0, 1], of codes, (N, D)."""
+        images: Tensor = self.decoder(z)
+        return images

@@ -1,0 +1,306 @@
+"""The command line: parse, call one function, print."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from entropic_ae import __version__
+from entropic_ae.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from entropic_ae.runs import Run
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    name="entropic-ae",
+    help="Train deterministic autoencoders that generate, draw new images from them, and measure them.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that [b]train[/b] made.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+OptionalData = Annotated[
+    str | None,
+    typer.Argument(metavar="[DATA]", help="Images to take; the run's own test images unless given."),
+]
+_IMAGES_OUT = "FILE.png (a grid), FILE.npz or a folder of PNG files; must not exist"
+
+
+def _expand(arguments: list[str]) -> list[str]:
+    """Let one --set take several NAME=VALUE: ``--set a=1 b=2`` becomes ``--set a=1 --set b=2``."""
+    expanded: list[str] = []
+    setting = False
+    for argument in arguments:
+        if setting and not argument.startswith("-") and "=" in argument:
+            expanded += ["--set", argument]
+            continue
+        setting = argument == "--set"
+        if not setting:
+            expanded.append(argument)
+    return expanded + (["--set"] if setting else [])
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if show_version:
+        print(__version__)
+        raise typer.Exit
+    del context
+
+
+@app.command()
+def recipes() -> None:
+    """List the systems: bottleneck, terms, settings and reference."""
+    from entropic_ae.recipes import PRESETS, RECIPES, configure
+
+    table = Table("recipe", "what it is", "bottleneck", "objective", "reference", box=None, padding=(0, 2, 0, 0))
+    for recipe in RECIPES.values():
+        terms = " + ".join(term.name for term in recipe.terms)
+        bottleneck = recipe.bottleneck.func.__name__
+        table.add_row(recipe.name, recipe.summary, bottleneck, terms, recipe.reference)
+    console.print(table)
+    console.print("\nSettings of [b]eae[/b] by preset (change any with [b]--set[/b] name=value):")
+    columns = [configure(RECIPES["eae"], preset).settings() for preset in PRESETS.values()]
+    settings = Table("setting", *PRESETS, box=None, padding=(0, 2, 0, 0))
+    for name in dict.fromkeys(name for column in columns for name in column):
+        settings.add_row(name, *(str(column.get(name, "")) for column in columns))
+    console.print(settings)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A name that [b]recipes[/b] lists.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="digits, mnist, cifar10, celeba; a folder of images; a .parquet, .npz or .npy file; "
+            "or hf:owner/name.",
+        ),
+    ],
+    set: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE ...", help="Settings to change, e.g. entropy=0.5 latent_dim=8."),
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="Sizes to start from; by the data unless given.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    seed: Seed = 0,
+    limit: Annotated[int | None, typer.Option(help="Use only the first LIMIT training images.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE-DATA-SEED unless given.")] = None,
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on in an interrupted run folder.")] = False,
+) -> None:
+    """Train a system and leave its run folder, with pictures of what it does."""
+    from entropic_ae import runs
+
+    run = runs.train(
+        recipe,
+        data,
+        set=_settings(set or []),
+        preset=preset,
+        epochs=epochs,
+        seed=seed,
+        limit=limit,
+        out=out,
+        device=device,
+        precision=precision,
+        resume=resume,
+    )
+    _pictures(run, ["prior"])
+    console.print(f"{run.folder}: trained; log.csv has the losses, samples-prior.png new images.")
+
+
+@app.command()
+def sample(
+    run: RunFolder,
+    density: Annotated[str, typer.Option(help="prior, gaussian or mixture.")] = "prior",
+    n: Annotated[int, typer.Option(help="How many images.")] = 64,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/samples-DENSITY.png unless given.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Draw new images."""
+    loaded = _load(run, device)
+    _save(loaded.sample(n, density=density, seed=seed), out, run / f"samples-{density}.png")
+
+
+@app.command()
+def reconstruct(
+    run: RunFolder,
+    data: OptionalData = None,
+    n: Annotated[int, typer.Option(help="How many images at most.")] = 32,
+    out: Annotated[Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/reconstructions.png unless given.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Encode and decode images; a grid shows each image above its reconstruction, files only the latter."""
+    loaded = _load(run, device)
+    images = _held_out(loaded, data)[:n]
+    rebuilt = loaded.reconstruct(images)
+    if out is None or out.suffix == ".png":
+        _save(_above(images, rebuilt), out, run / "reconstructions.png", columns=_COLUMNS)
+    else:
+        _save(rebuilt, out, out)
+
+
+@app.command()
+def interpolate(
+    run: RunFolder,
+    data: OptionalData = None,
+    n: Annotated[int, typer.Option(help="How many pairs of images at most.")] = 8,
+    steps: Annotated[int, typer.Option(help="Images a row, both ends included.")] = 10,
+    kind: Annotated[str, typer.Option(help="spherical or linear.")] = "spherical",
+    out: Annotated[Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/interpolations.png unless given.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Decode codes on the way from one image to another, a row a pair."""
+    loaded = _load(run, device)
+    images = _held_out(loaded, data)
+    pairs = min(n, len(images) // 2)
+    if pairs < 1:
+        raise InputError(f"interpolate needs at least 2 images and --n 1, got {len(images)} images and --n {n}.")
+    rows = loaded.interpolate(images[:pairs], images[pairs : 2 * pairs], steps=steps, kind=kind)
+    _save(rows.flatten(0, 1), out, run / "interpolations.png", columns=steps)
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    features: Annotated[
+        str | None,
+        typer.Option(help="inception, classifier, pixels or a TorchScript file; by the preset unless given."),
+    ] = None,
+    n: Annotated[int, typer.Option(help="Images from each density.")] = 10_000,
+    seed: Seed = 0,
+    weights: Annotated[Path | None, typer.Option(help="A file with Inception's weights.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Measure a run against the test images: metrics.json, a table, and a picture of each density."""
+    from entropic_ae.densities import DENSITIES
+
+    loaded = _load(run, device)
+    with errors.status("measuring") as status:
+
+        def tell(what: str) -> None:
+            status.update(f"measuring: {what}")
+
+        result = loaded.evaluate(features=features, n=n, seed=seed, weights=weights, tell=tell)
+        _pictures(loaded, list(DENSITIES))
+    _print_metrics(result)
+    console.print(f"{run}: metrics.json and pictures written.")
+
+
+_COLUMNS = 16  # images a row of the reconstruction grid
+
+
+def _load(folder: Path, device: str) -> Run:
+    from entropic_ae import runs
+
+    return runs.load(folder, device=device)
+
+
+def _settings(pairs: list[str]) -> dict[str, Any]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise InputError(f"--set expects NAME=VALUE, got '{pair}'; for example --set width=16.")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _held_out(run: Run, data: str | None) -> Tensor:
+    """Return the run's test images, or all the images of other data of the same shape."""
+    from entropic_ae.data import load_images
+
+    if data is None:
+        return run.data.test.images
+    other = load_images(data, image_size=run.info["image_size"])
+    return other.test.images
+
+
+def _above(images: Tensor, rebuilt: Tensor) -> Tensor:
+    """Interleave rows of images with rows of their reconstructions."""
+    import torch
+
+    pairs = zip(images.split(_COLUMNS), rebuilt.split(_COLUMNS), strict=True)
+    blank = torch.full_like(images[:1], 255)
+    padded = [torch.cat([row, blank.expand(_COLUMNS - len(row), -1, -1, -1)]) for pair in pairs for row in pair]
+    return torch.cat(padded)
+
+
+def _save(images: Tensor, out: Path | None, default: Path, columns: int | None = None) -> None:
+    from entropic_ae.report import save_images
+
+    path = save_images(images, out or default, columns=columns, overwrite=out is None)
+    console.print(str(path))
+
+
+def _pictures(run: Run, densities: list[str]) -> None:
+    """Write the run folder's pictures."""
+    from entropic_ae.report import save_images
+
+    test = run.data.test.images[:32]
+    pairs = min(8, len(test) // 2)
+    pictures = [(f"samples-{name}.png", run.sample(64, density=name), None) for name in densities]
+    pictures.append(("reconstructions.png", _above(test, run.reconstruct(test)), _COLUMNS))
+    if pairs:
+        rows = run.interpolate(test[:pairs], test[pairs : 2 * pairs], steps=10)
+        pictures.append(("interpolations.png", rows.flatten(0, 1), 10))
+    for name, images, columns in pictures:
+        save_images(images, run.folder / name, columns=columns, overwrite=True)
+
+
+def _print_metrics(result: dict[str, Any]) -> None:
+    from entropic_ae.report import distance_rows
+
+    codes = result["codes"]
+    table = Table("images", "number", "Frechet distance", "kernel distance x 1000", box=None, padding=(0, 2, 0, 0))
+    for row in distance_rows(result):
+        table.add_row(*row)
+    console.print(f"Distances to {result['test_images']:,} test images in {result['features']} features:")
+    console.print(table)
+    console.print(f"reconstruction error {result['reconstruction_error']:.3f} (squared, summed over an image)")
+    entropy = f"entropy of {codes['n']:,} held-out codes {codes['entropy']:.2f} nats"
+    if codes["maximum"] is not None:
+        entropy += f", maximum {codes['maximum']:.2f}, gap {codes['gap']:.2f}"
+    console.print(entropy)
+
+
+def main() -> None:
+    """Run the command line; bad input ends with one sentence and exit code 2, Ctrl-C with 130."""
+    try:
+        app(_expand(sys.argv[1:]))
+    except InputError as error:
+        errors.print(f"[bold red]error:[/] {_plain(error)}")
+        sys.exit(2)
+    except OSError as error:
+        errors.print(f"[bold red]error:[/] {_plain(error)}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("interrupted; a run folder keeps its best weights so far, and train --resume goes on.")
+        sys.exit(130)
+
+
+def _plain(error: Exception) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,329 @@
+"""Image data sets as uint8 tensors: registered names, folders, parquet and NumPy files, sets of the Hub.
+
+Registered sets keep their published order and splits. One's own data are put in a fixed random order
+(seed 0, split by split), since folders come sorted by class; without a test split the last tenth is test,
+and without a validation split the last tenth of what remains is validation.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entropic_ae.data_decoding import Fit, Table, decode, scan
+from entropic_ae.data_sources import hub_tables, image_tables, parquet_tables, read_arrays
+from entropic_ae.errors import InputError, unknown_name
+
+__all__ = ["DATASETS", "ImageData", "RegisteredData", "Split", "load_images"]
+
+SPLITS = ("train", "validation", "test")
+_GREY = re.compile("1|L|LA|I|I;16.*")
+_KINDS = "a folder of images, a .parquet, .npz or .npy file, or hf:owner/name"
+
+
+class Split(NamedTuple):
+    """Images of one split, uint8 (N, C, H, W), and their labels, int64 (N,) or None."""
+
+    images: Tensor
+    labels: Tensor | None
+
+    def at(self, index: slice | Tensor) -> Split:
+        """Return the part at ``index``."""
+        return Split(self.images[index], None if self.labels is None else self.labels[index])
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A data set in memory: three splits that share no image.
+
+    ``name`` is fit for file names, ``source`` is what was given (an absolute path for files and folders),
+    ``classes`` counts the classes, None without labels.
+    """
+
+    name: str
+    source: str
+    train: Split
+    validation: Split
+    test: Split
+    classes: int | None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+
+@dataclass(frozen=True)
+class RegisteredData:
+    """What is known of a registered data set.
+
+    ``hub`` is its id on the Hugging Face Hub (None: it comes with scikit-learn), ``image`` and ``label``
+    its columns. Images become ``size`` x ``size`` with ``channels``, by ``pad`` or ``crop`` (see Fit).
+    ``validation`` and ``test`` count the images taken off the end of training where a split is missing.
+    """
+
+    size: int
+    channels: int
+    hub: str | None = None
+    image: str = "image"
+    label: str | None = "label"
+    classes: int | None = 10
+    pad: int = 0
+    crop: int | None = None
+    validation: int = 0
+    test: int = 0
+
+
+DATASETS: dict[str, RegisteredData] = {
+    "digits": RegisteredData(size=8, channels=1, validation=360, test=360),
+    "mnist": RegisteredData(size=32, channels=1, hub="ylecun/mnist", pad=2, validation=10_000),
+    "cifar10": RegisteredData(size=32, channels=3, hub="uoft-cs/cifar10", image="img", validation=10_000),
+    # the 140 x 140 centre of the aligned 178 x 218 images, as the autoencoder literature crops them
+    "celeba": RegisteredData(size=64, channels=3, hub="flwrlabs/celeba", label=None, classes=None, crop=140),
+}
+
+
+def load_images(source: str | Path, *, image_size: int | None = None, limit: int | None = None) -> ImageData:
+    """Load a data set by registered name, path or Hub id; decoded once, then read from the cache.
+
+    Arguments:
+        source: a name in DATASETS (local copies in the folder $ENTROPIC_AE_DATA/<name> go before the Hub;
+            write ./mnist for a folder of that name), a folder of images or of parquet files, a .parquet,
+            .npz or .npy file, or hf:owner/name.
+        image_size: side in pixels, a multiple of 8 from 8 to 128: the centre square of each image is
+            resized to it, bilinear with antialiasing. Needed where images differ in size.
+        limit: keep the first ``limit`` training images and at most as many for validation. The test split
+            is always whole, so that metrics stay comparable.
+
+    Own data are grey (C = 1) if every image is, else RGB (C = 3). EXIF orientation is applied, transparent
+    pixels are laid over white, 16-bit grey loses its lower 8 bits, animations give their first frame.
+    Subfolders give labels, subfolders train, validation and test give splits. Damaged images are left out
+    with one warning. Arrays are uint8, (N, H, W), (N, H, W, C) or (N, C, H, W); an .npz holds ``images``
+    with optional ``labels``, one array, or MedMNIST's ``train_images``, ``val_images`` and so on.
+
+    Raises:
+        InputError: if the source is unknown, empty, damaged or of the wrong type, if sizes do not fit, or
+            if fewer than 2 training, 1 validation and 1 test images would be left.
+
+    >>> data = load_images("digits", limit=100)
+    >>> data.shape, len(data.train.images), len(data.validation.images), len(data.test.images), data.classes
+    ((1, 8, 8), 100, 100, 360, 10)
+    """
+    if limit is not None and limit < 2:
+        raise InputError(f"limit must be at least 2 images, got {limit}; give --limit 2 or more.")
+    if image_size is not None and not _fits(image_size):
+        raise InputError(
+            f"image_size must be a multiple of 8 from 8 to 128, got {image_size}; give --set image_size=32."
+        )
+    if isinstance(source, str) and source in DATASETS:
+        return _registered(source, image_size, limit)
+    text = str(source)
+    if not text.strip():
+        raise InputError(f"no data set was named; give one of {', '.join(sorted(DATASETS))}, or {_KINDS}.")
+    if isinstance(source, str) and source.startswith("hf:"):
+        name = source.removeprefix("hf:")
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+            raise InputError(f"expected hf:owner/name, got '{source}'; give both owner and name.")
+        tables = hub_tables(name, "go online or give a folder or a file.")
+        return _own(tables, name.partition("/")[2], source, image_size, limit)
+    path = Path(os.path.abspath(Path(source).expanduser()))  # noqa: PTH100 - resolve() would follow links
+    if path.is_dir():
+        tables = image_tables(path) or parquet_tables(path)
+        if not tables:
+            raise InputError(
+                f"{path} holds no images (.png, .jpg, ...) and no .parquet files; give a folder that does."
+            )
+        return _own(tables, path.name, str(path), image_size, limit)
+    if not path.exists():
+        raise _missing(source, path)
+    if path.suffix.lower() == ".parquet":
+        return _own(parquet_tables(path), path.stem, str(path), image_size, limit)
+    if path.suffix.lower() not in (".npz", ".npy"):
+        raise InputError(f"{path} is of an unknown type '{path.suffix}'; expected {_KINDS}.")
+    return _arrays(path, image_size, limit)
+
+
+def _arrays(path: Path, image_size: int | None, limit: int | None) -> ImageData:
+    """Load an .npz or .npy file."""
+    splits = {key: _shuffled(Split(*arrays)) for key, arrays in read_arrays(path).items()}
+    shapes = {tuple(split.images.shape[1:]) for split in splits.values()}
+    if len(shapes) > 1:
+        raise InputError(f"the splits of {path} differ in shape ({shapes}), expected one; save them alike.")
+    height, width = splits["train"].images.shape[2:]
+    _check_size(str(path), height, width, image_size)
+    top = max((int(y.max()) + 1 for _, y in splits.values() if y is not None and len(y)), default=None)
+    return _assembled(splits, path.stem, str(path), image_size=image_size, limit=limit, classes=top)
+
+
+def _missing(source: str | Path, path: Path) -> InputError:
+    """Return the error for what is neither registered nor there."""
+    if isinstance(source, str) and Path(source).name == source and not path.suffix:
+        known = str(unknown_name("data set", source, DATASETS)).removesuffix(".")
+        return InputError(f"{known}; or give a path: {_KINDS}.")
+    return InputError(f"{path} does not exist; give {_KINDS}.")
+
+
+def _fits(side: int) -> bool:
+    return 8 <= side <= 128 and side % 8 == 0
+
+
+def _check_size(source: object, height: int, width: int, image_size: int | None) -> None:
+    if image_size is None and not (_fits(height) and _fits(width)):
+        raise InputError(
+            f"the images of {source} are {width}x{height} pixels, but width and height must be multiples "
+            "of 8 from 8 to 128; resize them with --set image_size=32."
+        )
+
+
+def _registered(name: str, image_size: int | None, limit: int | None) -> ImageData:
+    """Load a registered set: from scikit-learn, the local copy or the Hub."""
+    row = DATASETS[name]
+    if row.hub is None:
+        return _assembled(_digits(), name, name, image_size=image_size, limit=limit, row=row)
+    folder = Path(os.environ.get("ENTROPIC_AE_DATA") or ".", name)
+    if os.environ.get("ENTROPIC_AE_DATA") and folder.is_dir():
+        tables = parquet_tables(folder, row.image, row.label or "")
+        if not tables:
+            raise InputError(f"{folder} holds no parquet files; put {name}/train-*.parquet there.")
+    else:
+        advice = f"set ENTROPIC_AE_DATA to a folder that holds {name}/train-*.parquet, or go online."
+        tables = hub_tables(row.hub, advice, row.image, row.label or "")
+    fit = Fit(row.channels, row.size, row.size, row.pad, row.crop)
+    return _assembled(_decoded(tables, fit, name), name, name, image_size=image_size, limit=limit, row=row)
+
+
+def _digits() -> dict[str, Split]:
+    """Return scikit-learn's 1,797 digits, 8x8, 0..16 scaled to 0..255, in a fixed random order."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]
+    return {"train": _shuffled(Split(torch.from_numpy(images), torch.from_numpy(digits.target).long()))}
+
+
+def _own(
+    tables: Mapping[str, Table], name: str, source: str, image_size: int | None, limit: int | None
+) -> ImageData:
+    """Load one's own data: look at every header first, to know size and channels."""
+    tables = {key: table for key, table in tables.items() if len(table.rows)}
+    if "train" not in tables:
+        raise InputError(f"{source} holds no training images; give at least 10 images.")
+    headers = [scan(table) for table in tables.values()]
+    width, height, mode = (np.concatenate([h[key] for h in headers]) for key in ("width", "height", "mode"))
+    sound = mode != ""
+    if not sound.any():
+        raise InputError(f"none of the {len(mode)} images of {source} can be read; restore them.")
+    modes = set(mode[sound])
+    if "F" in modes:
+        raise InputError(
+            f"{source} holds images of floating-point pixels, expected 8 or 16 bits; save them as 8-bit PNG."
+        )
+    sizes = np.unique(np.stack([width[sound], height[sound]], axis=1), axis=0)
+    if len(sizes) > 1 and image_size is None:
+        first, last = (f"{w}x{h}" for w, h in (sizes[0], sizes[-1]))
+        raise InputError(
+            f"the images of {source} differ in size ({first} and {last}, say), expected one size; "
+            "crop and resize them with --set image_size=64."
+        )
+    _check_size(source, int(sizes[0][1]), int(sizes[0][0]), image_size)
+    channels = 1 if all(_GREY.fullmatch(one) for one in modes) else 3
+    fit = Fit(channels, image_size or int(sizes[0][1]), image_size or int(sizes[0][0]))
+    splits = _decoded(tables, fit, source)
+    classes = max((table.classes or 0 for table in tables.values()), default=0) or None
+    if all(split.labels is None for split in splits.values()):
+        classes = None
+    shuffled = {key: _shuffled(split) for key, split in splits.items()}
+    return _assembled(shuffled, name, source, image_size=image_size, limit=limit, classes=classes)
+
+
+def _decoded(tables: Mapping[str, Table], fit: Fit, source: str) -> dict[str, Split]:
+    """Decode every split; one warning counts the damaged images."""
+    splits: dict[str, Split] = {}
+    damaged: list[str] = []
+    for key, table in tables.items():
+        images, sound, names = decode(table, fit)
+        labels = None if table.labels is None else torch.from_numpy(table.labels[sound]).long()
+        splits[key] = Split(images, labels)
+        damaged += names
+    if damaged:
+        total = len(damaged) + sum(len(split.images) for split in splits.values())
+        if len(damaged) == total:
+            raise InputError(f"none of the {total} images of {source} can be read; restore them.")
+        more = ", ..." if len(damaged) > 3 else ""
+        warnings.warn(
+            f"{len(damaged)} of {total} images of {source} cannot be read and are left out: "
+            f"{', '.join(damaged[:3])}{more}.",
+            UserWarning,
+            stacklevel=4,  # the caller of load_images
+        )
+    return splits
+
+
+def _shuffled(split: Split) -> Split:
+    order = torch.randperm(len(split.images), generator=torch.Generator().manual_seed(0))
+    return split.at(order)
+
+
+def _assembled(
+    splits: Mapping[str, Split],
+    name: str,
+    source: str,
+    *,
+    image_size: int | None,
+    limit: int | None,
+    row: RegisteredData | None = None,
+    classes: int | None = None,
+) -> ImageData:
+    """Take missing splits off the end of training, then limit and resize."""
+    parts = dict(splits)
+    for key in ("test", "validation"):
+        if key not in parts:
+            total = len(parts["train"].images)
+            start = max(0, total - (getattr(row, key) if row else max(1, total // 10)))
+            parts[key] = parts["train"].at(slice(start, None))
+            parts["train"] = parts["train"].at(slice(start))
+    train, validation, test = (len(parts[key].images) for key in SPLITS)
+    if train < 2 or validation < 1 or test < 1:
+        taken = sum(getattr(row, key) for key in SPLITS[1:] if key not in splits) if row else 0
+        raise InputError(
+            f"{source} is too small: expected at least 2 training, 1 validation and 1 test images, got "
+            f"{sum(len(split.images) for split in splits.values())} images in all, which gives {train}, "
+            f"{validation} and {test}; give at least {taken + 10} images."
+        )
+    if limit is not None:  # copies, so that the rest is freed
+        for key in ("train", "validation"):
+            parts[key] = parts[key].at(torch.arange(min(limit, len(parts[key].images))))
+    if image_size is not None:
+        parts = {key: Split(_resized(split.images, image_size), split.labels) for key, split in parts.items()}
+    return ImageData(
+        name=re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip(".-") or "data",
+        source=source,
+        **{key: parts[key] for key in SPLITS},
+        classes=row.classes if row else classes,
+    )
+
+
+def _resized(images: Tensor, size: int) -> Tensor:
+    """Crop (N, C, H, W) to the centre square and resize it to ``size``, bilinear with antialiasing."""
+    height, width = images.shape[2:]
+    if (height, width) == (size, size):
+        return images
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = images[:, :, top : top + side, left : left + side]
+    resized = torch.empty(len(images), images.shape[1], size, size, dtype=torch.uint8)
+    for start in range(0, len(images), 1000):
+        chunk = square[start : start + 1000].float()
+        chunk = torch.nn.functional.interpolate(chunk, size=(size, size), mode="bilinear", antialias=True)
+        resized[start : start + 1000] = chunk.round_().clamp_(0, 255)
+    return resized

@@ -1,0 +1,237 @@
+"""Encoded images decoded once into a cached table of uint8, through the Arrow cache of ``datasets``.
+
+Two passes: a scan of the headers, for data whose size and channels nobody has registered, and a decoding.
+Both are keyed by what was read and how, so that a second load is memory-mapped and decodes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import struct
+import sys
+import time
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import datasets
+
+__all__ = ["Fit", "Table", "decode", "digest", "quiet", "scan"]
+
+# only formats that Pillow decodes by itself: EPS, for one, would start Ghostscript
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+# what Pillow raises on damaged files; it has no error of its own for them
+_DAMAGE = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
+_ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap width and height
+_LAYOUT = 1  # of the cached tables: raise it when decoding changes, so that older caches are not read
+
+
+class Table(NamedTuple):
+    """One split before decoding: rows with an image column, and a key that changes with the files."""
+
+    rows: datasets.Dataset
+    column: str
+    labels: np.ndarray | None
+    classes: int | None
+    key: str
+    split: str
+    folder: Path | None = None  # paths in the image column stand under it
+    trusted: bool = False  # a path without bytes may be opened
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How one decoded image becomes (channels, height, width).
+
+    An image that has the size already is left alone. Otherwise ``pad`` zeros go to each side if that gives
+    the size; else the centre square of side ``crop`` (the largest that fits if None or too large) is
+    resized, bilinear with antialiasing.
+    """
+
+    channels: int
+    height: int
+    width: int
+    pad: int = 0
+    crop: int | None = None
+
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        """Return the pixels, (C, H, W) uint8."""
+        image = _flattened(ImageOps.exif_transpose(image)).convert("L" if self.channels == 1 else "RGB")
+        wanted = (self.width, self.height)
+        if self.pad and image.size == (self.width - 2 * self.pad, self.height - 2 * self.pad):
+            image = ImageOps.expand(image, self.pad)
+        if image.size != wanted:
+            side = min(self.crop or sys.maxsize, *image.size)
+            left, top = (image.width - side) // 2, (image.height - side) // 2
+            image = image.crop((left, top, left + side, top + side)).resize(wanted, Image.Resampling.BILINEAR)
+        return np.asarray(image).reshape(self.height, self.width, self.channels).transpose(2, 0, 1)
+
+
+def _flattened(image: Image.Image) -> Image.Image:
+    """Return the image with 8 bits a channel and no transparency: 16 bits lose the lower 8, alpha white."""
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def digest(*parts: Any) -> str:
+    """Return a key of the cache for these parts."""
+    return hashlib.sha256(json.dumps([_LAYOUT, *parts]).encode()).hexdigest()[:32]
+
+
+def scan(table: Table) -> dict[str, np.ndarray]:
+    """Return ``width``, ``height`` (EXIF orientation applied) and ``mode`` of every image; "" if damaged."""
+    import datasets
+    import pyarrow
+
+    def header(stream: io.BytesIO | Path) -> tuple[int, int, str]:
+        with Image.open(stream, formats=_FORMATS) as image:
+            turned = image.width != image.height and image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+            return (*(image.size[::-1] if turned else image.size), image.mode)
+
+    def headers(batch: pyarrow.Table) -> pyarrow.Table:
+        found = _each(header, table, batch)
+        rows = [(0, 0, "") if row is None else row for row in found]
+        return pyarrow.table(dict(zip(("width", "height", "mode"), zip(*rows, strict=True), strict=True)))
+
+    features = {name: datasets.Value("int64") for name in ("width", "height")}
+    rows = _mapped(table, headers, {**features, "mode": datasets.Value("string")}, "scan", 1000)
+    return {name: rows.data.column(name).to_numpy() for name in rows.column_names}
+
+
+def decode(table: Table, fit: Fit) -> tuple[Tensor, np.ndarray, list[str]]:
+    """Return the images, uint8 (N, C, H, W), a mask of the sound rows, and the names of the damaged."""
+    import datasets
+    import pyarrow
+
+    size = fit.channels * fit.height * fit.width
+
+    def pixels(stream: io.BytesIO | Path) -> np.ndarray:
+        with Image.open(stream, formats=_FORMATS) as image:
+            return fit(image)
+
+    def batch_pixels(batch: pyarrow.Table, indices: list[int]) -> pyarrow.Table:
+        found = _each(pixels, table, batch)
+        flat = np.zeros((len(found), size), dtype=np.uint8)
+        for row, image in zip(flat, found, strict=True):
+            if image is not None:
+                row[:] = image.reshape(-1)
+        names = [
+            None if image is not None else _name(entry, f"image {index} of {table.split}")
+            for image, entry, index in zip(found, batch.column(table.column).to_pylist(), indices, strict=True)
+        ]
+        values = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(flat.reshape(-1)), size)
+        return pyarrow.table({"pixels": values, "damaged": pyarrow.array(names, pyarrow.string())})
+
+    features = {"pixels": datasets.Sequence(datasets.Value("uint8"), length=size)}
+    features["damaged"] = datasets.Value("string")
+    count = max(1, min(1000, 2**24 // size))
+    rows = _mapped(table, batch_pixels, features, ["decode", *astuple(fit)], count, with_indices=True)
+    images = np.empty((len(rows), size), dtype=np.uint8)
+    start = 0
+    for chunk in rows.data.column("pixels").chunks:  # memory-mapped; the one copy is made here
+        images[start : start + len(chunk)] = chunk.flatten().to_numpy().reshape(-1, size)
+        start += len(chunk)
+    damaged = rows.data.column("damaged")
+    sound = damaged.is_null().to_numpy()
+    names = damaged.drop_null().to_pylist()
+    tensor = torch.from_numpy(images).view(-1, fit.channels, fit.height, fit.width)
+    return (tensor[torch.from_numpy(sound.copy())] if names else tensor), sound, names
+
+
+def _name(entry: Any, otherwise: str) -> str:
+    return entry if isinstance(entry, str) else (entry or {}).get("path") or otherwise
+
+
+def _each(function: Callable[[Any], Any], table: Table, batch: Any) -> list[Any]:
+    """Return ``function`` of every image of a batch, None for the damaged ones."""
+
+    def one(entry: Any) -> Any:
+        try:
+            if isinstance(entry, str):
+                return function((table.folder or Path()) / entry)
+            if entry["bytes"] is None and table.trusted:
+                return function(Path(entry["path"]))
+            # a path in somebody's parquet file is not followed: it could name any file of this machine
+            return function(io.BytesIO(entry["bytes"] or b""))
+        except _DAMAGE:
+            return None
+
+    entries = batch.column(table.column).to_pylist()
+    start = time.perf_counter()
+    first = [one(entry) for entry in entries[:8]]
+    if time.perf_counter() - start < 0.002 * len(first):  # threads double the time of small images
+        return first + [one(entry) for entry in entries[8:]]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside the lock
+        return first + list(pool.map(one, entries[8:]))
+
+
+def _mapped(
+    table: Table,
+    function: Callable[..., Any],
+    features: dict[str, Any],
+    job: Any,
+    batch_size: int,
+    *,
+    with_indices: bool = False,
+) -> datasets.Dataset:
+    """Map the split through ``function`` into the cache, or read it from there."""
+    import datasets
+
+    key = digest(table.key, table.split, job)
+    cache = Path(datasets.config.HF_DATASETS_CACHE, "entropic_ae")
+    cache.mkdir(parents=True, exist_ok=True)
+    with quiet(len(table.rows)), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd files
+        return table.rows.with_format("arrow").map(
+            function,
+            batched=True,
+            batch_size=batch_size,
+            writer_batch_size=batch_size,
+            with_indices=with_indices,
+            remove_columns=table.rows.column_names,
+            features=datasets.Features(features),
+            cache_file_name=str(cache / f"{key}.arrow"),
+            load_from_cache_file=True,
+            new_fingerprint=key,
+            desc=f"reading {table.split} images",
+        )
+
+
+@contextmanager
+def quiet(count: int | None, hub: bool = False) -> Iterator[None]:
+    """Keep ``datasets`` from talking: bars only on a terminal, for downloads or more than 5,000 images."""
+    import datasets
+
+    verbosity = datasets.utils.logging.get_verbosity()
+    shown = sys.stderr.isatty() and (hub or (count or 0) > 5000)
+    hidden = not shown and not datasets.utils.are_progress_bars_disabled()
+    datasets.utils.logging.set_verbosity(datasets.utils.logging.CRITICAL)
+    if hidden:
+        datasets.utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        datasets.utils.logging.set_verbosity(verbosity)
+        if hidden:
+            datasets.utils.enable_progress_bars()

@@ -1,0 +1,10 @@
+"""Densities: how codes are drawn after training. Each fits codes, samples by seed, and saves and loads."""
+
+from entropic_ae.densities.density import Density
+from entropic_ae.densities.gaussian import Gaussian
+from entropic_ae.densities.mixture import Mixture
+from entropic_ae.densities.prior import Prior
+
+__all__ = ["DENSITIES", "Density", "Gaussian", "Mixture", "Prior"]
+
+DENSITIES: dict[str, type[Density]] = {"prior": Prior, "gaussian": Gaussian, "mixture": Mixture}

@@ -1,0 +1,58 @@
+"""One Gaussian with full covariance: the paper's MVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from entropic_ae.densities.density import Density, check_codes
+
+__all__ = ["Gaussian"]
+
+
+class Gaussian(Density):
+    """N(mu, Sigma) with the codes' mean and full covariance, in float64.
+
+    The covariance may be singular (constant or dependent dimensions, fewer codes than dimensions): samples
+    then stay in its range.
+
+    Arguments:
+        mean: (D,) float64.
+        covariance: (D, D) float64, symmetric.
+
+    Raises: InputError from ``fit`` for fewer than 2 codes or codes that are not finite.
+
+    >>> density = Gaussian(torch.zeros(2).double(), torch.eye(2).double())
+    >>> density.sample(5, seed=0).shape
+    torch.Size([5, 2])
+    """
+
+    def __init__(self, mean: Tensor, covariance: Tensor) -> None:
+        self.mean = mean
+        self.covariance = covariance
+
+    @classmethod
+    def fit(cls, codes: Tensor, prior: Distribution, *, seed: int = 0) -> Gaussian:  # noqa: ARG003
+        """Take the mean and the unbiased covariance of codes, (N, D)."""
+        codes = check_codes(codes, 2, "the density 'gaussian'")
+        return cls(codes.mean(0), torch.cov(codes.T).reshape(codes.shape[1], codes.shape[1]))
+
+    def sample(self, n: int, *, seed: int = 0) -> Tensor:
+        """Draw n codes, (n, D) float32."""
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(n, len(self.mean), generator=generator, dtype=torch.float64)
+        # an eigendecomposition, unlike Cholesky's, also serves a singular covariance
+        values, vectors = torch.linalg.eigh(self.covariance)
+        return (self.mean + noise * values.clamp_min(0).sqrt() @ vectors.T).float()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return mean and covariance."""
+        return {"mean": self.mean, "covariance": self.covariance}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Gaussian:  # noqa: ARG003
+        """Rebuild from mean and covariance."""
+        return cls(state["mean"], state["covariance"])

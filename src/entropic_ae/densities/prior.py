@@ -1,0 +1,50 @@
+"""The prior itself, for codes that training has pushed to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+from torch.distributions import Distribution
+
+from entropic_ae.densities.density import Density
+from entropic_ae.randomness import seeded
+
+__all__ = ["Prior"]
+
+
+class Prior(Density):
+    """The bottleneck's prior, N(0, I) for batch norm: nothing is fitted.
+
+    Arguments:
+        distribution: over codes, (D,).
+
+    >>> import torch
+    >>> from torch.distributions import Independent, Normal
+    >>> Prior(Independent(Normal(torch.zeros(4), torch.ones(4)), 1)).sample(3, seed=0).shape
+    torch.Size([3, 4])
+    """
+
+    needs_codes = False
+
+    def __init__(self, distribution: Distribution) -> None:
+        self.distribution = distribution
+
+    @classmethod
+    def fit(cls, codes: Tensor | None, prior: Distribution, *, seed: int = 0) -> Prior:  # noqa: ARG003
+        """Return the prior, whatever the codes."""
+        return cls(prior)
+
+    def sample(self, n: int, *, seed: int = 0) -> Tensor:
+        """Draw n codes, (n, D) float32."""
+        with seeded(seed):
+            return self.distribution.sample((n,)).float()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return nothing: the bottleneck knows its prior."""
+        return {}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Prior:  # noqa: ARG003
+        """Return the prior."""
+        return cls(prior)

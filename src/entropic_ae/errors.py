@@ -1,0 +1,32 @@
+"""The error that a person's input can cause."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["InputError", "unknown_name"]
+
+
+class InputError(ValueError):
+    """Bad input: one sentence that says what was expected, what came and what to do.
+
+    The command line prints the sentence and exits with code 2; every other exception is a defect.
+
+    >>> raise InputError("epochs must be at least 1, got 0; give --epochs 1 or more.")
+    Traceback (most recent call last):
+        ...
+    entropic_ae.errors.InputError: epochs must be at least 1, got 0; give --epochs 1 or more.
+    """
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """Return the error for a name that is not registered; it suggests the nearest and lists all.
+
+    >>> print(unknown_name("recipe", "eea", ["ae", "eae"]))
+    unknown recipe 'eea'; did you mean 'eae'? Known: ae, eae.
+    """
+    names = sorted(known)
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+    return InputError(f"unknown {kind} '{name}'; {hint}Known: {', '.join(names)}.")

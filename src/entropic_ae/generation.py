@@ -1,0 +1,124 @@
+"""What a trained model is for: encode, decode, reconstruct, sample and interpolate, in evaluation mode.
+
+Images go in and come out as uint8, (N, C, H, W); codes are float32, (N, D). Work is done in batches on the
+model's device; results are on the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.densities import Density
+from entropic_ae.errors import InputError
+from entropic_ae.training import to_unit
+
+__all__ = [
+    "INTERPOLATIONS",
+    "decode",
+    "encode",
+    "interpolate",
+    "mix_codes",
+    "reconstruct",
+    "sample",
+    "to_uint8",
+]
+
+INTERPOLATIONS = ("linear", "spherical")
+_BATCH = 500
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Round images in [0, 1] to uint8, of the same shape.
+
+    >>> to_uint8(torch.tensor([0.0, 0.5, 1.0]))
+    tensor([  0, 128, 255], dtype=torch.uint8)
+    """
+    return (x * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def encode(model: Autoencoder, images: Tensor) -> Tensor:
+    """Return the codes, (N, D) float32, of uint8 images, (N, C, H, W)."""
+    return _in_batches(model, lambda x: model.encode(to_unit(x)).float(), images)
+
+
+def decode(model: Autoencoder, codes: Tensor) -> Tensor:
+    """Return the images, uint8 (N, C, H, W), of codes, (N, D)."""
+    return _in_batches(model, lambda z: to_uint8(model.decode(z)), codes)
+
+
+def reconstruct(model: Autoencoder, images: Tensor) -> Tensor:
+    """Encode and decode uint8 images, (N, C, H, W), to images of the same shape."""
+    return _in_batches(model, lambda x: to_uint8(model.decode(model.encode(to_unit(x)))), images)
+
+
+def sample(model: Autoencoder, density: Density, n: int, *, seed: int = 0) -> Tensor:
+    """Decode n codes drawn from a density: uint8 (n, C, H, W).
+
+    Raises: InputError if n is below 1.
+    """
+    if n < 1:
+        raise InputError(f"the number of samples must be at least 1, got {n}.")
+    return decode(model, density.sample(n, seed=seed))
+
+
+def mix_codes(a: Tensor, b: Tensor, t: Tensor, kind: str = "spherical") -> Tensor:
+    """Interpolate between codes a and b, both (N, D), at fractions t, (T,): (N, T, D).
+
+    ``linear`` is the straight line, whose middle is shorter than its ends; ``spherical`` turns the direction
+    at constant angular speed and interpolates the length linearly (Shoemake, 1985), so that the codes keep
+    the length that the prior gives them. Parallel and opposite codes, and zeros, are joined by the line.
+
+    Raises: InputError for another kind.
+
+    >>> mix_codes(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), torch.tensor([0.5])).norm().item()
+    1.0
+    """
+    if kind not in INTERPOLATIONS:
+        raise InputError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got '{kind}'.")
+    a, b, t = a[:, None].double(), b[:, None].double(), t[None, :, None].double()
+    line = (1 - t) * a + t * b
+    if kind == "linear":
+        return line.float()
+    length_a, length_b = a.norm(dim=2, keepdim=True), b.norm(dim=2, keepdim=True)
+    unit_a, unit_b = a / length_a, b / length_b
+    angle = (unit_a * unit_b).sum(2, keepdim=True).clamp(-1, 1).arccos()
+    turned = (((1 - t) * angle).sin() * unit_a + (t * angle).sin() * unit_b) / angle.sin()
+    curve = ((1 - t) * length_a + t * length_b) * turned
+    return torch.where(angle.sin() > 1e-6, curve, line).float()
+
+
+def interpolate(
+    model: Autoencoder, start: Tensor, end: Tensor, *, steps: int = 8, kind: str = "spherical"
+) -> Tensor:
+    """Decode codes on the way from each start image to its end image: uint8 (N, steps, C, H, W).
+
+    Arguments:
+        start, end: uint8 images, (N, C, H, W), as many of each.
+        steps: images a row, the reconstructed start and end included; at least 2.
+        kind: linear or spherical, see ``mix_codes``.
+
+    Raises: InputError for fewer than 2 steps, another kind, or numbers of images that differ.
+    """
+    if steps < 2 or len(start) != len(end):
+        raise InputError(
+            f"expected at least 2 steps and as many start as end images, got {steps} steps, "
+            f"{len(start)} and {len(end)} images."
+        )
+    codes = mix_codes(encode(model, start), encode(model, end), torch.linspace(0, 1, steps), kind)
+    return decode(model, codes.flatten(0, 1)).unflatten(0, (len(start), steps))
+
+
+def _in_batches(model: Autoencoder, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """Apply a function of a batch in evaluation mode on the model's device, and gather on the CPU."""
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            return torch.cat([function(part.to(device)).cpu() for part in inputs.split(_BATCH)])
+    finally:
+        model.train(training)

@@ -1,0 +1,238 @@
+"""Metrics: pure functions of features, codes and images; none depends on a batch size."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from entropic_ae.errors import InputError
+from entropic_ae.randomness import seeded
+
+if TYPE_CHECKING:
+    from torch.distributions import Distribution
+
+__all__ = ["entropy_gap", "frechet_distance", "kernel_distance", "reconstruction_error"]
+
+_CHUNK = 1024  # images compared at a time; a sum of integers, so it cannot change the result
+
+
+class _Given(torch.nn.Module):
+    """The extractor that torchmetrics asks for, when the features are already there."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.num_features = dim
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def _checked(real: Tensor, fake: Tensor, least: int) -> tuple[Tensor, Tensor]:
+    """Return both feature sets as float64 on the CPU, or say which of them cannot be measured."""
+    for name, features in (("real", real), ("fake", fake)):
+        if features.ndim != 2 or features.shape[1] == 0:
+            raise InputError(
+                f"{name} features must be a matrix (N, F), got shape {tuple(features.shape)}; "
+                "flatten what belongs to one image to one row."
+            )
+        if len(features) < least:
+            raise InputError(
+                f"a distance needs at least {least} rows of {name} features, got {len(features)}; "
+                "give more images."
+            )
+        if not bool(torch.isfinite(features).all()):
+            raise InputError(
+                f"{name} features must be finite, got NaN or infinite values; "
+                "look for a diverged model or a damaged feature network."
+            )
+    if real.shape[1] != fake.shape[1]:
+        raise InputError(
+            f"real and fake features must have one width, got {real.shape[1]} and {fake.shape[1]}; "
+            "compute both with the same feature space."
+        )
+    return real.detach().cpu().double(), fake.detach().cpu().double()
+
+
+def frechet_distance(real: Tensor, fake: Tensor) -> float:
+    """Squared Frechet distance between Gaussians fitted to two sets of features (FID on Inception's).
+
+    It is ``||m - n||^2 + tr(S + T - 2 (S T)^(1/2))`` for the means m, n and the unbiased covariances
+    S, T, in float64. Its sampling bias falls with N, so compare only distances of equal N.
+
+    Arguments:
+        real: features of real images, (N, F), N >= 2.
+        fake: features of generated images, (M, F), M >= 2. N < F is allowed.
+
+    Returns:
+        The distance in squared feature units, at least 0.
+
+    Raises:
+        InputError: fewer than 2 rows, different widths, or values that are not finite.
+
+    Reference: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash
+    Equilibrium", 2017. Computed by torchmetrics.
+
+    >>> import torch
+    >>> real = torch.tensor([[-1.0], [1.0]])  # mean 0, variance 2
+    >>> round(frechet_distance(real, real + 3.0), 6)
+    9.0
+    """
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    real, fake = _checked(real, fake, least=2)
+    # torchmetrics takes a covariance as a difference of sums, which loses digits where the mean is
+    # large; the distance does not change when both sets are shifted.
+    centre = real.mean(dim=0)
+    metric = FrechetInceptionDistance(feature=_Given(real.shape[1]), sync_on_compute=False)
+    metric.set_dtype(torch.float64)
+    metric.update(real - centre, real=True)
+    metric.update(fake - centre, real=False)
+    return max(0.0, float(metric.compute()))
+
+
+def kernel_distance(
+    real: Tensor, fake: Tensor, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Squared maximum mean discrepancy with the kernel ``(x y / F + 1)^3`` (KID on Inception's features).
+
+    Unbiased on each random subset, unlike the Frechet distance, so small N can be compared and a value
+    may be slightly negative. Computed in float64.
+
+    Arguments:
+        real: features of real images, (N, F), N >= 2.
+        fake: features of generated images, (M, F), M >= 2.
+        subsets: how many random subsets to average over.
+        subset_size: rows in a subset, drawn without replacement; lowered to N or M where that is less.
+        seed: chooses the subsets; the global generators are left as they were.
+
+    Returns:
+        Mean and (population) standard deviation over the subsets.
+
+    Raises:
+        InputError: fewer than 2 rows, different widths, values that are not finite, ``subsets`` < 1 or
+            ``subset_size`` < 2.
+
+    Reference: Binkowski et al., "Demystifying MMD GANs", 2018. Computed by torchmetrics.
+
+    >>> import torch
+    >>> real = torch.arange(12.0).reshape(6, 2) / 12
+    >>> mean, std = kernel_distance(real, real + 1.0, subsets=4)
+    >>> mean > 1, round(std, 6)
+    (True, 0.0)
+    """
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    if subsets < 1 or subset_size < 2:
+        raise InputError(
+            f"kernel_distance needs subsets >= 1 and subset_size >= 2, got {subsets} and {subset_size}; "
+            "the defaults are 100 and 1000."
+        )
+    real, fake = _checked(real, fake, least=2)
+    size = min(subset_size, len(real), len(fake))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*will save all extracted features", category=UserWarning)
+        metric = KernelInceptionDistance(
+            feature=_Given(real.shape[1]), subsets=subsets, subset_size=size, sync_on_compute=False
+        )
+    metric.update(real, real=True)
+    metric.update(fake, real=False)
+    with seeded(seed):  # torchmetrics draws its subsets from the global generator
+        mean, std = metric.compute()
+    return float(mean), float(std)
+
+
+def entropy_gap(codes: Tensor, prior: Distribution | None, k: int = 1) -> dict[str, float | int | None]:
+    """How far the entropy of the codes is from the maximum that their constraints allow.
+
+    With codes of mean 0 and variance 1 in each direction, the maximum is the entropy of N(0, I), and the
+    gap is the Kullback-Leibler divergence of the codes from it. The nearest-neighbour estimate has its
+    own error, so a gap may be slightly negative.
+
+    Arguments:
+        codes: (N, D), N > k.
+        prior: the maximum-entropy distribution under the bottleneck's constraints, over D values; None
+            if the bottleneck sets no such maximum.
+        k: which nearest neighbour the estimate uses.
+
+    Returns:
+        ``entropy``, ``maximum`` and ``gap`` in nats (the last two None without a prior), and ``n``.
+
+    Raises:
+        InputError: codes that are not a finite matrix, N <= k, or a prior of another width.
+
+    Reference: Kozachenko and Leonenko, "Sample estimate of the entropy of a random vector", 1987.
+
+    >>> import torch
+    >>> codes = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0))
+    >>> prior = torch.distributions.Normal(torch.zeros(2), torch.ones(2))
+    >>> abs(entropy_gap(codes, prior)["gap"]) < 0.1
+    True
+    >>> entropy_gap(codes, None)["gap"] is None
+    True
+    """
+    from entropic_ae.estimators import knn_entropy
+
+    if codes.ndim != 2 or codes.shape[1] == 0 or len(codes) <= k:
+        raise InputError(
+            f"entropy_gap needs codes (N, D) with N > k={k}, got shape {tuple(codes.shape)}; give more codes."
+        )
+    if not bool(torch.isfinite(codes).all()):
+        raise InputError(
+            "codes must be finite, got NaN or infinite values; the model has diverged: lower its learning rate."
+        )
+    entropy = float(knn_entropy(codes.detach().double(), k))
+    maximum = None if prior is None else _prior_entropy(prior, codes.shape[1])
+    gap = None if maximum is None else maximum - entropy
+    return {"entropy": entropy, "maximum": maximum, "gap": gap, "n": len(codes)}
+
+
+def _prior_entropy(prior: Distribution, dim: int) -> float:
+    """Entropy of a prior over ``dim`` values, whether these are its batch or its event."""
+    values = math.prod(prior.batch_shape + prior.event_shape)
+    if values != dim:
+        raise InputError(
+            f"the prior must be over the {dim} values of a code, got one over {values}; "
+            "build it with the codes' width."
+        )
+    return float(prior.entropy().double().sum())
+
+
+def reconstruction_error(images: Tensor, reconstructions: Tensor) -> float:
+    """Mean over images of ``||x_hat - x||^2``: squared differences summed over channels and pixels.
+
+    Pixels count in [0, 1]. The sum is of integers, hence exact.
+
+    Arguments:
+        images: uint8, (N, C, H, W), N >= 1.
+        reconstructions: uint8, of the same shape.
+
+    Raises:
+        InputError: another type, different shapes, or no image.
+
+    Reference: the squared error of the paper, without its weight.
+
+    >>> import torch
+    >>> black = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    >>> reconstruction_error(black, black + 255)
+    64.0
+    """
+    for name, x in (("images", images), ("reconstructions", reconstructions)):
+        if x.dtype != torch.uint8 or x.ndim != 4:
+            raise InputError(
+                f"{name} must be uint8 (N, C, H, W), got {x.dtype} {tuple(x.shape)}; "
+                "scale to 0..255 and round before the comparison."
+            )
+    if images.shape != reconstructions.shape or len(images) == 0:
+        raise InputError(
+            f"reconstruction_error needs at least one image and equal shapes, got {tuple(images.shape)} and "
+            f"{tuple(reconstructions.shape)}; give each image its own reconstruction."
+        )
+    total = 0
+    for x, x_hat in zip(images.split(_CHUNK), reconstructions.split(_CHUNK), strict=True):
+        difference = x_hat.to(x.device, torch.int32) - x.to(torch.int32)
+        total += int(difference.square().sum(dtype=torch.int64))
+    return total / 255**2 / len(images)

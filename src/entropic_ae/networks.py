@@ -1,0 +1,191 @@
+"""Encoders and decoders: the paper's convolutional pair, and multilayer perceptrons.
+
+An encoder maps images in [0, 1], (N, C, H, W), to (N, features); a decoder maps codes, (N, D), to images in
+[0, 1]. Each is sized by the image shape (C, H, W) and the number of features or dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from entropic_ae.errors import InputError
+
+__all__ = ["ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder", "Shape"]
+
+Shape = Sequence[int]
+
+
+def _check(shape: Shape, **sizes: int) -> None:
+    channels, height, width = shape
+    if channels < 1 or any(side % 8 or not 8 <= side <= 128 for side in (height, width)):
+        raise InputError(
+            f"expected images whose sides are multiples of 8 from 8 to 128, got {channels}x{height}x{width}; "
+            "set image_size, for example image_size=32."
+        )
+    for name, size in sizes.items():
+        if size < 1:
+            raise InputError(f"{name} must be at least 1, got {size}.")
+
+
+class ConvEncoder(nn.Module):
+    """The paper's encoder: four convolutions of stride 2, batch norm and ReLU after each, then a linear layer.
+
+    Channels double from ``width`` to ``8 * width`` (128 to 1024 in the paper); each convolution halves the
+    side, rounded up. Pixels are mapped to [-1, 1] first, as the code of Ghosh et al. does for MNIST and
+    CIFAR-10.
+
+    Arguments:
+        shape: (C, H, W), sides multiples of 8 from 8 to 128.
+        features: length of the output vector.
+        width: channels of the first convolution; the paper's is 128.
+        kernel_size: 4 for MNIST and CIFAR-10, 5 for CelebA.
+
+    Raises: InputError for another shape or a size below 1.
+
+    Reference: section 5.1 of the paper.
+
+    >>> ConvEncoder((3, 32, 32), 128, width=8)(torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 128])
+    """
+
+    def __init__(self, shape: Shape, features: int, *, width: int = 128, kernel_size: int = 4) -> None:
+        super().__init__()
+        _check(shape, features=features, width=width, kernel_size=kernel_size - 1)
+        channels, *sides = shape
+        layers: list[nn.Module] = []
+        for i in range(4):
+            # pad so that every layer gives ceil(side / 2), odd sides included
+            padding = [(kernel_size - 1 + side % 2) // 2 for side in sides]
+            layers += [
+                nn.Conv2d(channels, width << i, kernel_size, stride=2, padding=tuple(padding), bias=False),
+                nn.BatchNorm2d(width << i),
+                nn.ReLU(),
+            ]
+            channels, sides = width << i, [math.ceil(side / 2) for side in sides]
+        self.convolutions = nn.Sequential(*layers)
+        self.linear = nn.Linear(channels * math.prod(sides), features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images, (N, C, H, W) in [0, 1], to (N, features)."""
+        return self.linear(self.convolutions(2 * x - 1).flatten(1))
+
+
+class ConvDecoder(nn.Module):
+    """The paper's decoder: a linear layer, transposed convolutions of stride 2, one of stride 1, a sigmoid.
+
+    Images up to 32 pixels take two upsampling layers (``4 * width`` and ``2 * width`` channels: 512 and 256
+    in the paper), larger ones three (512, 256, 128), from ``8 * width`` channels; batch norm and ReLU follow
+    each. A 32 or 64 pixel image so starts from 8x8, as in the paper.
+
+    Arguments:
+        shape: (C, H, W), sides multiples of 8 from 8 to 128.
+        latent_dim: length D of a code.
+        width: the paper's is 128.
+        kernel_size: 4 for MNIST and CIFAR-10, 5 for CelebA.
+
+    Raises: InputError for another shape or a size below 1.
+
+    Reference: section 5.1 of the paper.
+
+    >>> ConvDecoder((1, 64, 64), 16, width=8)(torch.randn(2, 16)).shape
+    torch.Size([2, 1, 64, 64])
+    """
+
+    def __init__(self, shape: Shape, latent_dim: int, *, width: int = 128, kernel_size: int = 4) -> None:
+        super().__init__()
+        _check(shape, latent_dim=latent_dim, width=width, kernel_size=kernel_size - 1)
+        self.shape = tuple(shape)
+        upsamplings = 2 if max(shape[1:]) <= 32 else 3
+        start = [side >> upsamplings for side in shape[1:]]
+        channels = 8 * width
+        self.linear = nn.Linear(latent_dim, channels * math.prod(start), bias=False)
+        layers: list[nn.Module] = [nn.Unflatten(1, (channels, *start)), nn.BatchNorm2d(channels), nn.ReLU()]
+        for _ in range(upsamplings):
+            layers += [
+                nn.ConvTranspose2d(
+                    channels,
+                    channels // 2,
+                    kernel_size,
+                    stride=2,
+                    padding=(kernel_size - 1) // 2,
+                    output_padding=kernel_size % 2,
+                    bias=False,
+                ),
+                nn.BatchNorm2d(channels // 2),
+                nn.ReLU(),
+            ]
+            channels //= 2
+        layers.append(nn.ConvTranspose2d(channels, shape[0], kernel_size, padding=(kernel_size - 1) // 2))
+        self.convolutions = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map codes, (N, D), to images, (N, C, H, W) in [0, 1]; the sigmoid is computed in float32."""
+        logits = self.convolutions(self.linear(z))
+        # an even kernel of stride 1 leaves one row and one column too many
+        logits = logits[..., : self.shape[1], : self.shape[2]]
+        return torch.sigmoid(logits.float() if logits.dtype != torch.float64 else logits)
+
+
+class MLPEncoder(nn.Module):
+    """A multilayer perceptron from flattened images to features, batch norm and ReLU after each hidden layer.
+
+    Arguments:
+        shape: (C, H, W) of any size.
+        features: length of the output vector.
+        hidden: units of a hidden layer.
+        depth: number of hidden layers.
+
+    >>> MLPEncoder((1, 8, 8), 4)(torch.rand(2, 1, 8, 8)).shape
+    torch.Size([2, 4])
+    """
+
+    def __init__(self, shape: Shape, features: int, *, hidden: int = 512, depth: int = 2) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), *_perceptron(math.prod(shape), hidden, depth, features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images, (N, C, H, W) in [0, 1], to (N, features)."""
+        return self.layers(2 * x - 1)
+
+
+class MLPDecoder(nn.Module):
+    """A multilayer perceptron from codes to images, batch norm and ReLU after each hidden layer, a sigmoid last.
+
+    Arguments:
+        shape: (C, H, W) of any size.
+        latent_dim: length D of a code.
+        hidden: units of a hidden layer.
+        depth: number of hidden layers.
+
+    >>> MLPDecoder((1, 8, 8), 4)(torch.randn(2, 4)).shape
+    torch.Size([2, 1, 8, 8])
+    """
+
+    def __init__(self, shape: Shape, latent_dim: int, *, hidden: int = 512, depth: int = 2) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.layers = nn.Sequential(*_perceptron(latent_dim, hidden, depth, math.prod(shape)))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map codes, (N, D), to images, (N, C, H, W) in [0, 1]; the sigmoid is computed in float32."""
+        logits = self.layers(z).unflatten(1, self.shape)
+        return torch.sigmoid(logits.float() if logits.dtype != torch.float64 else logits)
+
+
+def _perceptron(inputs: int, hidden: int, depth: int, outputs: int) -> list[nn.Module]:
+    for name, size in (
+        ("hidden", hidden),
+        ("depth", depth),
+        ("features or latent_dim", min(inputs, outputs)),
+    ):
+        if size < 1:
+            raise InputError(f"{name} must be at least 1, got {size}.")
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        layers += [nn.Linear(inputs, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()]
+        inputs = hidden
+    return [*layers, nn.Linear(inputs, outputs)]

@@ -1,0 +1,51 @@
+"""Where a result comes from: versions, commit and machine, for run.json and results."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+__all__ = ["git_commit", "machine", "versions"]
+
+_PACKAGES = (
+    "entropic-ae", "torch", "pytorch-lightning", "torchmetrics", "torch-fidelity", "datasets", "scikit-learn",
+    "numpy", "safetensors",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Return the version of Python and of each package that results depend on, where installed."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """Return the commit of the library's source, marked ``+changes`` if it is edited; None outside git."""
+    here = Path(__file__).parent
+    git = ["git", "-C", str(here)]
+    try:
+        # a library installed inside somebody else's repository must not take that one's commit
+        subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=True)
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, check=True, text=True).stdout
+        edited = subprocess.run([*git, "diff", "HEAD", "--quiet", "--", str(here)], check=False).returncode
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.strip() + ("+changes" if edited else "")
+
+
+def machine() -> dict[str, str | int]:
+    """Return the kind of machine: processor architecture, cores and GPU."""
+    kind: dict[str, str | int] = {"processor": platform.machine(), "cores": os.cpu_count() or 1}
+    if torch.cuda.is_available():
+        kind["gpu"] = torch.cuda.get_device_name()
+    return kind

@@ -1,0 +1,168 @@
+"""Recipe: a system as data. System: a recipe on a preset with its settings, from which the model is built."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.bottlenecks import Bottleneck
+from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.networks import Shape
+from entropic_ae.randomness import seeded
+from entropic_ae.recipes.presets import Preset
+from entropic_ae.terms import Objective, Term
+
+__all__ = ["Recipe", "Scalar", "System", "configure"]
+
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which bottleneck and terms make a system; a variant is ``dataclasses.replace(AE, terms=...)``.
+
+    Attributes:
+        name: as in ``entropic-ae train NAME``.
+        summary: one line for a person.
+        reference: where the system was published.
+        bottleneck: partial constructor that lacks only ``latent_dim``.
+        terms: what the objective sums.
+        settings: by the name of a preset, the settings that this system has on that data set.
+
+    Raises: InputError if the bottleneck's constructor does not take what the partial gives it.
+    """
+
+    name: str
+    summary: str
+    reference: str
+    bottleneck: partial[Bottleneck]
+    terms: tuple[Term, ...]
+    settings: Mapping[str, Mapping[str, Scalar]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        _check_partial(self.bottleneck)
+
+
+@dataclass(frozen=True)
+class System:
+    """A recipe on a preset: everything that is needed to build and train the model for images of a shape."""
+
+    recipe: Recipe
+    preset: Preset
+
+    def settings(self) -> dict[str, Scalar]:
+        """Return every scalar by the name that ``--set`` takes.
+
+        >>> from entropic_ae.recipes import PRESETS, RECIPES
+        >>> System(RECIPES["eae"], PRESETS["mnist"]).settings()["latent_dim"]
+        16
+        """
+        values: dict[str, Scalar] = {"latent_dim": self.preset.latent_dim, "features": self.preset.features}
+        for constructor in (self.preset.encoder, self.preset.decoder, self.recipe.bottleneck):
+            values |= _scalars(constructor)
+        for term in self.recipe.terms:
+            for name in (f.name for f in fields(term)):
+                values[_setting(term, name)] = getattr(term, name)
+        return values | {f.name: getattr(self.preset.training, f.name) for f in fields(self.preset.training)}
+
+    def with_settings(self, changes: Mapping[str, Scalar]) -> System:
+        """Return the system with some settings changed; a string is read as the setting's type.
+
+        Raises: InputError for an unknown name, with the nearest one, or a value of another type or range.
+        """
+        known = self.settings()
+        for name in changes:
+            if name not in known:
+                raise unknown_name("setting", name, known)
+        new = {name: _read(name, value, known[name]) for name, value in changes.items()}
+
+        def constructor(old: partial[Any]) -> partial[Any]:
+            return partial(old.func, **old.keywords | {k: new[k] for k in _scalars(old) if k in new})
+
+        preset = replace(
+            self.preset,
+            **{name: new[name] for name in ("latent_dim", "features") if name in new},
+            encoder=constructor(self.preset.encoder),
+            decoder=constructor(self.preset.decoder),
+            training=replace(
+                self.preset.training,
+                **{f.name: new[f.name] for f in fields(self.preset.training) if f.name in new},
+            ),
+        )
+        terms = tuple(
+            replace(term, **{f.name: new[s] for f in fields(term) if (s := _setting(term, f.name)) in new})
+            for term in self.recipe.terms
+        )
+        recipe = replace(self.recipe, bottleneck=constructor(self.recipe.bottleneck), terms=terms)
+        return System(recipe, preset)
+
+    def build(self, shape: Shape, *, seed: int = 0) -> tuple[Autoencoder, Objective]:
+        """Build the model, its weights drawn from the seed, and its objective, for images (C, H, W).
+
+        Raises: InputError if a size or a combination cannot work.
+        """
+        with seeded(seed):
+            bottleneck = self.recipe.bottleneck(self.preset.latent_dim)
+            encoder = self.preset.encoder(shape, bottleneck.in_features)
+            decoder = self.preset.decoder(shape, self.preset.latent_dim)
+        model = Autoencoder(encoder, bottleneck, decoder)
+        return model, Objective(self.recipe.terms, model)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the expanded recipe for run.json: what is built, and every setting."""
+        return {
+            "encoder": self.preset.encoder.func.__name__,
+            "bottleneck": self.recipe.bottleneck.func.__name__,
+            "decoder": self.preset.decoder.func.__name__,
+            "terms": [type(term).__name__ for term in self.recipe.terms],
+            "settings": self.settings(),
+        }
+
+
+def configure(recipe: Recipe, preset: Preset, changes: Mapping[str, Scalar] | None = None) -> System:
+    """Put a recipe on a preset: the preset's values, then the recipe's own for it, then the changes.
+
+    >>> from entropic_ae.recipes import PRESETS, RECIPES
+    >>> configure(RECIPES["eae"], PRESETS["digits"], {"width": 4}).settings()["width"]
+    4
+    """
+    own = System(recipe, preset).with_settings(recipe.settings.get(preset.name, {}))
+    return own.with_settings(changes or {})
+
+
+def _setting(term: Term, name: str) -> str:
+    return term.setting if name == "weight" else f"{term.setting}.{name}"
+
+
+def _scalars(constructor: partial[Any]) -> dict[str, Scalar]:
+    parameters = inspect.signature(constructor.func).parameters.values()
+    defaults = {p.name: p.default for p in parameters if isinstance(p.default, bool | int | float | str)}
+    return defaults | {k: v for k, v in constructor.keywords.items() if k in defaults}
+
+
+def _check_partial(constructor: partial[Any]) -> None:
+    try:
+        inspect.signature(constructor.func).bind_partial(*constructor.args, **constructor.keywords)
+    except TypeError as error:
+        raise InputError(f"{constructor.func.__name__} cannot be built so: {error}.") from None
+
+
+def _read(name: str, value: Scalar, old: Scalar) -> Scalar:
+    """Read a value as the type of the old one."""
+    wanted = type(old)
+    if isinstance(value, str) and wanted is bool and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if wanted is not bool and (isinstance(value, str) or not isinstance(value, bool)):
+        try:
+            read = wanted(value)
+        except (ValueError, OverflowError):
+            read = None
+        if read is not None and (isinstance(value, str) or read == value):
+            return read
+    expected = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[wanted]
+    raise InputError(f"{name} expects {expected}, got {value!r}.")

@@ -1,0 +1,359 @@
+"""Runs: train a recipe by name into a run folder, load it again, use and measure it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from entropic_ae import evaluation, generation
+from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.data import ImageData, load_images
+from entropic_ae.densities import DENSITIES, Density
+from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.features import load_features
+from entropic_ae.files import atomic, read_json, write_json
+from entropic_ae.provenance import git_commit, machine, versions
+from entropic_ae.recipes import PRESETS, RECIPES, System, configure, preset_for
+from entropic_ae.recipes.recipe import Scalar
+from entropic_ae.training import CHECKPOINT, WEIGHTS, fit, select_device
+
+__all__ = ["Run", "load", "train"]
+
+_INFO, _METRICS = "run.json", "metrics.json"
+
+
+class Run:
+    """A trained system with its folder. Made by ``train`` and ``load``.
+
+    Attributes:
+        folder: the run folder.
+        info: what run.json says.
+        system: the recipe on its preset, with settings.
+        model: the autoencoder, with the weights of the lowest validation loss, on its device.
+    """
+
+    def __init__(self, folder: Path, info: dict[str, Any], system: System, model: Autoencoder) -> None:
+        self.folder = folder
+        self.info = info
+        self.system = system
+        self.model = model
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images."""
+        channels, height, width = self.info["shape"]
+        return channels, height, width
+
+    @cached_property
+    def data(self) -> ImageData:
+        """The images that the run was trained on; InputError if they are gone or have changed."""
+        data = self._load_data(self.info["limit"])
+        if _fingerprint(data.train.images) != self.info["training_images_sha256"]:
+            raise InputError(
+                f"the training images of {self.info['source']} are not those that {self.folder} was trained "
+                "on; restore them, or train anew."
+            )
+        return data
+
+    @cached_property
+    def codes(self) -> Tensor:
+        """The codes of the training images, (N, D) float32."""
+        return generation.encode(self.model, self.data.train.images)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the codes, (N, D) float32, of uint8 images, (N, C, H, W)."""
+        return generation.encode(self.model, self._check(images))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return the images, uint8 (N, C, H, W), of codes, (N, D)."""
+        if codes.dim() != 2 or codes.shape[1] != self.system.preset.latent_dim:
+            raise InputError(
+                f"expected codes (N, {self.system.preset.latent_dim}), got shape {tuple(codes.shape)}."
+            )
+        return generation.decode(self.model, codes.float())
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Encode and decode uint8 images, (N, C, H, W)."""
+        return generation.reconstruct(self.model, self._check(images))
+
+    def interpolate(self, start: Tensor, end: Tensor, *, steps: int = 8, kind: str = "spherical") -> Tensor:
+        """Decode codes on the way between pairs of uint8 images, both (N, C, H, W): (N, steps, C, H, W)."""
+        return generation.interpolate(self.model, self._check(start), self._check(end), steps=steps, kind=kind)
+
+    def sample(self, n: int, *, density: str = "prior", seed: int = 0) -> Tensor:
+        """Draw n new images, uint8 (n, C, H, W), from a density by name; the same seed, the same images."""
+        return generation.sample(self.model, self.density(density), n, seed=seed)
+
+    def density(self, name: str) -> Density:
+        """Return a density by name: read from the folder, or fitted to the training codes once and kept.
+
+        Raises: InputError for an unknown name, or if it must be fitted and the training images are gone.
+        """
+        if name not in DENSITIES:
+            raise unknown_name("density", name, DENSITIES)
+        kind, prior = DENSITIES[name], self.model.bottleneck.prior()
+        if not kind.needs_codes:
+            return kind.fit(torch.empty(0), prior)
+        path = self.folder / "densities" / f"{name}.safetensors"
+        weights = _sha256((self.folder / WEIGHTS).read_bytes())
+        kept = _read_density(path, weights)
+        if kept is not None:
+            return kind.from_state(kept, prior)
+        density = kind.fit(self.codes, prior, seed=self.info["seed"])
+        with atomic(path) as temporary:
+            save_file({k: t.contiguous() for k, t in density.state().items()}, temporary, {"weights": weights})
+        return density
+
+    def evaluate(
+        self,
+        *,
+        features: str | None = None,
+        n: int = 10_000,
+        seed: int = 0,
+        weights: str | Path | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> dict[str, Any]:
+        """Measure the run against the test images and add what was measured to metrics.json.
+
+        Arguments:
+            features: inception, classifier, pixels or a TorchScript file; the preset's choice unless given.
+            n: images from each density.
+            seed: of everything drawn.
+            weights: a file with Inception's weights, where they cannot be downloaded.
+            tell: called with what is measured next.
+
+        Returns: see ``evaluation.evaluate``. Raises: InputError, see there and ``load_features``.
+        """
+        name = features or str(self.system.preset.features)
+        data = self._load_data(None)  # with a limit, the classifier and the floor would change with it
+        device = str(next(self.model.parameters()).device)
+        tell(f"the feature space {name}")
+        space = load_features(name, data, weights=weights, device=device)
+        densities = {}
+        for density in DENSITIES:
+            tell(f"the density {density}")
+            densities[density] = self.density(density)
+        result = evaluation.evaluate(self.model, data, densities, space, n=n, seed=seed, tell=tell)
+        if (accuracy := getattr(space, "accuracy", None)) is not None:
+            result["classifier_accuracy"] = accuracy
+        kept = read_json(self.folder / _METRICS) if (self.folder / _METRICS).exists() else {}
+        write_json(self.folder / _METRICS, kept | {result["features"]: result})
+        return result
+
+    def _load_data(self, limit: int | None) -> ImageData:
+        return load_images(self.info["source"], image_size=self.info["image_size"], limit=limit)
+
+    def _check(self, images: Tensor) -> Tensor:
+        if images.dtype != torch.uint8 or images.dim() != 4 or tuple(images.shape[1:]) != self.shape:
+            raise InputError(
+                f"expected uint8 images (N, {', '.join(map(str, self.shape))}), got {images.dtype} of shape "
+                f"{tuple(images.shape)}."
+            )
+        return images
+
+
+def train(
+    recipe: str,
+    data: str | Path,
+    *,
+    set: Mapping[str, Scalar] | None = None,
+    preset: str | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    out: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "32",
+    resume: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Train a system by name on a data set, into a new run folder.
+
+    Arguments:
+        recipe: a name in ``RECIPES``: ae, bn-ae, eae, ...
+        data: a registered name, a folder of images, a parquet, .npz or .npy file, or ``hf:owner/name``.
+        set: settings to change, by name; ``entropic-ae recipes`` lists them. ``image_size`` belongs to the data.
+        preset: sizes to start from; the data set's own, or those for the nearest image size, unless given.
+        epochs: short for ``set={"epochs": ...}``.
+        seed: of the initial weights, the order of the images and the densities.
+        limit: use only the first images, at least 2.
+        out: the run folder, ``runs/<recipe>-<data>-<seed>`` unless given; it must not exist or be empty.
+        device: auto, cpu or cuda.
+        precision: 32 or bf16.
+        resume: go on in a run folder that was interrupted; its settings must be the same, or more epochs.
+        progress: show progress on the terminal.
+
+    Returns: the run, with the weights of the lowest validation loss.
+
+    Raises: InputError for anything that cannot work, before the run folder is made where that can be known.
+
+    >>> import tempfile
+    >>> out = tempfile.mkdtemp()
+    >>> run = train("eae", "digits", epochs=1, set={"width": 4}, out=out, device="cpu", progress=False)
+    >>> run.sample(2, density="prior", seed=0).shape
+    torch.Size([2, 1, 8, 8])
+    """
+    changes = dict(set or {})
+    if epochs is not None:
+        changes["epochs"] = epochs
+    if recipe not in RECIPES:
+        raise unknown_name("recipe", recipe, RECIPES)
+    if preset is not None and preset not in PRESETS:
+        raise unknown_name("preset", preset, PRESETS)
+    image_size = _whole("image_size", changes.pop("image_size", None))
+    images = load_images(data, image_size=image_size, limit=limit)
+    chosen = PRESETS[preset] if preset else preset_for(images.name, images.shape)
+    system = configure(RECIPES[recipe], chosen, changes)
+    model, objective = system.build(images.shape, seed=seed)
+    select_device(device)
+    info = {
+        "recipe": recipe,
+        "preset": chosen.name,
+        "data": images.name,
+        "source": images.source,
+        "image_size": image_size,
+        "limit": limit,
+        "seed": seed,
+        "precision": precision,
+        "overrides": changes,
+        "expanded": system.describe(),
+        "shape": list(images.shape),
+        "training_images": len(images.train.images),
+        "training_images_sha256": _fingerprint(images.train.images),
+        "device": device,
+        "machine": machine(),
+        "versions": versions(),
+        "git_commit": git_commit(),
+    }
+    folder = Path(out) if out is not None else Path("runs") / f"{recipe}-{images.name}-{seed}"
+    _claim(folder, info, resume)
+    fit(
+        model,
+        objective,
+        images.train.images,
+        images.validation.images,
+        system.preset.training,
+        seed=seed,
+        device=device,
+        precision=precision,
+        folder=folder,
+        resume=resume,
+        progress=progress,
+    )
+    run = Run(folder, info, system, model.to(select_device(device)))
+    run.data = images
+    return run
+
+
+def load(folder: str | Path, *, device: str = "auto") -> Run:
+    """Load a run from its folder: the named recipe is rebuilt with its overrides and compared.
+
+    No code and no pickle is read from the folder.
+
+    Raises: InputError if the folder is not a run, lacks its weights, is damaged, or was trained with a recipe
+        that this version of the library defines differently.
+    """
+    folder = Path(folder)
+    if not (folder / _INFO).is_file():
+        raise InputError(f"{folder} is not a run folder: it has no {_INFO}; give the folder that train made.")
+    info = read_json(folder / _INFO)
+    try:
+        if info["recipe"] not in RECIPES:
+            raise unknown_name("recipe", info["recipe"], RECIPES)
+        if info["preset"] not in PRESETS:
+            raise unknown_name("preset", info["preset"], PRESETS)
+        system = configure(RECIPES[info["recipe"]], PRESETS[info["preset"]], info["overrides"])
+        model, _ = system.build(info["shape"], seed=info["seed"])
+        now, then = system.describe(), info["expanded"]
+        differing = [
+            f"{name} was {then.get(name)!r} and is {now.get(name)!r}"
+            for name in sorted({*now, *then} - {"settings"})
+            if then.get(name) != now.get(name)
+        ] + _changes(then["settings"], now["settings"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder / _INFO} is damaged ({error!r}); train the run anew.") from None
+    if differing:
+        raise InputError(
+            f"{folder} was trained with another definition of '{info['recipe']}' "
+            f"({'; '.join(differing)}); use entropic-ae {info['versions'].get('entropic-ae')}, or train anew."
+        )
+    path = folder / WEIGHTS
+    if not path.is_file():
+        has = "a checkpoint to --resume from" if (folder / CHECKPOINT).is_file() else "no checkpoint either"
+        raise InputError(
+            f"{folder} has no {WEIGHTS}: training stopped before its first epoch ended ({has}); "
+            "train again with --resume."
+        )
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(f"{path} is damaged or of another model ({_first_line(error)}); train anew.") from None
+    return Run(folder, info, system, model.to(select_device(device)))
+
+
+def _claim(folder: Path, info: dict[str, Any], resume: bool) -> None:
+    """Make the run folder and write run.json, or check that an existing one can be resumed."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; give another --out.")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not resume:
+            raise InputError(f"{folder} exists and is not empty; give another --out, or --resume to go on in it.")
+        if not (folder / _INFO).is_file():
+            raise InputError(f"{folder} is not a run folder: it has no {_INFO}; give another --out.")
+        before = read_json(folder / _INFO)
+        same = ("recipe", "preset", "shape", "limit", "seed", "precision", "training_images_sha256")
+        try:
+            old = {name: before[name] for name in same} | before["expanded"]["settings"]
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{folder / _INFO} is damaged ({error!r}); train the run anew.") from None
+        new = {name: info[name] for name in same} | info["expanded"]["settings"]
+        differing = _changes({k: v for k, v in old.items() if k != "epochs"}, new | {"epochs": None})
+        if differing:
+            raise InputError(f"{folder} cannot be resumed with other settings: {'; '.join(differing)}.")
+    write_json(folder / _INFO, info)
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} was {old.get(name)!r} and is {new.get(name)!r}"
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _read_density(path: Path, weights: str) -> dict[str, Tensor] | None:
+    """Return the tensors of a kept density, or None if there is none for these weights."""
+    try:
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("weights") != weights:
+                return None
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (FileNotFoundError, SafetensorError):
+        return None
+
+
+def _whole(name: str, value: Scalar | None) -> int | None:
+    try:
+        return None if value is None else int(value)
+    except ValueError:
+        raise InputError(f"{name} expects a whole number, got {value!r}.") from None
+
+
+def _fingerprint(images: Tensor) -> str:
+    return _sha256(memoryview(images.contiguous().numpy()).cast("B"))
+
+
+def _sha256(content: bytes | memoryview) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(":.")

@@ -1,0 +1,378 @@
+"""Training: one LightningModule for every system; Lightning owns the loop, checkpoints and precision."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.errors import InputError
+from entropic_ae.estimators import knn_entropy
+from entropic_ae.files import atomic
+from entropic_ae.randomness import seeded
+from entropic_ae.terms import Objective
+
+__all__ = ["CHECKPOINT", "LOG", "PRECISIONS", "WEIGHTS", "Settings", "fit", "select_device", "to_unit"]
+
+WEIGHTS, LOG, CHECKPOINT = "weights.safetensors", "log.csv", "checkpoints/last.ckpt"
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
+_ENTROPY_CODES = 2000  # validation codes whose entropy is logged
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The published schedule: Adam, the learning rate halved when the validation loss stops falling.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images of a minibatch; a last, smaller minibatch is left out of each shuffled pass.
+        learning_rate: of Adam, at the start.
+        patience: epochs without a lower validation loss before the learning rate is reduced.
+        factor: what the learning rate is then multiplied by.
+    """
+
+    epochs: int = 100
+    batch_size: int = 100
+    learning_rate: float = 5e-4
+    patience: int = 5
+    factor: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience"):
+            if getattr(self, name) < (least := 2 if name == "batch_size" else 1):
+                raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0 and 0 < self.factor <= 1):
+            raise InputError(
+                "expected a positive learning_rate and 0 < factor <= 1, got "
+                f"learning_rate={self.learning_rate} and factor={self.factor}."
+            )
+
+
+def select_device(device: str) -> torch.device:
+    """Return the device of 'auto', 'cpu' or 'cuda'; auto takes a GPU where there is one.
+
+    Raises: InputError for another name, or where there is no such device.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device must be auto, cpu or cuda, got '{device}'.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device cuda was asked for, but PyTorch sees no GPU; use --device cpu.")
+    use_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if use_gpu else "cpu")
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """Map uint8 images to float32 in [0, 1], of the same shape."""
+    return images.float() / 255
+
+
+def fit(
+    model: Autoencoder,
+    objective: Objective,
+    train: Tensor,
+    validation: Tensor,
+    settings: Settings,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "32",
+    folder: Path | None = None,
+    resume: bool = False,
+    progress: bool = False,
+) -> list[dict[str, float]]:
+    """Train a model in place and leave it with the weights of the lowest validation loss.
+
+    The validation loss is the objective in evaluation mode, over near-equal batches of the training batch
+    size, so that a term that looks at the batch means the same in both. The images stay one tensor, on the
+    GPU when they take less than half of its free memory; a batch is an index selection.
+
+    Arguments:
+        model, objective: what is trained, and what it minimises.
+        train, validation: uint8 images, (N, C, H, W), at least 2 of each.
+        settings: epochs, batch size, learning rate and its schedule.
+        seed: of the order of the images and of every random draw in the model.
+        device: auto, cpu or cuda.
+        precision: 32, or bf16 for mixed precision with float32 codes, terms and statistics.
+        folder: where log.csv, weights.safetensors (at each new best) and a checkpoint an epoch are written.
+        resume: go on from the folder's checkpoint, if it has one.
+        progress: show a progress bar on a terminal, a line an epoch elsewhere.
+
+    Returns: the rows of log.csv, one an epoch.
+
+    Raises: InputError for too few images or an unknown device or precision, and when a term is not finite;
+        its sentence names the term and the epoch, and the best weights so far are kept.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got '{precision}'.")
+    for name, images in (("training", train), ("validation", validation)):
+        if images.dtype != torch.uint8 or images.dim() != 4 or len(images) < 2:
+            raise InputError(
+                f"expected at least 2 {name} images as uint8 (N, C, H, W), got {images.dtype} "
+                f"of shape {tuple(images.shape)}."
+            )
+    target = select_device(device)
+    if target.type == "cuda" and train.nbytes + validation.nbytes < torch.cuda.mem_get_info()[0] // 2:
+        train, validation = train.to(target), validation.to(target)
+    task = _Task(model, objective, settings, seed)
+    keeper = _Keeper(folder, progress)
+    callbacks: list[Callback] = [keeper]
+    on_terminal = progress and sys.stderr.isatty()
+    if on_terminal:
+        callbacks.append(TQDMProgressBar())
+    if folder is not None:
+        last = folder / CHECKPOINT
+        callbacks.append(
+            ModelCheckpoint(last.parent, last.stem, enable_version_counter=False, save_on_train_epoch_end=True)
+        )
+    checkpoint = folder / CHECKPOINT if resume and folder is not None else None
+    with _quiet_lightning(), seeded(seed):
+        trainer = Trainer(
+            accelerator="gpu" if target.type == "cuda" else "cpu",
+            devices=1,
+            precision=PRECISIONS[precision],
+            max_epochs=settings.epochs,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=folder is not None,
+            enable_progress_bar=on_terminal,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+        loaders = (
+            _loader(train, _ShuffledBatches(len(train), settings.batch_size, seed)),
+            _loader(validation, _EqualBatches(len(validation), settings.batch_size)),
+        )
+        _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.exists() else None)
+    keeper.restore(model)
+    return keeper.rows
+
+
+def _run(
+    trainer: Trainer,
+    task: LightningModule,
+    train: DataLoader,
+    validation: DataLoader,
+    checkpoint: Path | None,
+) -> None:
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(task, train, validation, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:
+        if trainer.interrupted:  # Lightning turns Ctrl-C into an exit and ignores further ones
+            signal.signal(signal.SIGINT, on_interrupt)
+            raise KeyboardInterrupt from None
+        raise
+
+
+class _Task(LightningModule):
+    """One training or validation step; keeps sums on the device, read once an epoch."""
+
+    def __init__(self, model: Autoencoder, objective: Objective, settings: Settings, seed: int) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self.settings = settings
+        self.seed = seed
+        self.names = [term.name for term in objective.terms]
+        self.row: dict[str, float] = {}
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.Adam(self.model.parameters(), self.settings.learning_rate)
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer,
+            factor=self.settings.factor,
+            patience=self.settings.patience - 1,  # PyTorch acts on the epoch after its patience is spent
+            threshold=0,
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "monitor": "validation_loss"},
+        }
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(_mix(self.seed, self.current_epoch))  # so that a resumed run draws the same
+        self.row = {"epoch": self.current_epoch + 1, "learning_rate": self.optimizers().param_groups[0]["lr"]}
+        self.started, self.images = time.perf_counter(), 0
+        self._start_sums()
+
+    def training_step(self, images: Tensor, batch_index: int) -> Tensor:
+        loss, values = self._measure(images)[:2]
+        self.images += len(images)
+        self._add(batch_index, len(images), loss, values)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self._finish("train")
+        self.row["images_per_s"] = self.images / (time.perf_counter() - self.started)
+        self._start_sums()
+        self.codes: list[Tensor] = []
+
+    def validation_step(self, images: Tensor, batch_index: int) -> None:
+        loss, values, z = self._measure(images)
+        self._add(batch_index, len(images), loss, values)
+        if sum(map(len, self.codes)) < _ENTROPY_CODES:
+            self.codes.append(z)
+
+    def on_validation_epoch_end(self) -> None:
+        self._finish("validation")
+        codes = torch.cat(self.codes)[:_ENTROPY_CODES]
+        bottleneck = self.model.bottleneck
+        self.row["entropy"] = knn_entropy(codes).item()
+        if bottleneck.bounds_entropy:
+            self.row["entropy_maximum"] = bottleneck.prior().entropy().item()
+        shown = {name: value for name, value in self.row.items() if name not in ("epoch", "images_per_s")}
+        self.log_dict(shown, prog_bar=True)
+
+    def _measure(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        trace = self.model(to_unit(images))
+        loss, values = self.objective(self.model, trace)
+        return loss, values, trace.code.z.detach()
+
+    def _start_sums(self) -> None:
+        size = len(self.names) + 1
+        self.sums = torch.zeros(size, dtype=torch.float64, device=self.device)
+        self.first_bad = torch.full((size,), torch.inf, device=self.device)
+        self.count = 0
+
+    def _add(self, step: int, n: int, loss: Tensor, values: dict[str, Tensor]) -> None:
+        stacked = torch.stack([values[name] for name in self.names] + [loss.detach()])
+        self.sums += n * stacked
+        self.first_bad = torch.where(stacked.isfinite(), self.first_bad, self.first_bad.clamp_max(step))
+        self.count += n
+
+    def _finish(self, phase: str) -> None:
+        """Read the sums of an epoch (the one wait for the device) and stop if one is not finite."""
+        first_bad = self.first_bad.tolist()
+        if min(first_bad) < math.inf:
+            culprits = [n for n, step in zip(self.names, first_bad, strict=False) if step == min(first_bad)]
+            raise InputError(
+                f"{' and '.join(culprits) or 'the loss'} was not finite in epoch {self.current_epoch + 1} "
+                f"({phase}, batch {int(min(first_bad)) + 1}); training stops and keeps the best weights of the "
+                "epochs before, if any: lower learning_rate or the weight of the term."
+            )
+        for name, total in zip([*self.names, "loss"], (self.sums / self.count).tolist(), strict=True):
+            self.row[f"{phase}_{name}"] = total
+
+
+class _Keeper(Callback):
+    """Keeps the best weights and the log, in memory and in the folder; both travel in the checkpoint."""
+
+    def __init__(self, folder: Path | None, progress: bool) -> None:
+        self.folder = folder
+        self.progress = progress
+        self.best = math.inf
+        self.weights: dict[str, Tensor] = {}
+        self.rows: list[dict[str, float]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "weights": self.weights, "rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.weights, self.rows = state["best"], state["weights"], state["rows"]
+
+    def on_train_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
+        row = dict(task.row)
+        if row["validation_loss"] < self.best:
+            self.best = row["validation_loss"]
+            self.weights = {name: t.detach().cpu().clone() for name, t in task.model.state_dict().items()}
+            if self.folder is not None:
+                with atomic(self.folder / WEIGHTS) as path:
+                    save_file({name: t.contiguous() for name, t in self.weights.items()}, path)
+        self.rows = [*self.rows, row]
+        if self.folder is not None:
+            with atomic(self.folder / LOG) as path, path.open("w", newline="") as file:
+                writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(self.rows)
+        if self.progress and not sys.stderr.isatty():
+            shown = "  ".join(f"{name} {value:.5g}" for name, value in row.items() if name != "epoch")
+            print(f"epoch {row['epoch']}/{trainer.max_epochs}  {shown}", file=sys.stderr, flush=True)
+
+    def restore(self, model: Autoencoder) -> None:
+        if self.weights:
+            model.load_state_dict(self.weights)
+
+
+class _Images(Dataset):
+    """Images indexed by a whole batch of indices at a time."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def __getitem__(self, indices: Tensor) -> Tensor:
+        return self.images[indices.to(self.images.device, non_blocking=True)]
+
+
+class _ShuffledBatches(Sampler):
+    """Batches of indices in an order drawn from the seed and the epoch; a smaller last batch is left out."""
+
+    def __init__(self, n: int, batch_size: int, seed: int) -> None:
+        self.n, self.batch_size, self.seed, self.epoch = n, min(batch_size, n), seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.n // self.batch_size
+
+    def __iter__(self) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch))
+        order = torch.randperm(self.n, generator=generator)
+        yield from order[: len(self) * self.batch_size].split(self.batch_size)
+
+
+class _EqualBatches(Sampler):
+    """Batches of indices in order, of sizes that differ by one at most."""
+
+    def __init__(self, n: int, batch_size: int) -> None:
+        self.batches = torch.arange(n).tensor_split(math.ceil(n / batch_size))
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.batches)
+
+
+def _loader(images: Tensor, batches: Sampler) -> DataLoader:
+    return DataLoader(_Images(images), batch_size=None, sampler=batches)
+
+
+def _mix(seed: int, epoch: int) -> int:
+    return (seed * 1_000_003 + epoch) % 2**63
+
+
+class _quiet_lightning(warnings.catch_warnings):  # noqa: N801 - a context manager, like its base
+    """Silence Lightning's notes on loaders and hardware; they do not apply to tensors in memory."""
+
+    def __enter__(self) -> Any:
+        entered = super().__enter__()
+        self.logger = logging.getLogger("pytorch_lightning")
+        self.level = self.logger.level
+        self.logger.setLevel(logging.ERROR)
+        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", module="pytorch_lightning.*")
+        warnings.filterwarnings("ignore", module="lightning_fabric.*")
+        return entered
+
+    def __exit__(self, *exception: object) -> None:
+        self.logger.setLevel(self.level)
+        super().__exit__(*exception)

@@ -1,0 +1,528 @@
+"""Facts about loaded images: pixels, order, splits, and the sentence of every error."""
+
+import io
+import os
+import shutil
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from entropic_ae import data_decoding
+from entropic_ae.data import DATASETS, ImageData, load_images
+from entropic_ae.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.delenv("ENTROPIC_AE_DATA", raising=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "my images"
+    path.mkdir()
+    return path
+
+
+def grey(value: int, width: int = 8, height: int = 8) -> Image.Image:
+    return Image.new("L", (width, height), value)
+
+
+def fill(folder: Path, count: int = 12, start: int = 0) -> None:
+    """Write ``count`` images, each of one grey level that is its number."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(start, start + count):
+        grey(index).save(folder / f"{index:03}.png")
+
+
+def marks(data: ImageData) -> list[list[int]]:
+    return [split.images[:, 0, 0, 0].tolist() for split in (data.train, data.validation, data.test)]
+
+
+def every(data: ImageData) -> list[int]:
+    return sorted(mark for split in marks(data) for mark in split)
+
+
+def png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write_parquet(
+    path: Path, values: list[int], side: int = 8, image: str = "image", mode: str = "L", **columns: object
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cells = [
+        {"bytes": png(Image.new(mode, (side, side), value if mode == "L" else (value,) * 3)), "path": None}
+        for value in values
+    ]
+    rows = datasets.Dataset.from_dict({image: cells, **columns}).cast_column(image, datasets.Image())
+    rows.to_parquet(str(path))
+
+
+# registered sets
+
+
+def test_digits_are_scaled_split_and_disjoint():
+    from sklearn.datasets import load_digits
+
+    data = load_images("digits")
+    assert (data.name, data.source, data.shape, data.classes) == ("digits", "digits", (1, 8, 8), 10)
+    assert [len(s.images) for s in (data.train, data.validation, data.test)] == [1077, 360, 360]
+    images = torch.cat([data.train.images, data.validation.images, data.test.images])
+    labels = torch.cat([data.train.labels, data.validation.labels, data.test.labels])
+    assert images.dtype == torch.uint8
+    assert labels.dtype == torch.int64
+    ours = sorted((*image.flatten().tolist(), label) for image, label in zip(images, labels.tolist(), strict=True))
+    digits = load_digits()
+    theirs = sorted(
+        (*(int(v * 255 / 16 + 0.5) for v in image.flatten()), label)
+        for image, label in zip(digits.images, digits.target.tolist(), strict=True)
+    )
+    assert ours == theirs
+
+
+def test_the_same_digits_come_every_time():
+    first, second = load_images("digits"), load_images("digits")
+    assert torch.equal(first.train.images, second.train.images)
+    assert torch.equal(first.test.labels, second.test.labels)
+
+
+def test_a_local_copy_keeps_order_and_gives_up_the_end_of_training(tmp_path, monkeypatch):
+    monkeypatch.setenv("ENTROPIC_AE_DATA", str(tmp_path))
+    monkeypatch.setitem(DATASETS, "mnist", replace(DATASETS["mnist"], validation=5))
+    train, test = list(range(1, 21)), list(range(101, 108))
+    write_parquet(tmp_path / "mnist/train-00000-of-00001.parquet", train, 28, label=[v % 10 for v in train])
+    write_parquet(tmp_path / "mnist/test-00000-of-00001.parquet", test, 28, label=[v % 10 for v in test])
+    for _ in range(2):  # the second load reads the cache
+        data = load_images("mnist")
+        assert data.shape == (1, 32, 32)
+        middle = [s.images[:, 0, 16, 16].tolist() for s in (data.train, data.validation, data.test)]
+        assert middle == [train[:15], train[15:], test]
+        assert data.validation.labels.tolist() == [v % 10 for v in train[15:]]
+        assert data.classes == 10
+        padded = torch.zeros(32, 32, dtype=torch.uint8)
+        padded[2:30, 2:30] = 1
+        assert torch.equal(data.train.images[0, 0], padded)
+
+
+def test_the_second_load_decodes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("ENTROPIC_AE_DATA", str(tmp_path))
+    write_parquet(tmp_path / "celeba/train-0.parquet", [1, 2, 3], 64, mode="RGB")
+    write_parquet(tmp_path / "celeba/validation-0.parquet", [4], 64, mode="RGB")
+    write_parquet(tmp_path / "celeba/test-0.parquet", [5], 64, mode="RGB")
+    first = load_images("celeba")
+    assert first.shape == (3, 64, 64)
+    assert first.classes is None
+    monkeypatch.setattr(data_decoding, "_each", None)
+    assert marks(load_images("celeba")) == [[1, 2, 3], [4], [5]] == marks(first)
+
+
+def test_celeba_crops_the_140_centre_of_the_aligned_images():
+    pixels = np.zeros((218, 178, 3), dtype=np.uint8)
+    pixels[39:179, 19:159] = 200  # just the 140 x 140 centre
+    crop = DATASETS["celeba"].crop
+    assert crop == 140
+    fitted = data_decoding.Fit(3, 64, 64, crop=crop)(Image.fromarray(pixels))
+    assert fitted.shape == (3, 64, 64)
+    assert fitted.min() == 200
+
+
+def test_missing_copy_without_the_hub_names_both_ways(tmp_path, monkeypatch):
+    both = r"set ENTROPIC_AE_DATA to a folder that holds mnist/train-\*\.parquet, or go online"
+    with pytest.raises(InputError, match=both):
+        load_images("mnist")
+    monkeypatch.setenv("ENTROPIC_AE_DATA", str(tmp_path))
+    with pytest.raises(InputError, match=both):
+        load_images("mnist")
+    (tmp_path / "mnist").mkdir()
+    with pytest.raises(InputError, match=r"holds no parquet files; put mnist/train-\*\.parquet there"):
+        load_images("mnist")
+
+
+def test_a_hub_set_is_asked_by_its_id_and_keeps_only_known_splits(monkeypatch):
+    def split(values):
+        cells = [{"bytes": png(grey(v)), "path": None} for v in values]
+        rows = datasets.Dataset.from_dict({"picture": cells, "label": [v % 2 for v in values]})
+        return rows.cast_column("picture", datasets.Image())
+
+    asked = []
+    splits = {"train": split(range(9)), "valid": split([50]), "extra": split([90]), "test": split([60, 61])}
+    monkeypatch.setattr(datasets, "load_dataset", lambda name: asked.append(name) or splits)
+    data = load_images("hf:some/set_1.0")
+    assert asked == ["some/set_1.0"]
+    assert (data.name, data.source, data.classes) == ("set_1.0", "hf:some/set_1.0", 2)
+    assert [sorted(m) for m in marks(data)] == [list(range(9)), [50], [60, 61]]
+
+
+def test_an_unreachable_or_incomplete_hub_name():
+    with pytest.raises(InputError, match=r"some/set is not on this machine and the .* cannot be reached"):
+        load_images("hf:some/set")
+    with pytest.raises(InputError, match="expected hf:owner/name, got 'hf:set'"):
+        load_images("hf:set")
+
+
+# folders of images
+
+
+def test_a_folder_is_shuffled_once_and_split_without_overlap(folder):
+    fill(folder, 30)
+    data = load_images(folder)
+    train, validation, test = marks(data)
+    assert (len(train), len(validation), len(test)) == (25, 2, 3)
+    assert sorted(train + validation + test) == list(range(30))
+    assert train != sorted(train)
+    assert marks(load_images(str(folder))) == [train, validation, test]
+    assert (data.name, data.source, data.shape, data.classes) == ("my-images", str(folder), (1, 8, 8), None)
+    assert data.train.labels is None
+
+
+def test_subfolders_are_classes(folder):
+    fill(folder / "cat", 10)
+    fill(folder / "dog", 10, start=100)
+    (folder / "metadata.csv").write_text("file_name,label\n../../etc/passwd,1\n")
+    (folder / "cat" / "notes.txt").write_text("not an image")
+    (folder / "cat" / ".hidden.png").write_bytes(b"no")
+    (folder / ".DS_Store").write_bytes(b"no")
+    (folder / "cat" / "000.png").rename(folder / "cat" / "000.PNG")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = load_images(folder)
+    assert data.classes == 2
+    assert every(data) == [*range(10), *range(100, 110)]
+    for split in (data.train, data.validation, data.test):
+        assert split.labels.tolist() == [int(v >= 100) for v in split.images[:, 0, 0, 0].tolist()]
+
+
+def test_split_folders_are_splits_and_classes_stand_below_them(folder):
+    for split, start in (("train", 0), ("val", 50), ("test", 100)):
+        fill(folder / split / "a", 4, start)
+        fill(folder / split / "b", 4, start + 20)
+    data = load_images(folder)
+    expected = [[s + k for k in (0, 1, 2, 3, 20, 21, 22, 23)] for s in (0, 50, 100)]
+    assert [sorted(m) for m in marks(data)] == expected
+    assert data.classes == 2
+    assert data.test.labels.tolist() == [int(v >= 120) for v in marks(data)[2]]
+    fill(folder / "raw", 1)
+    with pytest.raises(InputError, match=r"subfolders test, train, val, but also images outside .*raw.000\.png"):
+        load_images(folder)
+
+
+def test_only_a_test_folder_is_given(folder):
+    fill(folder / "train", 20)
+    fill(folder / "test", 3, start=100)
+    train, validation, test = marks(load_images(folder))
+    assert (len(train), len(validation), sorted(test)) == (18, 2, [100, 101, 102])
+    assert train != sorted(train)
+
+
+def test_names_like_splits_do_not_split_plain_files_or_classes(folder):
+    fill(folder / "train", 6)
+    fill(folder / "plane", 6, start=100)
+    for name in ("test_1.png", "val.png"):
+        grey(7).save(folder / "train" / name)
+    data = load_images(folder)
+    assert data.classes == 2
+    assert sum(map(len, marks(data))) == 14
+
+
+def test_pixels_orientation_alpha_and_depth(folder):
+    for index in range(12):
+        Image.new("RGB", (16, 8), (index, 255, 128)).save(folder / f"{index:02}.png")
+    turned = Image.new("RGB", (8, 16), "black")
+    turned.paste((255, 0, 0), (0, 0, 8, 8))  # top half; orientation 6 turns the top to the right
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned.save(folder / "turned.jpg", exif=exif, quality=95, subsampling=0)
+    clear = Image.new("RGBA", (16, 8), (10, 20, 30, 0))
+    clear.putpixel((0, 0), (10, 20, 30, 255))
+    clear.save(folder / "clear.png")
+    deep = np.full((8, 16), 200 * 256 + 255, dtype=np.uint16)
+    Image.fromarray(deep).save(folder / "deep.png")
+    Image.new("1", (16, 8), 1).save(folder / "bits.png")
+    data = load_images(folder)
+    assert data.shape == (3, 8, 16)
+    images = torch.cat([s.images for s in (data.train, data.validation, data.test)])
+    found = {tuple(image[:, 0, 0].tolist()): image for image in images}
+    assert all((index, 255, 128) in found for index in range(12))
+    assert found[200, 200, 200].unique().tolist() == [200]
+    assert found[10, 20, 30][:, 4, 8].tolist() == [255, 255, 255]
+    assert found[255, 255, 255].unique().tolist() == [255]
+    jpeg = next(image for image in images if image[2, 0, 12] < 20 and image[1, 0, 12] < 20)
+    assert jpeg[0, 4, 3] < 20
+    assert jpeg[0, 4, 12] > 235
+
+
+def test_grey_of_any_depth_stays_grey(folder):
+    fill(folder, 8)
+    Image.fromarray(np.full((8, 8), 0x40FF, dtype=np.uint16)).save(folder / "deep.png")
+    Image.new("LA", (8, 8), (77, 0)).save(folder / "clear.png")
+    Image.new("1", (8, 8), 1).save(folder / "bits.png")
+    data = load_images(folder)
+    assert data.shape == (1, 8, 8)
+    assert every(data) == [*range(8), 0x40, 255, 255]
+
+
+def test_sizes_that_differ_need_image_size(folder):
+    fill(folder, 10)
+    for index in range(2):
+        image = grey(0, 24, 8)
+        image.paste(90, (8, 0, 16, 8))  # the centre square
+        image.save(folder / f"wide{index}.png")
+    with pytest.raises(InputError, match=r"differ in size \(8x8 and 24x8, say\).*--set image_size=64"):
+        load_images(folder)
+    data = load_images(folder, image_size=16)
+    assert data.shape == (1, 16, 16)
+    assert every(data) == [*range(10), 90, 90]
+
+
+@pytest.mark.parametrize("side", [0, 4, 20, 136, -8])
+def test_image_size_is_a_multiple_of_8(side):
+    with pytest.raises(InputError, match=f"multiple of 8 from 8 to 128, got {side}; give --set image_size=32"):
+        load_images("digits", image_size=side)
+
+
+@pytest.mark.parametrize(("width", "height"), [(20, 20), (8, 12), (136, 8)])
+def test_images_of_an_odd_size_are_refused(folder, width, height):
+    for index in range(10):
+        grey(index, width, height).save(folder / f"{index}.png")
+    with pytest.raises(InputError, match=rf"are {width}x{height} pixels, .*multiples of 8.*--set image_size=32"):
+        load_images(folder)
+
+
+def test_damaged_images_are_left_out_with_one_warning_each_load(folder):
+    fill(folder / "a", 10)
+    fill(folder / "b", 10, start=100)
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(noise).save(stream, "JPEG", quality=95)
+    (folder / "a" / "cut.jpg").write_bytes(stream.getvalue()[:-60])
+    (folder / "a" / "empty.png").write_bytes(b"")
+    (folder / "b" / "other.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
+    for _ in range(2):
+        with pytest.warns(UserWarning) as caught:  # noqa: PT030 - the text is checked below
+            data = load_images(folder)
+        (text,) = [str(w.message) for w in caught]
+        assert text.startswith("3 of 23 images of ")
+        assert str(Path("a/cut.jpg")) in text
+        assert str(Path("a/empty.png")) in text
+        assert every(data) == [*range(10), *range(100, 110)]
+        assert data.train.labels.tolist() == [int(v >= 100) for v in marks(data)[0]]
+
+
+def test_a_folder_of_damaged_images_is_an_error(folder):
+    for index in range(10):
+        (folder / f"{index}.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match=r"none of the 10 images of .* can be read"):
+        load_images(folder)
+
+
+def test_a_changed_folder_is_read_anew(folder):
+    fill(folder, 12)
+    assert every(load_images(folder)) == list(range(12))
+    fill(folder, 1, start=50)
+    assert every(load_images(folder)) == [*range(12), 50]
+    before = (folder / "050.png").stat()
+    grey(99).save(folder / "050.png")
+    os.utime(folder / "050.png", ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000))
+    assert every(load_images(folder)) == [*range(12), 99]
+    (folder / "050.png").unlink()
+    assert every(load_images(folder)) == list(range(12))
+
+
+def test_limit_caps_training_and_validation_but_never_test(folder):
+    fill(folder, 60)
+    whole, part = load_images(folder), load_images(folder, limit=3)
+    assert marks(part) == [marks(whole)[0][:3], marks(whole)[1][:3], marks(whole)[2]]
+    assert [len(m) for m in marks(load_images(folder, limit=1000))] == [len(m) for m in marks(whole)]
+    with pytest.raises(InputError, match="limit must be at least 2 images, got 1"):
+        load_images(folder, limit=1)
+
+
+def test_very_small_sets(folder):
+    fill(folder, 3)
+    with pytest.raises(InputError, match=r"got 3 images in all, .*give at least 10 images"):
+        load_images(folder)
+    fill(folder, 4)
+    assert [len(m) for m in marks(load_images(folder))] == [2, 1, 1]
+
+
+# paths that lead nowhere
+
+
+def test_paths_that_lead_nowhere(folder):
+    with pytest.raises(InputError, match=r"holds no images .* and no \.parquet files"):
+        load_images(folder)
+    (folder / "notes.txt").write_text("hello")
+    with pytest.raises(InputError, match="holds no images"):
+        load_images(folder)
+    with pytest.raises(InputError, match=r"of an unknown type '\.txt'; expected a folder of images"):
+        load_images(folder / "notes.txt")
+    with pytest.raises(InputError, match=r"nothing does not exist; give a folder"):
+        load_images(folder / "nothing")
+    with pytest.raises(InputError, match="no data set was named; give one of celeba, cifar10"):
+        load_images("")
+    with pytest.raises(InputError, match="mnist does not exist; give a folder"):
+        load_images("./mnist")
+    with pytest.raises(InputError, match=r"unknown data set 'mnits'; did you mean 'mnist'.*or give a path"):
+        load_images("mnits")
+
+
+# parquet
+
+
+def test_a_parquet_file_with_labels_and_a_changed_one(tmp_path):
+    path = tmp_path / "we[i]rd.parquet"
+    values = list(range(20))
+    write_parquet(path, values, image="x", labels=[v % 3 for v in values], words=["w"] * 20)
+    data = load_images(path)
+    assert (data.name, data.shape, data.classes) == ("we-i-rd", (1, 8, 8), 3)
+    assert data.train.labels.tolist() == [v % 3 for v in marks(data)[0]]
+    assert every(data) == values
+    write_parquet(path, [v + 100 for v in values], image="x")
+    os.utime(path, (1, 1))
+    changed = load_images(path)
+    assert every(changed) == [v + 100 for v in values]
+    assert changed.train.labels is None
+
+
+def test_a_folder_of_parquet_files_with_splits(folder):
+    write_parquet(folder / "data" / "train-0.parquet", [1, 2, 3, 4], label=["a", "b", "a", "b"])
+    write_parquet(folder / "data" / "train-1.parquet", [5, 6], label=["a", "b"])
+    write_parquet(folder / "data" / "test-0.parquet", [7], label=["a"])
+    write_parquet(folder / "data" / "validation-0.parquet", [8], label=["a"])
+    data = load_images(folder)
+    assert [sorted(m) for m in marks(data)] == [[1, 2, 3, 4, 5, 6], [8], [7]]
+    assert data.train.labels is None
+
+
+def test_parquet_without_images_or_damaged(tmp_path):
+    path = tmp_path / "table.parquet"
+    datasets.Dataset.from_dict({"a": [1], "b": ["x"]}).to_parquet(str(path))
+    with pytest.raises(InputError, match=r"has no image column, only a, b; expected a column of encoded images"):
+        load_images(path)
+    path.write_bytes(b"PAR1 and no more")
+    with pytest.raises(InputError, match=r"table\.parquet cannot be read as parquet \(.*\); restore it"):
+        load_images(path)
+
+
+def test_a_path_inside_a_parquet_file_is_not_followed(tmp_path):
+    fill(tmp_path / "private", 1, start=42)
+    cells = [{"bytes": png(grey(v)), "path": "p.png"} for v in range(11)]
+    cells.append({"bytes": None, "path": str(tmp_path / "private" / "042.png")})
+    rows = datasets.Dataset.from_dict({"image": cells})
+    rows.to_parquet(str(tmp_path / "own.parquet"))
+    with pytest.warns(UserWarning, match="1 of 12 images"):
+        data = load_images(tmp_path / "own.parquet")
+    assert every(data) == list(range(11))
+
+
+# arrays
+
+
+@pytest.mark.parametrize("shape", [(8, 16), (1, 8, 16), (8, 16, 1), (3, 8, 16), (8, 16, 3)])
+def test_arrays_of_every_layout(tmp_path, shape):
+    array = np.zeros((12, *shape), dtype=np.uint8)
+    array += np.arange(12, dtype=np.uint8).reshape(-1, *[1] * len(shape))
+    np.save(tmp_path / "a.npy", array)
+    data = load_images(tmp_path / "a.npy")
+    assert data.shape == (3 if 3 in shape else 1, 8, 16)
+    assert every(data) == list(range(12))
+    assert load_images(tmp_path / "a.npy", image_size=32).shape == (data.shape[0], 32, 32)
+
+
+def test_npz_with_images_and_labels(tmp_path):
+    array = np.zeros((30, 8, 8), dtype=np.uint8) + np.arange(30, dtype=np.uint8)[:, None, None]
+    np.savez(tmp_path / "a.npz", images=array, labels=np.arange(30)[:, None] % 4, other=np.zeros(3))
+    data = load_images(tmp_path / "a.npz")
+    assert data.classes == 4
+    assert data.test.labels.tolist() == [v % 4 for v in marks(data)[2]]
+    np.savez(tmp_path / "a.npz", images=array, labels=np.arange(29))
+    with pytest.raises(InputError, match="29 labels for 30 images"):
+        load_images(tmp_path / "a.npz")
+
+
+def test_npz_of_medmnist(tmp_path):
+    arrays = {}
+    for name, start, count in (("train", 0, 10), ("val", 50, 3), ("test", 100, 4)):
+        values = np.arange(start, start + count, dtype=np.uint8)
+        arrays[f"{name}_images"] = np.zeros((count, 28, 28), np.uint8) + values[:, None, None]
+        arrays[f"{name}_labels"] = values[:, None] % 7
+    np.savez(tmp_path / "pneumoniamnist.npz", **arrays)
+    with pytest.raises(InputError, match="are 28x28 pixels"):
+        load_images(tmp_path / "pneumoniamnist.npz")
+    data = load_images(tmp_path / "pneumoniamnist.npz", image_size=32)
+    assert [sorted(m) for m in marks(data)] == [list(range(10)), [50, 51, 52], [100, 101, 102, 103]]
+    assert data.train.labels.tolist() == [v % 7 for v in marks(data)[0]]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.full((9, 8, 8), 0.5)}, r"values of float64 from 0.5 to 0.5, expected uint8.*255 \* images"),
+        ({"x": np.full((9, 8, 8), np.nan, np.float32)}, "float32 with NaN or infinity, expected uint8"),
+        ({"x": np.zeros((9, 8, 8), np.int64)}, "values of int64, expected uint8"),
+        ({"x": np.zeros((9, 8), np.uint8)}, r"shape \(9, 8\), expected images shaped"),
+        ({"x": np.zeros((9, 8, 8, 4), np.uint8)}, r"shape \(9, 8, 8, 4\), expected .* C = 1 or 3"),
+        ({"x": np.array([None, 1])}, "holds pickled objects, which are never opened"),
+        ({"x": np.zeros(3), "y": np.zeros(3)}, "holds the arrays x, y, expected images"),
+        ({"x": np.zeros((0, 8, 8), np.uint8)}, "too small.*got 0 images in all"),
+    ],
+)
+def test_arrays_that_are_no_images(tmp_path, arrays, message):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(InputError, match=message):
+        load_images(tmp_path / "a.npz")
+
+
+def test_damaged_arrays(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.zeros((20, 8, 8), np.uint8))
+    whole = (tmp_path / "a.npz").read_bytes()
+    for content in (b"", b"hello", whole[:200], whole[:600] + b"?" + whole[601:]):
+        (tmp_path / "a.npz").write_bytes(content)
+        with pytest.raises(InputError, match=r"a\.npz is damaged or no NumPy file"):
+            load_images(tmp_path / "a.npz")
+
+
+def test_registered_images_are_resized_too():
+    data = load_images("digits", image_size=16, limit=4)
+    assert data.shape == (1, 16, 16)
+    assert data.test.images.shape == (360, 1, 16, 16)
+
+
+def test_loading_says_nothing(folder, capfd):
+    fill(folder, 12)
+    write_parquet(folder.parent / "p" / "a.parquet", list(range(12)))
+    capfd.readouterr()  # writing the parquet file says something
+    load_images(folder)
+    load_images(folder.parent / "p")
+    with pytest.raises(InputError):
+        load_images("mnist")
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_importing_the_module_does_not_import_datasets():
+    import subprocess
+
+    code = "import sys, entropic_ae.data; sys.exit('datasets' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_moved_folder_is_still_read(folder):
+    fill(folder, 12)
+    load_images(folder)
+    moved = folder.with_name("moved")
+    shutil.move(folder, moved)
+    assert every(load_images(moved)) == list(range(12))

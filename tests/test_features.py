@@ -1,0 +1,275 @@
+"""Feature spaces on small synthetic images; the Inception tests are in tests/fid."""
+
+import sys
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import nn
+
+from entropic_ae.errors import InputError
+from entropic_ae.features import FEATURES, Features, _Classifier, load_features
+
+
+@dataclass(frozen=True)
+class Split:
+    images: torch.Tensor
+    labels: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Data:
+    """What features use of an ImageData."""
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    classes: int | None
+
+
+def bars(n, seed, channels=1, side=8):
+    """Noisy images with a bright bar; its place is the class, one of four."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 4, (n,), generator=generator)
+    images = torch.randint(0, 100, (n, channels, side, side), generator=generator, dtype=torch.uint8)
+    rows = torch.arange(side) // (side // 4)
+    bar = (rows[None, :] == labels[:, None])[:, None, :, None]
+    return Split(torch.where(bar, images + 120, images), labels)
+
+
+def make(channels=1, side=8, n=256):
+    train, validation, test = (bars(m, seed, channels, side) for seed, m in enumerate((n, 64, 64)))
+    return Data("bars/4 classes", train, validation, test, 4)
+
+
+@pytest.fixture
+def data():
+    return make()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ENTROPIC_AE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One trained classifier, and the folder that it was cached in."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENTROPIC_AE_CACHE", str(folder))
+        state = torch.get_rng_state()
+        features = load_features("classifier", make())
+        assert torch.equal(torch.get_rng_state(), state)
+    return features, folder
+
+
+def script(tmp_path, network, name="net.pt"):
+    path = tmp_path / name
+    torch.jit.script(network).save(path)
+    return str(path)
+
+
+class Means(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().mean(dim=(2, 3))
+
+
+class Maps(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().mean(dim=3)
+
+
+class OneRow(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().mean().reshape(1, 1)
+
+
+class Needs(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().reshape(-1, 7777)
+
+
+def spaces(data, trained, tmp_path):
+    return [
+        load_features("pixels", data),
+        trained[0],
+        load_features(script(tmp_path, Means()), data),
+    ]
+
+
+def test_every_space_keeps_the_contract(data, trained, tmp_path):
+    images = data.test.images
+    for space in spaces(data, trained, tmp_path):
+        features = space(images)
+        assert (features.dtype, features.shape) == (torch.float32, (len(images), space.dim)), space.name
+        assert space(images[:0]).shape == (0, space.dim)
+        parts = torch.cat([space(part) for part in images.split(5)])
+        torch.testing.assert_close(parts, features, rtol=1e-5, atol=1e-5)
+        assert not features.requires_grad
+        features.add_(1)  # no inference tensor: callers may change it
+
+
+@pytest.mark.parametrize("images", [torch.zeros(2, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8)])
+def test_only_uint8_images_have_features(data, images):
+    with pytest.raises(InputError, match="uint8 images"):
+        load_features("pixels", data)(images)
+
+
+def test_internal_batches_do_not_show():
+    images = bars(10, 0).images
+    one, many = (Features("f", Means(), 1, batch_size=size)(images) for size in (3, 100))
+    torch.testing.assert_close(one, many)
+
+
+def test_pixels_are_scaled_to_one(data):
+    features = load_features("pixels", data)
+    assert features.dim == 64
+    assert torch.equal(features(data.test.images), data.test.images.flatten(1).float() / 255)
+
+
+def test_pixels_refuse_large_images(data):
+    images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    with pytest.raises(InputError, match=r"at most 4096 values.*got 12288.*--features inception"):
+        load_features("pixels", replace(data, train=Split(images, None)))
+
+
+def test_classifier_learns_and_keeps_its_accuracy(trained):
+    features, folder = trained
+    assert features.accuracy > 0.95
+    assert features.dim == 64
+    values = features(make().test.images)
+    assert bool((values >= 0).all())  # after a ReLU
+    assert [path.name.startswith("classifier-bars-4-classes-") for path in folder.iterdir()] == [True]
+
+
+def test_classifier_is_read_from_the_cache(data, trained, monkeypatch):
+    features, folder = trained
+    monkeypatch.setenv("ENTROPIC_AE_CACHE", str(folder))
+    monkeypatch.setattr("entropic_ae.features._train_classifier", lambda *_: pytest.fail("trained again"))
+    again = load_features("classifier", data)
+    assert again.accuracy == features.accuracy
+    assert torch.equal(again(data.test.images), features(data.test.images))
+
+
+def test_a_damaged_cache_is_trained_again_to_the_same_bytes(data, trained, cache):
+    features, folder = trained
+    original = next(folder.iterdir()).read_bytes()
+    cache.mkdir()
+    path = cache / next(folder.iterdir()).name
+    path.write_bytes(original[: len(original) // 2])
+    again = load_features("classifier", data)
+    assert again.accuracy == features.accuracy
+    assert path.read_bytes() == original
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_other_images_or_labels_are_another_classifier(data, trained, cache, monkeypatch):
+    def untrained(data, classes):
+        return _Classifier(tuple(data.train.images.shape[1:]), classes)
+
+    monkeypatch.setattr("entropic_ae.features._train_classifier", untrained)
+    train = data.train
+    for split in (
+        train,
+        Split(255 - train.images, train.labels),
+        Split(train.images, 3 - train.labels),
+        Split(train.images[:9], train.labels[:9]),
+    ):
+        load_features("classifier", replace(data, train=split))
+    assert len(list(cache.iterdir())) == 4
+
+
+def test_a_cache_that_cannot_be_written_only_warns(data, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ENTROPIC_AE_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(
+        "entropic_ae.features._train_classifier",
+        lambda data, classes: _Classifier(tuple(data.train.images.shape[1:]), classes),
+    )
+    with pytest.warns(UserWarning, match="set ENTROPIC_AE_CACHE"):
+        assert load_features("classifier", data).dim == 64
+
+
+def test_the_cache_follows_xdg(data, tmp_path, monkeypatch):
+    monkeypatch.delenv("ENTROPIC_AE_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        "entropic_ae.features._train_classifier",
+        lambda data, classes: _Classifier(tuple(data.train.images.shape[1:]), classes),
+    )
+    load_features("classifier", data)
+    assert len(list((tmp_path / "entropic-ae").glob("classifier-*.safetensors"))) == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 16), (2, 28, 28), (3, 64, 64), (1, 128, 96), (4, 8, 128)])
+def test_the_classifier_fits_any_image(shape):
+    network = _Classifier(shape, 5).eval()
+    images = torch.zeros(2, *shape, dtype=torch.uint8)
+    assert network(images).shape == (2, 64)
+    assert network.logits(images).shape == (2, 5)
+    assert min(network.body(images.float()).shape[2:]) == 4
+
+
+@pytest.mark.parametrize("channels", [3])
+def test_colour_images_train_as_well(channels, cache):
+    data = make(channels, side=16, n=64)
+    assert load_features("classifier", data).accuracy > 0.5  # four classes: chance is 0.25
+
+
+def test_classifier_needs_labels(data):
+    unlabelled = replace(data, train=Split(data.train.images, None))
+    with pytest.raises(InputError, match="needs a label for each training image.*--features inception or pixels"):
+        load_features("classifier", unlabelled)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_classifier_refuses_labels_outside_its_classes(data, classes):
+    with pytest.raises(InputError, match=r"in 0\.\.3 from bars"):
+        load_features("classifier", replace(data, classes=classes))
+
+
+def test_torchscript_networks_are_spaces(data, tmp_path):
+    features = load_features(script(tmp_path, Means(), "means.torchscript"), data)
+    assert (features.name, features.dim, features.accuracy) == ("means.torchscript", 1, None)
+    torch.testing.assert_close(features(data.test.images), data.test.images.float().mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [(Maps(), r"must map .*, got \(2, 1, 8\)"), (OneRow(), r"got \(1, 1\)"), (Needs(), "failed on images")],
+)
+def test_torchscript_networks_of_another_shape_are_refused(data, tmp_path, network, message):
+    with pytest.raises(InputError, match=message):
+        load_features(script(tmp_path, network), data)
+
+
+def test_a_file_that_is_no_torchscript_is_refused(data, tmp_path):
+    (tmp_path / "net.pt").write_bytes(b"not a network")
+    with pytest.raises(InputError, match="is not a TorchScript file"):
+        load_features(str(tmp_path / "net.pt"), data)
+    with pytest.raises(InputError, match="does not exist"):
+        load_features(str(tmp_path / "absent.ts"), data)
+
+
+def test_unknown_names_suggest_and_list(data):
+    with pytest.raises(InputError, match=r"unknown feature space 'pixel'; did you mean 'pixels'.*TorchScript"):
+        load_features("pixel", data)
+
+
+def test_weights_are_for_inception_only(data, tmp_path):
+    with pytest.raises(InputError, match="drop --weights or use --features inception"):
+        load_features("pixels", data, weights=tmp_path / "w.pth")
+
+
+def test_inception_without_its_extra_says_what_to_install(data, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    monkeypatch.delitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", raising=False)
+    with pytest.raises(InputError, match=r"pip install 'entropic-ae\[fid\]'"):
+        load_features("inception", data)
+
+
+def test_the_registry_names_three_spaces():
+    assert sorted(FEATURES) == ["classifier", "inception", "pixels"]

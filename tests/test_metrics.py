@@ -1,0 +1,209 @@
+"""Metrics against closed forms and against slow, independent computations."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from torch.distributions import Independent, Normal
+
+from entropic_ae.errors import InputError
+from entropic_ae.metrics import entropy_gap, frechet_distance, kernel_distance, reconstruction_error
+
+
+def normal(n, dim, seed=0):
+    return torch.randn(n, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def scipy_frechet(real, fake):
+    """The distance by SciPy's matrix square root of the product of the two covariances."""
+    x, y = real.double().numpy(), fake.double().numpy()
+    s, t = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    root = scipy.linalg.sqrtm(s @ t)
+    return float(((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(s + t - 2 * root.real))
+
+
+def with_moments(mean, covariance, n=50):
+    """Samples whose sample mean and unbiased sample covariance are exactly the given ones."""
+    x = normal(n, len(mean))
+    x = x - x.mean(0)
+    whitened = x @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(x.T))).T
+    return whitened @ torch.linalg.cholesky(covariance).T + mean
+
+
+def test_frechet_distance_of_known_gaussians():
+    diagonal = with_moments(torch.tensor([1.0, 2.0]).double(), torch.diag(torch.tensor([4.0, 9.0]).double()))
+    other = with_moments(torch.tensor([4.0, -2.0]).double(), torch.diag(torch.tensor([1.0, 25.0]).double()))
+    # ||(3, -4)||^2 + (2 - 1)^2 + (3 - 5)^2
+    assert frechet_distance(diagonal, other) == pytest.approx(25 + 1 + 4, rel=1e-10)
+
+
+def test_frechet_distance_of_correlated_gaussians():
+    # S has eigenvalues 3 and 1, so tr (S I)^(1/2) = sqrt 3 + 1.
+    correlated = with_moments(torch.zeros(2).double(), torch.tensor([[2.0, 1.0], [1.0, 2.0]]).double())
+    white = with_moments(torch.zeros(2).double(), torch.eye(2).double())
+    assert frechet_distance(correlated, white) == pytest.approx(4 + 2 - 2 * (math.sqrt(3) + 1), rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_frechet_distance_agrees_with_scipy(dtype):
+    real = (normal(300, 12) @ normal(12, 12, seed=1)).to(dtype)
+    fake = (normal(200, 12, seed=2) @ normal(12, 12, seed=3) + 0.5).to(dtype)
+    assert frechet_distance(real, fake) == pytest.approx(scipy_frechet(real, fake), rel=1e-6)
+
+
+def test_frechet_distance_keeps_its_digits_far_from_the_origin():
+    real, fake = normal(300, 6), 1.1 * normal(200, 6, seed=2)
+    shift = 1e5
+    assert frechet_distance(real + shift, fake + shift) == pytest.approx(frechet_distance(real, fake), rel=1e-6)
+
+
+def test_frechet_distance_with_fewer_rows_than_features():
+    real, fake = normal(20, 64), normal(15, 64, seed=1) + 0.3
+    # tr (S T)^(1/2) is the sum of the singular values of A B^T for S = A^T A and T = B^T B.
+    a = (real - real.mean(0)) / math.sqrt(len(real) - 1)
+    b = (fake - fake.mean(0)) / math.sqrt(len(fake) - 1)
+    cross = torch.linalg.svdvals(a @ b.T).sum()
+    expected = (real.mean(0) - fake.mean(0)).square().sum() + a.square().sum() + b.square().sum() - 2 * cross
+    assert frechet_distance(real, fake) == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_frechet_distance_of_a_set_to_itself_is_zero():
+    real = normal(100, 8)
+    assert frechet_distance(real, real) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(real, real) >= 0
+
+
+def test_frechet_distance_is_symmetric_and_ignores_row_order():
+    real, fake = normal(100, 8), 2 * normal(90, 8, seed=1)
+    order = torch.randperm(100, generator=torch.Generator().manual_seed(4))
+    assert frechet_distance(real[order], fake) == pytest.approx(frechet_distance(real, fake), rel=1e-9)
+    assert frechet_distance(fake, real) == pytest.approx(frechet_distance(real, fake), rel=1e-9)
+
+
+def naive_kernel_distance(x, y):
+    """The unbiased estimate, pair by pair."""
+
+    def kernel(a, b):
+        return (float(a @ b) / len(a) + 1) ** 3
+
+    n = len(x)
+    within = sum(kernel(x[i], x[j]) + kernel(y[i], y[j]) for i in range(n) for j in range(n) if i != j)
+    across = sum(kernel(x[i], y[j]) for i in range(n) for j in range(n))
+    return within / (n * (n - 1)) - 2 * across / n**2
+
+
+def test_kernel_distance_agrees_with_a_double_loop():
+    real, fake = normal(20, 5), normal(20, 5, seed=1) + 0.5
+    mean, std = kernel_distance(real, fake, subsets=3, subset_size=20)
+    assert mean == pytest.approx(naive_kernel_distance(real, fake), rel=1e-10)
+    assert std == pytest.approx(0, abs=1e-12)  # each subset is the whole set
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(4))
+    assert kernel_distance(real[order], fake, subsets=1)[0] == pytest.approx(mean, rel=1e-10)
+
+
+def test_kernel_distance_of_one_distribution_is_unbiased():
+    mean, std = kernel_distance(normal(1000, 4), normal(1000, 4, seed=1), subsets=50, subset_size=100)
+    assert abs(mean) < 3 * std / math.sqrt(10)  # ten disjoint subsets fit
+
+
+def test_kernel_distance_is_reproducible_and_leaves_the_global_generators_alone():
+    real, fake = normal(60, 4), normal(50, 4, seed=1)
+    state = torch.get_rng_state()
+    first = kernel_distance(real, fake, subsets=5, subset_size=20, seed=3)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(7)
+    assert kernel_distance(real, fake, subsets=5, subset_size=20, seed=3) == first
+    assert kernel_distance(real, fake, subsets=5, subset_size=20, seed=4) != first
+    assert first[1] > 0
+
+
+def test_kernel_distance_lowers_the_subset_to_what_is_there():
+    real, fake = normal(30, 4), normal(20, 4, seed=1)
+    assert kernel_distance(real, fake, subsets=4) == kernel_distance(real, fake, subsets=4, subset_size=20)
+
+
+@pytest.mark.parametrize("distance", [frechet_distance, kernel_distance])
+@pytest.mark.parametrize(
+    ("real", "fake", "message"),
+    [
+        (torch.zeros(1, 3), torch.zeros(4, 3), "at least 2 rows of real"),
+        (torch.zeros(4, 3), torch.zeros(0, 3), "at least 2 rows of fake"),
+        (torch.zeros(4, 3), torch.zeros(4, 2), "one width, got 3 and 2"),
+        (torch.zeros(4, 3, 1), torch.zeros(4, 3), "must be a matrix"),
+        (torch.zeros(4, 3), torch.full((4, 3), torch.nan), "fake features must be finite"),
+        (torch.full((4, 3), torch.inf), torch.zeros(4, 3), "real features must be finite"),
+    ],
+)
+def test_features_that_cannot_be_compared(distance, real, fake, message):
+    with pytest.raises(InputError, match=message):
+        distance(real, fake)
+
+
+def test_kernel_distance_refuses_subsets_of_one():
+    with pytest.raises(InputError, match="subset_size >= 2"):
+        kernel_distance(normal(5, 2), normal(5, 2), subset_size=1)
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_entropy_gap_of_a_standard_normal_is_near_zero(independent):
+    prior = Normal(torch.zeros(3), torch.ones(3))
+    result = entropy_gap(normal(5000, 3).float(), Independent(prior, 1) if independent else prior, k=3)
+    assert result["maximum"] == pytest.approx(1.5 * math.log(2 * math.pi * math.e), rel=1e-6)
+    assert result["gap"] == pytest.approx(0, abs=0.1)
+    assert result["gap"] == pytest.approx(result["maximum"] - result["entropy"])
+    assert result["n"] == 5000
+
+
+def test_entropy_gap_of_a_uniform_square():
+    # Variance 1 needs a side of sqrt 12; the entropy is its log, in each direction.
+    side = math.sqrt(12)
+    codes = side * torch.rand(5000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    gap = entropy_gap(codes, Normal(torch.zeros(2), torch.ones(2)), k=3)["gap"]
+    assert gap == pytest.approx(math.log(2 * math.pi * math.e) - math.log(12), abs=0.05)
+
+
+def test_entropy_gap_without_a_maximum():
+    result = entropy_gap(normal(100, 2), None)
+    assert (result["maximum"], result["gap"], result["n"]) == (None, None, 100)
+    assert math.isfinite(result["entropy"])
+
+
+@pytest.mark.parametrize(
+    ("codes", "dim", "message"),
+    [
+        (torch.zeros(1, 2), 2, "N > k=1"),
+        (torch.zeros(9), 2, "N > k=1"),
+        (torch.full((9, 2), torch.nan), 2, "must be finite"),
+        (normal(9, 2), 3, "over the 2 values of a code, got one over 3"),
+    ],
+)
+def test_codes_without_an_entropy_gap(codes, dim, message):
+    with pytest.raises(InputError, match=message):
+        entropy_gap(codes, Normal(torch.zeros(dim), torch.ones(dim)))
+
+
+def test_reconstruction_error_by_hand():
+    images = torch.tensor([[[[0, 255]]], [[[51, 0]]]], dtype=torch.uint8)
+    reconstructions = torch.tensor([[[[255, 0]]], [[[0, 102]]]], dtype=torch.uint8)
+    # (1 + 1 + 0.2^2 + 0.4^2) / 2 images
+    assert reconstruction_error(images, reconstructions) == pytest.approx(1.1, rel=1e-15)
+    assert reconstruction_error(images, images) == 0
+
+
+def test_reconstruction_error_sums_across_chunks():
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randint(0, 256, (2, 2500, 3, 4, 4), generator=generator, dtype=torch.uint8)
+    expected = ((x.double() - y.double()) / 255).square().sum() / 2500
+    assert reconstruction_error(x, y) == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_reconstruction_error_refuses_floats_and_other_shapes():
+    images = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+    with pytest.raises(InputError, match=r"reconstructions must be uint8"):
+        reconstruction_error(images, images.float())
+    with pytest.raises(InputError, match="equal shapes"):
+        reconstruction_error(images, images[:1])
+    with pytest.raises(InputError, match="at least one image"):
+        reconstruction_error(images[:0], images[:0])
