@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from entropic_ae import data_decoding
-from entropic_ae.data import DATASETS, ImageData, load_images
+from entropic_ae.data import DATASETS, ImageData, load_images, read_images
 from entropic_ae.errors import InputError
 
 
@@ -526,3 +526,17 @@ def test_a_moved_folder_is_still_read(folder):
     moved = folder.with_name("moved")
     shutil.move(folder, moved)
     assert every(load_images(moved)) == list(range(12))
+
+
+def test_read_images_in_order_and_to_the_shape(tmp_path):
+    for i, (name, mode) in enumerate([("b", "RGB"), ("a", "L"), ("c", "RGBA")]):
+        Image.new(mode, (40 + 8 * i, 64), (60,) * len(mode) if mode != "L" else 200).save(tmp_path / f"{name}.png")
+    images = read_images(tmp_path, (1, 16, 16))
+    assert images.shape == (3, 1, 16, 16)
+    assert images[:2].flatten(1).float().mean(1).tolist() == [200, 60]
+    assert read_images(tmp_path, (3, 8, 8)).shape == (3, 3, 8, 8)
+    np.save(tmp_path / "one.npy", np.zeros((1, 8, 8), np.uint8))
+    assert read_images(tmp_path / "one.npy", (1, 16, 16)).shape == (1, 1, 16, 16)
+    with pytest.raises(InputError, match="are 1x8x8, expected 3x8x8"):
+        read_images(tmp_path / "one.npy", (3, 8, 8))
+    assert torch.equal(read_images("digits", (1, 8, 8)), load_images("digits").test.images)

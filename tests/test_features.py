@@ -1,6 +1,7 @@
 """Feature spaces on small synthetic images; the Inception tests are in tests/fid."""
 
 import sys
+import warnings
 from dataclasses import dataclass, replace
 
 import pytest
@@ -68,7 +69,9 @@ def trained(tmp_path_factory):
 
 def script(tmp_path, network, name="net.pt"):
     path = tmp_path / name
-    torch.jit.script(network).save(path)
+    with warnings.catch_warnings():  # torch deprecates writing TorchScript, not reading it
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.script(network).save(path)
     return str(path)
 
 
@@ -210,18 +213,17 @@ def test_the_classifier_fits_any_image(shape):
     images = torch.zeros(2, *shape, dtype=torch.uint8)
     assert network(images).shape == (2, 64)
     assert network.logits(images).shape == (2, 5)
-    assert min(network.body(images.float()).shape[2:]) == 4
+    assert min(network.body(images.float()).shape[2:]) in (3, 4)
 
 
-@pytest.mark.parametrize("channels", [3])
-def test_colour_images_train_as_well(channels, cache):
-    data = make(channels, side=16, n=64)
+def test_colour_images_train_as_well(cache):
+    data = make(channels=3, side=16, n=128)
     assert load_features("classifier", data).accuracy > 0.5  # four classes: chance is 0.25
 
 
 def test_classifier_needs_labels(data):
     unlabelled = replace(data, train=Split(data.train.images, None))
-    with pytest.raises(InputError, match="needs a label for each training image.*--features inception or pixels"):
+    with pytest.raises(InputError, match=r"needs a label for each training image.*--features inception or pixels"):
         load_features("classifier", unlabelled)
 
 

@@ -76,7 +76,7 @@ class BatchNorm(Bottleneck):
 
     Among distributions with these moments N(0, I) has the most entropy, D / 2 * log(2 pi e) nats: it is the
     prior. In evaluation the running averages of mean and variance take the place of the minibatch's. A
-    dimension that is constant over the minibatch gives zeros.
+    dimension that is constant over the minibatch gives zeros, up to rounding.
 
     Arguments:
         latent_dim: length D of a code.
@@ -96,8 +96,8 @@ class BatchNorm(Bottleneck):
 
     def __init__(self, latent_dim: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__(latent_dim)
-        if eps < 0 or not 0 < momentum <= 1:
-            raise InputError(f"expected eps >= 0 and 0 < momentum <= 1, got eps={eps} and momentum={momentum}.")
+        if eps <= 0 or not 0 < momentum <= 1:
+            raise InputError(f"expected eps > 0 and 0 < momentum <= 1, got eps={eps} and momentum={momentum}.")
         self.norm = nn.BatchNorm1d(latent_dim, eps=eps, momentum=momentum, affine=False)
 
     def forward(self, h: Tensor) -> Code:

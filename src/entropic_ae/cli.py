@@ -224,13 +224,10 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
 
 
 def _held_out(run: Run, data: str | None) -> Tensor:
-    """Return the run's test images, or all the images of other data of the same shape."""
-    from entropic_ae.data import load_images
+    """Return the run's test images, or all the images of other data, made to fit its shape."""
+    from entropic_ae.data import read_images
 
-    if data is None:
-        return run.data.test.images
-    other = load_images(data, image_size=run.info["image_size"])
-    return other.test.images
+    return run.data.test.images if data is None else read_images(data, run.shape)
 
 
 def _above(images: Tensor, rebuilt: Tensor) -> Tensor:
@@ -256,7 +253,9 @@ def _pictures(run: Run, densities: list[str]) -> None:
 
     test = run.data.test.images[:32]
     pairs = min(8, len(test) // 2)
-    pictures = [(f"samples-{name}.png", run.sample(64, density=name), None) for name in densities]
+    pictures: list[tuple[str, Tensor, int | None]] = [
+        (f"samples-{name}.png", run.sample(64, density=name), None) for name in densities
+    ]
     pictures.append(("reconstructions.png", _above(test, run.reconstruct(test)), _COLUMNS))
     if pairs:
         rows = run.interpolate(test[:pairs], test[pairs : 2 * pairs], steps=10)

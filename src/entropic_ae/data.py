@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from entropic_ae.data_decoding import Fit, Table, decode, scan
 from entropic_ae.data_sources import hub_tables, image_tables, parquet_tables, read_arrays
 from entropic_ae.errors import InputError, unknown_name
 
-__all__ = ["DATASETS", "ImageData", "RegisteredData", "Split", "load_images"]
+__all__ = ["DATASETS", "ImageData", "RegisteredData", "Split", "load_images", "read_images"]
 
 SPLITS = ("train", "validation", "test")
 _GREY = re.compile("1|L|LA|I|I;16.*")
@@ -127,15 +128,63 @@ def load_images(source: str | Path, *, image_size: int | None = None, limit: int
         )
     if isinstance(source, str) and source in DATASETS:
         return _registered(source, image_size, limit)
+    found = _find(source)
+    if found.path is not None:
+        return _arrays(found.path, image_size, limit)
+    return _own(found.tables, found.name, found.source, image_size, limit)
+
+
+def read_images(source: str | Path, shape: tuple[int, int, int]) -> Tensor:
+    """Read all the images of a source in the order of their files, made to fit a shape.
+
+    For images to encode rather than to train on: no split, no shuffle, any number of them. Larger or smaller
+    images have their centre square resized, colours become grey or grey RGB, as the shape asks; arrays must
+    have its channels. A registered name gives that set's test images.
+
+    Arguments:
+        source: as for ``load_images``.
+        shape: (C, H, W) of what comes back.
+
+    Returns: uint8 (N, C, H, W).
+
+    Raises: InputError: if the source is unknown, empty, damaged, or an array of other channels.
+    """
+    found = _find(source)
+    if found.tables:
+        images = torch.cat([split.images for split in _decoded(found.tables, Fit(*shape), found.source).values()])
+    elif found.path is not None:
+        images = torch.cat([images for images, _ in read_arrays(found.path).values()])
+    else:
+        images = load_images(source).test.images
+    if images.shape[2:] != shape[1:] and shape[1] == shape[2]:
+        images = _resized(images, shape[1])
+    if tuple(images.shape[1:]) != tuple(shape):
+        came, wanted = ("x".join(map(str, one)) for one in (images.shape[1:], shape))
+        raise InputError(f"the images of {source} are {came}, expected {wanted}; give images like the run's own.")
+    return images
+
+
+class _Found(NamedTuple):
+    """Where images are: tables of encoded images, the path of an array, or neither for a registered set."""
+
+    name: str
+    source: str
+    tables: Mapping[str, Table] = MappingProxyType({})
+    path: Path | None = None
+
+
+def _find(source: str | Path) -> _Found:
+    """Look a source up, without decoding anything."""
     text = str(source)
+    if isinstance(source, str) and source in DATASETS:
+        return _Found(source, source)
     if not text.strip():
         raise InputError(f"no data set was named; give one of {', '.join(sorted(DATASETS))}, or {_KINDS}.")
     if isinstance(source, str) and source.startswith("hf:"):
         name = source.removeprefix("hf:")
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
             raise InputError(f"expected hf:owner/name, got '{source}'; give both owner and name.")
-        tables = hub_tables(name, "go online or give a folder or a file.")
-        return _own(tables, name.partition("/")[2], source, image_size, limit)
+        return _Found(name.partition("/")[2], source, hub_tables(name, "go online or give a folder or a file."))
     path = Path(os.path.abspath(Path(source).expanduser()))  # noqa: PTH100 - resolve() would follow links
     if path.is_dir():
         tables = image_tables(path) or parquet_tables(path)
@@ -143,14 +192,14 @@ def load_images(source: str | Path, *, image_size: int | None = None, limit: int
             raise InputError(
                 f"{path} holds no images (.png, .jpg, ...) and no .parquet files; give a folder that does."
             )
-        return _own(tables, path.name, str(path), image_size, limit)
+        return _Found(path.name, str(path), tables)
     if not path.exists():
         raise _missing(source, path)
     if path.suffix.lower() == ".parquet":
-        return _own(parquet_tables(path), path.stem, str(path), image_size, limit)
+        return _Found(path.stem, str(path), parquet_tables(path))
     if path.suffix.lower() not in (".npz", ".npy"):
         raise InputError(f"{path} is of an unknown type '{path.suffix}'; expected {_KINDS}.")
-    return _arrays(path, image_size, limit)
+    return _Found(path.stem, str(path), path=path)
 
 
 def _arrays(path: Path, image_size: int | None, limit: int | None) -> ImageData:

@@ -10,6 +10,7 @@ import io
 import logging
 import math
 import os
+import pickle
 import re
 import urllib.error
 import warnings
@@ -124,6 +125,8 @@ _FEATURES = 64
 _LEARNING_RATE = 3e-3
 # Images seen in training, for 32x32: a minute or two on two CPU cores.
 _GREY_BUDGET, _COLOUR_BUDGET = 200_000, 500_000
+# Pixels in a batch; with fewer, threads wait for each other longer than they compute.
+_WORTH_THREADS = 128 * 128
 
 
 class _Classifier(nn.Module):
@@ -225,7 +228,7 @@ def _write_cache(path: Path, network: nn.Module, accuracy: float) -> None:
     state = {key: value.contiguous() for key, value in network.state_dict().items()}
     try:
         with atomic(path) as temporary:
-            save_file(state, temporary, metadata={"accuracy": repr(accuracy), "recipe": str(_RECIPE)})
+            save_file(state, temporary, metadata={"accuracy": repr(accuracy)})
     except OSError as error:
         warnings.warn(
             f"the trained classifier could not be kept at {path} ({error}), so the next run trains it again; "
@@ -273,8 +276,8 @@ def _train_classifier(data: ImageData, classes: int) -> _Classifier:
     n, channels, height, width = images.shape
     grey = channels == 1
     budget = (_GREY_BUDGET if grey else _COLOUR_BUDGET) * 32 * 32 / (height * width)
-    epochs = min(30, max(3, round(budget / n)))
-    batch_size = min(128, max(16, n // 32))
+    epochs = min(16, max(3, round(budget / n)))
+    batch_size = min(128, max(32, n // 32))
     dataset = _Batches(images, labels)
     # A last batch of one image would have no variance for the batch normalisation.
     sampler = BatchSampler(RandomSampler(dataset), batch_size, drop_last=n > batch_size)
@@ -299,7 +302,8 @@ def _train_classifier(data: ImageData, classes: int) -> _Classifier:
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     network = _Classifier(tuple(images.shape[1:]), classes)
-    with _quiet_lightning():
+    threads = 1 if batch_size * height * width < _WORTH_THREADS else torch.get_num_threads()
+    with _quiet_lightning(), _threads(threads):
         pl.Trainer(
             max_epochs=epochs,
             accelerator="cpu",
@@ -311,6 +315,17 @@ def _train_classifier(data: ImageData, classes: int) -> _Classifier:
             enable_model_summary=False,
         ).fit(Training(network), loader)
     return network
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Run PyTorch's operators on so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
@@ -381,6 +396,10 @@ def _inception(data: ImageData, weights: Path | None, device: str) -> Features: 
     return Features("inception", _Inception(network), 2048, batch_size=32, device=device)
 
 
+# What reading a damaged file raises: torch's restricted unpickler checks no operand of the bytes it reads.
+_UNREADABLE = (pickle.UnpicklingError, RuntimeError, ValueError, LookupError, EOFError, AttributeError, TypeError)
+
+
 def _download(url: str) -> dict[str, Tensor]:
     try:
         # The file's name ends in its hash, which is checked.
@@ -392,27 +411,26 @@ def _download(url: str) -> dict[str, Tensor]:
             f"the Inception weights could not be downloaded ({error}); go online, or fetch {url} on another "
             "machine and give it as --weights FILE."
         ) from None
-    except RuntimeError as error:  # the hash differs
+    except _UNREADABLE as error:  # the hash differs, or torch.hub's cached copy is damaged
         raise InputError(
-            f"the download of {url} is damaged ({error}); try again, or give the weights as --weights FILE."
+            f"the Inception weights in {torch.hub.get_dir()} are damaged ({error}); delete them and try again, "
+            f"or give the file from {url} as --weights FILE."
         ) from None
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict from safetensors or a PyTorch file, never executing what the file holds."""
-    import pickle
-
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
-            state = load_file(path)
+            state: object = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; --weights must name a .pth or .safetensors file.") from None
-    except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError) as error:
+    except (SafetensorError, OSError, *_UNREADABLE) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"{path} is not a file of plain tensors ({reason}); give --weights a state dict saved by PyTorch "

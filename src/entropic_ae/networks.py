@@ -59,9 +59,9 @@ class ConvEncoder(nn.Module):
         layers: list[nn.Module] = []
         for i in range(4):
             # pad so that every layer gives ceil(side / 2), odd sides included
-            padding = [(kernel_size - 1 + side % 2) // 2 for side in sides]
+            top, left = ((kernel_size - 1 + side % 2) // 2 for side in sides)
             layers += [
-                nn.Conv2d(channels, width << i, kernel_size, stride=2, padding=tuple(padding), bias=False),
+                nn.Conv2d(channels, width << i, kernel_size, stride=2, padding=(top, left), bias=False),
                 nn.BatchNorm2d(width << i),
                 nn.ReLU(),
             ]

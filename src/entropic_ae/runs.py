@@ -348,7 +348,7 @@ def _whole(name: str, value: Scalar | None) -> int | None:
 
 
 def _fingerprint(images: Tensor) -> str:
-    return _sha256(memoryview(images.contiguous().numpy()).cast("B"))
+    return _sha256(memoryview(images.contiguous().numpy().data).cast("B"))
 
 
 def _sha256(content: bytes | memoryview) -> str:

@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def fit(
         trainer = Trainer(
             accelerator="gpu" if target.type == "cuda" else "cpu",
             devices=1,
-            precision=PRECISIONS[precision],
+            precision=PRECISIONS[precision],  # type: ignore[arg-type] # a str to mypy
             max_epochs=settings.epochs,
             callbacks=callbacks,
             logger=False,
@@ -208,7 +209,8 @@ class _Task(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(_mix(self.seed, self.current_epoch))  # so that a resumed run draws the same
-        self.row = {"epoch": self.current_epoch + 1, "learning_rate": self.optimizers().param_groups[0]["lr"]}
+        learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.row = {"epoch": self.current_epoch + 1, "learning_rate": learning_rate}
         self.started, self.images = time.perf_counter(), 0
         self._start_sums()
 
@@ -288,6 +290,7 @@ class _Keeper(Callback):
         self.best, self.weights, self.rows = state["best"], state["weights"], state["rows"]
 
     def on_train_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
+        assert isinstance(task, _Task)
         row = dict(task.row)
         if row["validation_loss"] < self.best:
             self.best = row["validation_loss"]
@@ -360,19 +363,16 @@ def _mix(seed: int, epoch: int) -> int:
     return (seed * 1_000_003 + epoch) % 2**63
 
 
-class _quiet_lightning(warnings.catch_warnings):  # noqa: N801 - a context manager, like its base
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
     """Silence Lightning's notes on loaders and hardware; they do not apply to tensors in memory."""
-
-    def __enter__(self) -> Any:
-        entered = super().__enter__()
-        self.logger = logging.getLogger("pytorch_lightning")
-        self.level = self.logger.level
-        self.logger.setLevel(logging.ERROR)
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        warnings.filterwarnings("ignore", module="pytorch_lightning.*")
-        warnings.filterwarnings("ignore", module="lightning_fabric.*")
-        return entered
-
-    def __exit__(self, *exception: object) -> None:
-        self.logger.setLevel(self.level)
-        super().__exit__(*exception)
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning.*")
+            warnings.filterwarnings("ignore", module="lightning_fabric.*")
+            yield
+    finally:
+        logger.setLevel(level)

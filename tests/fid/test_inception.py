@@ -28,7 +28,7 @@ def network(_needs_torch_fidelity):
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     class Shapes(FeatureExtractorInceptionV3):
-        def load_state_dict(self, state_dict, strict=True, assign=False):
+        def load_state_dict(self, *_args, **_options):
             return None
 
     empty = io.BytesIO()
@@ -115,6 +115,7 @@ class Payload:
         return (open, (str(self.path), "w"))
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("save", [torch.save, lambda x, path: path.write_bytes(pickle.dumps(x))])
 def test_a_pickle_is_refused_and_not_executed(tmp_path, save):
     mark, path = tmp_path / "executed", tmp_path / "evil.pth"
@@ -124,6 +125,7 @@ def test_a_pickle_is_refused_and_not_executed(tmp_path, save):
     assert not mark.exists()
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("name", ["damaged.pth", "damaged.safetensors", "empty.pth"])
 def test_damaged_files_are_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"" if name.startswith("empty") else b"\x80garbage" * 50)
@@ -150,6 +152,15 @@ def test_a_failed_download_names_both_ways_out(monkeypatch):
         load_features("inception", DATA)
 
 
+def test_a_damaged_download_says_what_to_delete(monkeypatch):
+    def damaged(*_args, **_options):
+        raise pickle.UnpicklingError("invalid load key")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", damaged)
+    with pytest.raises(InputError, match=r"invalid load key.*delete them and try again.*--weights FILE"):
+        load_features("inception", DATA)
+
+
 def test_frechet_distance_equals_torch_fidelitys(features, folder):
     import torch_fidelity
 
@@ -163,7 +174,7 @@ def test_frechet_distance_equals_torch_fidelitys(features, folder):
         def __getitem__(self, index):
             return self.images[index]
 
-    real, fake = noise(24, 3), noise(24, 4, top=128)
+    real, fake = noise(12, 3), noise(12, 4, top=128)
     theirs = torch_fidelity.calculate_metrics(
         input1=Images(real),
         input2=Images(fake),

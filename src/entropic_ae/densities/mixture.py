@@ -50,7 +50,8 @@ class Mixture(Density):
 
         codes = check_codes(codes, 2 * _COMPONENTS, "the density 'mixture'")
         mean, deviation = codes.mean(0), codes.std(0)
-        deviation = torch.where(deviation > 0, deviation, 1)
+        # a constant dimension has no deviation, or that of rounding in float32
+        deviation = deviation.maximum(1e-7 * codes.abs().amax(0)).clamp_min(torch.finfo(torch.float64).tiny)
         standard = ((codes - mean) / deviation).numpy()
         mixture = GaussianMixture(_COMPONENTS, tol=1e-3, max_iter=2000, random_state=seed)
         with warnings.catch_warnings():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from torch import nn
-
+from entropic_ae.errors import InputError
 from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from entropic_ae.training import Settings
 
@@ -28,14 +29,22 @@ class Preset:
 
     name: str
     latent_dim: int
-    encoder: partial[nn.Module]
-    decoder: partial[nn.Module]
+    encoder: partial[Any]
+    decoder: partial[Any]
     training: Settings
     features: str = "inception"
 
+    def __post_init__(self) -> None:
+        check_partial(self.encoder)
+        check_partial(self.decoder)
 
-def _convolutional(**sizes: int) -> dict[str, partial[nn.Module]]:
-    return {"encoder": partial(ConvEncoder, **sizes), "decoder": partial(ConvDecoder, **sizes)}
+
+def check_partial(constructor: partial[Any]) -> None:
+    """Raise InputError if a class's signature does not take what a partial constructor gives it."""
+    try:
+        inspect.signature(constructor.func).bind_partial(*constructor.args, **constructor.keywords)
+    except TypeError as error:
+        raise InputError(f"{constructor.func.__name__} cannot be built so: {error}.") from None
 
 
 # The sizes of section 5.1 of the paper. Inception is not calibrated on digits: the classifier is.
@@ -43,27 +52,31 @@ _ROWS = (
     Preset(
         "digits",
         latent_dim=8,
-        **_convolutional(width=16, kernel_size=4),
+        encoder=partial(ConvEncoder, width=16, kernel_size=4),
+        decoder=partial(ConvDecoder, width=16, kernel_size=4),
         training=Settings(epochs=100, learning_rate=2e-3),
         features="classifier",
     ),
     Preset(
         "mnist",
         latent_dim=16,
-        **_convolutional(width=128, kernel_size=4),
+        encoder=partial(ConvEncoder, width=128, kernel_size=4),
+        decoder=partial(ConvDecoder, width=128, kernel_size=4),
         training=Settings(epochs=100),
         features="classifier",
     ),
     Preset(
         "cifar10",
         latent_dim=128,
-        **_convolutional(width=128, kernel_size=4),
+        encoder=partial(ConvEncoder, width=128, kernel_size=4),
+        decoder=partial(ConvDecoder, width=128, kernel_size=4),
         training=Settings(epochs=100),
     ),
     Preset(
         "celeba",
         latent_dim=64,
-        **_convolutional(width=128, kernel_size=5),
+        encoder=partial(ConvEncoder, width=128, kernel_size=5),
+        decoder=partial(ConvDecoder, width=128, kernel_size=5),
         training=Settings(epochs=70, learning_rate=1e-3),
     ),
     Preset(

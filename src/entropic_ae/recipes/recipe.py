@@ -10,11 +10,10 @@ from types import MappingProxyType
 from typing import Any
 
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.bottlenecks import Bottleneck
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.networks import Shape
 from entropic_ae.randomness import seeded
-from entropic_ae.recipes.presets import Preset
+from entropic_ae.recipes.presets import Preset, check_partial
 from entropic_ae.terms import Objective, Term
 
 __all__ = ["Recipe", "Scalar", "System", "configure"]
@@ -40,12 +39,12 @@ class Recipe:
     name: str
     summary: str
     reference: str
-    bottleneck: partial[Bottleneck]
+    bottleneck: partial[Any]
     terms: tuple[Term, ...]
     settings: Mapping[str, Mapping[str, Scalar]] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
-        _check_partial(self.bottleneck)
+        check_partial(self.bottleneck)
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class System:
         for name in changes:
             if name not in known:
                 raise unknown_name("setting", name, known)
-        new = {name: _read(name, value, known[name]) for name, value in changes.items()}
+        new: dict[str, Any] = {name: _read(name, value, known[name]) for name, value in changes.items()}
 
         def constructor(old: partial[Any]) -> partial[Any]:
             return partial(old.func, **old.keywords | {k: new[k] for k in _scalars(old) if k in new})
@@ -143,13 +142,6 @@ def _scalars(constructor: partial[Any]) -> dict[str, Scalar]:
     parameters = inspect.signature(constructor.func).parameters.values()
     defaults = {p.name: p.default for p in parameters if isinstance(p.default, bool | int | float | str)}
     return defaults | {k: v for k, v in constructor.keywords.items() if k in defaults}
-
-
-def _check_partial(constructor: partial[Any]) -> None:
-    try:
-        inspect.signature(constructor.func).bind_partial(*constructor.args, **constructor.keywords)
-    except TypeError as error:
-        raise InputError(f"{constructor.func.__name__} cannot be built so: {error}.") from None
 
 
 def _read(name: str, value: Scalar, old: Scalar) -> Scalar:

@@ -1,0 +1,101 @@
+import math
+
+import pytest
+import torch
+from sklearn.mixture import GaussianMixture
+from torch.distributions import Independent, Laplace
+
+from entropic_ae import DENSITIES, BatchNorm, Gaussian, InputError, Mixture
+
+PRIOR = BatchNorm(3).prior()
+
+
+def correlated(n, seed=0):
+    mix = torch.tensor([[2.0, 1.0, 0.0], [0.0, 0.5, 0.3], [0.0, 0.0, 1.0]])
+    return 1 + torch.randn(n, 3, generator=torch.Generator().manual_seed(seed)) @ mix
+
+
+@pytest.fixture(params=DENSITIES)
+def kind(request):
+    return DENSITIES[request.param]
+
+
+def test_contract(kind):
+    """Every density: fit, seeded samples (n, D) float32, untouched global randomness, state and back."""
+    density = kind.fit(correlated(200), PRIOR, seed=0)
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    codes = density.sample(7, seed=1)
+    assert torch.equal(torch.rand(2), expected)
+    assert codes.shape == (7, 3)
+    assert codes.dtype == torch.float32
+    assert torch.equal(codes, density.sample(7, seed=1))
+    assert not torch.equal(codes, density.sample(7, seed=2))
+    again = kind.from_state(density.state(), PRIOR)
+    assert torch.equal(codes, again.sample(7, seed=1))
+    for wrong in (torch.full((50, 3), math.nan), torch.zeros(1, 3), torch.zeros(5)):
+        if kind.needs_codes:
+            with pytest.raises(InputError, match=f"density '{kind.__name__.lower()}' expects"):
+                kind.fit(wrong, PRIOR)
+
+
+def test_prior_samples_follow_the_distribution():
+    laplace = Independent(Laplace(torch.zeros(2), torch.ones(2)), 1)
+    codes = DENSITIES["prior"].fit(None, laplace).sample(50_000, seed=0)
+    assert codes.abs().mean().item() == pytest.approx(1, abs=0.02)
+    assert codes.square().mean().item() == pytest.approx(2, abs=0.08)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "mixture"])
+def test_samples_have_the_mean_and_covariance_of_the_codes(name):
+    codes = correlated(5000)
+    drawn = DENSITIES[name].fit(codes, PRIOR).sample(50_000, seed=0)
+    torch.testing.assert_close(drawn.mean(0), codes.mean(0), atol=0.03, rtol=0)
+    torch.testing.assert_close(torch.cov(drawn.T), torch.cov(codes.T), atol=0.1, rtol=0.03)
+
+
+def test_gaussian_of_known_codes():
+    codes = torch.tensor([[1.0, 0.0], [3.0, 0.0], [2.0, 6.0], [2.0, -6.0]])
+    density = Gaussian.fit(codes, PRIOR)
+    assert density.mean.tolist() == [2, 0]
+    torch.testing.assert_close(density.covariance, torch.tensor([[2 / 3, 0], [0, 24.0]]).double())
+
+
+def test_mixture_finds_its_modes():
+    generator = torch.Generator().manual_seed(0)
+    modes = torch.randint(2, (3000, 1), generator=generator) * torch.tensor([[10.0, 0.0, 0.0]])
+    codes = modes + torch.randn(3000, 3, generator=generator)
+    drawn = Mixture.fit(codes, PRIOR).sample(3000, seed=0)
+    between = ((drawn[:, 0] > 4) & (drawn[:, 0] < 6)).float().mean()
+    assert between < 0.01  # one Gaussian puts 15 % there
+    assert (drawn[:, 0] > 5).float().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_mixture_is_scikit_learns_on_standardised_codes():
+    codes = correlated(500).double()
+    ours = Mixture.fit(codes, PRIOR, seed=4)
+    standard = (codes - codes.mean(0)) / codes.std(0)
+    theirs = GaussianMixture(10, tol=1e-3, max_iter=2000, random_state=4).fit(standard)
+    torch.testing.assert_close((ours.means - codes.mean(0)) / codes.std(0), torch.from_numpy(theirs.means_))
+    scale = codes.std(0)
+    torch.testing.assert_close(ours.covariances / scale / scale[:, None], torch.from_numpy(theirs.covariances_))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1, 1e6])
+@pytest.mark.parametrize("name", ["gaussian", "mixture"])
+def test_any_scale_and_degenerate_codes(name, scale):
+    codes = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
+    codes[:, 1] = 7  # a constant dimension
+    codes[:, 2] = codes[:, 0]  # a dependent one
+    drawn = DENSITIES[name].fit(scale * codes, PRIOR).sample(2000, seed=0) / scale
+    assert drawn.isfinite().all()
+    torch.testing.assert_close(drawn[:, 1], torch.full((2000,), 7.0), atol=0.02, rtol=0)
+    assert (drawn[:, 2] - drawn[:, 0]).abs().max() < 0.02
+    assert drawn[:, 0].std().item() == pytest.approx(codes[:, 0].std().item(), rel=0.1)
+
+
+def test_mixture_of_few_distinct_codes():
+    codes = torch.randn(3, 2).repeat(20, 1)
+    drawn = Mixture.fit(codes, PRIOR).sample(100, seed=0)
+    assert torch.cdist(drawn, codes).min(1).values.max() < 0.05

@@ -1,0 +1,191 @@
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import digamma, gammaln
+from sklearn.neighbors import NearestNeighbors
+
+from entropic_ae import InputError, knn_entropy
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(n, d, seed=0):
+    return torch.randn(n, d, dtype=torch.float64, generator=generator(seed))
+
+
+def reference(z, k):
+    """Kozachenko-Leonenko through scikit-learn's exact neighbours."""
+    n, d = z.shape
+    radius = NearestNeighbors(n_neighbors=k + 1, algorithm="kd_tree").fit(z).kneighbors(z)[0][:, k]
+    return d * np.log(radius).mean() + d / 2 * np.log(np.pi) - gammaln(d / 2 + 1) + np.log(n - 1) - digamma(k)
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "k"), [(500, 1, 1), (500, 5, 1), (500, 5, 3), (60, 128, 2), (3, 2, 2), (2, 7, 1)]
+)
+def test_equals_scikit_learn(n, d, k):
+    z = normal(n, d)
+    assert knn_entropy(z, k).item() == pytest.approx(reference(z.numpy(), k), abs=1e-9)
+
+
+def test_equals_the_paper_formula_by_hand():
+    # N + 1 = 3 points on a line: R = 1, 1, 2 and Y = N R; B_1 = 2
+    z = torch.tensor([[0.0], [1.0], [3.0]], dtype=torch.float64)
+    expected = (math.log(2) + math.log(2) + math.log(4)) / 3 + math.log(2) + 0.5772156649015329
+    assert knn_entropy(z).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_chunks_change_nothing(monkeypatch):
+    z = normal(300, 4)
+    whole = knn_entropy(z, 2)
+    monkeypatch.setattr("entropic_ae.estimators._CHUNK", 1000)
+    assert knn_entropy(z, 2).item() == pytest.approx(whole.item(), abs=1e-12)
+
+
+KNOWN = {
+    "normal": (lambda g: torch.randn(20_000, 2, generator=g), math.log(2 * math.pi * math.e)),
+    "uniform square": (lambda g: 3 * torch.rand(20_000, 2, generator=g), math.log(9)),
+    "laplace": (
+        lambda g: (
+            torch.empty(20_000, 2).exponential_(generator=g) - torch.empty(20_000, 2).exponential_(generator=g)
+        ),
+        2 * (1 + math.log(2)),
+    ),
+    # covariance [[4, 1.8], [1.8, 1]]: determinant 0.76
+    "correlated normal": (
+        lambda g: torch.randn(20_000, 2, generator=g) @ torch.tensor([[2.0, 0.9], [0.0, math.sqrt(0.19)]]),
+        math.log(2 * math.pi * math.e) + 0.5 * math.log(0.76),
+    ),
+}
+
+
+@pytest.mark.parametrize("k", [1, 4])
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_entropies(name, k):
+    draw, entropy = KNOWN[name]
+    assert knn_entropy(draw(generator(1)).double(), k).item() == pytest.approx(entropy, abs=0.05)
+
+
+def test_bias_shrinks_with_n():
+    dim = 16  # where most of the minibatch's neighbours lie far away
+    true = dim / 2 * math.log(2 * math.pi * math.e)
+    bias = [
+        np.mean([knn_entropy(normal(n, dim, seed)).item() - true for seed in range(repeats)])
+        for n, repeats in ((100, 20), (1000, 5), (4000, 2))
+    ]
+    assert bias[0] > 1.5 * bias[1] > 1.5 * 1.3 * bias[2] > 0
+
+
+def test_scaling_adds_its_logarithm():
+    z = normal(200, 5)
+    for scale in (1e-6, 1e6):
+        assert (knn_entropy(scale * z) - knn_entropy(z)).item() == pytest.approx(5 * math.log(scale), abs=1e-8)
+        moved = knn_entropy((scale * z + 100 * scale).float())
+        assert moved.item() == pytest.approx(knn_entropy(scale * z).item(), abs=1e-2)
+
+
+def test_gradient_by_finite_differences():
+    assert torch.autograd.gradcheck(lambda z: knn_entropy(z, 2), normal(12, 3).requires_grad_())
+
+
+def test_ascent_drives_codes_apart():
+    z = normal(50, 2).mul(0.1).requires_grad_()
+    before = knn_entropy(z)
+    before.backward()
+    assert knn_entropy(z.detach() + 0.01 * z.grad) > before
+
+
+def test_coincident_codes_stay_finite_and_distinct_codes_keep_their_gradient():
+    far = normal(20, 3)
+    z = torch.cat([far, far[:1], far[:1]]).requires_grad_()  # three codes coincide
+    entropy = knn_entropy(z)
+    entropy.backward()
+    assert entropy.isfinite()
+    assert z.grad.isfinite().all()
+    # the gradient that the distances of the distinct codes alone give
+    n, d = z.shape
+    other = z.detach().clone().requires_grad_()
+    distance = torch.cdist(other, other, compute_mode="donot_use_mm_for_euclid_dist") + 1e9 * torch.eye(n).double()
+    kept = [i for i in range(n) if i not in (0, 20, 21)]
+    nearest = distance.detach().argmin(1)
+    (d / n * sum((other[i] - other[nearest[i]]).norm().log() for i in kept)).backward()
+    torch.testing.assert_close(z.grad, other.grad)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_all_codes_equal(dtype):
+    z = torch.ones(10, 4, dtype=dtype, requires_grad=True)
+    entropy = knn_entropy(z)
+    entropy.backward()
+    assert entropy.isfinite()
+    assert z.grad.eq(0).all()
+
+
+def test_codes_that_differ_by_rounding_coincide():
+    z = normal(50, 8).float()
+    twin = z[:1] * (1 + 1e-7)
+    z = torch.cat([z, twin]).requires_grad_()
+    knn_entropy(z).backward()
+    assert z.grad.norm() < 10
+
+
+def test_float32_finds_neighbours_below_its_matrix_product_resolution():
+    z = torch.arange(5000.0)[:, None] / 5000  # their squared distances vanish beside 1
+    z += 1e-5 * torch.rand(5000, 1, generator=generator())
+    assert knn_entropy(z).item() == pytest.approx(knn_entropy(z.double()).item(), abs=1e-3)
+
+
+def test_half_precision_and_autocast_compute_in_float32():
+    z = normal(200, 8)
+    exact = knn_entropy(z).item()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under_autocast = knn_entropy(z.float())
+    assert under_autocast.dtype == torch.float32
+    assert under_autocast.item() == pytest.approx(exact, abs=1e-4)
+    half = knn_entropy(z.bfloat16())
+    assert half.dtype == torch.float32
+    assert half.item() == pytest.approx(exact, abs=0.1)
+
+
+def test_memory_is_linear():
+    """In a process of its own: a full distance matrix of these codes would take 7 GB in float64."""
+    script = (
+        "import resource, torch\n"
+        "from entropic_ae import knn_entropy\n"
+        "knn_entropy(torch.randn(500, 8))\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "z = torch.randn(30_000, 8, requires_grad=True)\n"
+        "knn_entropy(z).backward()\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 600  # MiB
+
+
+@pytest.mark.parametrize(
+    ("z", "k", "sentence"),
+    [
+        (torch.zeros(1, 3), 1, "needs more than k=1 codes, got 1; raise the batch size"),
+        (torch.zeros(4, 3), 4, "needs more than k=4 codes, got 4"),
+        (torch.tensor([[0.0], [math.nan]]), 1, "expects finite codes, got NaN or infinity"),
+        (torch.tensor([[0.0], [math.inf]]), 1, "expects finite codes, got NaN or infinity"),
+        (torch.zeros(5), 1, r"shaped \(N, D\), got torch.float32 of shape \(5,\)"),
+        (torch.zeros(5, 0), 1, r"of shape \(5, 0\)"),
+        (torch.zeros(5, 2, dtype=torch.int64), 1, "got torch.int64"),
+        (torch.zeros(5, 2), 0, "k >= 1, got 0"),
+        (torch.zeros(5, 2), 1.5, "k >= 1, got 1.5"),
+    ],
+)
+def test_refuses(z, k, sentence):
+    with pytest.raises(InputError, match=sentence):
+        knn_entropy(z, k)
+
+
+def test_unchecked_codes_give_an_estimate_that_is_not_finite():
+    assert knn_entropy(torch.tensor([[0.0], [math.nan], [1.0]]), check_finite=False).isnan()

@@ -1,0 +1,73 @@
+import pytest
+import torch
+from torch import nn
+
+from entropic_ae import ConvDecoder, ConvEncoder, InputError, MLPDecoder, MLPEncoder
+
+ROWS = {
+    "conv 4": (ConvEncoder, ConvDecoder, {"width": 2, "kernel_size": 4}),
+    "conv 5": (ConvEncoder, ConvDecoder, {"width": 2, "kernel_size": 5}),
+    "conv 3": (ConvEncoder, ConvDecoder, {"width": 2, "kernel_size": 3}),
+    "mlp": (MLPEncoder, MLPDecoder, {"hidden": 16, "depth": 2}),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("shape", [*((1 + s % 16 // 8 * 2, s, s) for s in range(8, 129, 8)), (2, 40, 72)])
+def test_every_shape(name, shape):
+    encoder, decoder, sizes = ROWS[name]
+    h = encoder(shape, 7, **sizes)(torch.rand(2, *shape))
+    assert h.shape == (2, 7)
+    x_hat = decoder(shape, 7, **sizes)(h)
+    assert x_hat.shape == (2, *shape)
+    assert 0 <= x_hat.min() <= x_hat.max() <= 1
+    assert x_hat.dtype == torch.float32
+
+
+def layers(module, kind):
+    return [m for m in module.modules() if isinstance(m, kind)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "channels"), [((1, 32, 32), 4, [512, 256, 1]), ((3, 64, 64), 5, [512, 256, 128, 3])]
+)
+def test_the_paper_sizes(shape, kernel, channels):
+    encoder = ConvEncoder(shape, 64, kernel_size=kernel)
+    convolutions = layers(encoder, nn.Conv2d)
+    assert [c.out_channels for c in convolutions] == [128, 256, 512, 1024]
+    assert {(c.kernel_size, c.stride) for c in convolutions} == {((kernel, kernel), (2, 2))}
+    assert encoder.linear.in_features == 1024 * (shape[1] // 16) ** 2
+    decoder = ConvDecoder(shape, 64, kernel_size=kernel)
+    transposed = layers(decoder, nn.ConvTranspose2d)
+    assert decoder.linear.out_features == 8 * 8 * 1024
+    assert [c.out_channels for c in transposed] == channels
+    assert [c.stride for c in transposed] == [(2, 2)] * (len(channels) - 1) + [(1, 1)]
+    for network, count in ((encoder, 4), (decoder, len(channels))):
+        assert len(layers(network, nn.BatchNorm2d)) == len(layers(network, nn.ReLU)) == count
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 136, 136), (1, 0, 8), (0, 8, 8), (1, 8, 12)])
+def test_other_sizes_are_refused(shape):
+    for network in (ConvEncoder, ConvDecoder):
+        with pytest.raises(InputError, match=r"multiples of 8 from 8 to 128, got .*set image_size"):
+            network(shape, 4)
+
+
+@pytest.mark.parametrize("network", [ConvEncoder, ConvDecoder])
+def test_sizes_below_one_are_refused(network):
+    with pytest.raises(InputError, match="width must be at least 1, got 0"):
+        network((1, 8, 8), 4, width=0)
+
+
+def test_every_pixel_reaches_the_code_and_is_reached_by_it():
+    """A wrong padding or crop leaves a border without a gradient."""
+    for kernel in (4, 5):
+        encoder, decoder = (
+            ConvEncoder((1, 24, 24), 3, width=4, kernel_size=kernel),
+            ConvDecoder((1, 24, 24), 3, width=4, kernel_size=kernel),
+        )
+        x = torch.rand(4, 1, 24, 24, requires_grad=True)
+        encoder(x).square().sum().backward()
+        assert x.grad.abs().amax((0, 1)).gt(0).all()
+        z = torch.randn(64, 3)
+        assert decoder(z).std(0).gt(0).all()

@@ -1,0 +1,132 @@
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+
+from entropic_ae import (
+    PRESETS,
+    RECIPES,
+    BatchNorm,
+    ConvEncoder,
+    InputError,
+    NegativeEntropy,
+    Recipe,
+    SquaredError,
+    System,
+    configure,
+)
+from entropic_ae.recipes import AE, EAE, preset_for
+
+SMALL = {"width": 2, "hidden": 16}
+
+
+def small(recipe, preset):
+    known = System(recipe, preset).settings()
+    return configure(recipe, preset, {name: value for name, value in SMALL.items() if name in known})
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_contract(recipe, preset):
+    """Every recipe on every preset: builds, trains one step, describes itself, and the same seed the same weights."""
+    assert RECIPES[recipe].name == recipe
+    assert RECIPES[recipe].summary
+    assert RECIPES[recipe].reference
+    system = small(RECIPES[recipe], PRESETS[preset])
+    shape = (3, 16, 16)
+    model, objective = system.build(shape, seed=1)
+    x = torch.rand(6, *shape)
+    total, values = objective(model, model(x))
+    total.backward()
+    assert total.isfinite()
+    assert list(values) == [term.name for term in system.recipe.terms]
+    again, _ = system.build(shape, seed=1)
+    other, _ = system.build(shape, seed=2)
+    for a, b, c in zip(model.parameters(), again.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+        if a.dim() > 1:  # drawn, not constant
+            assert not torch.equal(a, c)
+    # all settings written as strings, as the command line gives them, change nothing
+    settings = system.settings()
+    assert system.with_settings({name: str(value) for name, value in settings.items()}).settings() == settings
+
+
+def test_settings_reach_what_is_built():
+    changes = {"entropy": "0.5", "entropy.k": "3", "latent_dim": "5", "width": "4", "momentum": "0.2", "epochs": 7}
+    system = configure(EAE, PRESETS["mnist"], changes)
+    model, objective = system.build((1, 32, 32))
+    assert objective.terms == (SquaredError(1.0), NegativeEntropy(0.5, k=3))
+    assert (
+        model.encoder.linear.out_features == model.bottleneck.latent_dim == model.decoder.linear.in_features == 5
+    )
+    assert model.encoder.convolutions[0].out_channels == 4
+    assert model.decoder.linear.out_features == 8 * 8 * 32
+    assert model.bottleneck.norm.momentum == 0.2
+    assert system.preset.training.epochs == 7
+    assert PRESETS["mnist"].latent_dim == 16  # nothing shared is changed
+
+
+def test_a_recipe_has_its_own_settings_for_a_data_set():
+    recipe = replace(EAE, settings={"mnist": {"entropy": 0.7, "learning_rate": 0.1}})
+    assert configure(recipe, PRESETS["mnist"]).settings()["entropy"] == 0.7
+    assert configure(recipe, PRESETS["mnist"]).settings()["learning_rate"] == 0.1
+    assert configure(recipe, PRESETS["mnist"], {"entropy": 2}).settings()["entropy"] == 2.0
+    assert configure(recipe, PRESETS["cifar10"]).settings()["entropy"] == EAE.terms[1].weight
+
+
+def test_the_published_sizes():
+    sizes = {name: (p.latent_dim, p.training.epochs, p.training.batch_size) for name, p in PRESETS.items()}
+    assert sizes["mnist"] == (16, 100, 100)
+    assert sizes["cifar10"] == (128, 100, 100)
+    assert sizes["celeba"] == (64, 70, 100)
+    for name, kernel in (("mnist", 4), ("cifar10", 4), ("celeba", 5)):
+        settings = configure(AE, PRESETS[name]).settings()
+        assert (settings["width"], settings["kernel_size"]) == (128, kernel)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"entropi": 1}, "unknown setting 'entropi'; did you mean 'entropy'"),
+        ({"latent": 1}, "did you mean 'latent_dim'"),
+        ({"latent_dim": "2.5"}, "latent_dim expects a whole number, got '2.5'"),
+        ({"latent_dim": 2.5}, "latent_dim expects a whole number, got 2.5"),
+        ({"latent_dim": True}, "latent_dim expects a whole number, got True"),
+        ({"entropy": "much"}, "entropy expects a number, got 'much'"),
+        ({"entropy": "-1"}, "entropy must be a finite weight of at least 0, got -1.0"),
+        ({"entropy": "nan"}, "entropy must be a finite weight of at least 0, got nan"),
+        ({"epochs": "inf"}, "epochs expects a whole number, got 'inf'"),
+        ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
+    ],
+)
+def test_wrong_settings(changes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        configure(EAE, PRESETS["mnist"], changes)
+
+
+def test_a_setting_of_another_system_is_unknown():
+    with pytest.raises(InputError, match="unknown setting 'entropy'"):
+        configure(AE, PRESETS["mnist"], {"entropy": 1})
+
+
+def test_a_partial_that_does_not_fit_fails_when_the_recipe_is_made():
+    with pytest.raises(InputError, match="BatchNorm cannot be built so: .*'momentun'"):
+        Recipe("x", "", "", partial(BatchNorm, momentun=0.1), (SquaredError(),))
+    with pytest.raises(InputError, match="ConvEncoder cannot be built so: .*'witdh'"):
+        replace(PRESETS["mnist"], encoder=partial(ConvEncoder, witdh=3))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "preset"),
+    [
+        ("mnist", (1, 32, 32), "mnist"),
+        ("cats", (1, 8, 8), "digits"),
+        ("cats", (3, 32, 32), "cifar10"),
+        ("cats", (1, 24, 32), "mnist"),
+        ("cats", (3, 64, 64), "celeba"),
+        ("cats", (1, 128, 128), "celeba"),
+    ],
+)
+def test_preset_for_other_data(name, shape, preset):
+    assert preset_for(name, shape).name == preset

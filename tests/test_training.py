@@ -1,0 +1,233 @@
+import csv
+from dataclasses import dataclass
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from entropic_ae import (
+    Autoencoder,
+    BatchNorm,
+    Identity,
+    InputError,
+    MLPDecoder,
+    MLPEncoder,
+    NegativeEntropy,
+    Objective,
+    Settings,
+    SquaredError,
+    Term,
+    fit,
+    knn_entropy,
+    load_images,
+)
+from entropic_ae.generation import encode
+from entropic_ae.training import to_unit
+
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def images():
+    data = load_images("digits")
+    return data.train.images[:230], data.validation.images[:90]
+
+
+TERMS = (SquaredError(), NegativeEntropy(0.05))
+
+
+def make(terms=TERMS, bottleneck=BatchNorm):
+    torch.manual_seed(0)
+    model = Autoencoder(MLPEncoder(SHAPE, 4, hidden=32), bottleneck(4), MLPDecoder(SHAPE, 4, hidden=32))
+    return model, Objective(terms, model)
+
+
+def train(images, epochs=3, seed=0, model=None, **options):
+    model, objective = model or make()
+    options = {"device": "cpu", **options}
+    rows = fit(model, objective, *images, Settings(epochs=epochs, learning_rate=1e-3), seed=seed, **options)
+    return model, rows
+
+
+def equal(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_learns(images):
+    _, rows = train(images, epochs=20)
+    assert rows[-1]["validation_squared_error"] < 0.7 * rows[0]["validation_squared_error"]
+    assert rows[-1]["train_negative_entropy"] < rows[0]["train_negative_entropy"]
+
+
+def test_same_seed_same_weights_and_global_randomness_untouched(images):
+    fresh = make()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    a, rows = train(images, model=fresh)
+    assert torch.equal(torch.rand(3), expected)
+    b, _ = train(images)
+    c, _ = train(images, seed=1)
+    assert equal(a, b)
+    assert not equal(a, c)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+
+
+def test_each_epoch_sees_each_image_in_another_order(images):
+    seen = []
+
+    class Watching(MLPEncoder):
+        def forward(self, x):
+            if self.training:
+                seen.append(x[:, 0].flatten(1))
+            return super().forward(x)
+
+    model, objective = make()
+    model.encoder = Watching(SHAPE, 4, hidden=8)
+    train((images[0][:200], images[1]), epochs=2, model=(model, objective))
+    first, second = torch.cat(seen[:2]), torch.cat(seen[2:])
+    assert not torch.equal(first, second)
+    everything = to_unit(images[0][:200]).flatten(1)
+    for epoch in (first, second):
+        assert torch.equal(epoch.unique(dim=0), everything.unique(dim=0))
+
+
+def test_resumed_run_equals_an_undisturbed_one_to_the_bit(images, tmp_path):
+    whole, rows = train(images, epochs=4, folder=tmp_path / "whole")
+    train(images, epochs=2, folder=tmp_path / "cut")
+    resumed, more = train(images, epochs=4, folder=tmp_path / "cut", resume=True)
+    assert equal(whole, resumed)
+    without_speed = [[{k: v for k, v in row.items() if k != "images_per_s"} for row in r] for r in (rows, more)]
+    assert without_speed[0] == without_speed[1]
+    again, _ = train(images, epochs=4, folder=tmp_path / "cut", resume=True)  # nothing is left to do
+    assert equal(whole, again)
+
+
+def test_folder_holds_log_best_weights_and_checkpoint(images, tmp_path):
+    model, rows = train(images, folder=tmp_path)
+    with (tmp_path / "log.csv").open() as file:
+        log = list(csv.DictReader(file))
+    assert [{k: float(v) for k, v in row.items()} for row in log] == rows
+    for column in ("train_squared_error", "train_negative_entropy", "validation_loss", "entropy", "images_per_s"):
+        assert column in log[0]
+    weights = load_file(tmp_path / "weights.safetensors")
+    assert all(torch.equal(weights[name], t) for name, t in model.state_dict().items())
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == [
+        "last.ckpt",
+        "log.csv",
+        "weights.safetensors",
+    ]
+
+
+def test_validation_rows_are_what_the_model_gives(images):
+    model, rows = train(images)
+    best = min(rows, key=lambda row: row["validation_loss"])
+    model.eval()
+    with torch.no_grad():
+        parts = images[1].tensor_split(1)  # 90 images are one near-equal batch of at most 100
+        traces = [model(to_unit(part)) for part in parts]
+    error = (traces[0].x_hat - traces[0].x).square().flatten(1).sum(1).mean().item()
+    assert best["validation_squared_error"] == pytest.approx(error, rel=1e-5)
+    entropy = knn_entropy(encode(model, images[1])).item()
+    assert best["entropy"] == pytest.approx(entropy, abs=1e-4)
+    assert best["validation_loss"] == pytest.approx(error - 0.05 * entropy, rel=1e-4)
+
+
+class Still(nn.Module):
+    """A decoder of constant output whose parameter has no effect: the loss never falls."""
+
+    def __init__(self):
+        super().__init__()
+        self.idle = nn.Parameter(torch.zeros(1))
+
+    def forward(self, z):
+        return 0 * self.idle * z.sum() + torch.full((len(z), *SHAPE), 0.5)
+
+
+def test_learning_rate_halves_after_patience_epochs_without_a_lower_loss(images):
+    torch.manual_seed(0)
+    model = Autoencoder(nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), Identity(4), Still())
+    objective = Objective([SquaredError()], model)
+    settings = Settings(epochs=8, learning_rate=1.0, patience=3)
+    rows = fit(model, objective, *images, settings, device="cpu")
+    # the first epoch sets the best loss; epochs 2 to 4 do not fall below it, nor do 5 to 7
+    assert [row["learning_rate"] for row in rows] == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25]
+
+
+@dataclass(frozen=True)
+class Exploding(Term):
+    """A term that is not finite from some step on."""
+
+    after: int = 0
+    name = "exploding"
+    setting = "exploding"
+
+    def __call__(self, model, trace):
+        model.steps = getattr(model, "steps", 0) + model.training
+        value = trace.x_hat.mean()
+        return value * torch.nan if model.training and model.steps > self.after else value
+
+
+def test_a_term_that_is_not_finite_stops_with_its_name_and_keeps_the_last_good_weights(images, tmp_path):
+    model, objective = make((SquaredError(), Exploding(after=2)))  # 2 steps an epoch
+    with pytest.raises(InputError, match=r"exploding was not finite in epoch 2 \(train, batch 1\)"):
+        train(images, model=(model, objective), folder=tmp_path)
+    assert all(t.isfinite().all() for t in load_file(tmp_path / "weights.safetensors").values())
+    with (tmp_path / "log.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 1
+
+
+def test_a_loss_that_is_not_finite_at_once_leaves_no_weights(images, tmp_path):
+    model, objective = make((SquaredError(), Exploding()))
+    with pytest.raises(InputError, match=r"exploding was not finite in epoch 1 \(train, batch 1\)"):
+        train(images, model=(model, objective), folder=tmp_path)
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize("n", [2, 99, 100, 101, 199])
+def test_any_number_of_images(images, n):
+    """A last batch of one would have no variance: it is left out; fewer images than a batch are one batch."""
+    _, rows = train((images[0][:n], images[1][:n]), epochs=1)
+    assert rows[0]["train_loss"] == pytest.approx(rows[0]["train_loss"])
+
+
+def test_bf16_keeps_codes_and_losses_in_float32(images):
+    seen = []
+
+    @dataclass(frozen=True)
+    class Watched(SquaredError):
+        def __call__(self, model, trace):
+            seen.append((trace.code.z.dtype, trace.x_hat.dtype))
+            return super().__call__(model, trace)
+
+    _, rows = train(images, model=make((Watched(), NegativeEntropy(0.05))), precision="bf16")
+    assert set(seen) == {(torch.float32, torch.float32)}
+    exact = train(images)[1]
+    assert rows[-1]["validation_squared_error"] == pytest.approx(exact[-1]["validation_squared_error"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
+        ({"patience": 0}, "patience must be at least 1"),
+        ({"learning_rate": 0.0}, "positive learning_rate"),
+        ({"factor": 2.0}, "0 < factor <= 1"),
+    ],
+)
+def test_settings_refuse(settings, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Settings(**settings)
+
+
+def test_fit_refuses(images):
+    with pytest.raises(InputError, match="at least 2 training images as uint8"):
+        train((images[0][:1], images[1]))
+    with pytest.raises(InputError, match=r"at least 2 validation images as uint8 .* got torch\.float32"):
+        train((images[0], images[1].float()))
+    with pytest.raises(InputError, match="precision must be one of 32, bf16, got '8'"):
+        train(images, precision="8")
+    with pytest.raises(InputError, match="device must be auto, cpu or cuda, got 'gpu'"):
+        train(images, device="gpu")
