@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from entropic_ae import __version__
@@ -43,15 +44,14 @@ _IMAGES_OUT = "FILE.png (a grid), FILE.npz or a folder of PNG files; must not ex
 def _expand(arguments: list[str]) -> list[str]:
     """Let one --set take several NAME=VALUE: ``--set a=1 b=2`` becomes ``--set a=1 --set b=2``."""
     expanded: list[str] = []
-    setting = False
+    in_set = False
     for argument in arguments:
-        if setting and not argument.startswith("-") and "=" in argument:
-            expanded += ["--set", argument]
-            continue
-        setting = argument == "--set"
-        if not setting:
-            expanded.append(argument)
-    return expanded + (["--set"] if setting else [])
+        is_pair = "=" in argument and not argument.startswith("-")
+        if in_set and is_pair and expanded[-1] != "--set":
+            expanded.append("--set")
+        in_set = argument == "--set" or (in_set and is_pair)
+        expanded.append(argument)
+    return expanded
 
 
 @app.callback(invoke_without_command=True)
@@ -111,19 +111,22 @@ def train(
     """Train a system and leave its run folder, with pictures of what it does."""
     from entropic_ae import runs
 
-    run = runs.train(
-        recipe,
-        data,
-        set=_settings(set or []),
-        preset=preset,
-        epochs=epochs,
-        seed=seed,
-        limit=limit,
-        out=out,
-        device=device,
-        precision=precision,
-        resume=resume,
-    )
+    try:
+        run = runs.train(
+            recipe,
+            data,
+            set=_settings(set or []),
+            preset=preset,
+            epochs=epochs,
+            seed=seed,
+            limit=limit,
+            out=out,
+            device=device,
+            precision=precision,
+            resume=resume,
+        )
+    except KeyboardInterrupt:
+        _stop("interrupted; the run folder keeps its best weights so far, and train --resume goes on.", 130)
     _pictures(run, ["prior"])
     console.print(f"{run.folder}: trained; log.csv has the losses, samples-prior.png new images.")
 
@@ -207,6 +210,46 @@ def evaluate(
     console.print(f"{run}: metrics.json and pictures written.")
 
 
+@app.command()
+def table1(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="As for [b]train[/b].")],
+    recipes: Annotated[
+        str, typer.Option(help="Systems, separated by commas; eae:entropy=0.3 gives one a setting of its own.")
+    ] = "",
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
+    set: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE ...", help="Settings of all systems.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only the first LIMIT training images.")] = None,
+    features: Annotated[str | None, typer.Option(help="As for [b]evaluate[/b].")] = None,
+    n: Annotated[int, typer.Option(help="Images from each density.")] = 10_000,
+    out: Annotated[Path | None, typer.Option(help="Results; results/table1/DATA unless given.")] = None,
+    runs: Annotated[Path, typer.Option(help="Where the run folders lie.")] = Path("runs/table1"),
+    device: Device = "auto",
+    render: Annotated[bool, typer.Option("--render", help="Only print what is measured, as Markdown.")] = False,
+) -> None:
+    """Measure systems on one protocol, a result file a system and seed; again goes on where it stopped."""
+    from entropic_ae.experiments import table1 as experiment
+    from entropic_ae.recipes import RECIPES
+
+    results = out or Path("results/table1") / Path(data).stem
+    if not render:
+        shared = _settings(set or []) | ({} if epochs is None else {"epochs": epochs})
+        systems = [experiment.parse_system(text) for text in (recipes.split(",") if recipes else RECIPES)]
+        try:
+            numbers = [int(seed) for seed in seeds.split(",")]
+        except ValueError:
+            raise InputError(f"--seeds expects whole numbers, got '{seeds}'; for example --seeds 0,1,2.") from None
+        cells = [
+            experiment.Cell(recipe, data, seed, own, shared, limit, n, features)
+            for seed in numbers
+            for recipe, own in systems
+        ]
+        experiment.run_cells(cells, results, runs, device=device, tell=lambda text: errors.print(text))
+    print(experiment.render(results))
+
+
 _COLUMNS = 16  # images a row of the reconstruction grid
 
 
@@ -268,7 +311,7 @@ def _print_metrics(result: dict[str, Any]) -> None:
     from entropic_ae.report import distance_rows
 
     codes = result["codes"]
-    table = Table("images", "number", "Frechet distance", "kernel distance x 1000", box=None, padding=(0, 2, 0, 0))
+    table = Table("images", "number", "Frechet distance", "kernel distance", box=None, padding=(0, 2, 0, 0))
     for row in distance_rows(result):
         table.add_row(*row)
     console.print(f"Distances to {result['test_images']:,} test images in {result['features']} features:")
@@ -281,24 +324,16 @@ def _print_metrics(result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Run the command line; bad input ends with one sentence and exit code 2, Ctrl-C with 130."""
+    """Run the command line; bad input ends with one sentence and exit code 2."""
     try:
         app(_expand(sys.argv[1:]))
-    except InputError as error:
-        errors.print(f"[bold red]error:[/] {_plain(error)}")
-        sys.exit(2)
-    except OSError as error:
-        errors.print(f"[bold red]error:[/] {_plain(error)}")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("interrupted; a run folder keeps its best weights so far, and train --resume goes on.")
-        sys.exit(130)
+    except (InputError, OSError) as error:
+        _stop(str(error), 2)
 
 
-def _plain(error: Exception) -> str:
-    from rich.markup import escape
-
-    return escape(str(error))
+def _stop(sentence: str, code: int) -> NoReturn:
+    errors.print(f"[bold red]error:[/] {escape(sentence)}")
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def save_images(images: Tensor, out: str | Path, *, columns: int | None = None, 
 
 
 def distance_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Return the rows of a table of distances: what, images, Frechet distance, kernel distance x 1000.
+    """Return the rows of a table of distances: what, images, Frechet distance, kernel distance.
 
     Arguments:
         metrics: what ``evaluate`` measured in one feature space.
@@ -93,7 +93,7 @@ def distance_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]
             name,
             f"{row['images']:,}",
             f"{row['frechet']:.2f}",
-            f"{1000 * row['kernel']:.2f} ± {1000 * row['kernel_std']:.2f}",
+            f"{row['kernel']:.4f} ± {row['kernel_std']:.4f}",
         )
         for name, row in metrics["distances"].items()
     ]

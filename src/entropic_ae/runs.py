@@ -23,7 +23,7 @@ from entropic_ae.files import atomic, read_json, write_json
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.recipes import PRESETS, RECIPES, System, configure, preset_for
 from entropic_ae.recipes.recipe import Scalar
-from entropic_ae.training import CHECKPOINT, WEIGHTS, fit, select_device
+from entropic_ae.training import CHECKPOINT, WEIGHTS, fit, select_device, select_precision
 
 __all__ = ["Run", "load", "train"]
 
@@ -214,6 +214,7 @@ def train(
     system = configure(RECIPES[recipe], chosen, changes)
     model, objective = system.build(images.shape, seed=seed)
     select_device(device)
+    select_precision(precision)
     info = {
         "recipe": recipe,
         "preset": chosen.name,

@@ -29,7 +29,17 @@ from entropic_ae.files import atomic
 from entropic_ae.randomness import seeded
 from entropic_ae.terms import Objective
 
-__all__ = ["CHECKPOINT", "LOG", "PRECISIONS", "WEIGHTS", "Settings", "fit", "select_device", "to_unit"]
+__all__ = [
+    "CHECKPOINT",
+    "LOG",
+    "PRECISIONS",
+    "WEIGHTS",
+    "Settings",
+    "fit",
+    "select_device",
+    "select_precision",
+    "to_unit",
+]
 
 WEIGHTS, LOG, CHECKPOINT = "weights.safetensors", "log.csv", "checkpoints/last.ckpt"
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
@@ -78,6 +88,16 @@ def select_device(device: str) -> torch.device:
     return torch.device("cuda" if use_gpu else "cpu")
 
 
+def select_precision(precision: str) -> Any:
+    """Return Lightning's name for '32' or 'bf16'.
+
+    Raises: InputError for another name.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got '{precision}'.")
+    return PRECISIONS[precision]
+
+
 def to_unit(images: Tensor) -> Tensor:
     """Map uint8 images to float32 in [0, 1], of the same shape."""
     return images.float() / 255
@@ -119,8 +139,7 @@ def fit(
     Raises: InputError for too few images or an unknown device or precision, and when a term is not finite;
         its sentence names the term and the epoch, and the best weights so far are kept.
     """
-    if precision not in PRECISIONS:
-        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got '{precision}'.")
+    mode = select_precision(precision)
     for name, images in (("training", train), ("validation", validation)):
         if images.dtype != torch.uint8 or images.dim() != 4 or len(images) < 2:
             raise InputError(
@@ -146,7 +165,7 @@ def fit(
         trainer = Trainer(
             accelerator="gpu" if target.type == "cuda" else "cpu",
             devices=1,
-            precision=PRECISIONS[precision],  # type: ignore[arg-type] # a str to mypy
+            precision=mode,
             max_epochs=settings.epochs,
             callbacks=callbacks,
             logger=False,

@@ -1,0 +1,1 @@
+"""Experiments: sweeps built of runs, whose figures land in ``results/`` and are rendered from there."""

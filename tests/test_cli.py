@@ -1,0 +1,265 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import entropic_ae as eae
+from entropic_ae import cli
+
+SMALL = ["--set", "width=4", "batch_size=20", "learning_rate=0.002", "--limit", "300", "--device", "cpu"]
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run the command line in this process; return exit code, output and errors, each on one line a paragraph."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["entropic-ae", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        captured = capsys.readouterr()
+        return exit_.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "entropic_ae",
+        "train",
+        "eae",
+        "digits",
+        *SMALL,
+        "--epochs",
+        "2",
+        "--out",
+        folder,
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+def test_train_leaves_a_run_folder_with_pictures(folder):
+    names = {p.name for p in folder.iterdir()}
+    assert {"run.json", "log.csv", "weights.safetensors", "samples-prior.png", "reconstructions.png"} <= names
+    assert {"interpolations.png"} <= names
+    assert json.loads((folder / "run.json").read_text())["overrides"] == {
+        "width": "4", "batch_size": "20", "learning_rate": "0.002", "epochs": 2,
+    }  # fmt: skip
+
+
+def test_recipes_lists_systems_and_settings(call):
+    code, out, _ = call("recipes")
+    assert code == 0
+    for word in ("bn-ae", "BatchNorm", "negative_entropy", "entropy", "latent_dim", "celeba", "equation (2)"):
+        assert word in out
+
+
+def test_version(call):
+    assert call("--version")[:2] == (0, eae.__version__ + "\n")
+
+
+def test_sample_writes_grid_array_and_folder(call, folder, tmp_path):
+    images = eae.load(folder, device="cpu").sample(5, density="gaussian", seed=2)
+    arguments = ["sample", folder, "--density", "gaussian", "--n", 5, "--seed", 2, "--out"]
+    assert call(*arguments, tmp_path / "grid.png")[0] == 0
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "grid.png")), eae.image_grid(images)[0].numpy())
+    assert call(*arguments, tmp_path / "array.npz")[0] == 0
+    assert np.array_equal(np.load(tmp_path / "array.npz")["images"], images.numpy())
+    assert call(*arguments, tmp_path / "folder")[0] == 0
+    files = sorted((tmp_path / "folder").iterdir())
+    assert len(files) == 5
+    assert np.array_equal(np.stack([np.asarray(Image.open(f)) for f in files]), images[:, 0].numpy())
+    for taken in ("grid.png", "array.npz", "folder"):
+        code, _, err = call(*arguments, tmp_path / taken)
+        assert code == 2
+        assert "exists and is not overwritten; give another --out" in err
+    code, _, err = call(*arguments, tmp_path / "grid.jpg")
+    assert code == 2
+    assert "cannot write '.jpg' files" in err
+    assert call("sample", folder)[:2] == (0, f"{folder / 'samples-prior.png'}\n")  # the run's own, made anew
+
+
+def test_reconstruct_and_interpolate_other_images(call, folder, tmp_path):
+    photos = tmp_path / "photos"
+    eae.save_images(torch.randint(256, (5, 3, 40, 30), dtype=torch.uint8), photos)
+    assert call("reconstruct", folder, photos, "--out", tmp_path / "r.npz")[0] == 0
+    images = eae.load(folder, device="cpu")
+    expected = images.reconstruct(eae.data.read_images(photos, (1, 8, 8)))
+    assert np.array_equal(np.load(tmp_path / "r.npz")["images"], expected.numpy())
+    assert call("reconstruct", folder, photos, "--out", tmp_path / "r.png")[0] == 0
+    assert call("interpolate", folder, photos, "--steps", 4, "--out", tmp_path / "i.npz")[0] == 0
+    assert np.load(tmp_path / "i.npz")["images"].shape == (2 * 4, 1, 8, 8)
+    assert call("reconstruct", folder)[0] == call("interpolate", folder, "--kind", "linear")[0] == 0
+
+
+def test_reconstruction_grid_shows_each_image_above_its_reconstruction(call, folder, tmp_path):
+    call("reconstruct", folder, "--n", 20, "--out", tmp_path / "r.png")
+    run = eae.load(folder, device="cpu")
+    images = run.data.test.images[:20]
+    side = 64 + 2  # 8 pixels enlarged 8 times, and the gap
+    grid = torch.from_numpy(np.asarray(Image.open(tmp_path / "r.png")).copy())
+
+    def at(row, column):
+        return grid[2 + row * side :, 2 + column * side :][:64, :64][::8, ::8]
+
+    rebuilt = run.reconstruct(images)
+    assert torch.equal(at(0, 3), images[3, 0])
+    assert torch.equal(at(1, 3), rebuilt[3, 0])
+    assert torch.equal(at(2, 1), images[17, 0])
+    assert torch.equal(at(3, 1), rebuilt[17, 0])
+    assert at(3, 9).eq(255).all()
+
+
+def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
+    code, out, _ = call("evaluate", folder, "--features", "pixels", "--n", 200)
+    assert code == 0
+    for word in (
+        "held-out images",
+        "reconstructions",
+        "interpolations",
+        "prior",
+        "gaussian",
+        "mixture",
+        "maximum 11.35",
+    ):
+        assert word in out
+    metrics = json.loads((folder / "metrics.json").read_text())["pixels"]
+    assert f"{metrics['distances']['prior']['frechet']:.2f}" in out
+    for density in eae.DENSITIES:
+        assert (folder / f"samples-{density}.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train", "eea", "digits"], "unknown recipe 'eea'; did you mean 'eae'?"),
+        (["train", "eae", "digist"], "unknown data set 'digist'; did you mean 'digits'?"),
+        (["train", "eae", "digits", "--set", "widht=4"], "unknown setting 'widht'; did you mean 'width'?"),
+        (["train", "eae", "digits", "--set", "width"], "--set expects NAME=VALUE, got 'width'"),
+        (["train", "eae", "digits", "--set", "width=wide"], "width expects a whole number, got 'wide'"),
+        (
+            ["train", "eae", "digits", "--limit", "1"],
+            "limit must be at least 2 images, got 1; give --limit 2 or more.",
+        ),
+        (["train", "eae", "digits", "--set", "batch_size=1"], "batch_size must be at least 2, got 1."),
+        (["train", "eae", "digits", "--device", "cuda"], "PyTorch sees no GPU; use --device cpu."),
+        (["sample", "nowhere"], "nowhere is not a run folder: it has no run.json"),
+        (["evaluate", "nowhere"], "nowhere is not a run folder"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(call, arguments, sentence, tmp_path, monkeypatch):
+    if "cuda" in arguments and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(*arguments)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in out + err
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_names_on_a_run(call, folder):
+    assert (
+        "unknown density 'gausian'; did you mean 'gaussian'?" in call("sample", folder, "--density", "gausian")[2]
+    )
+    code, _, err = call("evaluate", folder, "--features", "inceptoin")
+    assert code == 2
+    assert "unknown feature space 'inceptoin'; did you mean 'inception'?" in err
+    assert "steps" in call("interpolate", folder, "--steps", 1)[2]
+
+
+def test_existing_out_is_refused(call, folder):
+    code, _, err = call("train", "eae", "digits", "--out", folder)
+    assert code == 2
+    assert "exists and is not empty; give another --out, or --resume" in err
+
+
+@pytest.mark.parametrize("broken", ["a file in the way", "no permission"])
+def test_places_that_cannot_be_written(call, folder, tmp_path, broken):
+    place = tmp_path / "place"
+    if broken == "a file in the way":
+        place.write_text("")
+    else:
+        place.mkdir(mode=0o500)
+        if os.access(place, os.W_OK):
+            pytest.skip("this user may write anywhere")
+    for arguments in (
+        ["sample", folder, "--out", place / "x" / "a.png"],
+        ["train", "eae", "digits", "--out", place / "x"],
+    ):
+        code, _, err = call(*arguments)
+        assert code == 2
+        assert err.startswith("error: ")
+        assert "place" in err
+        assert "Traceback" not in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_no_space(call, folder, tmp_path, monkeypatch):
+    """Every write fails as on a full disk: one sentence, and no half-written file."""
+    real = Image.Image.save
+    monkeypatch.setattr(Image.Image, "save", lambda self, *_: real(self, "/dev/full", format="PNG"))
+    code, _, err = call("sample", folder, "--out", tmp_path / "a.png")
+    assert code == 2
+    assert "No space left on device" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_several_set_values_in_every_form():
+    assert cli._expand(["train", "--set", "a=1", "b=2", "--epochs", "3", "--set", "c=4"]) == [
+        "train", "--set", "a=1", "--set", "b=2", "--epochs", "3", "--set", "c=4",
+    ]  # fmt: skip
+    assert cli._expand(["train", "--set=a=1"]) == ["train", "--set=a=1"]
+    assert cli._expand(["train", "--set"]) == ["train", "--set"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_ctrl_c_keeps_the_best_weights_so_far(tmp_path):
+    folder = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "entropic_ae",
+        "train",
+        "eae",
+        "digits",
+        *SMALL,
+        "--epochs",
+        "2000",
+        "--out",
+        folder,
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoints" / "last.ckpt").exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("error: interrupted; the run folder keeps its best weights so far")
+    assert "Traceback" not in err
+    assert eae.load(folder, device="cpu").sample(2).shape == (2, 1, 8, 8)
+    epochs = len((folder / "log.csv").read_text().splitlines()) - 1
+    resumed = eae.train(
+        "eae", "digits", limit=300, epochs=epochs + 2, out=folder, resume=True, device="cpu", progress=False,
+        set={"width": 4, "batch_size": 20, "learning_rate": 0.002},
+    )  # fmt: skip
+    assert len((folder / "log.csv").read_text().splitlines()) - 1 == epochs + 2
+    assert resumed.sample(1).shape == (1, 1, 8, 8)

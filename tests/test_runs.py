@@ -1,0 +1,259 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import entropic_ae as eae
+from entropic_ae import InputError, runs
+
+SMALL = {"width": 4, "learning_rate": 2e-3, "batch_size": 20}
+
+
+def train(out, recipe="eae", data="digits", **options):
+    options = {"epochs": 2, "limit": 300, "set": SMALL, "device": "cpu", "progress": False, **options}
+    return eae.train(recipe, data, out=out, **options)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    return Path(shutil.copytree(trained.folder, tmp_path / "run"))
+
+
+@pytest.fixture
+def info(folder):
+    """run.json, to be changed by the test and written back by calling it."""
+
+    class Info(dict):
+        def write(self):
+            (folder / "run.json").write_text(json.dumps(self))
+
+    return Info(json.loads((folder / "run.json").read_text()))
+
+
+def test_run_folder(trained):
+    assert sorted(p.name for p in trained.folder.iterdir()) == [
+        "checkpoints",
+        "log.csv",
+        "run.json",
+        "weights.safetensors",
+    ]
+    info = json.loads((trained.folder / "run.json").read_text())
+    assert (info["recipe"], info["preset"], info["data"], info["seed"]) == ("eae", "digits", "digits", 0)
+    assert info["overrides"] == {**SMALL, "epochs": 2}
+    assert info["expanded"]["settings"]["width"] == 4
+    assert info["expanded"]["terms"] == ["SquaredError", "NegativeEntropy"]
+    assert info["versions"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert len(info["training_images_sha256"]) == 64
+
+
+def test_loaded_run_does_the_same(trained):
+    loaded = eae.load(trained.folder, device="cpu")
+    images = trained.data.test.images[:20]
+    assert torch.equal(loaded.encode(images), trained.encode(images))
+    assert torch.equal(loaded.reconstruct(images), trained.reconstruct(images))
+    assert torch.equal(loaded.decode(loaded.encode(images)), loaded.reconstruct(images))
+    for density in eae.DENSITIES:
+        first = trained.sample(6, density=density, seed=3)
+        assert first.shape == (6, 1, 8, 8)
+        assert first.dtype == torch.uint8
+        assert torch.equal(first, loaded.sample(6, density=density, seed=3))
+        assert not torch.equal(first, loaded.sample(6, density=density, seed=4))
+    rows = loaded.interpolate(images[:2], images[2:4], steps=4)
+    assert rows.shape == (2, 4, 1, 8, 8)
+
+
+def test_same_seed_same_bytes(trained, tmp_path):
+    again = train(tmp_path / "again")
+    assert (again.folder / "weights.safetensors").read_bytes() == (
+        trained.folder / "weights.safetensors"
+    ).read_bytes()
+    other = train(tmp_path / "other", seed=1)
+    assert (other.folder / "weights.safetensors").read_bytes() != (
+        trained.folder / "weights.safetensors"
+    ).read_bytes()
+
+
+def test_densities_are_fitted_once_and_again_for_other_weights(folder, monkeypatch):
+    eae.load(folder, device="cpu").density("gaussian")
+    kept = (folder / "densities" / "gaussian.safetensors").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "load_images", lambda *_, **__: pytest.fail("the codes are needed again"))
+        eae.load(folder, device="cpu").sample(2, density="gaussian")
+    train(folder, epochs=4, resume=True)
+    eae.load(folder, device="cpu").density("gaussian")
+    assert (folder / "densities" / "gaussian.safetensors").read_bytes() != kept
+    (folder / "densities" / "gaussian.safetensors").write_bytes(b"damaged")
+    assert eae.load(folder, device="cpu").sample(2, density="gaussian").shape == (2, 1, 8, 8)
+
+
+def test_evaluate_measures_everything(folder):
+    run = eae.load(folder, device="cpu")
+    result = run.evaluate(features="pixels", n=300)
+    assert list(result["distances"]) == [
+        "held-out images", "reconstructions", "interpolations", "prior", "gaussian", "mixture",
+    ]  # fmt: skip
+    for name, row in result["distances"].items():
+        assert row["images"] == (300 if name in ("interpolations", *eae.DENSITIES) else 360)
+        assert row["frechet"] > 0
+    test = run.data.test.images
+    real = test.flatten(1) / 255
+    fake = run.reconstruct(test).flatten(1) / 255
+    assert result["distances"]["reconstructions"]["frechet"] == pytest.approx(
+        eae.frechet_distance(real, fake), rel=1e-4
+    )
+    assert result["reconstruction_error"] == pytest.approx((real - fake).square().sum(1).mean().item(), rel=1e-5)
+    codes = result["codes"]
+    assert codes["n"] == 360
+    assert codes["maximum"] == pytest.approx(4 * np.log(2 * np.pi * np.e))
+    assert codes["gap"] == pytest.approx(codes["maximum"] - codes["entropy"])
+    assert codes["entropy"] == pytest.approx(eae.knn_entropy(run.encode(test)).item(), abs=1e-4)
+    again = json.loads((folder / "metrics.json").read_text())
+    assert again["pixels"] == result
+    assert eae.load(folder, device="cpu").evaluate(features="pixels", n=300) == result
+
+
+def test_no_maximum_without_constraints(tmp_path):
+    run = train(tmp_path / "ae", recipe="ae", epochs=1)
+    codes = run.evaluate(features="pixels", n=50)["codes"]
+    assert codes["maximum"] is None
+    assert codes["gap"] is None
+
+
+def test_own_folder_of_images(tmp_path):
+    """Colour images of a training folder, and codes and reconstructions of new ones."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (40, 3, 16, 16), dtype=torch.uint8, generator=generator)
+    eae.save_images(images, tmp_path / "photos")
+    run = train(tmp_path / "run", data=tmp_path / "photos", limit=None, set={"width": 2, "latent_dim": 3})
+    assert run.info["data"] == "photos"
+    assert run.shape == (3, 16, 16)
+    assert len(run.data.train.images) == 33
+    loaded = eae.load(tmp_path / "run", device="cpu")
+    assert loaded.sample(3).shape == (3, 3, 16, 16)
+    assert loaded.encode(images[:2]).shape == (2, 3)
+    (tmp_path / "photos" / "00.png").unlink()
+    with pytest.raises(InputError, match=r"are not those that .* was trained on; restore them"):
+        eae.load(tmp_path / "run", device="cpu").density("gaussian")
+    shutil.rmtree(tmp_path / "photos")
+    with pytest.raises(InputError, match="photos does not exist"):
+        eae.load(tmp_path / "run", device="cpu").density("gaussian")
+    assert eae.load(tmp_path / "run", device="cpu").sample(3, density="prior").shape == (3, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"recipe": "eea"}, "unknown recipe 'eea'; did you mean 'eae'"),
+        ({"data": "digts"}, "unknown data set 'digts'; did you mean 'digits'"),
+        ({"data": "no/such/folder"}, "no/such/folder does not exist"),
+        ({"set": {"latentdim": 3}}, "unknown setting 'latentdim'; did you mean 'latent_dim'"),
+        ({"set": {"image_size": "big"}}, "image_size expects a whole number, got 'big'"),
+        ({"set": {"image_size": 20}}, "image_size must be a multiple of 8 from 8 to 128, got 20"),
+        ({"preset": "mnits"}, "unknown preset 'mnits'; did you mean 'mnist'"),
+        ({"limit": 1}, "limit must be at least 2 images, got 1"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"device": "tpu"}, "device must be auto, cpu or cuda, got 'tpu'"),
+        ({"precision": "16"}, "precision must be one of 32, bf16, got '16'"),
+        ({"recipe": "ae", "set": {"entropy": 1}}, "unknown setting 'entropy'"),
+        ({"set": {"batch_size": 1}}, "batch_size must be at least 2, got 1"),
+    ],
+)
+def test_bad_input_leaves_nothing_behind(options, sentence, tmp_path):
+    with pytest.raises(InputError, match=sentence):
+        train(tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_existing_out_is_refused_and_kept(folder, tmp_path):
+    before = (folder / "weights.safetensors").read_bytes()
+    with pytest.raises(InputError, match="exists and is not empty; give another --out, or --resume"):
+        train(folder)
+    assert (folder / "weights.safetensors").read_bytes() == before
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file; give another --out"):
+        train(tmp_path / "file")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("")
+    with pytest.raises(InputError, match=r"is not a run folder: it has no run\.json"):
+        train(tmp_path / "other", resume=True)
+
+
+def test_resume_refuses_other_settings(folder):
+    with pytest.raises(
+        InputError, match="cannot be resumed with other settings: seed was 0 and is 1; width was 4 and is 8"
+    ):
+        train(folder, resume=True, seed=1, set={**SMALL, "width": 8})
+
+
+def test_resume_trains_on(folder, tmp_path):
+    whole = train(tmp_path / "whole", epochs=4)
+    resumed = train(folder, epochs=4, resume=True)
+    for a, b in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_damaged_run_folders(folder, tmp_path, info):
+    def refused(sentence):
+        with pytest.raises(InputError, match=sentence):
+            eae.load(folder)
+
+    with pytest.raises(InputError, match=r"nowhere is not a run folder: it has no run\.json"):
+        eae.load(tmp_path / "nowhere")
+    weights = (folder / "weights.safetensors").read_bytes()
+    (folder / "weights.safetensors").write_bytes(weights[: len(weights) // 2])
+    refused(r"weights\.safetensors is damaged or of another model")
+    (folder / "weights.safetensors").unlink()
+    refused(r"has no weights\.safetensors: .* \(a checkpoint to --resume from\)")
+    shutil.rmtree(folder / "checkpoints")
+    refused(r"has no weights\.safetensors: .* \(no checkpoint either\)")
+    text = (folder / "run.json").read_text()
+    for damaged in (text[:100], "[]", "{}", "\x00", '{"recipe": "eae"}'):
+        (folder / "run.json").write_text(damaged)
+        refused(r"run\.json is damaged")
+    (folder / "run.json").write_text(text.replace('"recipe": "eae"', '"recipe": "my-ae"'))
+    refused("unknown recipe 'my-ae'")
+
+
+def test_a_recipe_that_has_changed_is_told(folder, info):
+    info["expanded"]["settings"]["kernel_size"] = 5
+    info["expanded"]["bottleneck"] = "Identity"
+    info.write()
+    with pytest.raises(
+        InputError, match="bottleneck was 'Identity' and is 'BatchNorm'; kernel_size was 5 and is 4"
+    ):
+        eae.load(folder)
+
+
+def test_wrong_arguments_of_a_run(trained):
+    with pytest.raises(InputError, match="unknown density 'guassian'; did you mean 'gaussian'"):
+        trained.sample(2, density="guassian")
+    with pytest.raises(InputError, match="number of samples must be at least 1, got 0"):
+        trained.sample(0)
+    with pytest.raises(InputError, match=r"expected uint8 images \(N, 1, 8, 8\), got torch.float32"):
+        trained.encode(torch.rand(2, 1, 8, 8))
+    with pytest.raises(
+        InputError, match=r"expected uint8 images \(N, 1, 8, 8\), got torch.uint8 of shape \(2, 3, 8, 8\)"
+    ):
+        trained.reconstruct(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+    with pytest.raises(InputError, match=r"expected codes \(N, 8\), got shape \(2, 3\)"):
+        trained.decode(torch.zeros(2, 3))
+    with pytest.raises(InputError, match="n must be at least 2 images, got 1"):
+        trained.evaluate(features="pixels", n=1)
+
+
+def test_a_diverging_run_says_so_and_stays_loadable(tmp_path):
+    with pytest.raises(InputError, match="was not finite in epoch"):
+        train(tmp_path / "run", set={"width": 4, "learning_rate": 1e18}, epochs=5)
+    if (tmp_path / "run" / "weights.safetensors").exists():
+        eae.load(tmp_path / "run")
+    else:
+        with pytest.raises(InputError, match="training stopped before its first epoch ended"):
+            eae.load(tmp_path / "run")
