@@ -246,7 +246,7 @@ def table1(
             for seed in numbers
             for recipe, own in systems
         ]
-        experiment.run_cells(cells, results, runs, device=device, tell=lambda text: errors.print(text))
+        experiment.run_cells(cells, results, runs, device=device, tell=errors.print)
     print(experiment.render(results))
 
 

@@ -64,7 +64,8 @@ def parse_system(text: str) -> tuple[str, dict[str, Scalar]]:
     for pair in pairs:
         if "=" not in pair:
             raise InputError(f"expected RECIPE:NAME=VALUE, got '{text}'; for example eae:entropy=0.3.")
-    return recipe, dict(pair.split("=", 1) for pair in pairs)
+    own: dict[str, Scalar] = dict(pair.split("=", 1) for pair in pairs)
+    return recipe, own
 
 
 def run_cells(
