@@ -9,7 +9,10 @@ import torch
 from torch import nn
 
 from entropic_ae.errors import InputError
-from entropic_ae.features import FEATURES, Features, _Classifier, load_features
+from entropic_ae.features import FEATURES, Features, load_features
+from entropic_ae.features.classifier import _Classifier
+
+TRAIN = "entropic_ae.features.classifier._train_classifier"
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ def test_classifier_learns_and_keeps_its_accuracy(trained):
 def test_classifier_is_read_from_the_cache(data, trained, monkeypatch):
     features, folder = trained
     monkeypatch.setenv("ENTROPIC_AE_CACHE", str(folder))
-    monkeypatch.setattr("entropic_ae.features._train_classifier", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(TRAIN, lambda *_: pytest.fail("trained again"))
     again = load_features("classifier", data)
     assert again.accuracy == features.accuracy
     assert torch.equal(again(data.test.images), features(data.test.images))
@@ -173,7 +176,7 @@ def test_other_images_or_labels_are_another_classifier(data, trained, cache, mon
     def untrained(data, classes):
         return _Classifier(tuple(data.train.images.shape[1:]), classes)
 
-    monkeypatch.setattr("entropic_ae.features._train_classifier", untrained)
+    monkeypatch.setattr(TRAIN, untrained)
     train = data.train
     for split in (
         train,
@@ -189,7 +192,7 @@ def test_a_cache_that_cannot_be_written_only_warns(data, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ENTROPIC_AE_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(
-        "entropic_ae.features._train_classifier",
+        TRAIN,
         lambda data, classes: _Classifier(tuple(data.train.images.shape[1:]), classes),
     )
     with pytest.warns(UserWarning, match="set ENTROPIC_AE_CACHE"):
@@ -200,7 +203,7 @@ def test_the_cache_follows_xdg(data, tmp_path, monkeypatch):
     monkeypatch.delenv("ENTROPIC_AE_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(
-        "entropic_ae.features._train_classifier",
+        TRAIN,
         lambda data, classes: _Classifier(tuple(data.train.images.shape[1:]), classes),
     )
     load_features("classifier", data)

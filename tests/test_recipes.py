@@ -29,7 +29,7 @@ def small(recipe, preset):
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_contract(recipe, preset):
-    """Every recipe on every preset: builds, trains one step, describes itself, and the same seed the same weights."""
+    """Every recipe on every preset: builds, trains one step, describes itself; the same seed, the same weights."""
     assert RECIPES[recipe].name == recipe
     assert RECIPES[recipe].summary
     assert RECIPES[recipe].reference
@@ -111,9 +111,9 @@ def test_a_setting_of_another_system_is_unknown():
 
 
 def test_a_partial_that_does_not_fit_fails_when_the_recipe_is_made():
-    with pytest.raises(InputError, match="BatchNorm cannot be built so: .*'momentun'"):
+    with pytest.raises(InputError, match=r"BatchNorm cannot be built so: .*'momentun'"):
         Recipe("x", "", "", partial(BatchNorm, momentun=0.1), (SquaredError(),))
-    with pytest.raises(InputError, match="ConvEncoder cannot be built so: .*'witdh'"):
+    with pytest.raises(InputError, match=r"ConvEncoder cannot be built so: .*'witdh'"):
         replace(PRESETS["mnist"], encoder=partial(ConvEncoder, witdh=3))
 
 

@@ -161,7 +161,7 @@ def fit(
             ModelCheckpoint(last.parent, last.stem, enable_version_counter=False, save_on_train_epoch_end=True)
         )
     checkpoint = folder / CHECKPOINT if resume and folder is not None else None
-    with _quiet_lightning(), seeded(seed):
+    with quiet_lightning(), seeded(seed):
         trainer = Trainer(
             accelerator="gpu" if target.type == "cuda" else "cpu",
             devices=1,
@@ -383,7 +383,7 @@ def _mix(seed: int, epoch: int) -> int:
 
 
 @contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Silence Lightning's notes on loaders and hardware; they do not apply to tensors in memory."""
     logger = logging.getLogger("pytorch_lightning")
     level = logger.level

@@ -64,8 +64,7 @@ def parse_system(text: str) -> tuple[str, dict[str, Scalar]]:
     for pair in pairs:
         if "=" not in pair:
             raise InputError(f"expected RECIPE:NAME=VALUE, got '{text}'; for example eae:entropy=0.3.")
-    own: dict[str, Scalar] = dict(pair.split("=", 1) for pair in pairs)
-    return recipe, own
+    return recipe, {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def run_cells(

@@ -1,0 +1,238 @@
+"""A small classifier that is trained on the data's own labels once, and cached."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from entropic_ae.data import ImageData
+from entropic_ae.errors import InputError
+from entropic_ae.features.space import Features
+from entropic_ae.files import atomic
+from entropic_ae.randomness import seeded
+
+__all__ = ["classifier_features"]
+
+_log = logging.getLogger(__name__)
+
+_RECIPE = 1  # raise it with any change below that changes the trained weights, so that caches expire
+_WIDTHS = (32, 64, 128)
+_FEATURES = 64
+_LEARNING_RATE = 3e-3
+# Images seen in training, for 32x32: a minute or two on two CPU cores.
+_GREY_BUDGET, _COLOUR_BUDGET = 200_000, 500_000
+# Pixels in a batch; with fewer, threads wait for each other longer than they compute.
+_WORTH_THREADS = 128 * 128
+
+
+class _Classifier(nn.Module):
+    """Convolutions that halve the image down to 4 pixels, global average pool, 64 features, classes."""
+
+    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        channels, side = shape[0], min(shape[1:])
+        layers: list[nn.Module] = []
+        for depth in range(max(len(_WIDTHS), math.ceil(math.log2(side / 4)))):
+            width = _WIDTHS[min(depth, len(_WIDTHS) - 1)]
+            # Small images keep their size in the first layers, and lose it last.
+            stride = 2 if side > 4 and (side >= 16 or depth > 0) else 1
+            side = math.ceil(side / stride)
+            layers += [
+                nn.Conv2d(channels, width, 3, stride, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(),
+            ]
+            channels = width
+        self.body = nn.Sequential(*layers)
+        self.penultimate = nn.Linear(channels, _FEATURES)
+        self.head = nn.Linear(_FEATURES, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the features, after their ReLU."""
+        hidden = self.body(images.float() / 127.5 - 1)
+        return torch.relu(self.penultimate(hidden.mean(dim=(2, 3))))
+
+    def logits(self, images: Tensor) -> Tensor:
+        return self.head(self(images))
+
+
+def classifier_features(data: ImageData, weights: Path | None, device: str) -> Features:  # noqa: ARG001
+    """Return the penultimate features of a classifier trained on the data, or read from the cache."""
+    classes = _check_labels(data)
+    with seeded(0):
+        network = _Classifier(tuple(data.train.images.shape[1:]), classes)
+    path = _cache_path(data, classes)
+    accuracy = _read_cache(path, network)
+    if accuracy is None:
+        _log.info("training the feature classifier of %s, once; it is kept as %s", data.name, path)
+        with seeded(0):
+            network = _train_classifier(data, classes)
+        accuracy = _accuracy(network, data)
+        _write_cache(path, network, accuracy)
+    return Features("classifier", network, _FEATURES, device=device, accuracy=accuracy)
+
+
+def _check_labels(data: ImageData) -> int:
+    """Return the number of classes, or say why no classifier can be trained."""
+    images, labels = data.train.images, data.train.labels
+    if labels is None or len(images) == 0:
+        raise InputError(
+            f"feature space 'classifier' needs a label for each training image, {data.name} has none; "
+            "use --features inception or pixels."
+        )
+    classes = data.classes if data.classes is not None else int(labels.max()) + 1
+    if len(labels) != len(images) or int(labels.min()) < 0 or int(labels.max()) >= classes or classes < 2:
+        raise InputError(
+            f"feature space 'classifier' needs {len(images)} labels in 0..{classes - 1}, 2 classes at least, "
+            f"got {len(labels)} in {int(labels.min())}..{int(labels.max())} from {data.name}; "
+            "mend the labels or use --features inception or pixels."
+        )
+    return classes
+
+
+def _cache_path(data: ImageData, classes: int) -> Path:
+    """Return the file that holds the classifier of exactly these images and labels."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(os.environ.get("ENTROPIC_AE_CACHE") or Path(home, "entropic-ae"))
+    assert data.train.labels is not None
+    digest = hashlib.sha256(f"{_RECIPE} {classes} {tuple(data.train.images.shape)}".encode())
+    digest.update(data.train.images.contiguous().numpy().data)
+    digest.update(data.train.labels.contiguous().numpy().data)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", data.name).strip("-.")[-60:] or "data"
+    return folder / f"classifier-{name}-{digest.hexdigest()[:16]}.safetensors"
+
+
+def _read_cache(path: Path, network: _Classifier) -> float | None:
+    """Load cached weights into ``network`` and return their accuracy, or None if there are none to use."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            accuracy = float((file.metadata() or {})["accuracy"])
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
+        network.load_state_dict(state)
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+        _log.warning("the cached classifier %s is damaged (%s); training it again", path, error)
+        return None
+    return accuracy
+
+
+def _write_cache(path: Path, network: nn.Module, accuracy: float) -> None:
+    from safetensors.torch import save_file
+
+    state = {key: value.contiguous() for key, value in network.state_dict().items()}
+    try:
+        with atomic(path) as temporary:
+            save_file(state, temporary, metadata={"accuracy": repr(accuracy)})
+    except OSError as error:
+        warnings.warn(
+            f"the trained classifier could not be kept at {path} ({error}), so the next run trains it again; "
+            "set ENTROPIC_AE_CACHE to a folder that can be written.",
+            stacklevel=2,
+        )
+
+
+@torch.inference_mode()
+def _accuracy(network: _Classifier, data: ImageData) -> float:
+    """Share of validation images named rightly; NaN if the validation set is empty or unlabelled."""
+    images, labels = data.validation.images, data.validation.labels
+    if labels is None or len(images) == 0:
+        return math.nan
+    network.eval()
+    right = sum(
+        int((network.logits(x).argmax(dim=1) == y).sum())
+        for x, y in zip(images.split(500), labels.split(500), strict=True)
+    )
+    return right / len(images)
+
+
+class _Batches(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """Images and labels indexed by a whole list, so that a batch costs one gather."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        chosen = torch.as_tensor(indices)
+        return self.images[chosen], self.labels[chosen]
+
+
+def _train_classifier(data: ImageData, classes: int) -> _Classifier:
+    """Train on the CPU, wherever the features are used: one set of weights for every device."""
+    import pytorch_lightning as pl
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from torch.utils.data import BatchSampler, DataLoader, RandomSampler
+
+    from entropic_ae.training import quiet_lightning
+
+    images, labels = data.train.images, data.train.labels
+    assert labels is not None
+    n, channels, height, width = images.shape
+    grey = channels == 1
+    budget = (_GREY_BUDGET if grey else _COLOUR_BUDGET) * 32 * 32 / (height * width)
+    epochs = min(16, max(3, round(budget / n)))
+    batch_size = min(128, max(32, n // 32))
+    dataset = _Batches(images, labels)
+    # A last batch of one image would have no variance for the batch normalisation.
+    sampler = BatchSampler(RandomSampler(dataset), batch_size, drop_last=n > batch_size)
+    loader = DataLoader(dataset, sampler=sampler, batch_size=None)
+
+    class Training(pl.LightningModule):
+        def __init__(self, network: _Classifier) -> None:
+            super().__init__()
+            self.network = network
+
+        def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+            x, y = batch
+            if not grey:  # photographs mirror, digits and letters do not
+                x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
+            return nn.functional.cross_entropy(self.network.logits(x), y)
+
+        def configure_optimizers(self) -> Any:
+            optimizer = torch.optim.AdamW(self.parameters(), lr=_LEARNING_RATE, weight_decay=0.01)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, _LEARNING_RATE, total_steps=epochs * len(sampler)
+            )
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    network = _Classifier(tuple(images.shape[1:]), classes)
+    threads = 1 if batch_size * height * width < _WORTH_THREADS else torch.get_num_threads()
+    with quiet_lightning(), _threads(threads):
+        pl.Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            devices=1,
+            plugins=[LightningEnvironment()],  # one process, also inside a cluster's job
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        ).fit(Training(network), loader)
+    return network
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Run PyTorch's operators on so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

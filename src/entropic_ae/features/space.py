@@ -1,0 +1,73 @@
+"""A feature space: a network and how images go through it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from entropic_ae.errors import InputError
+
+__all__ = ["Features"]
+
+
+class Features:
+    """A map from images to feature vectors, computed in batches of its own.
+
+    The network is moved to ``device`` and put in evaluation mode. How a caller batches the images
+    changes the features by rounding at most, and memory is bounded by ``batch_size``.
+
+    Arguments:
+        name: what a report calls this space.
+        network: uint8 images (N, C, H, W) to (N, F).
+        dim: F.
+        batch_size: images that go through the network at a time.
+        device: where the network runs; features always come back on the CPU.
+        accuracy: validation accuracy in [0, 1], where the network is a classifier.
+
+    Raises:
+        InputError: when called with anything but uint8 (N, C, H, W), or when the network returns another
+            shape than (N, F).
+
+    >>> import torch
+    >>> features = Features("pixels", torch.nn.Flatten(), dim=4)
+    >>> features(torch.zeros(3, 1, 2, 2, dtype=torch.uint8)).shape
+    torch.Size([3, 4])
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        dim: int,
+        *,
+        batch_size: int = 256,
+        device: str = "cpu",
+        accuracy: float | None = None,
+    ) -> None:
+        self.name = name
+        self.dim = dim
+        self.accuracy = accuracy
+        self._batch_size = batch_size
+        self._device = torch.device(device)
+        self._network = network.to(self._device).eval().requires_grad_(False)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return float32 features (N, F) of uint8 images (N, C, H, W), on the CPU."""
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            raise InputError(
+                f"features need uint8 images (N, C, H, W), got {images.dtype} {tuple(images.shape)}; "
+                "scale to 0..255 and round first."
+            )
+        features = torch.empty(len(images), self.dim)
+        for start in range(0, len(images), self._batch_size):
+            batch = images[start : start + self._batch_size]
+            with torch.inference_mode():
+                out = self._network(batch.to(self._device))
+            if not isinstance(out, Tensor) or out.shape != (len(batch), self.dim):
+                came = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+                raise InputError(
+                    f"feature space '{self.name}' must map {len(batch)} images to a tensor "
+                    f"({len(batch)}, {self.dim}), got {came}; give a network with one row an image."
+                )
+            features[start : start + len(batch)] = out
+        return features
