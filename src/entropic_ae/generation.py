@@ -74,7 +74,8 @@ def mix_codes(a: Tensor, b: Tensor, t: Tensor, kind: str = "spherical") -> Tenso
 
     Raises: InputError for another kind.
 
-    >>> mix_codes(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), torch.tensor([0.5])).norm().item()
+    >>> middle = mix_codes(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), torch.tensor([0.5]))
+    >>> round(middle.norm().item(), 6)
     1.0
     """
     if kind not in INTERPOLATIONS:

@@ -1,0 +1,36 @@
+# Two commands for a machine with Python, pip and make: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+.PHONY: demo test check clean
+
+demo: .venv/installed
+	rm -rf runs/demo
+	$(BIN)/entropic-ae train eae digits --out runs/demo
+	$(BIN)/entropic-ae evaluate runs/demo
+	@echo "Look at runs/demo/samples-prior.png (new images, decoded from N(0, I)),"
+	@echo "runs/demo/reconstructions.png, runs/demo/interpolations.png and runs/demo/metrics.json."
+
+test: check
+	$(BIN)/python -m pytest
+	PYTHONPATH=.venv/fid $(BIN)/python -m pytest tests/fid
+
+check: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) --editable '.[dev]'
+# apart from the rest: a torchvision of another torch build would break torchmetrics when it is imported
+	$(PIP) --no-deps --upgrade --target .venv/fid torch-fidelity torchvision
+	touch $@
+
+clean:
+	rm -rf .venv runs/demo
