@@ -258,8 +258,12 @@ class _Task(LightningModule):
         self.row["entropy"] = knn_entropy(codes).item()
         if bottleneck.bounds_entropy:
             self.row["entropy_maximum"] = bottleneck.prior().entropy().item()
-        shown = {name: value for name, value in self.row.items() if name not in ("epoch", "images_per_s")}
-        self.log_dict(shown, prog_bar=True)
+        self.log_dict(self.summary(), prog_bar=True)
+
+    def summary(self) -> dict[str, float]:
+        """Return what a person watches: every term in training, the validation loss, the entropy."""
+        terms = {name: self.row[f"train_{name}"] for name in self.names}
+        return terms | {name: self.row[name] for name in ("validation_loss", "entropy")}
 
     def _measure(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         trace = self.model(to_unit(images))
@@ -324,8 +328,9 @@ class _Keeper(Callback):
                 writer.writeheader()
                 writer.writerows(self.rows)
         if self.progress and not sys.stderr.isatty():
-            shown = "  ".join(f"{name} {value:.5g}" for name, value in row.items() if name != "epoch")
-            print(f"epoch {row['epoch']}/{trainer.max_epochs}  {shown}", file=sys.stderr, flush=True)
+            shown = "  ".join(f"{name} {value:.5g}" for name, value in task.summary().items())
+            speed = f"{row['images_per_s']:.0f} images/s"
+            print(f"epoch {row['epoch']}/{trainer.max_epochs}  {shown}  {speed}", file=sys.stderr, flush=True)
 
     def restore(self, model: Autoencoder) -> None:
         if self.weights:

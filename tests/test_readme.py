@@ -1,0 +1,28 @@
+"""The README's Python runs as it stands, and its tables are those of ``results/``."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0])
+def test_python_blocks_run(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ENTROPIC_AE_CACHE", str(tmp_path / "cache"))
+    exec(compile(block, "README.md", "exec"), {})
+
+
+def test_first_block_is_short():
+    assert len(BLOCKS[0].splitlines()) <= 12
+
+
+def test_tables_are_those_of_the_results():
+    tool = runpy.run_path(str(ROOT / "tools" / "update_readme.py"))
+    assert "<!-- table: " in README
+    assert tool["with_tables"](README) == README
