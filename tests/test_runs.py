@@ -163,6 +163,10 @@ def test_own_folder_of_images(tmp_path):
         ({"device": "tpu"}, "device must be auto, cpu or cuda, got 'tpu'"),
         ({"precision": "16"}, "precision must be one of 32, bf16, got '16'"),
         ({"recipe": "ae", "set": {"entropy": 1}}, "unknown setting 'entropy'"),
+        (
+            {"set": {"entropy.k": 100}},
+            "negative_entropy needs batches of at least 101 images, got 100 in training",
+        ),
         ({"set": {"batch_size": 1}}, "batch_size must be at least 2, got 1"),
     ],
 )

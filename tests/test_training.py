@@ -223,6 +223,12 @@ def test_settings_refuse(settings, sentence):
 
 
 def test_fit_refuses(images):
+    model, _ = make()
+    objective = Objective([NegativeEntropy(k=51)], model)
+    with pytest.raises(
+        InputError, match="negative_entropy needs batches of at least 52 images, got 51 in validation"
+    ):
+        train((images[0], torch.cat([images[1], images[1][:12]])), model=(model, objective))
     with pytest.raises(InputError, match="at least 2 training images as uint8"):
         train((images[0][:1], images[1]))
     with pytest.raises(InputError, match=r"at least 2 validation images as uint8 .* got torch\.float32"):

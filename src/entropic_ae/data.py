@@ -114,7 +114,7 @@ def load_images(source: str | Path, *, image_size: int | None = None, limit: int
 
     Raises:
         InputError: if the source is unknown, empty, damaged or of the wrong type, if sizes do not fit, or
-            if fewer than 2 training, 1 validation and 1 test images would be left.
+            if fewer than 2 training, 1 validation or 1 test images would be left.
 
     >>> data = load_images("digits", limit=100)
     >>> data.shape, len(data.train.images), len(data.validation.images), len(data.test.images), data.classes
@@ -338,7 +338,7 @@ def _assembled(
     for key in ("test", "validation"):
         if key not in parts:
             total = len(parts["train"].images)
-            start = max(0, total - (getattr(row, key) if row else max(1, total // 10)))
+            start = max(0, total - (getattr(row, key) if row else max(2, total // 10)))
             parts[key] = parts["train"].at(slice(start, None))
             parts["train"] = parts["train"].at(slice(start))
     train, validation, test = (len(parts[key].images) for key in SPLITS)

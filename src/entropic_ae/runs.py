@@ -23,7 +23,7 @@ from entropic_ae.files import atomic, read_json, write_json
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.recipes import PRESETS, RECIPES, System, configure, preset_for
 from entropic_ae.recipes.recipe import Scalar
-from entropic_ae.training import CHECKPOINT, WEIGHTS, fit, select_device, select_precision
+from entropic_ae.training import CHECKPOINT, WEIGHTS, check_images, fit, select_device, select_precision
 
 __all__ = ["Run", "load", "train"]
 
@@ -135,7 +135,7 @@ class Run:
         name = features or str(self.system.preset.features)
         data = self._load_data(None)  # with a limit, the classifier and the floor would change with it
         device = str(next(self.model.parameters()).device)
-        tell(f"the feature space {name}")
+        tell(f"the feature space {name}" + " (trained the first time)" * (name == "classifier"))
         space = load_features(name, data, weights=weights, device=device)
         densities = {}
         for density in DENSITIES:
@@ -215,6 +215,7 @@ def train(
     model, objective = system.build(images.shape, seed=seed)
     select_device(device)
     select_precision(precision)
+    check_images(objective, images.train.images, images.validation.images, system.preset.training)
     info = {
         "recipe": recipe,
         "preset": chosen.name,

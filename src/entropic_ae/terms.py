@@ -43,6 +43,11 @@ class Term:
     def check(self, model: Autoencoder) -> None:
         """Raise InputError if the term cannot be minimised on this model."""
 
+    @property
+    def least_batch(self) -> int:
+        """The smallest batch that the term is defined on."""
+        return 1
+
 
 @dataclass(frozen=True)
 class SquaredError(Term):
@@ -86,6 +91,11 @@ class NegativeEntropy(Term):
     def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:  # noqa: ARG002
         """Return minus the entropy of the codes; not finite if a code is not, rather than an error."""
         return -knn_entropy(trace.code.z, self.k, check_finite=False)
+
+    @property
+    def least_batch(self) -> int:
+        """The code itself and its k neighbours."""
+        return self.k + 1
 
     def check(self, model: Autoencoder) -> None:
         """Refuse a bottleneck under which the entropy has no maximum."""

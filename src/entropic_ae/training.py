@@ -35,7 +35,9 @@ __all__ = [
     "PRECISIONS",
     "WEIGHTS",
     "Settings",
+    "check_images",
     "fit",
+    "quiet_lightning",
     "select_device",
     "select_precision",
     "to_unit",
@@ -98,6 +100,27 @@ def select_precision(precision: str) -> Any:
     return PRECISIONS[precision]
 
 
+def check_images(objective: Objective, train: Tensor, validation: Tensor, settings: Settings) -> None:
+    """Raise InputError if images cannot be trained on: of another type, or too few for a batch of some term."""
+    for name, images in (("training", train), ("validation", validation)):
+        if images.dtype != torch.uint8 or images.dim() != 4 or len(images) < 2:
+            raise InputError(
+                f"expected at least 2 {name} images as uint8 (N, C, H, W), got {images.dtype} "
+                f"of shape {tuple(images.shape)}."
+            )
+    batches = {
+        "training": min(len(train), settings.batch_size),
+        "validation": min(map(len, _EqualBatches(len(validation), settings.batch_size))),
+    }
+    for term in objective.terms:
+        for name, smallest in batches.items():
+            if smallest < term.least_batch:
+                raise InputError(
+                    f"{term.name} needs batches of at least {term.least_batch} images, got {smallest} in "
+                    f"{name}; raise batch_size or give more images."
+                )
+
+
 def to_unit(images: Tensor) -> Tensor:
     """Map uint8 images to float32 in [0, 1], of the same shape."""
     return images.float() / 255
@@ -140,12 +163,7 @@ def fit(
         its sentence names the term and the epoch, and the best weights so far are kept.
     """
     mode = select_precision(precision)
-    for name, images in (("training", train), ("validation", validation)):
-        if images.dtype != torch.uint8 or images.dim() != 4 or len(images) < 2:
-            raise InputError(
-                f"expected at least 2 {name} images as uint8 (N, C, H, W), got {images.dtype} "
-                f"of shape {tuple(images.shape)}."
-            )
+    check_images(objective, train, validation, settings)
     target = select_device(device)
     if target.type == "cuda" and train.nbytes + validation.nbytes < torch.cuda.mem_get_info()[0] // 2:
         train, validation = train.to(target), validation.to(target)
