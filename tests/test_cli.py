@@ -183,6 +183,14 @@ def test_unknown_names_on_a_run(call, folder):
     assert "steps" in call("interpolate", folder, "--steps", 1)[2]
 
 
+@pytest.mark.parametrize("n", [0, -3])
+def test_counts_below_one(call, folder, n):
+    for command in ("sample", "reconstruct", "interpolate"):
+        code, _, err = call(command, folder, "--n", n)
+        assert code == 2
+        assert err.count("\n") == 1
+
+
 def test_existing_out_is_refused(call, folder):
     code, _, err = call("train", "eae", "digits", "--out", folder)
     assert code == 2

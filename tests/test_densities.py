@@ -34,6 +34,9 @@ def test_contract(kind):
     assert not torch.equal(codes, density.sample(7, seed=2))
     again = kind.from_state(density.state(), PRIOR)
     assert torch.equal(codes, again.sample(7, seed=1))
+    for seed in (-1, 2**32):
+        with pytest.raises(InputError, match=f"seed must be from 0 to 4294967295, got {seed}"):
+            density.sample(1, seed=seed)
     for wrong in (torch.full((50, 3), math.nan), torch.zeros(1, 3), torch.zeros(5)):
         if kind.needs_codes:
             with pytest.raises(InputError, match=f"density '{kind.__name__.lower()}' expects"):
@@ -93,6 +96,13 @@ def test_any_scale_and_degenerate_codes(name, scale):
     torch.testing.assert_close(drawn[:, 1], torch.full((2000,), 7.0), atol=0.02, rtol=0)
     assert (drawn[:, 2] - drawn[:, 0]).abs().max() < 0.02
     assert drawn[:, 0].std().item() == pytest.approx(codes[:, 0].std().item(), rel=0.1)
+
+
+def test_mixture_of_few_codes():
+    codes = correlated(7)
+    density = Mixture.fit(codes, PRIOR)
+    assert len(density.weights) == 3
+    assert density.sample(5, seed=0).isfinite().all()
 
 
 def test_mixture_of_few_distinct_codes():

@@ -41,6 +41,24 @@ def test_equals_the_paper_formula_by_hand():
     assert knn_entropy(z).item() == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize(("separation", "spread"), [(1e6, 1e-3), (1e6, 1e-6), (2, 1e-8), (1, 1)])
+def test_float64_neighbours_in_tight_clusters_far_apart(separation, spread):
+    z = spread * normal(400, 5)
+    z[::2] += separation
+    distance = (z[:, None] - z).norm(dim=2) + torch.diag(torch.full((400,), torch.inf))
+    for k in (1, 3):
+        radius = distance.topk(k, largest=False).values[:, -1].numpy()
+        expected = 5 * np.log(radius).mean() + 2.5 * np.log(np.pi) - gammaln(3.5) + np.log(399) - digamma(k)
+        assert knn_entropy(z, k).item() == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e20, 1e30])
+def test_float32_codes_of_extreme_scale(scale):
+    z = normal(100, 3).float()
+    shift = knn_entropy(z * scale) - knn_entropy(z)
+    assert shift.item() == pytest.approx(3 * math.log(scale), abs=1e-2)
+
+
 def test_chunks_change_nothing(monkeypatch):
     z = normal(300, 4)
     whole = knn_entropy(z, 2)

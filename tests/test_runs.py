@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 
 import entropic_ae as eae
 from entropic_ae import InputError, runs
@@ -27,6 +29,10 @@ def folder(trained, tmp_path):
     return Path(shutil.copytree(trained.folder, tmp_path / "run"))
 
 
+def info_of(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
 @pytest.fixture
 def info(folder):
     """run.json, to be changed by the test and written back by calling it."""
@@ -40,11 +46,10 @@ def info(folder):
 
 def test_run_folder(trained):
     assert sorted(p.name for p in trained.folder.iterdir()) == [
-        "checkpoints",
-        "log.csv",
-        "run.json",
+        "checkpoints", "interpolations.png", "log.csv", "reconstructions.png", "run.json", "samples-prior.png",
         "weights.safetensors",
-    ]
+    ]  # fmt: skip
+    assert info_of(trained.folder)["device"] == "cpu"
     info = json.loads((trained.folder / "run.json").read_text())
     assert (info["recipe"], info["preset"], info["data"], info["seed"]) == ("eae", "digits", "digits", 0)
     assert info["overrides"] == {**SMALL, "epochs": 2}
@@ -90,8 +95,13 @@ def test_densities_are_fitted_once_and_again_for_other_weights(folder, monkeypat
     train(folder, epochs=4, resume=True)
     eae.load(folder, device="cpu").density("gaussian")
     assert (folder / "densities" / "gaussian.safetensors").read_bytes() != kept
-    (folder / "densities" / "gaussian.safetensors").write_bytes(b"damaged")
-    assert eae.load(folder, device="cpu").sample(2, density="gaussian").shape == (2, 1, 8, 8)
+    path = folder / "densities" / "gaussian.safetensors"
+    good = path.read_bytes()
+    lacking = {"mean": torch.zeros(8)}
+    for damage in (b"damaged", good[:50], save(lacking, safe_open(path, "pt").metadata())):
+        path.write_bytes(damage)
+        assert eae.load(folder, device="cpu").sample(2, density="gaussian").shape == (2, 1, 8, 8)
+        assert path.read_bytes() == good  # fitted again
 
 
 def test_evaluate_measures_everything(folder):
@@ -158,6 +168,8 @@ def test_own_folder_of_images(tmp_path):
         ({"set": {"image_size": "big"}}, "image_size expects a whole number, got 'big'"),
         ({"set": {"image_size": 20}}, "image_size must be a multiple of 8 from 8 to 128, got 20"),
         ({"preset": "mnits"}, "unknown preset 'mnits'; did you mean 'mnist'"),
+        ({"seed": -1}, "seed must be from 0 to 4294967295, got -1"),
+        ({"seed": 2**32}, "seed must be from 0 to 4294967295"),
         ({"limit": 1}, "limit must be at least 2 images, got 1"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"device": "tpu"}, "device must be auto, cpu or cuda, got 'tpu'"),
@@ -197,6 +209,28 @@ def test_resume_refuses_other_settings(folder):
         train(folder, resume=True, seed=1, set={**SMALL, "width": 8})
 
 
+def test_resume_without_a_checkpoint_keeps_the_weights(folder):
+    shutil.rmtree(folder / "checkpoints")
+    before = (folder / "weights.safetensors").read_bytes()
+    with pytest.raises(InputError, match=r"has weights but no checkpoints/last\.ckpt, so training cannot go on"):
+        train(folder, epochs=4, resume=True)
+    assert (folder / "weights.safetensors").read_bytes() == before
+
+
+def test_damaged_metrics_are_named(folder):
+    (folder / "metrics.json").write_text("[]")
+    with pytest.raises(InputError, match=r"metrics\.json is damaged"):
+        eae.load(folder, device="cpu").evaluate(features="pixels", n=20)
+
+
+def test_a_folder_takes_no_preset_by_its_name(tmp_path):
+    eae.save_images(torch.randint(256, (12, 1, 16, 16), dtype=torch.uint8), tmp_path / "mlp")
+    run = train(tmp_path / "run", data=tmp_path / "mlp", limit=None, set={"width": 2, "batch_size": 4})
+    assert run.system.preset.name == "digits"
+    assert run.system.settings()["features"] == "inception"  # no labels
+    assert run.evaluate(features="pixels", n=20)["distances"]["mixture"]["frechet"] > 0
+
+
 def test_resume_trains_on(folder, tmp_path):
     whole = train(tmp_path / "whole", epochs=4)
     resumed = train(folder, epochs=4, resume=True)
@@ -219,7 +253,12 @@ def test_damaged_run_folders(folder, tmp_path, info):
     shutil.rmtree(folder / "checkpoints")
     refused(r"has no weights\.safetensors: .* \(no checkpoint either\)")
     text = (folder / "run.json").read_text()
-    for damaged in (text[:100], "[]", "{}", "\x00", '{"recipe": "eae"}'):
+    lacking = [
+        {k: v for k, v in info.items() if k != name} for name in ("source", "limit", "training_images_sha256")
+    ]
+    flat = {**info, "shape": [1, 8]}
+    damages = (text[:100], "[]", "{}", "\x00", '{"recipe": "eae"}', *map(json.dumps, [*lacking, flat]))
+    for damaged in damages:
         (folder / "run.json").write_text(damaged)
         refused(r"run\.json is damaged")
     (folder / "run.json").write_text(text.replace('"recipe": "eae"', '"recipe": "my-ae"'))

@@ -48,6 +48,7 @@ def test_a_changed_setting_is_another_cell(change):
 
 def test_systems_are_read():
     assert parse_system("ae") == ("ae", {})
+    assert sorted(["x", 2, "10"], key=table1._number) == [2, "10", "x"]
     with pytest.raises(InputError, match="expected RECIPE:NAME=VALUE, got 'eae:entropy'"):
         parse_system("eae:entropy")
 
@@ -56,12 +57,18 @@ def test_render_refuses_nothing_and_mixtures(tmp_path):
     with pytest.raises(InputError, match="has no results"):
         render(tmp_path)
     result = {
-        "cell": {"recipe": "ae", "own": {}, "seed": 0},
+        "cell": {"recipe": "ae", "own": {}, "shared": {"width": 2}, "seed": 0, "limit": None},
+        "label": "ae",
         "data": "digits",
         "training_images": 5,
         "metrics": {"features": "pixels", "n": 1, "test_images": 3},
     }
     (tmp_path / "a.json").write_text(json.dumps(result))
-    (tmp_path / "b.json").write_text(json.dumps({**result, "training_images": 6}))
-    with pytest.raises(InputError, match="measured in 2 different ways"):
+    (tmp_path / "b.json").write_text(json.dumps(result))
+    with pytest.raises(InputError, match="holds ae, seed 0, twice"):
         render(tmp_path)
+    wider = {**result, "cell": {**result["cell"], "shared": {"width": 4}, "seed": 1}}
+    for other in ({**result, "training_images": 6}, wider):
+        (tmp_path / "b.json").write_text(json.dumps(other))
+        with pytest.raises(InputError, match="measured in 2 different ways"):
+            render(tmp_path)

@@ -104,6 +104,33 @@ def test_resumed_run_equals_an_undisturbed_one_to_the_bit(images, tmp_path):
     assert equal(whole, again)
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3, 4, 5, 6, 7])
+def test_resume_keeps_the_schedule(images, tmp_path, cut):
+    """The learning rate falls in many of these epochs, at either side of the cut."""
+
+    def run(epochs, folder, resume=False):
+        model, objective = make()
+        settings = Settings(epochs=epochs, learning_rate=0.1, patience=1)
+        return model, fit(model, objective, *images, settings, device="cpu", folder=folder, resume=resume)
+
+    whole, rows = run(8, tmp_path / "whole")
+    assert rows[-1]["learning_rate"] < 0.1
+    run(cut, tmp_path / "cut")
+    resumed, more = run(8, tmp_path / "cut", resume=True)
+    assert [row["learning_rate"] for row in more] == [row["learning_rate"] for row in rows]
+    assert [row["train_loss"] for row in more] == [row["train_loss"] for row in rows]
+    assert equal(whole, resumed)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_a_damaged_checkpoint_is_named(images, tmp_path, content):
+    train(images, epochs=1, folder=tmp_path)
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:5000] if content is None else content)
+    with pytest.raises(InputError, match=r"last\.ckpt is damaged .* so training cannot go on from it"):
+        train(images, epochs=2, folder=tmp_path, resume=True)
+
+
 def test_folder_holds_log_best_weights_and_checkpoint(images, tmp_path):
     model, rows = train(images, folder=tmp_path)
     with (tmp_path / "log.csv").open() as file:
@@ -173,7 +200,9 @@ def test_a_term_that_is_not_finite_stops_with_its_name_and_keeps_the_last_good_w
     model, objective = make((SquaredError(), Exploding(after=2)))  # 2 steps an epoch
     with pytest.raises(InputError, match=r"exploding was not finite in epoch 2 \(train, batch 1\)"):
         train(images, model=(model, objective), folder=tmp_path)
-    assert all(t.isfinite().all() for t in load_file(tmp_path / "weights.safetensors").values())
+    weights = load_file(tmp_path / "weights.safetensors")
+    assert all(t.isfinite().all() for t in weights.values())
+    assert all(torch.equal(weights[name], t) for name, t in model.state_dict().items())
     with (tmp_path / "log.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 1
 
@@ -188,8 +217,19 @@ def test_a_loss_that_is_not_finite_at_once_leaves_no_weights(images, tmp_path):
 @pytest.mark.parametrize("n", [2, 99, 100, 101, 199])
 def test_any_number_of_images(images, n):
     """A last batch of one would have no variance: it is left out; fewer images than a batch are one batch."""
-    _, rows = train((images[0][:n], images[1][:n]), epochs=1)
-    assert rows[0]["train_loss"] == pytest.approx(rows[0]["train_loss"])
+    sizes = []
+
+    class Watching(MLPEncoder):
+        def forward(self, x):
+            if self.training:
+                sizes.append(len(x))
+            return super().forward(x)
+
+    model, objective = make()
+    model.encoder = Watching(SHAPE, 4, hidden=8)
+    _, rows = train((images[0][:n], images[1][:n]), epochs=1, model=(model, objective))
+    assert sizes == [min(n, 100)]
+    assert rows[0]["train_squared_error"] > 0
 
 
 def test_bf16_keeps_codes_and_losses_in_float32(images):

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from entropic_ae.generation import decode, encode, interpolate, reconstruct, sample
     from entropic_ae.metrics import entropy_gap, frechet_distance, kernel_distance, reconstruction_error
     from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+    from entropic_ae.pictures import image_grid, save_images
     from entropic_ae.recipes import PRESETS, RECIPES, Preset, Recipe, System, configure
-    from entropic_ae.report import image_grid, save_images
     from entropic_ae.runs import Run, load, train
     from entropic_ae.terms import TERMS, NegativeEntropy, Objective, SquaredError, Term
     from entropic_ae.training import Settings, fit
@@ -44,8 +44,8 @@ _EXPORTS = {
     "generation": ("decode", "encode", "interpolate", "reconstruct", "sample"),
     "metrics": ("entropy_gap", "frechet_distance", "kernel_distance", "reconstruction_error"),
     "networks": ("ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"),
+    "pictures": ("image_grid", "save_images"),
     "recipes": ("PRESETS", "RECIPES", "Preset", "Recipe", "System", "configure"),
-    "report": ("image_grid", "save_images"),
     "runs": ("Run", "load", "train"),
     "terms": ("TERMS", "NegativeEntropy", "Objective", "SquaredError", "Term"),
     "training": ("Settings", "fit"),

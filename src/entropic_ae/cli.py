@@ -102,7 +102,10 @@ def train(
     preset: Annotated[str | None, typer.Option(help="Sizes to start from; by the data unless given.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     seed: Seed = 0,
-    limit: Annotated[int | None, typer.Option(help="Use only the first LIMIT training images.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(help="Use only the first LIMIT images for training, and at most as many for validation."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE-DATA-SEED unless given.")] = None,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
@@ -127,7 +130,6 @@ def train(
         )
     except KeyboardInterrupt:
         _stop("interrupted; the run folder keeps its best weights so far, and train --resume goes on.", 130)
-    _pictures(run, ["prior"])
     console.print(f"{run.folder}: trained; log.csv has the losses, samples-prior.png new images.")
 
 
@@ -154,11 +156,15 @@ def reconstruct(
     device: Device = "auto",
 ) -> None:
     """Encode and decode images; a grid shows each image above its reconstruction, files only the latter."""
+    from entropic_ae.pictures import above
+
+    if n < 1:
+        raise InputError(f"--n must be at least 1, got {n}.")
     loaded = _load(run, device)
     images = _held_out(loaded, data)[:n]
     rebuilt = loaded.reconstruct(images)
-    if out is None or out.suffix == ".png":
-        _save(_above(images, rebuilt), out, run / "reconstructions.png", columns=_COLUMNS)
+    if out is None or out.suffix.lower() == ".png":
+        _save(above(images, rebuilt, _COLUMNS), out, run / "reconstructions.png", columns=_COLUMNS)
     else:
         _save(rebuilt, out, out)
 
@@ -205,7 +211,7 @@ def evaluate(
             status.update(f"measuring: {what}")
 
         result = loaded.evaluate(features=features, n=n, seed=seed, weights=weights, tell=tell)
-        _pictures(loaded, list(DENSITIES))
+        loaded.draw(*DENSITIES)
     _print_metrics(result)
     console.print(f"{run}: metrics.json and pictures written.")
 
@@ -221,7 +227,10 @@ def table1(
         list[str] | None, typer.Option(metavar="NAME=VALUE ...", help="Settings of all systems.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Use only the first LIMIT training images.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(help="Use only the first LIMIT images for training, and at most as many for validation."),
+    ] = None,
     features: Annotated[str | None, typer.Option(help="As for [b]evaluate[/b].")] = None,
     n: Annotated[int, typer.Option(help="Images from each density.")] = 10_000,
     out: Annotated[Path | None, typer.Option(help="Results; results/table1/DATA unless given.")] = None,
@@ -273,38 +282,11 @@ def _held_out(run: Run, data: str | None) -> Tensor:
     return run.data.test.images if data is None else read_images(data, run.shape)
 
 
-def _above(images: Tensor, rebuilt: Tensor) -> Tensor:
-    """Interleave rows of images with rows of their reconstructions."""
-    import torch
-
-    pairs = zip(images.split(_COLUMNS), rebuilt.split(_COLUMNS), strict=True)
-    blank = torch.full_like(images[:1], 255)
-    padded = [torch.cat([row, blank.expand(_COLUMNS - len(row), -1, -1, -1)]) for pair in pairs for row in pair]
-    return torch.cat(padded)
-
-
 def _save(images: Tensor, out: Path | None, default: Path, columns: int | None = None) -> None:
-    from entropic_ae.report import save_images
+    from entropic_ae.pictures import save_images
 
     path = save_images(images, out or default, columns=columns, overwrite=out is None)
     console.print(str(path))
-
-
-def _pictures(run: Run, densities: list[str]) -> None:
-    """Write the run folder's pictures."""
-    from entropic_ae.report import save_images
-
-    test = run.data.test.images[:32]
-    pairs = min(8, len(test) // 2)
-    pictures: list[tuple[str, Tensor, int | None]] = [
-        (f"samples-{name}.png", run.sample(64, density=name), None) for name in densities
-    ]
-    pictures.append(("reconstructions.png", _above(test, run.reconstruct(test)), _COLUMNS))
-    if pairs:
-        rows = run.interpolate(test[:pairs], test[pairs : 2 * pairs], steps=10)
-        pictures.append(("interpolations.png", rows.flatten(0, 1), 10))
-    for name, images, columns in pictures:
-        save_images(images, run.folder / name, columns=columns, overwrite=True)
 
 
 def _print_metrics(result: dict[str, Any]) -> None:
@@ -319,7 +301,10 @@ def _print_metrics(result: dict[str, Any]) -> None:
     console.print(f"reconstruction error {result['reconstruction_error']:.3f} (squared, summed over an image)")
     entropy = f"entropy of {codes['n']:,} held-out codes {codes['entropy']:.2f} nats"
     if codes["maximum"] is not None:
-        entropy += f", maximum {codes['maximum']:.2f}, gap {codes['gap']:.2f}"
+        entropy += (
+            f", maximum {codes['maximum']:.2f}, gap {codes['gap']:.2f} "
+            f"({codes['corrected_gap']:.2f} from as many draws of the prior by the same estimate)"
+        )
     console.print(entropy)
 
 

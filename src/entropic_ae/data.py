@@ -1,6 +1,6 @@
 """Image data sets as uint8 tensors: registered names, folders, parquet and NumPy files, sets of the Hub.
 
-Registered sets keep their published order and splits. One's own data are put in a fixed random order
+MNIST, CIFAR-10 and CelebA keep their published order and splits. One's own data are put in a fixed random order
 (seed 0, split by split), since folders come sorted by class; without a test split the last tenth is test,
 and without a validation split the last tenth of what remains is validation.
 """
@@ -247,7 +247,9 @@ def _registered(name: str, image_size: int | None, limit: int | None) -> ImageDa
     else:
         advice = f"set ENTROPIC_AE_DATA to a folder that holds {name}/train-*.parquet, or go online."
         tables = hub_tables(row.hub, advice, row.image, row.label or "")
-    fit = Fit(row.channels, row.size, row.size, row.pad, row.crop)
+    # what is cropped anyway is resized once, from the source
+    size = image_size if row.crop and image_size else row.size
+    fit = Fit(row.channels, size, size, row.pad, row.crop)
     return _assembled(_decoded(tables, fit, name), name, name, image_size=image_size, limit=limit, row=row)
 
 

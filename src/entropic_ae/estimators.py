@@ -33,6 +33,9 @@ def knn_entropy(z: Tensor, k: int = 1, *, check_finite: bool = True) -> Tensor:
     coincide: they count as that far apart, so the estimate stays finite, though low, and their own
     distance has no gradient. Memory is linear in N; time is quadratic.
 
+    The bias grows with D and shrinks with N: for N(0, I) and N = 10,000 it is about 0.2 nats at D = 16, 7 at
+    D = 64 and 22 at D = 128. Compare with the estimate for as many samples of what the codes should follow.
+
     Arguments:
         z: codes, (N, D) floating point, N > k. Half precisions are computed in float32, neighbours
             searched in float64, whatever the autocast state.
@@ -66,27 +69,34 @@ def knn_entropy(z: Tensor, k: int = 1, *, check_finite: bool = True) -> Tensor:
     epsilon = torch.finfo(z.dtype).eps
     with torch.autocast(z.device.type, enabled=False):
         z = z if z.dtype == torch.float64 else z.float()
-        neighbour = _kth_neighbour(z.detach(), k)
-        square = (z - z[neighbour]).square().sum(1)
-        spread = (z.detach() - z.detach().mean(0)).square().sum(1).mean()
-        coincident = (spread * (_RESOLUTION * epsilon) ** 2).clamp_min(torch.finfo(z.dtype).tiny)
-        # clamp passes no gradient to coincident pairs, and NaN stays NaN
+        centred = z.detach().double()
+        centred = centred - centred.mean(0)
+        neighbour = _kth_neighbour(centred, k, certain=z.dtype == torch.float64)
+        square = (z - z[neighbour]).double().square().sum(1)  # a float32 square could over- or underflow
+        spread = centred.square().sum(1).mean()
+        coincident = (spread * (_RESOLUTION * epsilon) ** 2).clamp_min(torch.finfo(torch.float64).tiny)
+        # the maximum passes no gradient to coincident pairs, and NaN stays NaN
         log_distance = 0.5 * torch.maximum(square, coincident).log().mean()
     log_ball = 0.5 * dim * math.log(math.pi) - math.lgamma(0.5 * dim + 1)
     digamma = sum(1 / i for i in range(1, k)) - _EULER
-    return dim * log_distance + (log_ball + math.log(n - 1) - digamma)
+    return (dim * log_distance + (log_ball + math.log(n - 1) - digamma)).to(z.dtype)
 
 
-def _kth_neighbour(z: Tensor, k: int) -> Tensor:
+def _kth_neighbour(z: Tensor, k: int, *, certain: bool) -> Tensor:
     """Return the index of each row's k-th nearest other row, (N,), in memory linear in N.
 
-    The matrix product ranks candidates in float64, so that float32 codes lose nothing to cancellation; the
-    nearest few are ranked again by their differences, so that float64 codes do not either.
+    A matrix product in float64 finds candidates, which are ranked again by their differences: for codes that
+    came in float32 it loses nothing. With ``certain``, for codes that came in float64, rows whose candidates
+    its rounding could have chosen wrongly (tight clusters far apart) are searched again by differences alone.
+
+    Arguments:
+        z: centred, (N, D) float64.
+        k: which neighbour.
+        certain: whether to search such rows again; finding them waits for the device.
     """
-    n = len(z)
-    z = z.double()
-    z = z - z.mean(0)
+    n, dim = z.shape
     norm = z.square().sum(1)
+    rounding = 4 * (dim + 4) * torch.finfo(torch.float64).eps * norm.max()
     candidates = min(k + _SPARE, n - 1)
     rows = max(1, _CHUNK // max(n, candidates * z.shape[1]))
     buffer = z.new_empty(min(rows, n), n)
@@ -96,8 +106,14 @@ def _kth_neighbour(z: Tensor, k: int) -> Tensor:
         # less each row's own norm, which ranks nothing
         square = torch.addmm(norm, block, z.T, alpha=-2, out=buffer[: len(block)])
         square.diagonal(start).fill_(torch.inf)
-        nearest = square.topk(candidates, largest=False).indices
-        exact = (block[:, None] - z[nearest]).square().sum(2)
-        order = exact.argsort(1)[:, k - 1 : k]
-        found.append(nearest.gather(1, order))
-    return torch.cat(found).squeeze(1)
+        values, nearest = square.topk(candidates, largest=False)
+        exact, order = (block[:, None] - z[nearest]).square().sum(2).sort(1)
+        chosen = nearest.gather(1, order[:, k - 1 : k]).squeeze(1)
+        if certain and candidates < n - 1:
+            bound = values[:, -1] + norm[start : start + rows] - rounding  # below it nothing was left out
+            doubtful = (bound <= exact[:, k - 1]).nonzero().squeeze(1)
+            distance = torch.cdist(block[doubtful], z, compute_mode="donot_use_mm_for_euclid_dist")
+            distance[torch.arange(len(doubtful)), start + doubtful] = torch.inf
+            chosen[doubtful] = distance.topk(k, largest=False).indices[:, -1]
+        found.append(chosen)
+    return torch.cat(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ from entropic_ae.data import ImageData
 from entropic_ae.densities import Density
 from entropic_ae.errors import InputError
 from entropic_ae.features import Features
-from entropic_ae.generation import decode, encode, mix_codes, reconstruct, sample
+from entropic_ae.generation import decode, encode, mix_codes, sample
 from entropic_ae.metrics import entropy_gap, frechet_distance, kernel_distance, reconstruction_error
+from entropic_ae.randomness import generator
 
 __all__ = ["evaluate"]
 
@@ -58,6 +60,7 @@ def evaluate(
     test = data.test.images
     tell("codes of the test images")
     codes = encode(model, test)
+    reconstructions = decode(model, codes)
     bottleneck = model.bottleneck
     result: dict[str, Any] = {
         "features": features.name,
@@ -65,13 +68,14 @@ def evaluate(
         "n": n,
         "seed": seed,
         "test_images": len(test),
-        "reconstruction_error": reconstruction_error(test, reconstruct(model, test)),
-        "codes": entropy_gap(codes, bottleneck.prior() if bottleneck.bounds_entropy else None),
+        "reconstruction_error": reconstruction_error(test, reconstructions),
+        "codes": entropy_gap(codes, bottleneck.prior() if bottleneck.bounds_entropy else None, seed=seed),
         "distances": {},
     }
     tell(f"{features.name} features of the test images")
     real = features(test)
-    for name, images in _images(model, data, codes, densities, n, seed):
+    groups = {"held-out images": data.validation.images, "reconstructions": reconstructions}
+    for name, images in chain(groups.items(), _generated(model, codes, densities, n, seed)):
         tell(f"distance of {name}")
         fake = features(images)
         mean, deviation = kernel_distance(real, fake, seed=seed)
@@ -84,16 +88,14 @@ def evaluate(
     return result
 
 
-def _images(
-    model: Autoencoder, data: ImageData, codes: Tensor, densities: Mapping[str, Density], n: int, seed: int
+def _generated(
+    model: Autoencoder, codes: Tensor, densities: Mapping[str, Density], n: int, seed: int
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield each group of images by name, one group in memory at a time."""
-    yield "held-out images", data.validation.images
-    yield "reconstructions", decode(model, codes)
-    generator = torch.Generator().manual_seed(seed)
-    first = torch.randint(len(codes), (n,), generator=generator)
+    source = generator(seed)
+    first = torch.randint(len(codes), (n,), generator=source)
     # a shift of 1 to N - 1 never pairs an image with itself
-    second = (first + torch.randint(1, len(codes), (n,), generator=generator)) % len(codes)
+    second = (first + torch.randint(1, len(codes), (n,), generator=source)) % len(codes)
     yield (
         "interpolations",
         decode(model, mix_codes(codes[first], codes[second], torch.tensor([0.5])).squeeze(1)),

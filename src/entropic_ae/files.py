@@ -8,11 +8,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from entropic_ae.errors import InputError
 
-__all__ = ["atomic", "read_json", "write_json"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["atomic", "read_json", "read_tensors", "write_json"]
 
 
 @contextmanager
@@ -34,6 +37,18 @@ def atomic(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file and its metadata; both are empty if it is missing or damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            return tensors, file.metadata() or {}
+    except (OSError, SafetensorError):
+        return {}, {}
 
 
 def write_json(path: Path | str, content: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from entropic_ae.errors import InputError
+from entropic_ae.estimators import knn_entropy
 from entropic_ae.randomness import seeded
 
 if TYPE_CHECKING:
@@ -145,21 +145,27 @@ def kernel_distance(
     return float(mean), float(std)
 
 
-def entropy_gap(codes: Tensor, prior: Distribution | None, k: int = 1) -> dict[str, float | int | None]:
+def entropy_gap(
+    codes: Tensor, prior: Distribution | None, k: int = 1, *, seed: int = 0
+) -> dict[str, float | int | None]:
     """How far the entropy of the codes is from the maximum that their constraints allow.
 
     With codes of mean 0 and variance 1 in each direction, the maximum is the entropy of N(0, I), and the
-    gap is the Kullback-Leibler divergence of the codes from it. The nearest-neighbour estimate has its
-    own error, so a gap may be slightly negative.
+    gap is the Kullback-Leibler divergence of the codes from it. The nearest-neighbour estimate is biased, in
+    many dimensions by several nats: about 7 for 10,000 codes of 64, so that the plain gap falls below zero.
+    ``corrected_gap`` puts the same estimate for as many samples of the prior in place of the maximum, where
+    the bias is alike.
 
     Arguments:
         codes: (N, D), N > k.
-        prior: the maximum-entropy distribution under the bottleneck's constraints, over D values; None
-            if the bottleneck sets no such maximum.
+        prior: the maximum-entropy distribution under the bottleneck's constraints, over (D,); None if the
+            bottleneck sets no such maximum.
         k: which nearest neighbour the estimate uses.
+        seed: of the samples of the prior.
 
     Returns:
-        ``entropy``, ``maximum`` and ``gap`` in nats (the last two None without a prior), and ``n``.
+        ``n``, ``entropy``, ``maximum``, ``gap`` = maximum - entropy, ``prior_estimate`` and
+        ``corrected_gap`` = prior_estimate - entropy; in nats, all but the first two None without a prior.
 
     Raises:
         InputError: codes that are not a finite matrix, N <= k, or a prior of another width.
@@ -167,15 +173,14 @@ def entropy_gap(codes: Tensor, prior: Distribution | None, k: int = 1) -> dict[s
     Reference: Kozachenko and Leonenko, "Sample estimate of the entropy of a random vector", 1987.
 
     >>> import torch
+    >>> from torch.distributions import Independent, Normal
     >>> codes = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0))
-    >>> prior = torch.distributions.Normal(torch.zeros(2), torch.ones(2))
+    >>> prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
     >>> abs(entropy_gap(codes, prior)["gap"]) < 0.1
     True
     >>> entropy_gap(codes, None)["gap"] is None
     True
     """
-    from entropic_ae.estimators import knn_entropy
-
     if codes.ndim != 2 or codes.shape[1] == 0 or len(codes) <= k:
         raise InputError(
             f"entropy_gap needs codes (N, D) with N > k={k}, got shape {tuple(codes.shape)}; give more codes."
@@ -184,21 +189,25 @@ def entropy_gap(codes: Tensor, prior: Distribution | None, k: int = 1) -> dict[s
         raise InputError(
             "codes must be finite, got NaN or infinite values; the model has diverged: lower its learning rate."
         )
-    entropy = float(knn_entropy(codes.detach().double(), k))
-    maximum = None if prior is None else _prior_entropy(prior, codes.shape[1])
-    gap = None if maximum is None else maximum - entropy
-    return {"entropy": entropy, "maximum": maximum, "gap": gap, "n": len(codes)}
-
-
-def _prior_entropy(prior: Distribution, dim: int) -> float:
-    """Entropy of a prior over ``dim`` values, whether these are its batch or its event."""
-    values = math.prod(prior.batch_shape + prior.event_shape)
-    if values != dim:
+    n, dim = codes.shape
+    entropy = knn_entropy(codes.detach().double(), k).item()
+    result: dict[str, float | int | None] = {"n": n, "entropy": entropy}
+    if prior is None:
+        return result | dict.fromkeys(("maximum", "gap", "prior_estimate", "corrected_gap"))
+    if prior.event_shape != (dim,) or prior.batch_shape:
         raise InputError(
-            f"the prior must be over the {dim} values of a code, got one over {values}; "
-            "build it with the codes' width."
+            f"the prior must be over the {dim} values of a code, got event {tuple(prior.event_shape)} and "
+            f"batch {tuple(prior.batch_shape)}; wrap it in torch.distributions.Independent."
         )
-    return float(prior.entropy().double().sum())
+    maximum = prior.entropy().item()
+    with seeded(seed):
+        prior_estimate = knn_entropy(prior.sample((n,)).double(), k).item()
+    return result | {
+        "maximum": maximum,
+        "gap": maximum - entropy,
+        "prior_estimate": prior_estimate,
+        "corrected_gap": prior_estimate - entropy,
+    }
 
 
 def reconstruction_error(images: Tensor, reconstructions: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Randomness as an argument: a seeded region that leaves the global generators as they were."""
+"""Randomness as an argument: seeds, generators, and regions that leave the global generators as they were."""
 
 from __future__ import annotations
 
@@ -7,7 +7,29 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["seeded"]
+from entropic_ae.errors import InputError
+
+__all__ = ["check_seed", "generator", "seeded"]
+
+
+def check_seed(seed: int) -> int:
+    """Return the seed, or raise InputError if it is not one that every library takes.
+
+    >>> check_seed(7)
+    7
+    """
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed must be from 0 to 4294967295, got {seed}.")
+    return seed
+
+
+def generator(seed: int) -> torch.Generator:
+    """Return a generator on the CPU that starts from the seed.
+
+    >>> torch.equal(torch.rand(2, generator=generator(1)), torch.rand(2, generator=generator(1)))
+    True
+    """
+    return torch.Generator().manual_seed(check_seed(seed))
 
 
 @contextmanager
@@ -26,5 +48,5 @@ def seeded(seed: int) -> Iterator[None]:
     """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        torch.manual_seed(check_seed(seed))
         yield

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from entropic_ae import evaluation, generation
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.data import ImageData, load_images
+from entropic_ae.data import DATASETS, ImageData, load_images
 from entropic_ae.densities import DENSITIES, Density
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.features import load_features
-from entropic_ae.files import atomic, read_json, write_json
+from entropic_ae.files import atomic, read_json, read_tensors, write_json
+from entropic_ae.pictures import above, save_images
 from entropic_ae.provenance import git_commit, machine, versions
+from entropic_ae.randomness import check_seed
 from entropic_ae.recipes import PRESETS, RECIPES, System, configure, preset_for
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.training import CHECKPOINT, WEIGHTS, check_images, fit, select_device, select_precision
@@ -28,6 +31,10 @@ from entropic_ae.training import CHECKPOINT, WEIGHTS, check_images, fit, select_
 __all__ = ["Run", "load", "train"]
 
 _INFO, _METRICS = "run.json", "metrics.json"
+_NEEDED = (
+    *("recipe", "preset", "source", "image_size", "limit", "seed", "overrides", "expanded", "shape"),
+    *("training_images_sha256", "versions"),
+)
 
 
 class Run:
@@ -104,13 +111,25 @@ class Run:
             return kind.fit(torch.empty(0), prior)
         path = self.folder / "densities" / f"{name}.safetensors"
         weights = _sha256((self.folder / WEIGHTS).read_bytes())
-        kept = _read_density(path, weights)
-        if kept is not None:
-            return kind.from_state(kept, prior)
+        tensors, metadata = read_tensors(path)
+        if metadata.get("weights") == weights:
+            with suppress(KeyError):  # a parameter is missing: fit again
+                return kind.from_state(tensors, prior)
         density = kind.fit(self.codes, prior, seed=self.info["seed"])
         with atomic(path) as temporary:
             save_file({k: t.contiguous() for k, t in density.state().items()}, temporary, {"weights": weights})
         return density
+
+    def draw(self, *densities: str) -> None:
+        """Write the run folder's pictures: samples of each density, reconstructions and interpolations."""
+        test = self.data.test.images[:32]
+        pictures = [(f"samples-{name}.png", self.sample(64, density=name), 8) for name in densities]
+        pictures.append(("reconstructions.png", above(test, self.reconstruct(test), 16), 16))
+        if pairs := min(8, len(test) // 2):
+            rows = self.interpolate(test[:pairs], test[pairs : 2 * pairs], steps=10)
+            pictures.append(("interpolations.png", rows.flatten(0, 1), 10))
+        for name, images, columns in pictures:
+            save_images(images, self.folder / name, columns=columns, overwrite=True)
 
     def evaluate(
         self,
@@ -145,6 +164,8 @@ class Run:
         if (accuracy := getattr(space, "accuracy", None)) is not None:
             result["classifier_accuracy"] = accuracy
         kept = read_json(self.folder / _METRICS) if (self.folder / _METRICS).exists() else {}
+        if not isinstance(kept, dict):
+            raise InputError(f"{self.folder / _METRICS} is damaged: it holds no results; delete it and try again.")
         write_json(self.folder / _METRICS, kept | {result["features"]: result})
         return result
 
@@ -204,16 +225,20 @@ def train(
     changes = dict(set or {})
     if epochs is not None:
         changes["epochs"] = epochs
+    check_seed(seed)
     if recipe not in RECIPES:
         raise unknown_name("recipe", recipe, RECIPES)
     if preset is not None and preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
     image_size = _whole("image_size", changes.pop("image_size", None))
     images = load_images(data, image_size=image_size, limit=limit)
-    chosen = PRESETS[preset] if preset else preset_for(images.name, images.shape)
+    registered = images.source in DATASETS
+    chosen = PRESETS[preset or (images.source if registered else preset_for(images.shape))]
+    if not registered and "features" not in changes:
+        changes["features"] = "classifier" if images.classes and images.shape[0] == 1 else "inception"
     system = configure(RECIPES[recipe], chosen, changes)
     model, objective = system.build(images.shape, seed=seed)
-    select_device(device)
+    target = select_device(device)
     select_precision(precision)
     check_images(objective, images.train.images, images.validation.images, system.preset.training)
     info = {
@@ -230,7 +255,7 @@ def train(
         "shape": list(images.shape),
         "training_images": len(images.train.images),
         "training_images_sha256": _fingerprint(images.train.images),
-        "device": device,
+        "device": str(target),
         "machine": machine(),
         "versions": versions(),
         "git_commit": git_commit(),
@@ -250,8 +275,9 @@ def train(
         resume=resume,
         progress=progress,
     )
-    run = Run(folder, info, system, model.to(select_device(device)))
+    run = Run(folder, info, system, model.to(target))
     run.data = images
+    run.draw("prior")
     return run
 
 
@@ -268,19 +294,25 @@ def load(folder: str | Path, *, device: str = "auto") -> Run:
         raise InputError(f"{folder} is not a run folder: it has no {_INFO}; give the folder that train made.")
     info = read_json(folder / _INFO)
     try:
+        missing = [name for name in _NEEDED if name not in info]
+        if missing:
+            raise KeyError(", ".join(missing))
         if info["recipe"] not in RECIPES:
             raise unknown_name("recipe", info["recipe"], RECIPES)
         if info["preset"] not in PRESETS:
             raise unknown_name("preset", info["preset"], PRESETS)
         system = configure(RECIPES[info["recipe"]], PRESETS[info["preset"]], info["overrides"])
-        model, _ = system.build(info["shape"], seed=info["seed"])
+        channels, height, width = info["shape"]
+        model, _ = system.build((channels, height, width), seed=info["seed"])
         now, then = system.describe(), info["expanded"]
         differing = [
             f"{name} was {then.get(name)!r} and is {now.get(name)!r}"
             for name in sorted({*now, *then} - {"settings"})
             if then.get(name) != now.get(name)
         ] + _changes(then["settings"], now["settings"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"{folder / _INFO} is damaged ({error!r}); train the run anew.") from None
     if differing:
         raise InputError(
@@ -316,6 +348,10 @@ def _claim(folder: Path, info: dict[str, Any], resume: bool) -> None:
             old = {name: before[name] for name in same} | before["expanded"]["settings"]
         except (KeyError, TypeError) as error:
             raise InputError(f"{folder / _INFO} is damaged ({error!r}); train the run anew.") from None
+        if (folder / WEIGHTS).exists() and not (folder / CHECKPOINT).exists():
+            raise InputError(
+                f"{folder} has weights but no {CHECKPOINT}, so training cannot go on; give another --out."
+            )
         new = {name: info[name] for name in same} | info["expanded"]["settings"]
         differing = _changes({k: v for k, v in old.items() if k != "epochs"}, new | {"epochs": None})
         if differing:
@@ -329,17 +365,6 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for name in sorted({*old, *new})
         if old.get(name) != new.get(name)
     ]
-
-
-def _read_density(path: Path, weights: str) -> dict[str, Tensor] | None:
-    """Return the tensors of a kept density, or None if there is none for these weights."""
-    try:
-        with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("weights") != weights:
-                return None
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (FileNotFoundError, SafetensorError):
-        return None
 
 
 def _whole(name: str, value: Scalar | None) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import math
+import pickle
 import signal
 import sys
 import time
@@ -197,8 +198,10 @@ def fit(
             _loader(train, _ShuffledBatches(len(train), settings.batch_size, seed)),
             _loader(validation, _EqualBatches(len(validation), settings.batch_size)),
         )
-        _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.exists() else None)
-    keeper.restore(model)
+        try:
+            _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.exists() else None)
+        finally:  # also after Ctrl-C or a loss that is not finite
+            keeper.restore(model)
     return keeper.rows
 
 
@@ -210,6 +213,8 @@ def _run(
     checkpoint: Path | None,
 ) -> None:
     on_interrupt = signal.getsignal(signal.SIGINT)
+    if checkpoint is not None:
+        _check_checkpoint(checkpoint)
     try:
         trainer.fit(task, train, validation, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:
@@ -217,6 +222,16 @@ def _run(
             signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from None
         raise
+
+
+def _check_checkpoint(path: Path) -> None:
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise InputError(
+            f"{path} is damaged ({reason}), so training cannot go on from it; train anew into another folder."
+        ) from None
 
 
 class _Task(LightningModule):
@@ -233,7 +248,7 @@ class _Task(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.model.parameters(), self.settings.learning_rate)
-        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer,
             factor=self.settings.factor,
             patience=self.settings.patience - 1,  # PyTorch acts on the epoch after its patience is spent
@@ -241,8 +256,11 @@ class _Task(LightningModule):
         )
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "monitor": "validation_loss"},
+            "lr_scheduler": {"scheduler": self.schedule, "monitor": "validation_loss"},
         }
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Nothing: Lightning would step after the checkpoint is written, so a resumed run would lose the step."""
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(_mix(self.seed, self.current_epoch))  # so that a resumed run draws the same
@@ -255,6 +273,8 @@ class _Task(LightningModule):
         loss, values = self._measure(images)[:2]
         self.images += len(images)
         self._add(batch_index, len(images), loss, values)
+        if self.device.type == "cpu" and batch_index % 10 == 0:  # on a GPU this would wait for it
+            self.log_dict(values, prog_bar=True, on_step=True, on_epoch=False)
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -277,6 +297,7 @@ class _Task(LightningModule):
         if bottleneck.bounds_entropy:
             self.row["entropy_maximum"] = bottleneck.prior().entropy().item()
         self.log_dict(self.summary(), prog_bar=True)
+        self.schedule.step(self.row["validation_loss"])
 
     def summary(self) -> dict[str, float]:
         """Return what a person watches: every term in training, the validation loss, the entropy."""

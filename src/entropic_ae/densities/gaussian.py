@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from entropic_ae.densities.density import Density, check_codes
+from entropic_ae.randomness import generator
 
 __all__ = ["Gaussian"]
 
@@ -42,8 +43,7 @@ class Gaussian(Density):
 
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
         """Draw n codes, (n, D) float32."""
-        generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(n, len(self.mean), generator=generator, dtype=torch.float64)
+        noise = torch.randn(n, len(self.mean), generator=generator(seed), dtype=torch.float64)
         # an eigendecomposition, unlike Cholesky's, also serves a singular covariance
         values, vectors = torch.linalg.eigh(self.covariance)
         return (self.mean + noise * values.clamp_min(0).sqrt() @ vectors.T).float()

@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 
 from entropic_ae.densities.density import Density, check_codes
 from entropic_ae.errors import InputError
+from entropic_ae.randomness import generator
 
 __all__ = ["Mixture"]
 
@@ -20,15 +21,16 @@ _COMPONENTS = 10
 class Mixture(Density):
     """Ten Gaussians with full covariances, by scikit-learn's expectation maximisation in float64.
 
-    Tolerance 1e-3 and at most 2000 iterations from a k-means start, as published. The codes are standardised
-    for the fit, so that scikit-learn's ridge of 1e-6 on the covariances means the same at every scale.
+    Tolerance 1e-3 and at most 2000 iterations from a k-means start, as published; half as many Gaussians as
+    codes where there are fewer than 20. The codes are standardised for the fit, so that scikit-learn's ridge of
+    1e-6 on the covariances means the same at every scale.
 
     Arguments:
         weights: (K,) float64, sum 1.
         means: (K, D) float64.
         covariances: (K, D, D) float64.
 
-    Raises: InputError from ``fit`` for fewer than 20 codes or codes that are not finite.
+    Raises: InputError from ``fit`` for fewer than 2 codes or codes that are not finite.
 
     Reference: Ghosh et al. (2019), section 4; the paper's column GMM.
 
@@ -44,16 +46,16 @@ class Mixture(Density):
 
     @classmethod
     def fit(cls, codes: Tensor, prior: Distribution, *, seed: int = 0) -> Mixture:  # noqa: ARG003
-        """Fit to codes, (N, D), N at least 20; one random start from the seed."""
+        """Fit to codes, (N, D), N at least 2; one random start from the seed."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
 
-        codes = check_codes(codes, 2 * _COMPONENTS, "the density 'mixture'")
+        codes = check_codes(codes, 2, "the density 'mixture'")
         mean, deviation = codes.mean(0), codes.std(0)
         # a constant dimension has no deviation, or that of rounding in float32
         deviation = deviation.maximum(1e-7 * codes.abs().amax(0)).clamp_min(torch.finfo(torch.float64).tiny)
         standard = ((codes - mean) / deviation).numpy()
-        mixture = GaussianMixture(_COMPONENTS, tol=1e-3, max_iter=2000, random_state=seed)
+        mixture = GaussianMixture(min(_COMPONENTS, len(codes) // 2), tol=1e-3, max_iter=2000, random_state=seed)
         with warnings.catch_warnings():
             # fewer distinct codes than components leave some empty, which is a fit all the same
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -71,9 +73,9 @@ class Mixture(Density):
 
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
         """Draw n codes, (n, D) float32, in random order of the components."""
-        generator = torch.Generator().manual_seed(seed)
-        component = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        noise = torch.randn(n, self.means.shape[1], generator=generator, dtype=torch.float64)
+        source = generator(seed)
+        component = torch.multinomial(self.weights, n, replacement=True, generator=source)
+        noise = torch.randn(n, self.means.shape[1], generator=source, dtype=torch.float64)
         values, vectors = torch.linalg.eigh(self.covariances)
         roots = vectors * values.clamp_min(0).sqrt()[:, None]
         codes = self.means[component]

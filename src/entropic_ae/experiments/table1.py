@@ -132,15 +132,15 @@ def render(out: Path) -> str:
     cells = [read_json(path) for path in sorted(out.glob("*.json"))]
     if not cells:
         raise InputError(f"{out} has no results; run the table first.")
-    protocols = {
-        (c["data"], c["metrics"]["features"], c["metrics"]["n"], c["training_images"], c["metrics"]["test_images"])
-        for c in cells
-    }
+    protocols = {_protocol(c) for c in cells}
     if len(protocols) > 1:
         raise InputError(f"the results in {out} were measured in {len(protocols)} different ways: {protocols}.")
     rows: dict[str, list[dict[str, Any]]] = {}
     for cell in sorted(cells, key=_order):
-        rows.setdefault(cell["label"], []).append(cell)
+        members = rows.setdefault(cell["label"], [])
+        if any(cell["cell"]["seed"] == member["cell"]["seed"] for member in members):
+            raise InputError(f"{out} holds {cell['label']}, seed {cell['cell']['seed']}, twice; remove one.")
+        members.append(cell)
     head = ("system", "seeds", "reconstruction error", "entropy gap (nats)", *_COLUMNS)
     lines = ["| " + " | ".join(head) + " |", "| --- " + "| ---: " * (len(head) - 1) + "|"]
     for label, members in rows.items():
@@ -149,22 +149,33 @@ def render(out: Path) -> str:
             label,
             str(len(members)),
             _mean([m["reconstruction_error"] for m in metrics]),
-            _mean([m["codes"]["gap"] for m in metrics if m["codes"]["gap"] is not None]),
+            _mean([m["codes"]["corrected_gap"] for m in metrics if m["codes"]["corrected_gap"] is not None]),
             *(_mean([m["distances"][column]["frechet"] for m in metrics]) for column in _COLUMNS),
         ]
         lines.append("| " + " | ".join(values) + " |")
     floor = _mean([cells[0]["metrics"]["distances"]["held-out images"]["frechet"]])
-    data, features, n, images, test = protocols.pop()
+    data, features, n, images, test = protocols.pop()[:5]
     settings = cells[0]["expanded"]["settings"]
     lines += [
         "",
         f"{data}, {images:,} training images, {settings['epochs']} epochs, batch {settings['batch_size']}, "
         f"width {settings.get('width', '-')}, D = {settings['latent_dim']}. "
-        f"Reconstruction error: squared, summed over an image, on {test:,} test images. Entropy gap: of the test "
-        f"codes to N(0, I). Last five columns: Frechet distance in {features} features to the test images, from "
-        f"{n:,} images each ({test:,} reconstructions); real held-out images are at {floor}.",
+        f"Reconstruction error: squared, summed over an image, on {test:,} test images. "
+        f"Entropy gap: entropy of {test:,} draws from N(0, I) less that of the test codes, by the same estimate. "
+        f"Last five columns: Frechet distance in {features} features to the test images, from {n:,} images each "
+        f"({test:,} reconstructions); real held-out images are at {floor}.",
     ]
     return "\n".join(lines)
+
+
+def _protocol(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what all the cells of a table must share."""
+    metrics = cell["metrics"]
+    shared = sorted((name, str(value)) for name, value in cell["cell"]["shared"].items())
+    return (
+        *(cell["data"], metrics["features"], metrics["n"], cell["training_images"], metrics["test_images"]),
+        *(cell["cell"]["limit"], *shared),
+    )
 
 
 def _order(cell: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -173,8 +184,16 @@ def _order(cell: Mapping[str, Any]) -> tuple[Any, ...]:
 
     names = list(RECIPES)
     recipe = cell["cell"]["recipe"]
-    own = [(name, float(value)) for name, value in cell["cell"]["own"].items()]
+    own = [(name, *_number(value)) for name, value in cell["cell"]["own"].items()]
     return names.index(recipe) if recipe in names else len(names), recipe, own, cell["cell"]["seed"]
+
+
+def _number(value: Scalar) -> tuple[float, str]:
+    """Make numbers sort as numbers, before words."""
+    try:
+        return float(value), ""
+    except ValueError:
+        return float("inf"), str(value)
 
 
 def _mean(values: list[float]) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from entropic_ae.data import ImageData
 from entropic_ae.errors import InputError
 from entropic_ae.features.space import Features
-from entropic_ae.files import atomic
+from entropic_ae.files import atomic, read_tensors
 from entropic_ae.randomness import seeded
 
 __all__ = ["classifier_features"]
@@ -115,16 +115,13 @@ def _cache_path(data: ImageData, classes: int) -> Path:
 
 def _read_cache(path: Path, network: _Classifier) -> float | None:
     """Load cached weights into ``network`` and return their accuracy, or None if there are none to use."""
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         return None
+    state, metadata = read_tensors(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            accuracy = float((file.metadata() or {})["accuracy"])
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
+        accuracy = float(metadata["accuracy"])
         network.load_state_dict(state)
-    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+    except (KeyError, ValueError, RuntimeError) as error:
         _log.warning("the cached classifier %s is damaged (%s); training it again", path, error)
         return None
     return accuracy

@@ -34,7 +34,7 @@ EAE = replace(
     reference="equation (2) of the paper",
     terms=(SquaredError(), NegativeEntropy(0.0516)),
     settings={
-        "digits": {"entropy": 0.3},  # the lowest distance of prior samples among 0.0516, 0.3 and 1
+        "digits": {"entropy": 0.3},
     },
 )
 

@@ -1,0 +1,101 @@
+"""Pictures: grids, files and arrays of uint8 images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from entropic_ae.errors import InputError
+from entropic_ae.files import atomic
+
+__all__ = ["above", "image_grid", "save_images"]
+
+_GAP = 2  # pixels between images of a grid
+_LEAST_SIDE = 64  # images smaller than this are enlarged by a whole factor, so that a person can see them
+
+
+def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
+    """Lay uint8 images, (N, C, H, W), out row by row on white: uint8 (C, H', W').
+
+    Small images are enlarged by repeating pixels.
+
+    Arguments:
+        images: at least one.
+        columns: images a row; as square as can be unless given.
+
+    >>> image_grid(torch.zeros(6, 1, 64, 64, dtype=torch.uint8), columns=3).shape
+    torch.Size([1, 134, 200])
+    """
+    n, channels, height, width = images.shape
+    if n < 1:
+        raise InputError("a grid needs at least one image, got none.")
+    columns = columns or int(np.ceil(np.sqrt(n)))
+    rows = -(-n // columns)
+    scale = max(1, _LEAST_SIDE // max(height, width))
+    images = images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    height, width = height * scale, width * scale
+    size = (channels, _GAP + rows * (height + _GAP), _GAP + columns * (width + _GAP))
+    grid = torch.full(size, 255, dtype=torch.uint8)
+    for i, image in enumerate(images):
+        top, left = _GAP + i // columns * (height + _GAP), _GAP + i % columns * (width + _GAP)
+        grid[:, top : top + height, left : left + width] = image
+    return grid
+
+
+def above(images: Tensor, others: Tensor, columns: int) -> Tensor:
+    """Interleave rows of images with rows of as many others, (N, C, H, W) both, for a grid of that many columns.
+
+    A last, shorter row is filled up with white.
+
+    >>> above(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.ones(3, 1, 8, 8, dtype=torch.uint8), 2).shape
+    torch.Size([8, 1, 8, 8])
+    """
+    blank = torch.full_like(images[:1], 255)
+    pairs = zip(images.split(columns), others.split(columns), strict=True)
+    rows = [torch.cat([row, blank.expand(columns - len(row), -1, -1, -1)]) for pair in pairs for row in pair]
+    return torch.cat(rows)
+
+
+def save_images(images: Tensor, out: str | Path, *, columns: int | None = None, overwrite: bool = False) -> Path:
+    """Write uint8 images, (N, C, H, W): FILE.png a grid, FILE.npz the array ``images``, else a folder of PNGs.
+
+    Arguments:
+        images: grey (C = 1) or RGB (C = 3).
+        out: where to; a folder is made, its files are numbered.
+        columns: images a row of a grid.
+        overwrite: replace a file that is there.
+
+    Returns: the path written.
+
+    Raises: InputError if ``out`` exists (a folder: is not empty), or has another suffix.
+    """
+    out = Path(out)
+    suffix = out.suffix.lower()
+    if suffix not in ("", ".png", ".npz"):
+        raise InputError(f"cannot write '{out.suffix}' files; give FILE.png, FILE.npz or a folder, not {out}.")
+    taken = out.exists() and not (out.is_dir() and suffix == "" and not any(out.iterdir()))
+    if taken and not (overwrite and out.is_file()):
+        raise InputError(f"{out} exists and is not overwritten; give another --out.")
+    if suffix == ".png":
+        with atomic(out) as path:
+            _picture(image_grid(images, columns)).save(path)
+    elif suffix == ".npz":
+        with atomic(out) as path:
+            np.savez_compressed(path, images=images.numpy())
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        digits = len(str(len(images) - 1))
+        for i, image in enumerate(images):
+            with atomic(out / f"{i:0{digits}}.png") as path:
+                _picture(image).save(path)
+    return out
+
+
+def _picture(image: Tensor) -> Image.Image:
+    """Turn one uint8 image, (C, H, W), into a picture."""
+    pixels = image.permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
