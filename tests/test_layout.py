@@ -54,15 +54,14 @@ def test_imports_go_upward(path):
 def test_exports_are_explicit(name):
     module = importlib.import_module(name)
     assert module.__doc__
-    if name != "entropic_ae.experiments":
-        assert all(hasattr(module, export) for export in module.__all__)
+    assert all(hasattr(module, export) for export in module.__all__)
 
 
 def test_every_public_name_can_be_imported_and_has_a_docstring():
     for name in entropic_ae.__all__:
         value = getattr(entropic_ae, name)
         if callable(value):
-            assert value.__doc__, name
+            assert ">>> " in value.__doc__, f"{name} has no example"
     with pytest.raises(AttributeError, match="no attribute 'knn'"):
         _ = entropic_ae.knn
     assert dir(entropic_ae) == sorted(entropic_ae.__all__)

@@ -22,6 +22,13 @@ def test_first_block_is_short():
     assert len(BLOCKS[0].splitlines()) <= 12
 
 
+def test_local_links_lead_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
 def test_tables_are_those_of_the_results():
     tool = runpy.run_path(str(ROOT / "tools" / "update_readme.py"))
     assert "<!-- table: " in README

@@ -18,6 +18,11 @@ class Trace(NamedTuple):
         x: images in [0, 1], (N, C, H, W).
         code: codes, (N, D), with their posterior where there is one.
         x_hat: reconstructions in [0, 1], (N, C, H, W).
+
+    >>> import torch
+    >>> from entropic_ae.bottlenecks import Code
+    >>> Trace(torch.zeros(2, 1, 8, 8), Code(torch.zeros(2, 4)), torch.zeros(2, 1, 8, 8)).code.z.shape
+    torch.Size([2, 4])
     """
 
     x: Tensor

@@ -19,6 +19,9 @@ class Code(NamedTuple):
     Attributes:
         z: codes, (N, D).
         posterior: the distribution that z was drawn from, or None where z is deterministic.
+
+    >>> Code(torch.zeros(3, 2)).posterior is None
+    True
     """
 
     z: Tensor
@@ -33,6 +36,9 @@ class Bottleneck(nn.Module):
         in_features: length of the encoder's output that ``forward`` takes.
         bounds_entropy: whether the constraints bound the entropy of the codes, so that the prior is the
             maximum-entropy distribution under them and its entropy the maximum.
+
+    >>> Bottleneck(3).prior().event_shape
+    torch.Size([3])
     """
 
     bounds_entropy: ClassVar[bool] = False

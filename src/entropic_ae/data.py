@@ -44,10 +44,13 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set in memory: three splits that share no image.
+    """A data set in memory: three splits that share no image; see ``load_images``.
 
     ``name`` is fit for file names, ``source`` is what was given (an absolute path for files and folders),
     ``classes`` counts the classes, None without labels.
+
+    >>> load_images("digits").shape
+    (1, 8, 8)
     """
 
     name: str
@@ -102,7 +105,8 @@ def load_images(source: str | Path, *, image_size: int | None = None, limit: int
             write ./mnist for a folder of that name), a folder of images or of parquet files, a .parquet,
             .npz or .npy file, or hf:owner/name.
         image_size: side in pixels, a multiple of 8 from 8 to 128: the centre square of each image is
-            resized to it, bilinear with antialiasing. Needed where images differ in size.
+            resized to it, bilinear with antialiasing; of a registered set, what it gives without (MNIST with its
+            padding, CelebA's centre of 140). Needed where images differ in size.
         limit: keep the first ``limit`` training images and at most as many for validation. The test split
             is always whole, so that metrics stay comparable.
 

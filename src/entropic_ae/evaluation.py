@@ -54,6 +54,17 @@ def evaluate(
     Returns: what metrics.json holds for this feature space.
 
     Reference: sections 5.1 and 5.2 of the paper; Ghosh et al. (2019), section 5.
+
+    >>> from entropic_ae.data import load_images
+    >>> from entropic_ae.densities import Prior
+    >>> from entropic_ae.features import load_features
+    >>> from entropic_ae.recipes import PRESETS, RECIPES, configure
+    >>> model, _ = configure(RECIPES["eae"], PRESETS["digits"], {"width": 2}).build((1, 8, 8))
+    >>> data = load_images("digits")
+    >>> densities = {"prior": Prior(model.bottleneck.prior())}
+    >>> result = evaluate(model, data, densities, load_features("pixels", data), n=50)
+    >>> list(result["distances"])
+    ['held-out images', 'reconstructions', 'interpolations', 'prior']
     """
     if n < 2:
         raise InputError(f"n must be at least 2 images, got {n}.")

@@ -41,17 +41,38 @@ def to_uint8(x: Tensor) -> Tensor:
 
 
 def encode(model: Autoencoder, images: Tensor) -> Tensor:
-    """Return the codes, (N, D) float32, of uint8 images, (N, C, H, W)."""
+    """Return the codes, (N, D) float32, of uint8 images, (N, C, H, W).
+
+    >>> from entropic_ae.bottlenecks import BatchNorm
+    >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
+    >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
+    >>> encode(model, torch.zeros(5, 1, 8, 8, dtype=torch.uint8)).shape
+    torch.Size([5, 4])
+    """
     return _in_batches(model, lambda x: model.encode(to_unit(x)).float(), images)
 
 
 def decode(model: Autoencoder, codes: Tensor) -> Tensor:
-    """Return the images, uint8 (N, C, H, W), of codes, (N, D)."""
+    """Return the images, uint8 (N, C, H, W), of codes, (N, D).
+
+    >>> from entropic_ae.bottlenecks import BatchNorm
+    >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
+    >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
+    >>> decode(model, torch.zeros(5, 4)).shape
+    torch.Size([5, 1, 8, 8])
+    """
     return _in_batches(model, lambda z: to_uint8(model.decode(z)), codes)
 
 
 def reconstruct(model: Autoencoder, images: Tensor) -> Tensor:
-    """Encode and decode uint8 images, (N, C, H, W), to images of the same shape."""
+    """Encode and decode uint8 images, (N, C, H, W), to images of the same shape.
+
+    >>> from entropic_ae.bottlenecks import BatchNorm
+    >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
+    >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
+    >>> reconstruct(model, torch.zeros(5, 1, 8, 8, dtype=torch.uint8)).dtype
+    torch.uint8
+    """
     return _in_batches(model, lambda x: to_uint8(model.decode(model.encode(to_unit(x)))), images)
 
 
@@ -59,6 +80,13 @@ def sample(model: Autoencoder, density: Density, n: int, *, seed: int = 0) -> Te
     """Decode n codes drawn from a density: uint8 (n, C, H, W).
 
     Raises: InputError if n is below 1.
+
+    >>> from entropic_ae.densities import Prior
+    >>> from entropic_ae.bottlenecks import BatchNorm
+    >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
+    >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
+    >>> sample(model, Prior(model.bottleneck.prior()), 3, seed=0).shape
+    torch.Size([3, 1, 8, 8])
     """
     if n < 1:
         raise InputError(f"the number of samples must be at least 1, got {n}.")
@@ -103,6 +131,13 @@ def interpolate(
         kind: linear or spherical, see ``mix_codes``.
 
     Raises: InputError for fewer than 2 steps, another kind, or numbers of images that differ.
+
+    >>> from entropic_ae.bottlenecks import BatchNorm
+    >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
+    >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
+    >>> images = torch.zeros(5, 1, 8, 8, dtype=torch.uint8)
+    >>> interpolate(model, images[:2], images[2:4], steps=6).shape
+    torch.Size([2, 6, 1, 8, 8])
     """
     if steps < 2 or len(start) != len(end):
         raise InputError(

@@ -36,7 +36,7 @@ class ConvEncoder(nn.Module):
 
     Channels double from ``width`` to ``8 * width`` (128 to 1024 in the paper); each convolution halves the
     side, rounded up. Pixels are mapped to [-1, 1] first, as the code of Ghosh et al. does for MNIST and
-    CIFAR-10.
+    CIFAR-10; here also for CelebA, where that code leaves them in [0, 1].
 
     Arguments:
         shape: (C, H, W), sides multiples of 8 from 8 to 128.

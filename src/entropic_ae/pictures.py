@@ -72,6 +72,11 @@ def save_images(images: Tensor, out: str | Path, *, columns: int | None = None, 
     Returns: the path written.
 
     Raises: InputError if ``out`` exists (a folder: is not empty), or has another suffix.
+
+    >>> import tempfile
+    >>> out = Path(tempfile.mkdtemp()) / "grid.png"
+    >>> save_images(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), out).name
+    'grid.png'
     """
     out = Path(out)
     suffix = out.suffix.lower()

@@ -45,6 +45,12 @@ class Run:
         info: what run.json says.
         system: the recipe on its preset, with settings.
         model: the autoencoder, with the weights of the lowest validation loss, on its device.
+
+    >>> import tempfile
+    >>> small = {"width": 2}
+    >>> run = train("eae", "digits", epochs=1, set=small, out=tempfile.mkdtemp(), device="cpu", progress=False)
+    >>> run.encode(run.data.test.images).shape
+    torch.Size([360, 8])
     """
 
     def __init__(self, folder: Path, info: dict[str, Any], system: System, model: Autoencoder) -> None:
@@ -288,6 +294,12 @@ def load(folder: str | Path, *, device: str = "auto") -> Run:
 
     Raises: InputError if the folder is not a run, lacks its weights, is damaged, or was trained with a recipe
         that this version of the library defines differently.
+
+    >>> import tempfile
+    >>> small = {"width": 2}
+    >>> run = train("eae", "digits", epochs=1, set=small, out=tempfile.mkdtemp(), device="cpu", progress=False)
+    >>> load(run.folder).system.settings() == run.system.settings()
+    True
     """
     folder = Path(folder)
     if not (folder / _INFO).is_file():

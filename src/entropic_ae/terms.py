@@ -25,6 +25,14 @@ class Term:
         weight: what the term is multiplied by in the objective.
         name: the term in logs.
         setting: its weight among the settings of a recipe, as in ``--set entropy=0.5``.
+
+    >>> class CodeNorm(Term):
+    ...     name = setting = "code_norm"
+    ...
+    ...     def __call__(self, model, trace):
+    ...         return trace.code.z.square().sum(1).mean()
+    >>> CodeNorm(0.1).weight
+    0.1
     """
 
     weight: float = 1.0
@@ -76,6 +84,11 @@ class NegativeEntropy(Term):
         k: which nearest neighbour the estimate looks at.
 
     Raises: InputError, when the objective is built, if the bottleneck does not bound the entropy.
+
+    >>> from entropic_ae.bottlenecks import Code
+    >>> trace = Trace(None, Code(torch.tensor([[0.0], [1.0], [3.0]])), None)
+    >>> round(NegativeEntropy()(None, trace).item(), 4)
+    -2.1946
     """
 
     k: int = 1
@@ -114,6 +127,14 @@ class Objective:
         model: what they will be minimised on; a combination that cannot work is refused here.
 
     Raises: InputError if there is no term, a name comes twice, or a term refuses the model.
+
+    >>> from entropic_ae.bottlenecks import BatchNorm
+    >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
+    >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
+    >>> objective = Objective([SquaredError(), NegativeEntropy(0.05)], model)
+    >>> loss, values = objective(model, model(torch.rand(10, 1, 8, 8)))
+    >>> list(values)
+    ['squared_error', 'negative_entropy']
     """
 
     def __init__(self, terms: Iterable[Term], model: Autoencoder) -> None:

@@ -59,6 +59,9 @@ class Settings:
         learning_rate: of Adam, at the start.
         patience: epochs without a lower validation loss before the learning rate is reduced.
         factor: what the learning rate is then multiplied by.
+
+    >>> Settings(epochs=20).batch_size
+    100
     """
 
     epochs: int = 100
@@ -162,6 +165,16 @@ def fit(
 
     Raises: InputError for too few images or an unknown device or precision, and when a term is not finite;
         its sentence names the term and the epoch, and the best weights so far are kept.
+
+    >>> from entropic_ae.bottlenecks import BatchNorm
+    >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
+    >>> from entropic_ae.terms import NegativeEntropy, SquaredError
+    >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
+    >>> objective = Objective([SquaredError(), NegativeEntropy(0.05)], model)
+    >>> images = torch.randint(256, (60, 1, 8, 8), dtype=torch.uint8)
+    >>> rows = fit(model, objective, images[:40], images[40:], Settings(epochs=2), device="cpu")
+    >>> [row["epoch"] for row in rows]
+    [1, 2]
     """
     mode = select_precision(precision)
     check_images(objective, train, validation, settings)

@@ -19,6 +19,10 @@ class Density:
 
     Attributes:
         needs_codes: whether ``fit`` looks at the codes; if not, none need be computed.
+
+    >>> from entropic_ae.densities import DENSITIES
+    >>> sorted(name for name, density in DENSITIES.items() if density.needs_codes)
+    ['gaussian', 'mixture']
     """
 
     needs_codes: ClassVar[bool] = True

@@ -25,6 +25,9 @@ class Preset:
         encoder, decoder: partial constructors that lack only the shape and the number of features.
         training: epochs, batch size and learning rate.
         features: the feature space that evaluation takes unless told.
+
+    >>> PRESETS["celeba"].latent_dim
+    64
     """
 
     name: str

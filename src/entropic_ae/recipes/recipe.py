@@ -34,6 +34,12 @@ class Recipe:
         settings: by the name of a preset, the settings that this system has on that data set.
 
     Raises: InputError if the bottleneck's constructor does not take what the partial gives it.
+
+    >>> from dataclasses import replace
+    >>> from entropic_ae.recipes import EAE
+    >>> from entropic_ae.terms import NegativeEntropy, SquaredError
+    >>> replace(EAE, name="eae-k3", terms=(SquaredError(), NegativeEntropy(0.3, k=3))).name
+    'eae-k3'
     """
 
     name: str
@@ -49,7 +55,13 @@ class Recipe:
 
 @dataclass(frozen=True)
 class System:
-    """A recipe on a preset: everything that is needed to build and train the model for images of a shape."""
+    """A recipe on a preset: everything that is needed to build and train the model for images of a shape.
+
+    >>> from entropic_ae.recipes import PRESETS, RECIPES
+    >>> model, objective = System(RECIPES["eae"], PRESETS["digits"]).build((1, 8, 8), seed=0)
+    >>> model.bottleneck.latent_dim
+    8
+    """
 
     recipe: Recipe
     preset: Preset
