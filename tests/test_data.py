@@ -139,6 +139,24 @@ def test_celeba_crops_the_140_centre_of_the_aligned_images():
     assert fitted.min() == 200
 
 
+def test_celeba_is_resized_once_from_its_source(tmp_path, monkeypatch):
+    """Stripes of one pixel, lost at 64, are still there at 128."""
+    stripes = np.zeros((218, 178, 3), dtype=np.uint8)
+    stripes[:, ::20] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(stripes).save(buffer, "PNG")
+    cells = [{"bytes": buffer.getvalue(), "path": None}] * 2
+    rows = datasets.Dataset.from_dict({"image": cells}).cast_column("image", datasets.Image())
+    (tmp_path / "celeba").mkdir()
+    for name in ("train", "validation", "test"):
+        rows.to_parquet(tmp_path / "celeba" / f"{name}-0.parquet")
+    monkeypatch.setenv("ENTROPIC_AE_DATA", str(tmp_path))
+    small, large = load_images("celeba").train.images, load_images("celeba", image_size=128).train.images
+    assert small.shape == (2, 3, 64, 64)
+    assert large.shape == (2, 3, 128, 128)
+    assert large.max() > 1.5 * small.max()
+
+
 def test_missing_copy_without_the_hub_names_both_ways(tmp_path, monkeypatch):
     both = r"set ENTROPIC_AE_DATA to a folder that holds mnist/train-\*\.parquet, or go online"
     with pytest.raises(InputError, match=both):
