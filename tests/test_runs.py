@@ -130,6 +130,15 @@ def test_evaluate_measures_everything(folder):
     assert eae.load(folder, device="cpu").evaluate(features="pixels", n=300) == result
 
 
+def test_results_of_other_weights_are_dropped(folder):
+    eae.load(folder, device="cpu").evaluate(features="pixels", n=20)
+    run = train(folder, epochs=3, resume=True)
+    metrics = {"old": {"weights_sha256": "of before"}, **json.loads((folder / "metrics.json").read_text())}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    result = run.evaluate(features="pixels", n=20)
+    assert json.loads((folder / "metrics.json").read_text()) == {"pixels": result}
+
+
 def test_no_maximum_without_constraints(tmp_path):
     run = train(tmp_path / "ae", recipe="ae", epochs=1)
     codes = run.evaluate(features="pixels", n=50)["codes"]
@@ -207,6 +216,13 @@ def test_resume_refuses_other_settings(folder):
         InputError, match="cannot be resumed with other settings: seed was 0 and is 1; width was 4 and is 8"
     ):
         train(folder, resume=True, seed=1, set={**SMALL, "width": 8})
+
+
+def test_resume_for_fewer_epochs_is_refused(folder):
+    with pytest.raises(InputError, match=r"has been trained for 2 epochs, got epochs=1; give at least 2"):
+        train(folder, epochs=1, resume=True)
+    assert info_of(folder)["expanded"]["settings"]["epochs"] == 2
+    assert train(folder, epochs=2, resume=True).sample(1).shape == (1, 1, 8, 8)
 
 
 def test_resume_without_a_checkpoint_keeps_the_weights(folder):

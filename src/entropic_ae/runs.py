@@ -26,7 +26,15 @@ from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.randomness import check_seed
 from entropic_ae.recipes import PRESETS, RECIPES, System, configure, preset_for
 from entropic_ae.recipes.recipe import Scalar
-from entropic_ae.training import CHECKPOINT, WEIGHTS, check_images, fit, select_device, select_precision
+from entropic_ae.training import (
+    CHECKPOINT,
+    WEIGHTS,
+    check_checkpoint,
+    check_images,
+    fit,
+    select_device,
+    select_precision,
+)
 
 __all__ = ["Run", "load", "train"]
 
@@ -116,7 +124,7 @@ class Run:
         if not kind.needs_codes:
             return kind.fit(torch.empty(0), prior)
         path = self.folder / "densities" / f"{name}.safetensors"
-        weights = _sha256((self.folder / WEIGHTS).read_bytes())
+        weights = self._weights_sha256()
         tensors, metadata = read_tensors(path)
         if metadata.get("weights") == weights:
             with suppress(KeyError):  # a parameter is missing: fit again
@@ -148,6 +156,8 @@ class Run:
     ) -> dict[str, Any]:
         """Measure the run against the test images and add what was measured to metrics.json.
 
+        Results there that belong to other weights, from before more training, are dropped.
+
         Arguments:
             features: inception, classifier, pixels or a TorchScript file; the preset's choice unless given.
             n: images from each density.
@@ -167,13 +177,18 @@ class Run:
             tell(f"the density {density}")
             densities[density] = self.density(density)
         result = evaluation.evaluate(self.model, data, densities, space, n=n, seed=seed, tell=tell)
-        if (accuracy := getattr(space, "accuracy", None)) is not None:
-            result["classifier_accuracy"] = accuracy
+        if space.accuracy is not None:
+            result["classifier_accuracy"] = space.accuracy
+        result["weights_sha256"] = self._weights_sha256()
         kept = read_json(self.folder / _METRICS) if (self.folder / _METRICS).exists() else {}
-        if not isinstance(kept, dict):
+        if not isinstance(kept, dict) or not all(isinstance(one, dict) for one in kept.values()):
             raise InputError(f"{self.folder / _METRICS} is damaged: it holds no results; delete it and try again.")
+        kept = {name: one for name, one in kept.items() if one.get("weights_sha256") == result["weights_sha256"]}
         write_json(self.folder / _METRICS, kept | {result["features"]: result})
         return result
+
+    def _weights_sha256(self) -> str:
+        return _sha256((self.folder / WEIGHTS).read_bytes())
 
     def _load_data(self, limit: int | None) -> ImageData:
         return load_images(self.info["source"], image_size=self.info["image_size"], limit=limit)
@@ -368,6 +383,8 @@ def _claim(folder: Path, info: dict[str, Any], resume: bool) -> None:
         differing = _changes({k: v for k, v in old.items() if k != "epochs"}, new | {"epochs": None})
         if differing:
             raise InputError(f"{folder} cannot be resumed with other settings: {'; '.join(differing)}.")
+        if (folder / CHECKPOINT).exists():
+            check_checkpoint(folder / CHECKPOINT, info["expanded"]["settings"]["epochs"])
     write_json(folder / _INFO, info)
 
 

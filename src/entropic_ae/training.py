@@ -36,6 +36,7 @@ __all__ = [
     "PRECISIONS",
     "WEIGHTS",
     "Settings",
+    "check_checkpoint",
     "check_images",
     "fit",
     "quiet_lightning",
@@ -227,7 +228,7 @@ def _run(
 ) -> None:
     on_interrupt = signal.getsignal(signal.SIGINT)
     if checkpoint is not None:
-        _check_checkpoint(checkpoint)
+        check_checkpoint(checkpoint, trainer.max_epochs or 0)
     try:
         trainer.fit(task, train, validation, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:
@@ -237,14 +238,17 @@ def _run(
         raise
 
 
-def _check_checkpoint(path: Path) -> None:
+def check_checkpoint(path: Path, epochs: int) -> None:
+    """Raise InputError if a checkpoint cannot be read, or has been trained for more epochs already."""
     try:
-        torch.load(path, map_location="cpu", weights_only=True)
+        done = torch.load(path, map_location="cpu", weights_only=True)["epoch"] + 1
     except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
         reason = " ".join(str(error).split())[:100]
         raise InputError(
             f"{path} is damaged ({reason}), so training cannot go on from it; train anew into another folder."
         ) from None
+    if done > epochs:
+        raise InputError(f"{path} has been trained for {done} epochs, got epochs={epochs}; give at least {done}.")
 
 
 class _Task(LightningModule):
