@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -226,6 +227,28 @@ def test_no_space(call, folder, tmp_path, monkeypatch):
     assert code == 2
     assert "No space left on device" in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("space", ["100k", "700k"])
+def test_training_on_a_full_disk(call, tmp_path, space):
+    """No space for the weights, or for the checkpoint after them: a sentence, and a folder that can be told of."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={space}", "tmpfs", str(disk)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a small disk")
+    try:
+        small = ["--set", "width=8", "--epochs", "2", "--limit", "300", "--device", "cpu", "--out", disk / "run"]
+        code, _, err = call("train", "eae", "digits", *small)
+        assert code == 2
+        assert "No space left on device" in err
+        assert "Traceback" not in err
+        if (disk / "run" / "weights.safetensors").exists():
+            assert eae.load(disk / "run", device="cpu").sample(1).shape == (1, 1, 8, 8)
+        else:
+            assert "has no weights.safetensors" in call("sample", disk / "run")[2]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_several_set_values_in_every_form():

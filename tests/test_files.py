@@ -2,9 +2,10 @@ import os
 import stat
 
 import pytest
+import torch
 
 from entropic_ae import InputError
-from entropic_ae.files import atomic, read_json, write_json
+from entropic_ae.files import atomic, read_json, read_tensors, write_json, write_tensors
 
 
 def test_written_whole_or_not_at_all(tmp_path):
@@ -21,6 +22,17 @@ def test_written_whole_or_not_at_all(tmp_path):
         fail_half_way()
     assert read_json(path) == {"a": [1, 2]}
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
+
+
+def test_tensors_there_and_back(tmp_path):
+    path = tmp_path / "a.safetensors"
+    assert read_tensors(path) == ({}, {})
+    write_tensors(path, {"x": torch.arange(6.0).reshape(2, 3).T}, {"of": "test"})
+    tensors, metadata = read_tensors(path)
+    assert tensors["x"].tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert metadata == {"of": "test"}
+    path.write_bytes(path.read_bytes()[:40])
+    assert read_tensors(path) == ({}, {})
 
 
 def test_permissions_follow_the_umask(tmp_path):

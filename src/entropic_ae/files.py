@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from entropic_ae.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["atomic", "read_json", "read_tensors", "write_json"]
+__all__ = ["atomic", "read_json", "read_tensors", "write_json", "write_tensors"]
 
 
 @contextmanager
@@ -49,6 +49,15 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
             return tensors, file.metadata() or {}
     except (OSError, SafetensorError):
         return {}, {}
+
+
+def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors as a safetensors file, whole or not at all; OSError if there is no space or permission."""
+    from safetensors.torch import save
+
+    content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)  # safetensors' own writer has another error for a full disk
 
 
 def write_json(path: Path | str, content: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from entropic_ae import evaluation, generation
@@ -20,7 +20,7 @@ from entropic_ae.data import DATASETS, ImageData, load_images
 from entropic_ae.densities import DENSITIES, Density
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.features import load_features
-from entropic_ae.files import atomic, read_json, read_tensors, write_json
+from entropic_ae.files import read_json, read_tensors, write_json, write_tensors
 from entropic_ae.pictures import above, save_images
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.randomness import check_seed
@@ -130,8 +130,7 @@ class Run:
             with suppress(KeyError):  # a parameter is missing: fit again
                 return kind.from_state(tensors, prior)
         density = kind.fit(self.codes, prior, seed=self.info["seed"])
-        with atomic(path) as temporary:
-            save_file({k: t.contiguous() for k, t in density.state().items()}, temporary, {"weights": weights})
+        write_tensors(path, density.state(), {"weights": weights})
         return density
 
     def draw(self, *densities: str) -> None:

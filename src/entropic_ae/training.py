@@ -19,14 +19,13 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.errors import InputError
 from entropic_ae.estimators import knn_entropy
-from entropic_ae.files import atomic
+from entropic_ae.files import atomic, write_tensors
 from entropic_ae.randomness import seeded
 from entropic_ae.terms import Objective
 
@@ -375,8 +374,7 @@ class _Keeper(Callback):
             self.best = row["validation_loss"]
             self.weights = {name: t.detach().cpu().clone() for name, t in task.model.state_dict().items()}
             if self.folder is not None:
-                with atomic(self.folder / WEIGHTS) as path:
-                    save_file({name: t.contiguous() for name, t in self.weights.items()}, path)
+                write_tensors(self.folder / WEIGHTS, self.weights)
         self.rows = [*self.rows, row]
         if self.folder is not None:
             with atomic(self.folder / LOG) as path, path.open("w", newline="") as file:

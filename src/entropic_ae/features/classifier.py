@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from entropic_ae.data import ImageData
 from entropic_ae.errors import InputError
 from entropic_ae.features.space import Features
-from entropic_ae.files import atomic, read_tensors
+from entropic_ae.files import read_tensors, write_tensors
 from entropic_ae.randomness import seeded
 
 __all__ = ["classifier_features"]
@@ -128,12 +128,8 @@ def _read_cache(path: Path, network: _Classifier) -> float | None:
 
 
 def _write_cache(path: Path, network: nn.Module, accuracy: float) -> None:
-    from safetensors.torch import save_file
-
-    state = {key: value.contiguous() for key, value in network.state_dict().items()}
     try:
-        with atomic(path) as temporary:
-            save_file(state, temporary, metadata={"accuracy": repr(accuracy)})
+        write_tensors(path, network.state_dict(), {"accuracy": repr(accuracy)})
     except OSError as error:
         warnings.warn(
             f"the trained classifier could not be kept at {path} ({error}), so the next run trains it again; "
