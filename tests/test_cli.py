@@ -157,6 +157,11 @@ def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
         ),
         (["train", "eae", "digits", "--set", "batch_size=1"], "batch_size must be at least 2, got 1."),
         (["train", "eae", "digits", "--device", "cuda"], "PyTorch sees no GPU; use --device cpu."),
+        (["train", "eae", "digits", "--set", "width=4", "width=8"], "--set has a name twice in 'width=4 width=8'"),
+        (["table1", "digits", "--recipes", "ae,foo"], "unknown recipe 'foo'"),
+        (["table1", "digits", "--recipes", "ae:foo=1"], "unknown setting 'foo'"),
+        (["table1", "digits", "--recipes", ""], "unknown recipe ''"),
+        (["table1", "digits", "--seeds", "0,x"], "--seeds expects whole numbers, got '0,x'"),
         (["sample", "nowhere"], "nowhere is not a run folder: it has no run.json"),
         (["evaluate", "nowhere"], "nowhere is not a run folder"),
     ],
@@ -284,7 +289,7 @@ def test_ctrl_c_keeps_the_best_weights_so_far(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.splitlines()[-1].startswith("error: interrupted; the run folder keeps its best weights so far")
+    assert err.splitlines()[-1].startswith("error: interrupted; a run folder that was begun keeps its best weights so far")
     assert "Traceback" not in err
     assert eae.load(folder, device="cpu").sample(2).shape == (2, 1, 8, 8)
     epochs = len((folder / "log.csv").read_text().splitlines()) - 1

@@ -3,6 +3,7 @@
 import sys
 import warnings
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -136,10 +137,13 @@ def test_pixels_are_scaled_to_one(data):
     assert torch.equal(features(data.test.images), data.test.images.flatten(1).float() / 255)
 
 
-def test_pixels_refuse_large_images(data):
-    images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
-    with pytest.raises(InputError, match=r"at most 4096 values.*got 12288.*--features inception"):
-        load_features("pixels", replace(data, train=Split(images, None)))
+def test_pixels_of_larger_images_are_averaged_down():
+    images = torch.randint(0, 256, (6, 3, 64, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    data = SimpleNamespace(name="large", train=SimpleNamespace(images=images, labels=None))
+    features = load_features("pixels", data)
+    assert features.dim == 3 * 21 * 10  # by a factor of 3; the rest of a row or column is left out
+    corner = images[2, 1, :3, :3].double().mean() / 255
+    assert features(images)[2, 21 * 10].item() == pytest.approx(corner.item(), abs=1e-6)
 
 
 def test_classifier_learns_and_keeps_its_accuracy(trained):

@@ -1,5 +1,5 @@
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -44,6 +44,12 @@ def test_a_sweep_writes_a_file_a_cell_and_goes_on(tmp_path, monkeypatch):
 )
 def test_a_changed_setting_is_another_cell(change):
     assert replace(CELL, **change).name != CELL.name
+
+
+def test_another_protocol_is_refused_before_training(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"cell": {**asdict(CELL), "n": 10_000}}))
+    with pytest.raises(InputError, match=r"holds results of another protocol .* give another --out"):
+        run_cells([CELL], tmp_path, tmp_path / "runs", device="cpu", tell=lambda _: pytest.fail("started"))
 
 
 def test_systems_are_read():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -99,8 +100,13 @@ def train(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE ...", help="Settings to change, e.g. entropy=0.5 latent_dim=8."),
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="Sizes to start from; by the data unless given.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Sizes to start from: digits, mnist, cifar10, celeba or mlp; by the data unless given."),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training images; by the preset unless given.")
+    ] = None,
     seed: Seed = 0,
     limit: Annotated[
         int | None,
@@ -129,7 +135,10 @@ def train(
             resume=resume,
         )
     except KeyboardInterrupt:
-        _stop("interrupted; the run folder keeps its best weights so far, and train --resume goes on.", 130)
+        _stop(
+            "interrupted; a run folder that was begun keeps its best weights so far, and train --resume goes on.",
+            130,
+        )
     console.print(f"{run.folder}: trained; log.csv has the losses, samples-prior.png new images.")
 
 
@@ -220,8 +229,11 @@ def evaluate(
 def table1(
     data: Annotated[str, typer.Argument(metavar="DATA", help="As for [b]train[/b].")],
     recipes: Annotated[
-        str, typer.Option(help="Systems, separated by commas; eae:entropy=0.3 gives one a setting of its own.")
-    ] = "",
+        str | None,
+        typer.Option(
+            help="Systems, separated by commas; eae:entropy=0.3 gives one a setting of its own; all unless given."
+        ),
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
     set: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE ...", help="Settings of all systems.")
@@ -245,7 +257,7 @@ def table1(
     results = out or Path("results/table1") / Path(data).stem
     if not render:
         shared = _settings(set or []) | ({} if epochs is None else {"epochs": epochs})
-        systems = [experiment.parse_system(text) for text in (recipes.split(",") if recipes else RECIPES)]
+        systems = [experiment.parse_system(text) for text in (RECIPES if recipes is None else recipes.split(","))]
         try:
             numbers = [int(seed) for seed in seeds.split(",")]
         except ValueError:
@@ -272,7 +284,10 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         if "=" not in pair:
             raise InputError(f"--set expects NAME=VALUE, got '{pair}'; for example --set width=16.")
-    return dict(pair.split("=", 1) for pair in pairs)
+    settings = dict(pair.split("=", 1) for pair in pairs)
+    if len(settings) < len(pairs):
+        raise InputError(f"--set has a name twice in '{' '.join(pairs)}'; give each once.")
+    return settings
 
 
 def _held_out(run: Run, data: str | None) -> Tensor:
@@ -310,6 +325,7 @@ def _print_metrics(result: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run the command line; bad input ends with one sentence and exit code 2."""
+    warnings.showwarning = lambda message, *_: errors.print(f"[bold yellow]warning:[/] {escape(str(message))}")
     try:
         app(_expand(sys.argv[1:]))
     except (InputError, OSError) as error:

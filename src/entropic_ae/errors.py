@@ -27,6 +27,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     unknown recipe 'eea'; did you mean 'eae'? Known: ae, eae.
     """
     names = sorted(known)
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"did you mean '{nearest[0]}'? " if nearest else ""
     return InputError(f"unknown {kind} '{name}'; {hint}Known: {', '.join(names)}.")

@@ -26,6 +26,8 @@ def _check(shape: Shape, **sizes: int) -> None:
             f"expected images whose sides are multiples of 8 from 8 to 128, got {channels}x{height}x{width}; "
             "set image_size, for example image_size=32."
         )
+    if sizes.pop("kernel_size", 3) < 3:
+        raise InputError("kernel_size must be at least 3, whose padding keeps the sides.")
     for name, size in sizes.items():
         if size < 1:
             raise InputError(f"{name} must be at least 1, got {size}.")
@@ -54,7 +56,7 @@ class ConvEncoder(nn.Module):
 
     def __init__(self, shape: Shape, features: int, *, width: int = 128, kernel_size: int = 4) -> None:
         super().__init__()
-        _check(shape, features=features, width=width, kernel_size=kernel_size - 1)
+        _check(shape, features=features, width=width, kernel_size=kernel_size)
         channels, *sides = shape
         layers: list[nn.Module] = []
         for i in range(4):
@@ -97,7 +99,7 @@ class ConvDecoder(nn.Module):
 
     def __init__(self, shape: Shape, latent_dim: int, *, width: int = 128, kernel_size: int = 4) -> None:
         super().__init__()
-        _check(shape, latent_dim=latent_dim, width=width, kernel_size=kernel_size - 1)
+        _check(shape, latent_dim=latent_dim, width=width, kernel_size=kernel_size)
         self.shape = tuple(shape)
         upsamplings = 2 if max(shape[1:]) <= 32 else 3
         start = [side >> upsamplings for side in shape[1:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -92,11 +93,16 @@ def save_images(images: Tensor, out: str | Path, *, columns: int | None = None, 
         with atomic(out) as path:
             np.savez_compressed(path, images=images.numpy())
     else:
-        out.mkdir(parents=True, exist_ok=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
         digits = len(str(len(images) - 1))
-        for i, image in enumerate(images):
-            with atomic(out / f"{i:0{digits}}.png") as path:
-                _picture(image).save(path)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
+            whole = Path(temporary, out.name)
+            whole.mkdir()
+            for i, image in enumerate(images):
+                _picture(image).save(whole / f"{i:0{digits}}.png")
+            if out.is_dir():
+                out.rmdir()  # empty, as checked
+            whole.rename(out)
     return out
 
 

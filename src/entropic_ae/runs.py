@@ -19,7 +19,7 @@ from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.data import DATASETS, ImageData, load_images
 from entropic_ae.densities import DENSITIES, Density
 from entropic_ae.errors import InputError, unknown_name
-from entropic_ae.features import load_features
+from entropic_ae.features import check_features, load_features
 from entropic_ae.files import read_json, read_tensors, write_json, write_tensors
 from entropic_ae.pictures import above, save_images
 from entropic_ae.provenance import git_commit, machine, versions
@@ -192,7 +192,11 @@ class Run:
     def _load_data(self, limit: int | None) -> ImageData:
         return load_images(self.info["source"], image_size=self.info["image_size"], limit=limit)
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, {self.info['recipe']} on {self.info['data']}, images {self.shape})"
+
     def _check(self, images: Tensor) -> Tensor:
+        images = torch.as_tensor(images)
         if images.dtype != torch.uint8 or images.dim() != 4 or tuple(images.shape[1:]) != self.shape:
             raise InputError(
                 f"expected uint8 images (N, {', '.join(map(str, self.shape))}), got {images.dtype} of shape "
@@ -242,7 +246,11 @@ def train(
     >>> run.sample(2, density="prior", seed=0).shape
     torch.Size([2, 1, 8, 8])
     """
+    if set is not None and not isinstance(set, Mapping):
+        raise InputError(f"set expects a dictionary such as {{'width': 16}}, got {set!r}.")
     changes = dict(set or {})
+    if epochs is not None and "epochs" in changes:
+        raise InputError("epochs was given twice, by itself and among the settings; give it once.")
     if epochs is not None:
         changes["epochs"] = epochs
     check_seed(seed)
@@ -258,6 +266,7 @@ def train(
         changes["features"] = "classifier" if images.classes and images.shape[0] == 1 else "inception"
     system = configure(RECIPES[recipe], chosen, changes)
     model, objective = system.build(images.shape, seed=seed)
+    check_features(system.preset.features)
     target = select_device(device)
     select_precision(precision)
     check_images(objective, images.train.images, images.validation.images, system.preset.training)
@@ -297,6 +306,8 @@ def train(
     )
     run = Run(folder, info, system, model.to(target))
     run.data = images
+    for stale in (run.folder / _METRICS, *run.folder.glob("samples-*.png")):  # of the weights before a resume
+        stale.unlink(missing_ok=True)
     run.draw("prior")
     return run
 
@@ -363,7 +374,8 @@ def _claim(folder: Path, info: dict[str, Any], resume: bool) -> None:
     """Make the run folder and write run.json, or check that an existing one can be resumed."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; give another --out.")
-    if folder.is_dir() and any(folder.iterdir()):
+    # a folder with nothing but run.json was left by a start that failed
+    if folder.is_dir() and any(path.name != _INFO for path in folder.iterdir()):
         if not resume:
             raise InputError(f"{folder} exists and is not empty; give another --out, or --resume to go on in it.")
         if not (folder / _INFO).is_file():

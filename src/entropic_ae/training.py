@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import TQDMProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -187,11 +187,6 @@ def fit(
     on_terminal = progress and sys.stderr.isatty()
     if on_terminal:
         callbacks.append(TQDMProgressBar())
-    if folder is not None:
-        last = folder / CHECKPOINT
-        callbacks.append(
-            ModelCheckpoint(last.parent, last.stem, enable_version_counter=False, save_on_train_epoch_end=True)
-        )
     checkpoint = folder / CHECKPOINT if resume and folder is not None else None
     with quiet_lightning(), seeded(seed):
         trainer = Trainer(
@@ -201,7 +196,7 @@ def fit(
             max_epochs=settings.epochs,
             callbacks=callbacks,
             logger=False,
-            enable_checkpointing=folder is not None,
+            enable_checkpointing=False,  # _Keeper writes them: Lightning's own writing is not atomic across disks
             enable_progress_bar=on_terminal,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -342,8 +337,9 @@ class _Task(LightningModule):
         first_bad = self.first_bad.tolist()
         if min(first_bad) < math.inf:
             culprits = [n for n, step in zip(self.names, first_bad, strict=False) if step == min(first_bad)]
+            was = "were" if len(culprits) > 1 else "was"
             raise InputError(
-                f"{' and '.join(culprits) or 'the loss'} was not finite in epoch {self.current_epoch + 1} "
+                f"{' and '.join(culprits) or 'the loss'} {was} not finite in epoch {self.current_epoch + 1} "
                 f"({phase}, batch {int(min(first_bad)) + 1}); training stops and keeps the best weights of the "
                 "epochs before, if any: lower learning_rate or the weight of the term."
             )
@@ -381,6 +377,8 @@ class _Keeper(Callback):
                 writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(self.rows)
+            with atomic(self.folder / CHECKPOINT) as path:
+                trainer.save_checkpoint(path)
         if self.progress and not sys.stderr.isatty():
             shown = "  ".join(f"{name} {value:.5g}" for name, value in task.summary().items())
             speed = f"{row['images_per_s']:.0f} images/s"

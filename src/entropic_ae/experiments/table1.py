@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from entropic_ae import runs
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.files import read_json, write_json
 from entropic_ae.provenance import git_commit, machine, versions
+from entropic_ae.recipes import PRESETS, RECIPES, configure
 from entropic_ae.recipes.recipe import Scalar
 
 __all__ = ["Cell", "parse_system", "render", "run_cells"]
@@ -85,6 +86,7 @@ def run_cells(
         tell: called with progress.
     """
     cells = list(cells)
+    _check_cells(cells, out)
     for i, cell in enumerate(cells, 1):
         path = out / f"{cell.name}.json"
         if path.exists():
@@ -124,6 +126,27 @@ def run_cells(
         )
 
 
+def _check_cells(cells: Iterable[Cell], out: Path) -> None:
+    """Raise InputError before anything is trained: a name is unknown, or ``out`` holds another protocol."""
+    protocols = {_shared(asdict(cell)) for cell in cells}
+    for cell in cells:
+        if cell.recipe not in RECIPES:
+            raise unknown_name("recipe", cell.recipe, RECIPES)
+        settings = {k: v for k, v in {**cell.shared, **cell.own}.items() if k != "image_size"}
+        configure(RECIPES[cell.recipe], PRESETS.get(cell.data, PRESETS["mnist"]), settings)
+    for path in out.glob("*.json"):
+        protocols.add(_shared(read_json(path)["cell"]))
+    if len(protocols) > 1:
+        raise InputError(
+            f"{out} holds results of another protocol (data, limit, n, features or shared settings), which one "
+            "table cannot show beside these; give another --out."
+        )
+
+
+def _shared(cell: Mapping[str, Any]) -> str:
+    return json.dumps({k: cell[k] for k in ("data", "limit", "n", "features", "shared")}, sort_keys=True)
+
+
 def render(out: Path) -> str:
     """Return the cells of a folder as a Markdown table, a row a system, mean ± deviation over seeds.
 
@@ -134,7 +157,10 @@ def render(out: Path) -> str:
         raise InputError(f"{out} has no results; run the table first.")
     protocols = {_protocol(c) for c in cells}
     if len(protocols) > 1:
-        raise InputError(f"the results in {out} were measured in {len(protocols)} different ways: {protocols}.")
+        raise InputError(
+            f"the results in {out} were measured in {len(protocols)} different ways (data, limit, n, features or "
+            "shared settings); keep each in a folder of its own."
+        )
     rows: dict[str, list[dict[str, Any]]] = {}
     for cell in sorted(cells, key=_order):
         members = rows.setdefault(cell["label"], [])
@@ -180,8 +206,6 @@ def _protocol(cell: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _order(cell: Mapping[str, Any]) -> tuple[Any, ...]:
     """Sort by recipe in the registry's order, then by settings as numbers, then by seed."""
-    from entropic_ae.recipes import RECIPES
-
     names = list(RECIPES)
     recipe = cell["cell"]["recipe"]
     own = [(name, *_number(value)) for name, value in cell["cell"]["own"].items()]

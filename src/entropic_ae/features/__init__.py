@@ -16,7 +16,7 @@ from entropic_ae.features.pixels import pixel_features
 from entropic_ae.features.space import Features
 from entropic_ae.features.torchscript import SUFFIXES, torchscript_features
 
-__all__ = ["FEATURES", "Features", "load_features"]
+__all__ = ["FEATURES", "Features", "check_features", "load_features"]
 
 FEATURES: dict[str, Callable[[ImageData, Path | None, str], Features]] = {
     "inception": inception_features,
@@ -37,7 +37,7 @@ def load_features(
       ``accuracy`` holds its validation accuracy. Distances in it compare with each other only, never with
       a published FID. **Pass data without a limit**: the cache follows the training images, so a limited
       set trains another classifier, whose distances do not compare.
-    - ``pixels``: pixels / 255, for small images.
+    - ``pixels``: pixels / 255, larger images averaged down to 1,024 values at most.
     - the path of a TorchScript file (``.pt``, ``.ts``, ``.torchscript``) that maps uint8 (N, C, H, W) to
       (N, F). Such a file is a program: **only load files you trust**.
 
@@ -61,6 +61,7 @@ def load_features(
     >>> features.dim, features(images).mean().item()
     (16, 1.0)
     """
+    check_features(name)
     if weights is not None and name != "inception":
         raise InputError(
             f"weights are for the feature space 'inception', got them with '{name}'; "
@@ -68,7 +69,11 @@ def load_features(
         )
     if name in FEATURES:
         return FEATURES[name](data, Path(weights) if weights is not None else None, device)
-    if Path(name).suffix in SUFFIXES:
-        return torchscript_features(Path(name), data, device)
-    known = unknown_name("feature space", name, FEATURES)
-    raise InputError(f"{known} A TorchScript file ({', '.join(SUFFIXES)}) may be given instead.")
+    return torchscript_features(Path(name), data, device)
+
+
+def check_features(name: str) -> None:
+    """Raise InputError if a name is neither a feature space nor that of a TorchScript file."""
+    if name not in FEATURES and Path(name).suffix not in SUFFIXES:
+        known = unknown_name("feature space", name, FEATURES)
+        raise InputError(f"{known} A TorchScript file ({', '.join(SUFFIXES)}) may be given instead.")

@@ -1,32 +1,35 @@
-"""Pixels as features, for small images."""
+"""Pixels as features."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from entropic_ae.data import ImageData
-from entropic_ae.errors import InputError
 from entropic_ae.features.space import Features
 
 __all__ = ["pixel_features"]
 
-_MOST_PIXELS = 4096  # the eigenvalues of a larger covariance take minutes, and few sets have the rank
+_MOST_PIXELS = (
+    1024  # values an image: the eigenvalues of a larger covariance take long, and few sets have the rank
+)
 
 
 class _Pixels(nn.Module):
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
     def forward(self, images: Tensor) -> Tensor:
-        return images.flatten(1).float() / 255
+        return nn.functional.avg_pool2d(images.float() / 255, self.factor).flatten(1)
 
 
 def pixel_features(data: ImageData, weights: Path | None, device: str) -> Features:  # noqa: ARG001
-    """Return the space of pixels / 255."""
-    dim = math.prod(data.train.images.shape[1:])
-    if dim > _MOST_PIXELS:
-        raise InputError(
-            f"feature space 'pixels' takes at most {_MOST_PIXELS} values an image, got {dim} in {data.name}; "
-            "use --features inception, or classifier if the images have labels."
-        )
-    return Features("pixels", _Pixels(), dim, batch_size=4096, device=device)
+    """Return the space of pixels / 255; images of more than 1,024 values are averaged down by a whole factor."""
+    channels, height, width = data.train.images.shape[1:]
+    factor = 1
+    while channels * (height // factor) * (width // factor) > _MOST_PIXELS:
+        factor += 1
+    dim = channels * (height // factor) * (width // factor)
+    return Features("pixels", _Pixels(factor), dim, batch_size=4096, device=device)
