@@ -120,25 +120,19 @@ def train(
     """Train a system and leave its run folder, with pictures of what it does."""
     from entropic_ae import runs
 
-    try:
-        run = runs.train(
-            recipe,
-            data,
-            set=_settings(set or []),
-            preset=preset,
-            epochs=epochs,
-            seed=seed,
-            limit=limit,
-            out=out,
-            device=device,
-            precision=precision,
-            resume=resume,
-        )
-    except KeyboardInterrupt:
-        _stop(
-            "interrupted; a run folder that was begun keeps its best weights so far, and train --resume goes on.",
-            130,
-        )
+    run = runs.train(
+        recipe,
+        data,
+        set=_settings(set or []),
+        preset=preset,
+        epochs=epochs,
+        seed=seed,
+        limit=limit,
+        out=out,
+        device=device,
+        precision=precision,
+        resume=resume,
+    )
     console.print(f"{run.folder}: trained; log.csv has the losses, samples-prior.png new images.")
 
 
@@ -271,6 +265,7 @@ def table1(
     print(experiment.render(results))
 
 
+_INTERRUPTED = 130  # the shell's exit code for SIGINT
 _COLUMNS = 16  # images a row of the reconstruction grid
 
 
@@ -324,12 +319,19 @@ def _print_metrics(result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Run the command line; bad input ends with one sentence and exit code 2."""
+    """Run the command line; bad input ends with one sentence and exit code 2, Ctrl-C with 130."""
     warnings.showwarning = lambda message, *_: errors.print(f"[bold yellow]warning:[/] {escape(str(message))}")
     try:
         app(_expand(sys.argv[1:]))
     except (InputError, OSError) as error:
         _stop(str(error), 2)
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:  # what typer makes of Ctrl-C, without a word
+            _stop(
+                "interrupted; files are whole, and train --resume goes on in a run folder that was begun.",
+                _INTERRUPTED,
+            )
+        raise
 
 
 def _stop(sentence: str, code: int) -> NoReturn:
