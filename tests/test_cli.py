@@ -16,6 +16,7 @@ import entropic_ae as eae
 from entropic_ae import cli
 
 SMALL = ["--set", "width=4", "batch_size=20", "learning_rate=0.002", "--limit", "300", "--device", "cpu"]
+TRAIN = [sys.executable, "-m", "entropic_ae", "train", "eae", "digits", *SMALL]
 
 
 @pytest.fixture
@@ -35,19 +36,7 @@ def call(monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli") / "run"
-    command = [
-        sys.executable,
-        "-m",
-        "entropic_ae",
-        "train",
-        "eae",
-        "digits",
-        *SMALL,
-        "--epochs",
-        "2",
-        "--out",
-        folder,
-    ]
+    command = [*TRAIN, "--epochs", "2", "--out", folder]
     subprocess.run(command, check=True, capture_output=True)
     return folder
 
@@ -267,19 +256,7 @@ def test_several_set_values_in_every_form():
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_ctrl_c_keeps_the_best_weights_so_far(tmp_path):
     folder = tmp_path / "run"
-    command = [
-        sys.executable,
-        "-m",
-        "entropic_ae",
-        "train",
-        "eae",
-        "digits",
-        *SMALL,
-        "--epochs",
-        "2000",
-        "--out",
-        folder,
-    ]
+    command = [*TRAIN, "--epochs", "2000", "--out", folder]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (folder / "checkpoints" / "last.ckpt").exists():

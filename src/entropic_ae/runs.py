@@ -166,6 +166,7 @@ class Run:
 
         Returns: see ``evaluation.evaluate``. Raises: InputError, see there and ``load_features``.
         """
+        kept = self._kept_metrics()
         name = features or str(self.system.preset.features)
         data = self._load_data(None)  # with a limit, the classifier and the floor would change with it
         device = str(next(self.model.parameters()).device)
@@ -179,12 +180,17 @@ class Run:
         if space.accuracy is not None:
             result["classifier_accuracy"] = space.accuracy
         result["weights_sha256"] = self._weights_sha256()
-        kept = read_json(self.folder / _METRICS) if (self.folder / _METRICS).exists() else {}
-        if not isinstance(kept, dict) or not all(isinstance(one, dict) for one in kept.values()):
-            raise InputError(f"{self.folder / _METRICS} is damaged: it holds no results; delete it and try again.")
-        kept = {name: one for name, one in kept.items() if one.get("weights_sha256") == result["weights_sha256"]}
         write_json(self.folder / _METRICS, kept | {result["features"]: result})
         return result
+
+    def _kept_metrics(self) -> dict[str, Any]:
+        """Return what metrics.json holds for these weights; read before measuring, so that no work is lost."""
+        path = self.folder / _METRICS
+        kept = read_json(path) if path.exists() else {}
+        if not isinstance(kept, dict) or not all(isinstance(one, dict) for one in kept.values()):
+            raise InputError(f"{path} is damaged: it holds no results; delete it and try again.")
+        weights = self._weights_sha256()
+        return {name: one for name, one in kept.items() if one.get("weights_sha256") == weights}
 
     def _weights_sha256(self) -> str:
         return _sha256((self.folder / WEIGHTS).read_bytes())

@@ -284,7 +284,8 @@ class _Task(LightningModule):
         loss, values = self._measure(images)[:2]
         self.images += len(images)
         self._add(batch_index, len(images), loss, values)
-        if self.device.type == "cpu" and batch_index % 10 == 0:  # on a GPU this would wait for it
+        shown = self.trainer.progress_bar_callback is not None and batch_index % 10 == 0
+        if shown and self.device.type == "cpu":  # on a GPU this would wait for it
             self.log_dict(values, prog_bar=True, on_step=True, on_epoch=False)
         return loss
 
