@@ -1,13 +1,18 @@
 import math
+from functools import partial
 
 import pytest
 import torch
+from safetensors.torch import load, save
 from sklearn.mixture import GaussianMixture
 from torch.distributions import Independent, Laplace
 
 from entropic_ae import DENSITIES, BatchNorm, Gaussian, InputError, Mixture
+from entropic_ae.densities import SecondStage
 
 PRIOR = BatchNorm(3).prior()
+SMALL = {"second-stage": {"hidden": 8, "depth": 2, "epochs": 2}}
+FAST = {"hidden": 32, "epochs": 10, "learning_rate": 1e-3}  # of the second stage, where figures are checked
 
 
 def correlated(n, seed=0):
@@ -22,7 +27,8 @@ def kind(request):
 
 def test_contract(kind):
     """Every density: fit, seeded samples (n, D) float32, untouched global randomness, state and back."""
-    density = kind.fit(correlated(200), PRIOR, seed=0)
+    fit = partial(kind.fit, **SMALL.get(kind.name, {}))
+    density = fit(correlated(200), PRIOR, seed=0)
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
@@ -32,15 +38,38 @@ def test_contract(kind):
     assert codes.dtype == torch.float32
     assert torch.equal(codes, density.sample(7, seed=1))
     assert not torch.equal(codes, density.sample(7, seed=2))
-    again = kind.from_state(density.state(), PRIOR)
+    assert torch.equal(codes, fit(correlated(200), PRIOR, seed=0).sample(7, seed=1))
+    state = density.state()
+    again = kind.from_state(load(save(state)), PRIOR)
     assert torch.equal(codes, again.sample(7, seed=1))
+    for name in state:
+        with pytest.raises(KeyError):
+            kind.from_state({k: v for k, v in state.items() if k != name}, PRIOR)
+    if kind.name != "second-stage":  # the others do not look at posteriors
+        assert torch.equal(codes, fit(correlated(200), PRIOR, std=torch.ones(200, 3)).sample(7, seed=1))
     for seed in (-1, 2**32):
         with pytest.raises(InputError, match=f"seed must be from 0 to 4294967295, got {seed}"):
             density.sample(1, seed=seed)
     for wrong in (torch.full((50, 3), math.nan), torch.zeros(1, 3), torch.zeros(5)):
         if kind.needs_codes:
-            with pytest.raises(InputError, match=f"density '{kind.__name__.lower()}' expects"):
-                kind.fit(wrong, PRIOR)
+            with pytest.raises(InputError, match=f"density '{kind.name}' expects"):
+                fit(wrong, PRIOR)
+
+
+def test_names_and_settings():
+    assert list(DENSITIES) == ["prior", "gaussian", "mixture", "second-stage"]
+    assert len(Mixture.fit(correlated(100), PRIOR, components=3).weights) == 3
+    with pytest.raises(InputError, match=r"mixture\.components must be at least 1, got 0"):
+        Mixture.fit(correlated(100), PRIOR, components=0)
+    for name in ("hidden", "depth", "epochs"):
+        with pytest.raises(InputError, match=rf"second-stage\.{name} must be at least 1, got 0"):
+            SecondStage.fit(correlated(100), PRIOR, **{name: 0})
+    for changed in ({"batch_size": 0}, {"learning_rate": -1.0}):
+        with pytest.raises(InputError, match=rf"'second-stage' could not be fitted: .*{next(iter(changed))}"):
+            SecondStage.fit(correlated(100), PRIOR, **changed)
+    for std in (torch.ones(100, 2), torch.full((100, 3), -1.0), torch.full((100, 3), math.nan)):
+        with pytest.raises(InputError, match="std expects a finite standard deviation"):
+            SecondStage.fit(correlated(100), PRIOR, std=std)
 
 
 def test_prior_samples_follow_the_distribution():
@@ -109,3 +138,63 @@ def test_mixture_of_few_distinct_codes():
     codes = torch.randn(3, 2).repeat(20, 1)
     drawn = Mixture.fit(codes, PRIOR).sample(100, seed=0)
     assert torch.cdist(drawn, codes).min(1).values.max() < 0.05
+
+
+def energy_distance(a, b):
+    return (2 * torch.cdist(a, b).mean() - torch.cdist(a, a).mean() - torch.cdist(b, b).mean()).item()
+
+
+def clusters(n, seed):
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.tensor([[4.0, 0.0], [-4.0, 1.0]])[torch.randint(2, (n,), generator=generator)]
+    return centres + 0.5 * torch.randn(n, 2, generator=generator)
+
+
+def test_second_stage_models_what_a_gaussian_cannot():
+    """Two clusters: 4 to 8 % of the Gaussian's distance in each of five seeds looked at."""
+    codes, others = clusters(2000, 0), clusters(2000, 1)
+    gaussian = energy_distance(Gaussian.fit(codes, None).sample(2000, seed=0), others)
+    fitted = SecondStage.fit(codes, None, hidden=64, epochs=30, learning_rate=1e-3)
+    assert energy_distance(fitted.sample(2000, seed=0), others) < 0.25 * gaussian
+    assert fitted.gamma < 0.3  # in standardised units: the posterior has not collapsed
+    between = fitted.sample(2000, seed=0)[:, 0].abs() < 1.5
+    assert between.float().mean() < 0.1  # the Gaussian puts 30 % there
+
+
+def test_second_stage_follows_the_aggregate_posterior():
+    # another seed than the fit's, whose noise would be that of the codes
+    means = torch.randn(2000, 2, generator=torch.Generator().manual_seed(9)) * torch.tensor([1.0, 0.1])
+    std = torch.tensor([0.5, 0.6]).expand(2000, 2)
+    drawn = SecondStage.fit(means, None, std=std, **FAST).sample(20_000, seed=0)
+    aggregate = (means.var(0) + std[0].square()).sqrt()  # the means alone have (1, 0.1)
+    torch.testing.assert_close(drawn.std(0), aggregate, rtol=0.1, atol=0)
+    torch.testing.assert_close(drawn.mean(0), means.mean(0), rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1, 1e6])
+def test_second_stage_of_degenerate_codes(scale):
+    codes = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
+    codes[:, 1] = 7  # a constant dimension
+    drawn = SecondStage.fit(scale * codes, None, **FAST).sample(2000, seed=0) / scale
+    torch.testing.assert_close(drawn[:, 1], torch.full((2000,), 7.0), atol=0.02, rtol=0)
+    assert drawn[:, 0].std().item() == pytest.approx(codes[:, 0].std().item(), rel=0.3)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 1), (19, 2), (20, 2), (65, 1)])
+@pytest.mark.parametrize("value", [0.0, 5.0, None])
+def test_second_stage_of_few_or_coinciding_codes(shape, value):
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(shape, generator=generator) if value is None else torch.full(shape, value)
+    for std in (None, torch.zeros(shape), torch.ones(shape)):
+        density = SecondStage.fit(codes, None, std=std, **SMALL["second-stage"])
+        drawn = density.sample(50, seed=0)
+        assert drawn.isfinite().all()
+        if value is not None and (std is None or not std.any()):
+            torch.testing.assert_close(drawn, torch.full_like(drawn, value), atol=1e-3, rtol=0)
+
+
+def test_second_stage_refuses_a_damaged_state():
+    state = SecondStage.fit(correlated(50), PRIOR, **SMALL["second-stage"]).state()
+    for name in state:
+        with pytest.raises(KeyError):
+            SecondStage.from_state(state | {name: torch.zeros(2, 5)}, PRIOR)

@@ -8,7 +8,7 @@ import torch
 from scipy.special import digamma, gammaln
 from sklearn.neighbors import NearestNeighbors
 
-from entropic_ae import InputError, knn_entropy
+from entropic_ae import InputError, estimators, knn_entropy, mmd2
 
 
 def generator(seed=0):
@@ -207,3 +207,58 @@ def test_refuses(z, k, sentence):
 
 def test_unchecked_codes_give_an_estimate_that_is_not_finite():
     assert knn_entropy(torch.tensor([[0.0], [math.nan], [1.0]]), check_finite=False).isnan()
+
+
+def naive_mmd2(x, y, scales):
+    def k(a, b):
+        square = ((a - b) ** 2).sum().item()
+        return sum(2 * len(a) * s / (2 * len(a) * s + square) for s in scales)
+
+    n, m = len(x), len(y)
+    within_x = sum(k(x[i], x[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    within_y = sum(k(y[i], y[j]) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
+    return within_x + within_y - 2 * sum(k(a, b) for a in x for b in y) / (n * m)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_mmd_is_that_of_a_double_loop(dtype, monkeypatch):
+    x, y = torch.randn(12, 3, dtype=dtype), 1 + torch.randn(9, 3, dtype=dtype)
+    expected = naive_mmd2(x.double(), y.double(), (0.1, 0.2, 0.5, 1, 2, 5, 10))
+    x.requires_grad_()
+    value = mmd2(x, y)
+    assert value.dtype == dtype
+    assert value.item() == pytest.approx(expected, rel=1e-12 if dtype == torch.float64 else 1e-6)
+    assert mmd2(x, y, scales=(0.3,)).item() == pytest.approx(naive_mmd2(x.double(), y.double(), (0.3,)), rel=1e-6)
+    (gradient,) = torch.autograd.grad(value, x)
+    monkeypatch.setattr(estimators, "_CHUNK", 40)  # several blocks, computed again for the gradient
+    blocks = mmd2(x, y)
+    torch.testing.assert_close(blocks, value)
+    torch.testing.assert_close(torch.autograd.grad(blocks, x)[0], gradient)
+    if dtype == torch.float64:
+        assert torch.autograd.gradcheck(lambda x: mmd2(x, y), x)
+
+
+def test_mmd_is_unbiased_and_finite_for_coinciding_points():
+    torch.manual_seed(0)
+    drawn = torch.stack([mmd2(torch.randn(8, 2), torch.randn(8, 2)) for _ in range(2000)])
+    assert abs(drawn.mean()) < 4 * drawn.std() / 2000**0.5
+    x = torch.zeros(5, 2, requires_grad=True)
+    value = mmd2(x, torch.zeros(4, 2))
+    value.backward()
+    assert value.item() == pytest.approx(0, abs=1e-6)
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "scales"),
+    [
+        (torch.zeros(1, 2), torch.zeros(5, 2), (1.0,)),
+        (torch.zeros(5, 2), torch.zeros(5, 2).long(), (1.0,)),
+        (torch.zeros(5, 2), torch.zeros(5, 3), (1.0,)),
+        (torch.zeros(5, 2), torch.zeros(5, 2), ()),
+        (torch.zeros(5, 2), torch.zeros(5, 2), (0.0,)),
+    ],
+)
+def test_mmd_refuses(x, y, scales):
+    with pytest.raises(InputError, match="mmd2 expects"):
+        mmd2(x, y, scales=scales)

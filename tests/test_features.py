@@ -282,3 +282,47 @@ def test_inception_without_its_extra_says_what_to_install(data, monkeypatch):
 
 def test_the_registry_names_three_spaces():
     assert sorted(FEATURES) == ["classifier", "inception", "pixels"]
+
+
+def test_real_features_are_computed_once_for_the_same_content(data, monkeypatch):
+    calls = []
+    whole = Features.__call__
+    monkeypatch.setattr(Features, "__call__", lambda self, x: calls.append(len(x)) or whole(self, x))
+    monkeypatch.setattr("entropic_ae.features.space._kept", {})
+    images = data.test.images.clone()
+    first = load_features("pixels", data).of_real(images)
+    expected = first.clone()
+    first.add_(1)  # the kept ones stay as they are
+    assert torch.equal(load_features("pixels", data).of_real(images.clone()), expected)
+    assert len(calls) == 1
+    images[0, 0, 0, 0] ^= 255
+    assert not torch.equal(load_features("pixels", data).of_real(images), expected)
+    assert len(calls) == 2
+
+
+def test_real_features_of_other_networks_are_not_mixed_up(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("entropic_ae.features.space._kept", {})
+
+    class Maxima(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.float().amax(dim=(2, 3))
+
+    images = data.test.images
+    one, two = (load_features(script(tmp_path, net), data) for net in (Means(), Means()))
+    assert torch.equal(one.of_real(images), two.of_real(images))
+    other = load_features(script(tmp_path, Maxima()), data)  # the same file name, no weights
+    assert torch.equal(other.of_real(images), other(images))
+    a, b = (Features("f", nn.Sequential(nn.Flatten(), Weighted(w)), 64, content="f") for w in (1.0, 2.0))
+    assert torch.equal(2 * a.of_real(images), b.of_real(images))
+    for i in range(9):
+        a.of_real(images[: i + 2])
+    assert torch.equal(a.of_real(images), a(images))  # also after it was dropped for others
+
+
+class Weighted(nn.Module):
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(weight))
+
+    def forward(self, x):
+        return self.weight * x

@@ -9,7 +9,15 @@ import torch
 from torch.distributions import Independent, Normal
 
 from entropic_ae.errors import InputError
-from entropic_ae.metrics import entropy_gap, frechet_distance, kernel_distance, reconstruction_error
+from entropic_ae.metrics import (
+    active_codes,
+    entropy_gap,
+    frechet_distance,
+    kernel_distance,
+    reconstruction_error,
+    spread,
+)
+from entropic_ae.randomness import seeded
 
 
 def normal(n, dim, seed=0):
@@ -101,6 +109,26 @@ def test_kernel_distance_agrees_with_a_double_loop():
     assert std == pytest.approx(0, abs=1e-12)  # each subset is the whole set
     order = torch.randperm(20, generator=torch.Generator().manual_seed(4))
     assert kernel_distance(real[order], fake, subsets=1)[0] == pytest.approx(mean, rel=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:.*will save all extracted features")
+@pytest.mark.parametrize(("n", "m", "dim"), [(130, 110, 5), (110, 110, 64)])
+def test_kernel_distance_agrees_with_torchmetrics(n, m, dim):
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    class Given(torch.nn.Module):
+        num_features = dim
+
+        def forward(self, x):
+            return x
+
+    real, fake = normal(n, dim), normal(m, dim, seed=1) + 0.2
+    metric = KernelInceptionDistance(feature=Given(), subsets=7, subset_size=100)
+    metric.update(real, real=True)
+    metric.update(fake, real=False)
+    with seeded(3):
+        expected = tuple(value.item() for value in metric.compute())
+    assert kernel_distance(real, fake, subsets=7, subset_size=100, seed=3) == pytest.approx(expected, rel=1e-12)
 
 
 def test_kernel_distance_of_one_distribution_is_unbiased():
@@ -222,3 +250,92 @@ def test_reconstruction_error_refuses_floats_and_other_shapes():
         reconstruction_error(images, images[:1])
     with pytest.raises(InputError, match="at least one image"):
         reconstruction_error(images[:0], images[:0])
+
+
+def pictures(n, high=256, seed=0):
+    return torch.randint(high, (n, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def test_spread_of_scaled_and_shifted_images_is_the_scale_squared():
+    low = pictures(60, 64)
+    assert spread(3 * low, low) == 9
+    assert spread(low, 4 * low) == 1 / 16
+    assert spread(low + 100, low) == 1
+    assert spread(255 - low, low) == 1
+
+
+def test_spread_of_one_image_is_zero():
+    assert spread(pictures(1).expand(40, -1, -1, -1), pictures(50)) == 0
+
+
+def test_spread_agrees_with_the_covariances_across_chunks():
+    fake, real = pictures(2500, 100), pictures(1100, seed=1)
+    expected = torch.cov(fake.flatten(1).double().T).trace() / torch.cov(real.flatten(1).double().T).trace()
+    assert spread(fake, real) == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_spread_of_blends_halves():
+    # the mean of two independent images has half the variance of one
+    a, b = pictures(20_000, 128), pictures(20_000, 128, seed=1)
+    assert spread(a + b, 2 * a) == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("fake", "real", "message"),
+    [
+        (pictures(5).float(), pictures(5), "2 generated images, uint8"),
+        (pictures(5), pictures(1), "2 real images"),
+        (pictures(5)[:, :1], pictures(5), "one shape"),
+        (pictures(5), torch.zeros(5, 3, 4, 4, dtype=torch.uint8), "real images are all the same"),
+    ],
+)
+def test_images_without_a_spread(fake, real, message):
+    with pytest.raises(InputError, match=message):
+        spread(fake, real)
+
+
+def test_active_codes_of_a_deterministic_model():
+    live = normal(400, 5)
+    dead = torch.full((400, 3), 0.1).double()
+    assert active_codes(torch.cat([live, dead], 1)) == 5
+    assert active_codes(torch.cat([live, live @ normal(5, 4, seed=1)], 1)) == 5  # mixtures of the others
+    turned = torch.cat([live, dead], 1) @ torch.linalg.qr(normal(8, 8, seed=2))[0]
+    assert active_codes(turned) == 5  # the axes do not matter
+    assert active_codes(1e-3 * turned + 7) == 5  # nor does the scale
+    assert active_codes(live * torch.tensor([1, 1, 0.2, 0.05, 0.01])) == 3
+
+
+@pytest.mark.parametrize("value", [0.1, 3.0, -1e6])
+def test_equal_codes_are_dead(value):
+    codes = torch.full((300, 4), value)
+    assert active_codes(codes) == 0
+    assert active_codes(codes, torch.ones(4)) == 0
+    nearly = torch.nextafter(codes, torch.tensor(torch.inf))
+    assert active_codes(torch.where(torch.arange(300)[:, None] % 2 == 0, codes, nearly)) == 0
+
+
+def test_active_codes_with_a_posterior():
+    """The rule of Burda et al. where the aggregate has variance 1, and the same at another scale."""
+    variance = torch.tensor([0.9, 0.5, 0.02, 0.005, 0.0]).double()
+    means = normal(5000, 5)
+    means = (means - means.mean(0)) / means.std(0) * variance.sqrt()
+    std = (1 - variance).sqrt().expand(5000, -1)
+    assert active_codes(means, std) == int((variance > 0.01).sum()) == 3
+    assert active_codes(30 * means, 30 * std) == 3
+    assert active_codes(means, std[0]) == 3
+    assert active_codes(means, torch.zeros(5)) == 4  # without noise all that moves is information
+
+
+@pytest.mark.parametrize(
+    ("codes", "std", "message"),
+    [
+        (torch.zeros(1, 2), None, "N >= 2"),
+        (torch.zeros(4), None, "N >= 2"),
+        (torch.full((4, 2), torch.nan), None, "must be finite"),
+        (torch.zeros(4, 2), torch.zeros(4, 3), "posterior_std must be"),
+        (torch.zeros(4, 2), -torch.ones(2), "at least 0"),
+    ],
+)
+def test_codes_that_cannot_be_counted(codes, std, message):
+    with pytest.raises(InputError, match=message):
+        active_codes(codes, std)

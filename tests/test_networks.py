@@ -71,3 +71,35 @@ def test_every_pixel_reaches_the_code_and_is_reached_by_it():
         assert x.grad.abs().amax((0, 1)).gt(0).all()
         z = torch.randn(64, 3)
         assert decoder(z).std(0).gt(0).all()
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_spectral_norm_is_that_of_the_svd(name):
+    """After enough power iterations every weight, a row an output channel, has largest singular value 1."""
+    encoder, decoder, sizes = ROWS[name]
+    shape = (1, 16, 16)
+    for network, x in (
+        (encoder(shape, 5, **sizes, spectral=True), torch.rand(8, *shape)),
+        (decoder(shape, 5, **sizes, spectral=True), torch.randn(8, 5)),
+    ):
+        plain = layers(network, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+        assert plain
+        for _ in range(200):  # a power iteration each
+            network(x)
+        network.eval()
+        for layer in plain:
+            weight = layer.weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else layer.weight
+            largest = torch.linalg.svdvals(weight.flatten(1))[0].item()
+            assert largest == pytest.approx(1, abs=1e-3)
+            original = layer.parametrizations.weight.original
+            torch.testing.assert_close(layer.weight * (original.norm() / layer.weight.norm()), original)
+
+
+def test_spectral_normalisation_is_off_unless_asked_for():
+    assert not hasattr(ConvEncoder((1, 8, 8), 2, width=2).linear, "parametrizations")
+
+
+def test_weights_are_laid_out_channels_last():
+    for network in (ConvEncoder((3, 16, 16), 2, width=4), ConvDecoder((3, 16, 16), 2, width=4)):
+        for layer in layers(network, nn.Conv2d | nn.ConvTranspose2d):
+            assert layer.weight.is_contiguous(memory_format=torch.channels_last)

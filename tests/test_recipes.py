@@ -9,6 +9,7 @@ from entropic_ae import (
     RECIPES,
     BatchNorm,
     ConvEncoder,
+    DecoderDecay,
     InputError,
     NegativeEntropy,
     Recipe,
@@ -56,7 +57,7 @@ def test_settings_reach_what_is_built():
     changes = {"entropy": "0.5", "entropy.k": "3", "latent_dim": "5", "width": "4", "momentum": "0.2", "epochs": 7}
     system = configure(EAE, PRESETS["mnist"], changes)
     model, objective = system.build((1, 32, 32))
-    assert objective.terms == (SquaredError(1.0), NegativeEntropy(0.5, k=3))
+    assert objective.terms == (SquaredError(1.0), NegativeEntropy(0.5, k=3), DecoderDecay(0.0))
     assert (
         model.encoder.linear.out_features == model.bottleneck.latent_dim == model.decoder.linear.in_features == 5
     )

@@ -1,16 +1,29 @@
 import math
+from contextlib import suppress
 
 import pytest
 import torch
 from torch import nn
+from torch.distributions import Normal
 
 from entropic_ae import (
+    BOTTLENECKS,
     TERMS,
     Autoencoder,
     BatchNorm,
     Code,
+    CodeNorm,
+    ConstantVariancePosterior,
+    ConvDecoder,
+    ConvEncoder,
+    DecoderDecay,
+    DecoderGradient,
+    GaussianLikelihood,
+    GaussianPosterior,
     Identity,
     InputError,
+    KullbackLeibler,
+    MaximumMeanDiscrepancy,
     MLPDecoder,
     MLPEncoder,
     NegativeEntropy,
@@ -25,7 +38,19 @@ SHAPE = (1, 8, 8)
 
 def make(bottleneck=BatchNorm):
     torch.manual_seed(0)
-    return Autoencoder(MLPEncoder(SHAPE, 4, hidden=16), bottleneck(4), MLPDecoder(SHAPE, 4, hidden=16))
+    middle = bottleneck(4)
+    encoder = MLPEncoder(SHAPE, middle.in_features, hidden=16)
+    return Autoencoder(encoder, middle, MLPDecoder(SHAPE, 4, hidden=16))
+
+
+def make_for(term):
+    """The first bottleneck that the term accepts."""
+    for bottleneck in BOTTLENECKS.values():
+        model = make(bottleneck)
+        with suppress(InputError):
+            Objective([term()], model)
+            return model
+    raise AssertionError("no bottleneck")
 
 
 @pytest.fixture(params=TERMS)
@@ -35,11 +60,14 @@ def term(request):
 
 def test_contract(term):
     """Every term: a finite 0-dimensional value, a gradient for some weight, unique names, no negative weight."""
-    model = make()
+    model = make_for(term)
     value = term()(model, model(torch.rand(20, *SHAPE)))
     assert value.shape == ()
     assert value.isfinite()
     value.backward()
+    model.eval()
+    with torch.no_grad():  # as in validation
+        assert term()(model, model(torch.rand(20, *SHAPE))).isfinite()
     assert sum(p.grad.abs().sum() for p in model.parameters() if p.grad is not None) > 0
     assert TERMS[term.name] is term
     assert term.setting
@@ -131,3 +159,109 @@ def test_raising_the_entropy_alone_makes_codes_normal():
     assert maximum - knn_entropy(after) < 0.15
     assert before.pow(3).mean(0).min() > 1  # skewness
     assert after.pow(3).mean(0).abs().max() < 0.35
+
+
+def test_gaussian_likelihood_is_the_log_probability_at_the_best_scale():
+    x, x_hat = torch.rand(2, 7, 2, 8, 8, dtype=torch.float64)
+    x_hat.requires_grad_()
+    value = GaussianLikelihood()(None, Trace(x, None, x_hat))
+    scale = (x - x_hat).detach().square().mean().sqrt()
+    for factor in (0.9, 1.0, 1.1):  # the optimum
+        other = -Normal(x_hat, factor * scale).log_prob(x).sum() / 7
+        assert value <= other + 1e-9
+    expected = -Normal(x_hat, scale).log_prob(x).sum() / 7
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(v, x_hat)[0] for v in (value, expected)))
+
+
+def test_gaussian_likelihood_of_a_perfect_reconstruction_is_finite():
+    x = torch.rand(3, 1, 8, 8, requires_grad=True)
+    value = GaussianLikelihood()(None, Trace(x.detach(), None, x))
+    value.backward()
+    assert value.isfinite()
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("bottleneck", "dim"), [(GaussianPosterior(3).double(), 6), (ConstantVariancePosterior(3, std=0.7), 3)]
+)
+def test_kl_is_that_of_monte_carlo(bottleneck, dim):
+    torch.manual_seed(0)
+    code = bottleneck(0.3 * torch.randn(4, dim, dtype=torch.float64))
+    value = KullbackLeibler()(None, Trace(None, code, None))
+    z = code.posterior.sample((200_000,))
+    drawn = code.posterior.log_prob(z) - bottleneck.prior().log_prob(z)
+    assert value.item() == pytest.approx(
+        drawn.mean().item(), abs=5 * drawn.std().item() / math.sqrt(drawn.numel())
+    )
+
+
+def test_kl_needs_a_posterior():
+    with pytest.raises(
+        InputError, match=r"needs a bottleneck with a posterior \(GaussianPosterior, ...\), got Id"
+    ):
+        Objective([SquaredError(), KullbackLeibler()], make(Identity))
+
+
+def test_mmd_compares_with_the_prior():
+    """0 in expectation for codes that follow the prior, far above for others."""
+    model = make(Identity)
+    torch.manual_seed(0)
+    drawn = [MaximumMeanDiscrepancy()(model, Trace(None, Code(torch.randn(100, 4)), None)) for _ in range(300)]
+    drawn = torch.stack(drawn)
+    assert abs(drawn.mean()) < 4 * drawn.std() / math.sqrt(300)
+    assert MaximumMeanDiscrepancy()(model, Trace(None, Code(2 * torch.randn(100, 4)), None)) > 10 * drawn.std()
+
+
+def test_code_norm_sums_over_dimensions():
+    z = torch.tensor([[1.0, 2.0], [0.0, 3.0]])
+    assert CodeNorm()(None, Trace(None, Code(z), None)).item() == 7.0
+
+
+@pytest.mark.parametrize(
+    ("choice", "kinds"),
+    [
+        ({}, (nn.Linear, nn.ConvTranspose2d)),
+        ({"linear": False}, (nn.ConvTranspose2d,)),
+        ({"convolutions": False}, (nn.Linear,)),
+    ],
+)
+def test_decoder_decay_counts_the_chosen_weights(choice, kinds):
+    model = Autoencoder(ConvEncoder(SHAPE, 4, width=2), Identity(4), ConvDecoder(SHAPE, 4, width=2))
+    expected = sum(layer.weight.square().sum() for layer in model.decoder.modules() if isinstance(layer, kinds))
+    assert DecoderDecay(**choice)(model, None).item() == pytest.approx(expected.item())
+
+
+def test_decoder_decay_of_nothing_is_refused():
+    with pytest.raises(InputError, match="found no weight in MLPDecoder"):
+        Objective([DecoderDecay(linear=False)], make())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_decoder_gradient_is_the_jacobian_in_expectation(training):
+    """Against the whole Jacobian, through a decoder with batch norm, whose images depend on all the codes."""
+    torch.manual_seed(0)
+    model = Autoencoder(ConvEncoder(SHAPE, 3, width=1), Identity(3), ConvDecoder(SHAPE, 3, width=1)).double()
+    model.train(training)
+    z = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    jacobian = torch.autograd.functional.jacobian(model.decode, z)  # (4, 1, 8, 8, 4, 3)
+    trace = Trace(None, Code(z), model.decode(z))
+    drawn = torch.stack([DecoderGradient()(model, trace).detach() for _ in range(4000)])
+    standard_error = drawn.std().item() / math.sqrt(len(drawn))
+    assert standard_error < 0.03 * drawn.mean()
+    assert drawn.mean().item() == pytest.approx(jacobian.square().sum().item() / 4, abs=5 * standard_error)
+
+
+def test_decoder_gradient_of_a_linear_decoder():
+    """||J|| is ||W|| for every code; one projection of orthogonal rows is already exact."""
+    decoder = nn.Linear(3, 3, bias=False)
+    nn.init.orthogonal_(decoder.weight)
+    decoder.weight.data *= 2
+    model = Autoencoder(nn.Identity(), Identity(3), decoder)
+    z = torch.randn(50_000, 3, requires_grad=True)
+    value = DecoderGradient()(model, Trace(None, Code(z), decoder(z)))
+    assert value.item() == pytest.approx(12)
+    value.backward()
+    torch.testing.assert_close(decoder.weight.grad, 2 * decoder.weight.detach(), atol=0.1, rtol=0)  # of ||W||^2
+    with torch.no_grad():  # the value alone, where validation keeps no graph
+        assert DecoderGradient()(model, Trace(None, Code(z), decoder(z))).item() == pytest.approx(12)

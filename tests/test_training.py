@@ -147,6 +147,72 @@ def test_folder_holds_log_best_weights_and_checkpoint(images, tmp_path):
     ]
 
 
+class Noise(torch.utils.data.Dataset):
+    """Rows of noise, drawn anew at each look."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, indices):
+        self.seen.append(torch.randn(len(indices), 3))
+        return self.seen[-1]
+
+
+def train_on_noise(noise, epochs, folder=None, resume=False, device="cpu"):
+    torch.manual_seed(0)
+    model = Autoencoder(nn.Linear(3, 2), Identity(2), nn.Linear(2, 3))
+    objective = Objective([SquaredError()], model)
+    rows = torch.arange(30.0).view(10, 3) - 10  # floats outside [0, 1] are seen as they are
+    settings = Settings(epochs=epochs, batch_size=20)
+    log = fit(model, objective, noise, rows, settings, seed=3, device=device, folder=folder, resume=resume)
+    return model, log, rows
+
+
+def test_a_data_set_of_floats_is_drawn_anew_each_epoch_and_follows_the_seed(tmp_path):
+    first, second, cut = Noise(), Noise(), Noise()
+    model, log, rows = train_on_noise(first, 3)
+    assert len(first.seen) == 6  # two batches in each of three epochs
+    assert len(torch.cat(first.seen).unique(dim=0)) == 120
+    torch.manual_seed(8)
+    again, *_ = train_on_noise(second, 3)
+    assert equal(model, again)
+    assert torch.equal(torch.cat(first.seen), torch.cat(second.seen))
+    train_on_noise(cut, 2, tmp_path)
+    resumed, *_ = train_on_noise(cut, 3, tmp_path, resume=True)
+    assert equal(model, resumed)
+    assert torch.equal(torch.cat(first.seen), torch.cat(cut.seen))
+    with torch.no_grad():
+        error = (model(rows).x_hat - rows).square().sum(1).mean().item()
+    assert min(row["validation_loss"] for row in log) == pytest.approx(error, rel=1e-5)
+
+
+def test_validation_builds_no_graph_but_lets_a_term_build_one(images):
+    modes = set()
+
+    @dataclass(frozen=True)
+    class Gradient(SquaredError):
+        name = setting = "gradient"
+
+        def __call__(self, model, trace):
+            modes.add((model.training, torch.is_grad_enabled(), trace.x_hat.requires_grad))
+            with torch.enable_grad():
+                z = trace.code.z.detach().requires_grad_()
+                (gradient,) = torch.autograd.grad(model.decode(z).sum(), z)
+            return gradient.square().sum(1).mean()
+
+    _, rows = train(images, epochs=1, model=make((SquaredError(), Gradient(0.0))))
+    assert modes == {(True, False, True), (False, False, False)}  # of weight 0: measured without a gradient
+    assert rows[0]["validation_gradient"] > 0
+
+
+def test_training_says_nothing_unless_asked(images, capfd):
+    train(images, epochs=1)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_validation_rows_are_what_the_model_gives(images):
     model, rows = train(images)
     best = min(rows, key=lambda row: row["validation_loss"])
@@ -273,6 +339,10 @@ def test_fit_refuses(images):
         train((images[0][:1], images[1]))
     with pytest.raises(InputError, match=r"at least 2 validation images as uint8 .* got torch\.float32"):
         train((images[0], images[1].float()))
+    with pytest.raises(InputError, match=r"at least 2 training images as uint8 .* or rows of floats for both"):
+        train((images[0].int(), images[1]))
+    with pytest.raises(InputError, match=r"at least 2 validation images .* got 1 rows"):
+        train((images[0].float(), torch.utils.data.TensorDataset(torch.zeros(1, 3))))
     with pytest.raises(InputError, match="precision must be one of 32, bf16, got '8'"):
         train(images, precision="8")
     with pytest.raises(InputError, match="device must be auto, cpu or cuda, got 'gpu'"):

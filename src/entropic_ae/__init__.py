@@ -14,40 +14,76 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from entropic_ae.autoencoder import Autoencoder, Trace
-    from entropic_ae.bottlenecks import BOTTLENECKS, BatchNorm, Bottleneck, Code, Identity
+    from entropic_ae.bottlenecks import (
+        BOTTLENECKS,
+        BatchNorm,
+        Bottleneck,
+        Code,
+        ConstantVariancePosterior,
+        GaussianPosterior,
+        Identity,
+    )
     from entropic_ae.data import DATASETS, ImageData, load_images
-    from entropic_ae.densities import DENSITIES, Density, Gaussian, Mixture, Prior
+    from entropic_ae.densities import DENSITIES, Density, Gaussian, Mixture, Prior, SecondStage
     from entropic_ae.errors import InputError
-    from entropic_ae.estimators import knn_entropy
+    from entropic_ae.estimators import knn_entropy, mmd2
     from entropic_ae.evaluation import evaluate
     from entropic_ae.features import FEATURES, load_features
-    from entropic_ae.generation import decode, encode, interpolate, reconstruct, sample
-    from entropic_ae.metrics import entropy_gap, frechet_distance, kernel_distance, reconstruction_error
+    from entropic_ae.generation import decode, encode, encode_posterior, interpolate, reconstruct, sample
+    from entropic_ae.metrics import (
+        active_codes,
+        entropy_gap,
+        frechet_distance,
+        kernel_distance,
+        reconstruction_error,
+        spread,
+    )
     from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
     from entropic_ae.pictures import image_grid, save_images
     from entropic_ae.recipes import PRESETS, RECIPES, Preset, Recipe, System, configure
     from entropic_ae.runs import Run, load, train
-    from entropic_ae.terms import TERMS, NegativeEntropy, Objective, SquaredError, Term
+    from entropic_ae.terms import (
+        TERMS,
+        CodeNorm,
+        DecoderDecay,
+        DecoderGradient,
+        GaussianLikelihood,
+        KullbackLeibler,
+        MaximumMeanDiscrepancy,
+        NegativeEntropy,
+        Objective,
+        SquaredError,
+        Term,
+    )
     from entropic_ae.training import Settings, fit
 
 __version__ = "0.1.0"
 
 _EXPORTS = {
     "autoencoder": ("Autoencoder", "Trace"),
-    "bottlenecks": ("BOTTLENECKS", "BatchNorm", "Bottleneck", "Code", "Identity"),
+    "bottlenecks": (
+        *("BOTTLENECKS", "BatchNorm", "Bottleneck", "Code", "ConstantVariancePosterior", "GaussianPosterior"),
+        "Identity",
+    ),
     "data": ("DATASETS", "ImageData", "load_images"),
-    "densities": ("DENSITIES", "Density", "Gaussian", "Mixture", "Prior"),
+    "densities": ("DENSITIES", "Density", "Gaussian", "Mixture", "Prior", "SecondStage"),
     "errors": ("InputError",),
-    "estimators": ("knn_entropy",),
+    "estimators": ("knn_entropy", "mmd2"),
     "evaluation": ("evaluate",),
     "features": ("FEATURES", "load_features"),
-    "generation": ("decode", "encode", "interpolate", "reconstruct", "sample"),
-    "metrics": ("entropy_gap", "frechet_distance", "kernel_distance", "reconstruction_error"),
+    "generation": ("decode", "encode", "encode_posterior", "interpolate", "reconstruct", "sample"),
+    "metrics": (
+        *("active_codes", "entropy_gap", "frechet_distance", "kernel_distance", "reconstruction_error"),
+        "spread",
+    ),
     "networks": ("ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"),
     "pictures": ("image_grid", "save_images"),
     "recipes": ("PRESETS", "RECIPES", "Preset", "Recipe", "System", "configure"),
     "runs": ("Run", "load", "train"),
-    "terms": ("TERMS", "NegativeEntropy", "Objective", "SquaredError", "Term"),
+    "terms": (
+        *("TERMS", "CodeNorm", "DecoderDecay", "DecoderGradient", "GaussianLikelihood", "KullbackLeibler"),
+        *("MaximumMeanDiscrepancy", "NegativeEntropy", "Objective", "SquaredError", "Term"),
+    ),
     "training": ("Settings", "fit"),
 }
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
@@ -64,15 +100,23 @@ __all__ = [
     "BatchNorm",
     "Bottleneck",
     "Code",
+    "CodeNorm",
+    "ConstantVariancePosterior",
     "ConvDecoder",
     "ConvEncoder",
+    "DecoderDecay",
+    "DecoderGradient",
     "Density",
     "Gaussian",
+    "GaussianLikelihood",
+    "GaussianPosterior",
     "Identity",
     "ImageData",
     "InputError",
+    "KullbackLeibler",
     "MLPDecoder",
     "MLPEncoder",
+    "MaximumMeanDiscrepancy",
     "Mixture",
     "NegativeEntropy",
     "Objective",
@@ -80,15 +124,18 @@ __all__ = [
     "Prior",
     "Recipe",
     "Run",
+    "SecondStage",
     "Settings",
     "SquaredError",
     "System",
     "Term",
     "Trace",
     "__version__",
+    "active_codes",
     "configure",
     "decode",
     "encode",
+    "encode_posterior",
     "entropy_gap",
     "evaluate",
     "fit",
@@ -100,10 +147,12 @@ __all__ = [
     "load",
     "load_features",
     "load_images",
+    "mmd2",
     "reconstruct",
     "reconstruction_error",
     "sample",
     "save_images",
+    "spread",
     "train",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -10,7 +11,15 @@ from torch.distributions import Distribution, Independent, Normal
 
 from entropic_ae.errors import InputError
 
-__all__ = ["BOTTLENECKS", "BatchNorm", "Bottleneck", "Code", "Identity"]
+__all__ = [
+    "BOTTLENECKS",
+    "BatchNorm",
+    "Bottleneck",
+    "Code",
+    "ConstantVariancePosterior",
+    "GaussianPosterior",
+    "Identity",
+]
 
 
 class Code(NamedTuple):
@@ -36,12 +45,14 @@ class Bottleneck(nn.Module):
         in_features: length of the encoder's output that ``forward`` takes.
         bounds_entropy: whether the constraints bound the entropy of the codes, so that the prior is the
             maximum-entropy distribution under them and its entropy the maximum.
+        has_posterior: whether codes come with a posterior: samples of it in training, its mean in evaluation.
 
     >>> Bottleneck(3).prior().event_shape
     torch.Size([3])
     """
 
     bounds_entropy: ClassVar[bool] = False
+    has_posterior: ClassVar[bool] = False
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
@@ -117,4 +128,82 @@ class BatchNorm(Bottleneck):
             return Code(self.norm(h if h.dtype == torch.float64 else h.float()))
 
 
-BOTTLENECKS: dict[str, type[Bottleneck]] = {"identity": Identity, "batch-norm": BatchNorm}
+class GaussianPosterior(Bottleneck):
+    """A Gaussian posterior with learned mean and standard deviation: the variational autoencoder's.
+
+    The encoder emits means and, after a bound, logarithms of standard deviations. The code is a sample in
+    training (with the reparametrisation trick) and the mean in evaluation.
+
+    Arguments:
+        latent_dim: length D of a code.
+        log_std_limit: the logarithm of the standard deviation is ``log_std_limit * tanh(h)``, as in the code of
+            Ghosh et al.
+
+    Reference: Kingma and Welling (2013).
+
+    >>> code = GaussianPosterior(2)(torch.zeros(3, 4))
+    >>> code.z.shape, code.posterior.stddev[0].tolist()
+    (torch.Size([3, 2]), [1.0, 1.0])
+    """
+
+    has_posterior = True
+
+    def __init__(self, latent_dim: int, *, log_std_limit: float = 5.0) -> None:
+        super().__init__(latent_dim)
+        if not 0 < log_std_limit <= 20:
+            raise InputError(f"expected 0 < log_std_limit <= 20, got {log_std_limit}.")
+        self.log_std_limit = log_std_limit
+
+    @property
+    def in_features(self) -> int:
+        """A mean and a logarithm for each dimension."""
+        return 2 * self.latent_dim
+
+    def forward(self, h: Tensor) -> Code:
+        """Read means and standard deviations off (N, 2 D); float32 at least, whatever the autocast state."""
+        mean, raw = (h if h.dtype == torch.float64 else h.float()).chunk(2, dim=1)
+        std = (self.log_std_limit * torch.tanh(raw)).exp()
+        return _draw(mean, std, self.training)
+
+
+class ConstantVariancePosterior(Bottleneck):
+    """A Gaussian posterior with learned mean and one fixed standard deviation.
+
+    The code is a sample in training and the mean in evaluation.
+
+    Arguments:
+        latent_dim: length D of a code.
+        std: standard deviation of every dimension, above 0.
+
+    Reference: the CV-VAE of Ghosh et al. (2019), section 3.
+
+    >>> ConstantVariancePosterior(2, std=0.5)(torch.zeros(3, 2)).posterior.stddev[0].tolist()
+    [0.5, 0.5]
+    """
+
+    has_posterior = True
+
+    def __init__(self, latent_dim: int, *, std: float = 0.7) -> None:
+        super().__init__(latent_dim)
+        if not (math.isfinite(std) and std > 0):
+            raise InputError(f"std must be a finite number above 0, got {std}.")
+        self.std = std
+
+    def forward(self, h: Tensor) -> Code:
+        """Take (N, D) as means; float32 at least, whatever the autocast state."""
+        mean = h if h.dtype == torch.float64 else h.float()
+        return _draw(mean, torch.full_like(mean, self.std), self.training)
+
+
+def _draw(mean: Tensor, std: Tensor, training: bool) -> Code:
+    # validating the arguments would wait for the device
+    posterior = Independent(Normal(mean, std, validate_args=False), 1, validate_args=False)
+    return Code(posterior.rsample() if training else mean, posterior)
+
+
+BOTTLENECKS: dict[str, type[Bottleneck]] = {
+    "identity": Identity,
+    "batch-norm": BatchNorm,
+    "gaussian-posterior": GaussianPosterior,
+    "constant-variance-posterior": ConstantVariancePosterior,
+}

@@ -39,6 +39,20 @@ OptionalData = Annotated[
     str | None,
     typer.Argument(metavar="[DATA]", help="Images to take; the run's own test images unless given."),
 ]
+Settings = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE ...", help="Settings of all systems.")]
+Width = Annotated[int | None, typer.Option(help="Short for --set width=WIDTH.")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training images; by the preset unless given.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(help="Use only the first LIMIT images for training, and at most as many for validation."),
+]
+Recipes = Annotated[
+    str | None,
+    typer.Option(
+        help="Systems, separated by commas; eae:entropy=0.3 gives one a setting of its own; all unless given."
+    ),
+]
+RunsFolder = Annotated[Path, typer.Option(help="Where the run folders lie.")]
 _IMAGES_OUT = "FILE.png (a grid), FILE.npz or a folder of PNG files; must not exist"
 
 
@@ -104,14 +118,9 @@ def train(
         str | None,
         typer.Option(help="Sizes to start from: digits, mnist, cifar10, celeba or mlp; by the data unless given."),
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes over the training images; by the preset unless given.")
-    ] = None,
+    epochs: Epochs = None,
     seed: Seed = 0,
-    limit: Annotated[
-        int | None,
-        typer.Option(help="Use only the first LIMIT images for training, and at most as many for validation."),
-    ] = None,
+    limit: Limit = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE-DATA-SEED unless given.")] = None,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
@@ -139,7 +148,7 @@ def train(
 @app.command()
 def sample(
     run: RunFolder,
-    density: Annotated[str, typer.Option(help="prior, gaussian or mixture.")] = "prior",
+    density: Annotated[str, typer.Option(help="prior, gaussian, mixture or second-stage.")] = "prior",
     n: Annotated[int, typer.Option(help="How many images.")] = 64,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/samples-DENSITY.png unless given.")] = None,
@@ -205,8 +214,6 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Measure a run against the test images: metrics.json, a table, and a picture of each density."""
-    from entropic_ae.densities import DENSITIES
-
     loaded = _load(run, device)
     with errors.status("measuring") as status:
 
@@ -214,7 +221,7 @@ def evaluate(
             status.update(f"measuring: {what}")
 
         result = loaded.evaluate(features=features, n=n, seed=seed, weights=weights, tell=tell)
-        loaded.draw(*DENSITIES)
+        loaded.draw(*loaded.system.recipe.densities)
     _print_metrics(result)
     console.print(f"{run}: metrics.json and pictures written.")
 
@@ -222,47 +229,89 @@ def evaluate(
 @app.command()
 def table1(
     data: Annotated[str, typer.Argument(metavar="DATA", help="As for [b]train[/b].")],
-    recipes: Annotated[
-        str | None,
-        typer.Option(
-            help="Systems, separated by commas; eae:entropy=0.3 gives one a setting of its own; all unless given."
-        ),
-    ] = None,
+    recipes: Recipes = None,
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
-    set: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE ...", help="Settings of all systems.")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(help="Use only the first LIMIT images for training, and at most as many for validation."),
-    ] = None,
+    set: Settings = None,
+    width: Width = None,
+    epochs: Epochs = None,
+    limit: Limit = None,
     features: Annotated[str | None, typer.Option(help="As for [b]evaluate[/b].")] = None,
     n: Annotated[int, typer.Option(help="Images from each density.")] = 10_000,
+    tuned: Annotated[
+        Path | None,
+        typer.Option(help="Results of [b]tune[/b]: each system takes the settings of its best try."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Results; results/table1/DATA unless given.")] = None,
-    runs: Annotated[Path, typer.Option(help="Where the run folders lie.")] = Path("runs/table1"),
+    runs: RunsFolder = Path("runs/table1"),
     device: Device = "auto",
+    picture: Annotated[
+        Path | None, typer.Option(help="Also draw the systems beside each other, from the first seed's runs.")
+    ] = None,
+    samples_only: Annotated[
+        bool, typer.Option("--samples-only", help="In the picture, show no real image and no reconstruction.")
+    ] = False,
     render: Annotated[bool, typer.Option("--render", help="Only print what is measured, as Markdown.")] = False,
 ) -> None:
-    """Measure systems on one protocol, a result file a system and seed; again goes on where it stopped."""
+    """Measure systems on one protocol, a result file a system and seed; again goes on where it stopped.
+
+    Several processes or machines may share the work: give them the same command and folders.
+    """
+    from entropic_ae.experiments import gallery, sweep, tuning
     from entropic_ae.experiments import table1 as experiment
-    from entropic_ae.recipes import RECIPES
 
     results = out or Path("results/table1") / Path(data).stem
-    if not render:
-        shared = _settings(set or []) | ({} if epochs is None else {"epochs": epochs})
-        systems = [experiment.parse_system(text) for text in (RECIPES if recipes is None else recipes.split(","))]
+    if not render or picture is not None:
+        shared = _shared(set, width, epochs)
+        systems = [sweep.parse_system(text) for text in _names(recipes)]
+        if tuned is not None:
+            systems = [(recipe, {**tuning.best(tuned, recipe), **own}) for recipe, own in systems]
         try:
             numbers = [int(seed) for seed in seeds.split(",")]
         except ValueError:
             raise InputError(f"--seeds expects whole numbers, got '{seeds}'; for example --seeds 0,1,2.") from None
         cells = [
-            experiment.Cell(recipe, data, seed, own, shared, limit, n, features)
+            sweep.Cell(recipe, data, seed, own, shared, limit, n, features)
             for seed in numbers
             for recipe, own in systems
         ]
-        experiment.run_cells(cells, results, runs, device=device, tell=errors.print)
+        if not render:
+            sweep.run_cells(cells, results, runs, device=device, tell=errors.print)
+        if picture is not None:
+            first = cells[: len(systems)]
+            errors.print(str(gallery.draw_gallery(first, runs, picture, real=not samples_only, device=device)))
     print(experiment.render(results))
+
+
+@app.command()
+def tune(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="As for [b]train[/b].")],
+    recipes: Recipes = None,
+    tries: Annotated[int, typer.Option(help="Settings tried for each system, its own first.")] = 4,
+    set: Settings = None,
+    width: Width = None,
+    epochs: Epochs = None,
+    limit: Limit = None,
+    features: Annotated[str | None, typer.Option(help="As for [b]evaluate[/b].")] = None,
+    n: Annotated[int, typer.Option(help="Images from the density.")] = 10_000,
+    out: Annotated[Path | None, typer.Option(help="Results; results/tuning/DATA unless given.")] = None,
+    runs: RunsFolder = Path("runs/tuning"),
+    device: Device = "auto",
+    render: Annotated[bool, typer.Option("--render", help="Only print what is measured, as Markdown.")] = False,
+) -> None:
+    """Try settings of each system, as many for each, on validation images; resumed and shared as [b]table1[/b].
+
+    What is lowered is the Frechet distance of samples from the density that a system draws from: the prior for
+    eae and the variational systems, the mixture for the others.
+    """
+    from entropic_ae.experiments import sweep, tuning
+
+    results = out or Path("results/tuning") / Path(data).stem
+    if not render:
+        cells = tuning.tuning_cells(
+            _names(recipes), tries, data, _shared(set, width, epochs), limit=limit, n=n, features=features
+        )
+        sweep.run_cells(cells, results, runs, device=device, tell=errors.print)
+    print(tuning.render_tries(results))
 
 
 _INTERRUPTED = 130  # the shell's exit code for SIGINT
@@ -283,6 +332,18 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
     if len(settings) < len(pairs):
         raise InputError(f"--set has a name twice in '{' '.join(pairs)}'; give each once.")
     return settings
+
+
+def _names(recipes: str | None) -> list[str]:
+    from entropic_ae.recipes import RECIPES
+
+    return list(RECIPES) if recipes is None else recipes.split(",")
+
+
+def _shared(set: list[str] | None, width: int | None, epochs: int | None) -> dict[str, Any]:
+    """Return the settings of all systems; InputError if one is given twice."""
+    pairs = [f"{name}={value}" for name, value in (("width", width), ("epochs", epochs)) if value is not None]
+    return _settings([*(set or []), *pairs])
 
 
 def _held_out(run: Run, data: str | None) -> Tensor:
@@ -306,7 +367,7 @@ def _print_metrics(result: dict[str, Any]) -> None:
     table = Table("images", "number", "Frechet distance", "kernel distance", box=None, padding=(0, 2, 0, 0))
     for row in distance_rows(result):
         table.add_row(*row)
-    console.print(f"Distances to {result['test_images']:,} test images in {result['features']} features:")
+    console.print(f"Distances to {result['real_images']:,} test images in {result['features']} features:")
     console.print(table)
     console.print(f"reconstruction error {result['reconstruction_error']:.3f} (squared, summed over an image)")
     entropy = f"entropy of {codes['n']:,} held-out codes {codes['entropy']:.2f} nats"
@@ -316,6 +377,10 @@ def _print_metrics(result: dict[str, Any]) -> None:
             f"({codes['corrected_gap']:.2f} from as many draws of the prior by the same estimate)"
         )
     console.print(entropy)
+    collapse = result["collapse"]
+    console.print(f"active codes {collapse['active_codes']} of {collapse['latent_dim']}")
+    if collapse["collapsed"]:
+        console.print(f"[bold yellow]collapsed:[/] {', '.join(collapse['collapsed'])}")
 
 
 def main() -> None:

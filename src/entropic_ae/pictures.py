@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from entropic_ae.errors import InputError
 from entropic_ae.files import atomic
 
-__all__ = ["above", "image_grid", "save_images"]
+__all__ = ["above", "comparison", "image_grid", "save_images"]
 
 _GAP = 2  # pixels between images of a grid
+_TEXT = 18  # pixels, of the text beside images
 _LEAST_SIDE = 64  # images smaller than this are enlarged by a whole factor, so that a person can see them
 
 
@@ -59,6 +61,41 @@ def above(images: Tensor, others: Tensor, columns: int) -> Tensor:
     pairs = zip(images.split(columns), others.split(columns), strict=True)
     rows = [torch.cat([row, blank.expand(columns - len(row), -1, -1, -1)]) for pair in pairs for row in pair]
     return torch.cat(rows)
+
+
+def comparison(rows: Mapping[str, Sequence[Tensor | None]], headings: Sequence[str]) -> Image.Image:
+    """Lay blocks of images out beside each other, a labelled row a system, under headings.
+
+    Arguments:
+        rows: by label, a block for each heading: uint8 images (N, C, H, W), or None for a gap.
+        headings: what the blocks show.
+
+    >>> images = torch.zeros(3, 1, 64, 64, dtype=torch.uint8)
+    >>> comparison({"truth": [images, None], "eae": [images, images]}, ["images", "samples"]).height
+    164
+    """
+    font = ImageFont.load_default(_TEXT)
+    drawn = {
+        label: [b if b is None else _picture(image_grid(b, len(b))) for b in row] for label, row in rows.items()
+    }
+    columns = list(zip(*drawn.values(), strict=True))
+    widths = [max(block.width for block in column if block is not None) for column in columns]
+    heights = [max(block.height for block in row if block is not None) for row in drawn.values()]
+    margin = 2 * _TEXT + max(int(font.getlength(label)) for label in rows)
+    top = _TEXT + 10
+    size = (margin + sum(widths) + _TEXT * len(widths), top + sum(heights) + 2 * _GAP)
+    picture = Image.new("RGB", size, "white")
+    text = ImageDraw.Draw(picture)
+    lefts = [margin + sum(widths[:i]) + _TEXT * i for i in range(len(widths))]
+    for heading, left in zip(headings, lefts, strict=True):
+        text.text((left, 2), heading, "black", font)
+    for i, (label, row) in enumerate(drawn.items()):
+        y = top + sum(heights[:i])
+        text.text((_TEXT // 2, y + (heights[i] - _TEXT) // 2), label, "black", font)
+        for block, left in zip(row, lefts, strict=True):
+            if block is not None:
+                picture.paste(block, (left, y))
+    return picture
 
 
 def save_images(images: Tensor, out: str | Path, *, columns: int | None = None, overwrite: bool = False) -> Path:

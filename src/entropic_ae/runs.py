@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -85,9 +85,9 @@ class Run:
         return data
 
     @cached_property
-    def codes(self) -> Tensor:
-        """The codes of the training images, (N, D) float32."""
-        return generation.encode(self.model, self.data.train.images)
+    def codes(self) -> tuple[Tensor, Tensor | None]:
+        """The codes of the training images, (N, D) float32, and their posteriors' standard deviations or None."""
+        return generation.encode_posterior(self.model, self.data.train.images)
 
     def encode(self, images: Tensor) -> Tensor:
         """Return the codes, (N, D) float32, of uint8 images, (N, C, H, W)."""
@@ -129,7 +129,9 @@ class Run:
         if metadata.get("weights") == weights:
             with suppress(KeyError):  # a parameter is missing: fit again
                 return kind.from_state(tensors, prior)
-        density = kind.fit(self.codes, prior, seed=self.info["seed"])
+        codes, std = self.codes
+        settings = self.system.recipe.densities.get(name, {})
+        density = kind.fit(codes, prior, std=std, seed=self.info["seed"], **settings)
         write_tensors(path, density.state(), {"weights": weights})
         return density
 
@@ -150,37 +152,49 @@ class Run:
         features: str | None = None,
         n: int = 10_000,
         seed: int = 0,
+        split: str = "test",
+        densities: Sequence[str] | None = None,
         weights: str | Path | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> dict[str, Any]:
-        """Measure the run against the test images and add what was measured to metrics.json.
+        """Measure the run against the test or validation images and add what was measured to metrics.json.
 
-        Results there that belong to other weights, from before more training, are dropped.
+        A result lies there under the name of its feature space, one of the validation images with
+        `` (validation)`` after it. Results that belong to other weights, from before more training, are dropped.
 
         Arguments:
             features: inception, classifier, pixels or a TorchScript file; the preset's choice unless given.
             n: images from each density.
             seed: of everything drawn.
+            split: test, or validation, which reads no test image: for the choice of settings.
+            densities: names of those to fit and measure; the recipe's unless given.
             weights: a file with Inception's weights, where they cannot be downloaded.
             tell: called with what is measured next.
 
-        Returns: see ``evaluation.evaluate``. Raises: InputError, see there and ``load_features``.
+        Returns: see ``evaluation.evaluate``. Raises: InputError, see there and ``load_features``;
+            also for an unknown density, before anything is computed.
         """
+        evaluation.check_split(split)
+        densities = tuple(self.system.recipe.densities) if densities is None else densities
+        for density in densities:
+            if density not in DENSITIES:
+                raise unknown_name("density", density, DENSITIES)
         kept = self._kept_metrics()
         name = features or str(self.system.preset.features)
         data = self._load_data(None)  # with a limit, the classifier and the floor would change with it
         device = str(next(self.model.parameters()).device)
         tell(f"the feature space {name}" + " (trained the first time)" * (name == "classifier"))
         space = load_features(name, data, weights=weights, device=device)
-        densities = {}
-        for density in DENSITIES:
+        fitted = {}
+        for density in densities:
             tell(f"the density {density}")
-            densities[density] = self.density(density)
-        result = evaluation.evaluate(self.model, data, densities, space, n=n, seed=seed, tell=tell)
+            fitted[density] = self.density(density)
+        result = evaluation.evaluate(self.model, data, fitted, space, n=n, seed=seed, split=split, tell=tell)
         if space.accuracy is not None:
             result["classifier_accuracy"] = space.accuracy
         result["weights_sha256"] = self._weights_sha256()
-        write_json(self.folder / _METRICS, kept | {result["features"]: result})
+        key = result["features"] + ("" if split == "test" else f" ({split})")
+        write_json(self.folder / _METRICS, kept | {key: result})
         return result
 
     def _kept_metrics(self) -> dict[str, Any]:
@@ -260,17 +274,12 @@ def train(
     if epochs is not None:
         changes["epochs"] = epochs
     check_seed(seed)
-    if recipe not in RECIPES:
-        raise unknown_name("recipe", recipe, RECIPES)
-    if preset is not None and preset not in PRESETS:
-        raise unknown_name("preset", preset, PRESETS)
+    _check_names(recipe, preset)
     image_size = _whole("image_size", changes.pop("image_size", None))
     images = load_images(data, image_size=image_size, limit=limit)
-    registered = images.source in DATASETS
-    chosen = PRESETS[preset or (images.source if registered else preset_for(images.shape))]
-    if not registered and "features" not in changes:
-        changes["features"] = "classifier" if images.classes and images.shape[0] == 1 else "inception"
-    system = configure(RECIPES[recipe], chosen, changes)
+    system = system_for(recipe, images, changes, preset=preset)
+    if system.preset.features != PRESETS[system.preset.name].features:
+        changes["features"] = system.preset.features
     model, objective = system.build(images.shape, seed=seed)
     check_features(system.preset.features)
     target = select_device(device)
@@ -278,7 +287,7 @@ def train(
     check_images(objective, images.train.images, images.validation.images, system.preset.training)
     info = {
         "recipe": recipe,
-        "preset": chosen.name,
+        "preset": system.preset.name,
         "data": images.name,
         "source": images.source,
         "image_size": image_size,
@@ -316,6 +325,38 @@ def train(
         stale.unlink(missing_ok=True)
     run.draw("prior")
     return run
+
+
+def system_for(
+    recipe: str, images: ImageData, changes: Mapping[str, Scalar] | None = None, *, preset: str | None = None
+) -> System:
+    """Put a recipe on the preset of the images, with changed settings.
+
+    Arguments:
+        recipe: a name in ``RECIPES``.
+        images: whose own preset is taken, or that of the nearest image size.
+        changes: settings by name. Own data are measured in ``classifier`` features if they are grey and have
+            labels, else in ``inception``'s, unless ``features`` is among them.
+        preset: a name in ``PRESETS``, to take instead.
+
+    Raises: InputError for an unknown name.
+
+    >>> system_for("eae", load_images("digits"), {"entropy": 1}).settings()["entropy"]
+    1.0
+    """
+    _check_names(recipe, preset)
+    registered = images.source in DATASETS
+    features = "classifier" if images.classes and images.shape[0] == 1 else "inception"
+    chosen = PRESETS[preset or (images.source if registered else preset_for(images.shape))]
+    own: dict[str, Scalar] = {} if registered else {"features": features}
+    return configure(RECIPES[recipe], chosen, {**own, **(changes or {})})
+
+
+def _check_names(recipe: str, preset: str | None) -> None:
+    if recipe not in RECIPES:
+        raise unknown_name("recipe", recipe, RECIPES)
+    if preset is not None and preset not in PRESETS:
+        raise unknown_name("preset", preset, PRESETS)
 
 
 def load(folder: str | Path, *, device: str = "auto") -> Run:

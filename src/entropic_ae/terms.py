@@ -8,13 +8,28 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal, kl_divergence
 
 from entropic_ae.autoencoder import Autoencoder, Trace
 from entropic_ae.errors import InputError
-from entropic_ae.estimators import knn_entropy
+from entropic_ae.estimators import knn_entropy, mmd2
 
-__all__ = ["TERMS", "NegativeEntropy", "Objective", "SquaredError", "Term"]
+__all__ = [
+    "TERMS",
+    "CodeNorm",
+    "DecoderDecay",
+    "DecoderGradient",
+    "GaussianLikelihood",
+    "KullbackLeibler",
+    "MaximumMeanDiscrepancy",
+    "NegativeEntropy",
+    "Objective",
+    "SquaredError",
+    "Term",
+]
+
+_LEAST_ERROR = 1e-6  # a squared error below the rounding of 8-bit images, at which a learned scale stops
 
 
 @dataclass(frozen=True)
@@ -26,12 +41,12 @@ class Term:
         name: the term in logs.
         setting: its weight among the settings of a recipe, as in ``--set entropy=0.5``.
 
-    >>> class CodeNorm(Term):
-    ...     name = setting = "code_norm"
+    >>> class Sparsity(Term):
+    ...     name = setting = "sparsity"
     ...
     ...     def __call__(self, model, trace):
-    ...         return trace.code.z.square().sum(1).mean()
-    >>> CodeNorm(0.1).weight
+    ...         return trace.code.z.abs().sum(1).mean()
+    >>> Sparsity(0.1).weight
     0.1
     """
 
@@ -72,6 +87,191 @@ class SquaredError(Term):
     def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:  # noqa: ARG002
         """Return the error in squared units of [0, 1] pixels."""
         return (trace.x_hat - trace.x).square().flatten(1).sum(1).mean()
+
+
+@dataclass(frozen=True)
+class GaussianLikelihood(Term):
+    """Negative log likelihood of the images under N(x_hat, gamma^2 I), gamma learned; in nats.
+
+    gamma^2 is taken at its optimum for the minibatch, the mean squared error, so that the term over P values is
+    P / 2 * (log(2 pi gamma^2) + 1), with the gradient that the squared error has at that gamma. The code of Dai
+    and Wipf makes gamma a parameter, which gradient descent brings to the same place with a delay.
+
+    References: Dai and Wipf (2019); the closed form is that of Rybkin, Daniilidis and Levine (2021).
+
+    >>> trace = Trace(torch.zeros(5, 1, 8, 8), None, torch.ones(5, 1, 8, 8))
+    >>> round(GaussianLikelihood()(None, trace).item() / 64, 4)
+    1.4189
+    """
+
+    name = "negative_log_likelihood"
+    setting = "likelihood"
+
+    def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:  # noqa: ARG002
+        """Return the sum over a code's or an image's values, averaged over the batch."""
+        variance = (trace.x_hat - trace.x).square().mean().clamp_min(_LEAST_ERROR)
+        return 0.5 * trace.x[0].numel() * ((2 * math.pi * variance).log() + 1)
+
+
+@dataclass(frozen=True)
+class KullbackLeibler(Term):
+    """Kullback-Leibler divergence of each code's posterior from N(0, I), in nats: the VAE's.
+
+    Raises: InputError, when the objective is built, if the bottleneck gives no posterior.
+
+    >>> from entropic_ae.bottlenecks import GaussianPosterior
+    >>> code = GaussianPosterior(2)(torch.tensor([[1.0, 2.0, 0.0, 0.0]]))
+    >>> KullbackLeibler()(None, Trace(None, code, None)).item()
+    2.5
+    """
+
+    name = "kl_divergence"
+    setting = "kl"
+
+    def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:  # noqa: ARG002
+        """Return the divergence summed over dimensions, averaged over the batch."""
+        posterior = trace.code.posterior
+        assert posterior is not None
+        zeros = torch.zeros_like(posterior.mean)
+        prior = Independent(Normal(zeros, zeros + 1, validate_args=False), 1, validate_args=False)
+        return kl_divergence(posterior, prior).mean()
+
+    def check(self, model: Autoencoder) -> None:
+        """Refuse a bottleneck without a posterior."""
+        if not model.bottleneck.has_posterior:
+            raise InputError(
+                "KullbackLeibler needs a bottleneck with a posterior (GaussianPosterior, ...), got "
+                f"{type(model.bottleneck).__name__}."
+            )
+
+
+@dataclass(frozen=True)
+class MaximumMeanDiscrepancy(Term):
+    """Squared maximum mean discrepancy between the minibatch's codes and as many draws from the prior: WAE-MMD.
+
+    Unbiased, with the seven inverse multiquadratic kernels of ``mmd2``; the draws are new at each step.
+
+    Reference: Tolstikhin et al. (2017), algorithm 2.
+
+    >>> from entropic_ae.bottlenecks import Code, Identity
+    >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
+    >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), Identity(4), MLPDecoder((1, 8, 8), 4))
+    >>> far = Trace(None, Code(torch.full((50, 4), 100.0)), None)
+    >>> MaximumMeanDiscrepancy()(model, far).item() > 5
+    True
+    """
+
+    name = "mmd"
+    setting = "mmd"
+
+    def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:
+        """Return the discrepancy of the minibatch; slightly negative at times, as an unbiased estimate is."""
+        z = trace.code.z
+        return mmd2(z, model.bottleneck.prior().sample((len(z),)).to(z, non_blocking=True))
+
+    @property
+    def least_batch(self) -> int:
+        """An unbiased estimate needs pairs."""
+        return 2
+
+
+@dataclass(frozen=True)
+class CodeNorm(Term):
+    """Squared norm of the codes, ||z||^2, summed over dimensions.
+
+    Reference: Ghosh et al. (2019), equation (11) without its factor 1/2.
+
+    >>> from entropic_ae.bottlenecks import Code
+    >>> CodeNorm()(None, Trace(None, Code(torch.full((5, 4), 2.0)), None)).item()
+    16.0
+    """
+
+    name = "code_norm"
+    setting = "code_norm"
+
+    def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:  # noqa: ARG002
+        """Return the mean squared norm."""
+        return trace.code.z.square().sum(1).mean()
+
+
+@dataclass(frozen=True)
+class DecoderDecay(Term):
+    """Sum of the decoder's squared weights (not its biases or batch norms): L2 regularisation.
+
+    Attributes:
+        convolutions: whether the kernels of convolutions count, transposed ones included.
+        linear: whether the weights of linear layers count.
+
+    Raises: InputError, when the objective is built, if the decoder has no such weight.
+
+    Reference: the rows AE-L2 and RAE-L2 of Ghosh et al. (2019); in their code the convolutions alone count on
+    MNIST and CIFAR-10, the linear layer too on CelebA.
+
+    >>> from entropic_ae.bottlenecks import Identity
+    >>> model = Autoencoder(nn.Identity(), Identity(2), nn.Linear(2, 3))
+    >>> _ = nn.init.ones_(model.decoder.weight)
+    >>> DecoderDecay()(model, None).item()
+    6.0
+    """
+
+    convolutions: bool = True
+    linear: bool = True
+
+    name = "decoder_decay"
+    setting = "decoder_decay"
+
+    def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:  # noqa: ARG002
+        """Return the sum of squares."""
+        return torch.stack([weight.square().sum() for weight in self._weights(model)]).sum()
+
+    def check(self, model: Autoencoder) -> None:
+        """Refuse a decoder without a weight that counts."""
+        if not self._weights(model):
+            raise InputError(
+                f"DecoderDecay found no weight in {type(model.decoder).__name__} to sum; set "
+                f"{self.setting}.convolutions or {self.setting}.linear."
+            )
+
+    def _weights(self, model: Autoencoder) -> list[Tensor]:
+        kinds: tuple[type[nn.Module], ...] = ()
+        kinds += (nn.Conv2d, nn.ConvTranspose2d) if self.convolutions else ()
+        kinds += (nn.Linear,) if self.linear else ()
+        return [layer.weight for layer in model.decoder.modules() if isinstance(layer, kinds)]  # type: ignore[misc]
+
+
+@dataclass(frozen=True)
+class DecoderGradient(Term):
+    """Squared Frobenius norm of the decoder's Jacobian, ||d x_hat / d z||^2: the gradient penalty of RAE-GP.
+
+    Estimated without the Jacobian, and without bias, by one backward pass: E ||v^T J||^2 = ||J||^2 for random
+    signs v. With batch norm in the decoder an image depends on the other codes of its minibatch too; these
+    derivatives count, and are small. In validation the decoder is run once more.
+
+    The paper of Ghosh et al. (equation 12) is followed; their code differentiates the sum of x_hat^2 instead,
+    and averages over batch and D.
+
+    >>> from entropic_ae.bottlenecks import Code, Identity
+    >>> model = Autoencoder(nn.Identity(), Identity(2), nn.Linear(2, 3, bias=False))
+    >>> _ = nn.init.eye_(model.decoder.weight)
+    >>> z = torch.zeros(5, 2, requires_grad=True)
+    >>> DecoderGradient()(model, Trace(None, Code(z), model.decode(z))).item()
+    2.0
+    """
+
+    name = "decoder_gradient"
+    setting = "decoder_gradient"
+
+    def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:
+        """Return the squared norm summed over pixels and dimensions, averaged over the batch."""
+        z, x_hat = trace.code.z, trace.x_hat
+        is_minimised = torch.is_grad_enabled()
+        if not (z.requires_grad and x_hat.requires_grad):
+            with torch.enable_grad():
+                z = z.detach().requires_grad_()
+                x_hat = model.decode(z)
+        signs = torch.empty_like(x_hat).bernoulli_().mul_(2).sub_(1)
+        (gradient,) = torch.autograd.grad(x_hat, z, signs, create_graph=is_minimised, retain_graph=True)
+        return gradient.square().sum(1).mean()
 
 
 @dataclass(frozen=True)
@@ -160,4 +360,16 @@ class Objective:
         return total, {name: value.detach() for name, value in values.items()}
 
 
-TERMS: dict[str, type[Term]] = {term.name: term for term in (SquaredError, NegativeEntropy)}
+TERMS: dict[str, type[Term]] = {
+    term.name: term
+    for term in (
+        SquaredError,
+        GaussianLikelihood,
+        NegativeEntropy,
+        KullbackLeibler,
+        MaximumMeanDiscrepancy,
+        CodeNorm,
+        DecoderDecay,
+        DecoderGradient,
+    )
+}

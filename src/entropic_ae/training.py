@@ -104,17 +104,22 @@ def select_precision(precision: str) -> Any:
     return PRECISIONS[precision]
 
 
-def check_images(objective: Objective, train: Tensor, validation: Tensor, settings: Settings) -> None:
-    """Raise InputError if images cannot be trained on: of another type, or too few for a batch of some term."""
-    for name, images in (("training", train), ("validation", validation)):
-        if images.dtype != torch.uint8 or images.dim() != 4 or len(images) < 2:
+def check_images(
+    objective: Objective, train: Tensor | Dataset[Tensor], validation: Tensor | Dataset[Tensor], settings: Settings
+) -> None:
+    """Raise InputError if data cannot be trained on: of another type, or too few for a batch of some term."""
+    data = {"training": train, "validation": validation}
+    images = any(isinstance(one, Tensor) and not one.is_floating_point() for one in data.values())
+    for name, one in data.items():
+        if _length(one) < 2 or (images and not (isinstance(one, Tensor) and _is_image_batch(one))):
+            got = f"{one.dtype} of shape {tuple(one.shape)}" if isinstance(one, Tensor) else f"{_length(one)} rows"
             raise InputError(
-                f"expected at least 2 {name} images as uint8 (N, C, H, W), got {images.dtype} "
-                f"of shape {tuple(images.shape)}."
+                f"expected at least 2 {name} images as uint8 (N, C, H, W), or rows of floats for both "
+                f"training and validation, got {got}."
             )
     batches = {
-        "training": min(len(train), settings.batch_size),
-        "validation": min(map(len, _EqualBatches(len(validation), settings.batch_size))),
+        "training": min(_length(train), settings.batch_size),
+        "validation": min(map(len, _EqualBatches(_length(validation), settings.batch_size))),
     }
     for term in objective.terms:
         for name, smallest in batches.items():
@@ -133,8 +138,8 @@ def to_unit(images: Tensor) -> Tensor:
 def fit(
     model: Autoencoder,
     objective: Objective,
-    train: Tensor,
-    validation: Tensor,
+    train: Tensor | Dataset[Tensor],
+    validation: Tensor | Dataset[Tensor],
     settings: Settings,
     *,
     seed: int = 0,
@@ -147,12 +152,17 @@ def fit(
     """Train a model in place and leave it with the weights of the lowest validation loss.
 
     The validation loss is the objective in evaluation mode, over near-equal batches of the training batch
-    size, so that a term that looks at the batch means the same in both. The images stay one tensor, on the
-    GPU when they take less than half of its free memory; a batch is an index selection.
+    size, so that a term that looks at the batch means the same in both. The data stay one tensor, on the GPU
+    when they take less than half of its free memory; a batch is an index selection.
+
+    Data that are drawn anew each epoch come as a ``Dataset`` whose ``__getitem__`` takes a tensor of indices and
+    gives a float batch, and which has a length. What it draws from PyTorch's global generators follows the seed
+    and the epoch.
 
     Arguments:
         model, objective: what is trained, and what it minimises.
-        train, validation: uint8 images, (N, C, H, W), at least 2 of each.
+        train, validation: uint8 images, (N, C, H, W), which the model sees as floats in [0, 1]; or floats,
+            (N, ...), tensors or data sets, which it sees as they are. At least 2 of each.
         settings: epochs, batch size, learning rate and its schedule.
         seed: of the order of the images and of every random draw in the model.
         device: auto, cpu or cuda.
@@ -163,8 +173,8 @@ def fit(
 
     Returns: the rows of log.csv, one an epoch.
 
-    Raises: InputError for too few images or an unknown device or precision, and when a term is not finite;
-        its sentence names the term and the epoch, and the best weights so far are kept.
+    Raises: InputError for too few or mixed data or an unknown device or precision, and when a term is not
+        finite; its sentence names the term and the epoch, and the best weights so far are kept.
 
     >>> from entropic_ae.bottlenecks import BatchNorm
     >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
@@ -179,8 +189,7 @@ def fit(
     mode = select_precision(precision)
     check_images(objective, train, validation, settings)
     target = select_device(device)
-    if target.type == "cuda" and train.nbytes + validation.nbytes < torch.cuda.mem_get_info()[0] // 2:
-        train, validation = train.to(target), validation.to(target)
+    train_data, validation_data = _place(train, validation, target)
     task = _Task(model, objective, settings, seed)
     keeper = _Keeper(folder, progress)
     callbacks: list[Callback] = [keeper]
@@ -201,10 +210,11 @@ def fit(
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
+            inference_mode=False,  # no_grad in its place: a term may need a gradient of its own in validation
         )
         loaders = (
-            _loader(train, _ShuffledBatches(len(train), settings.batch_size, seed)),
-            _loader(validation, _EqualBatches(len(validation), settings.batch_size)),
+            _loader(train_data, _ShuffledBatches(_length(train), settings.batch_size, seed)),
+            _loader(validation_data, _EqualBatches(_length(validation), settings.batch_size)),
         )
         try:
             _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.exists() else None)
@@ -317,7 +327,7 @@ class _Task(LightningModule):
         return terms | {name: self.row[name] for name in ("validation_loss", "entropy")}
 
     def _measure(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        trace = self.model(to_unit(images))
+        trace = self.model(images)
         loss, values = self.objective(self.model, trace)
         return loss, values, trace.code.z.detach()
 
@@ -390,14 +400,38 @@ class _Keeper(Callback):
             model.load_state_dict(self.weights)
 
 
-class _Images(Dataset):
-    """Images indexed by a whole batch of indices at a time."""
+class _Rows(Dataset[Tensor]):
+    """A tensor indexed by a whole batch of indices at a time: uint8 images come in [0, 1], floats as they are."""
 
-    def __init__(self, images: Tensor) -> None:
-        self.images = images
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
 
     def __getitem__(self, indices: Tensor) -> Tensor:
-        return self.images[indices.to(self.images.device, non_blocking=True)]
+        batch = self.rows[indices.to(self.rows.device, non_blocking=True)]
+        return to_unit(batch) if batch.dtype == torch.uint8 else batch.float()
+
+
+def _place(
+    train: Tensor | Dataset[Tensor], validation: Tensor | Dataset[Tensor], device: torch.device
+) -> tuple[Dataset[Tensor], Dataset[Tensor]]:
+    """Return both as data sets, tensors on the GPU if they fit there; other data sets keep their place."""
+    tensors = sum(one.nbytes for one in (train, validation) if isinstance(one, Tensor))
+    moved = device.type == "cuda" and tensors < torch.cuda.mem_get_info()[0] // 2
+
+    def place(data: Tensor | Dataset[Tensor]) -> Dataset[Tensor]:
+        if not isinstance(data, Tensor):
+            return data
+        return _Rows(data.to(device) if moved else data)
+
+    return place(train), place(validation)
+
+
+def _length(data: Tensor | Dataset[Tensor]) -> int:
+    return len(data)  # type: ignore[arg-type]  # a Dataset may lack a length; fit asks for one
+
+
+def _is_image_batch(data: Tensor) -> bool:
+    return data.dtype == torch.uint8 and data.dim() == 4
 
 
 class _ShuffledBatches(Sampler):
@@ -432,8 +466,10 @@ class _EqualBatches(Sampler):
         return iter(self.batches)
 
 
-def _loader(images: Tensor, batches: Sampler) -> DataLoader:
-    return DataLoader(_Images(images), batch_size=None, sampler=batches)
+def _loader(data: Dataset[Tensor], batches: Sampler) -> DataLoader:
+    # with a generator of its own: a resumed run makes the first pass over a loader before the epoch is seeded, and
+    # must draw no less from the global one after it
+    return DataLoader(data, batch_size=None, sampler=batches, generator=torch.Generator())
 
 
 def _mix(seed: int, epoch: int) -> int:

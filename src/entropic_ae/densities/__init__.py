@@ -4,7 +4,8 @@ from entropic_ae.densities.density import Density
 from entropic_ae.densities.gaussian import Gaussian
 from entropic_ae.densities.mixture import Mixture
 from entropic_ae.densities.prior import Prior
+from entropic_ae.densities.second_stage import SecondStage
 
-__all__ = ["DENSITIES", "Density", "Gaussian", "Mixture", "Prior"]
+__all__ = ["DENSITIES", "Density", "Gaussian", "Mixture", "Prior", "SecondStage"]
 
-DENSITIES: dict[str, type[Density]] = {"prior": Prior, "gaussian": Gaussian, "mixture": Mixture}
+DENSITIES: dict[str, type[Density]] = {d.name: d for d in (Prior, Gaussian, Mixture, SecondStage)}

@@ -11,29 +11,35 @@ from torch.distributions import Distribution
 
 from entropic_ae.errors import InputError
 
-__all__ = ["Density", "check_codes"]
+__all__ = ["Density", "check_codes", "mean_and_deviation"]
 
 
 class Density:
     """A distribution over codes, fitted after training.
 
     Attributes:
+        name: the density in the registry, in files and on the command line.
         needs_codes: whether ``fit`` looks at the codes; if not, none need be computed.
 
     >>> from entropic_ae.densities import DENSITIES
     >>> sorted(name for name, density in DENSITIES.items() if density.needs_codes)
-    ['gaussian', 'mixture']
+    ['gaussian', 'mixture', 'second-stage']
     """
 
+    name: ClassVar[str] = ""
     needs_codes: ClassVar[bool] = True
 
     @classmethod
-    def fit(cls, codes: Tensor, prior: Distribution, *, seed: int = 0) -> Density:
+    def fit(cls, codes: Tensor, prior: Distribution, *, std: Tensor | None = None, seed: int = 0) -> Density:
         """Fit to codes, (N, D).
 
+        A subclass adds its settings as further keyword arguments, scalars with defaults.
+
         Arguments:
-            codes: training codes, finite, more than one.
+            codes: training codes, finite, more than one; the means of their posteriors where they have any.
             prior: the bottleneck's prior over (D,).
+            std: standard deviations of the codes' Gaussian posteriors, (N, D), or None for deterministic codes.
+                Only a density that models the aggregate posterior looks at them.
             seed: of whatever the fit draws.
 
         Raises: InputError for too few codes or codes that are not finite.
@@ -61,3 +67,15 @@ def check_codes(codes: Tensor, least: int, who: str) -> Tensor:
     if not bool(torch.isfinite(codes).all()):
         raise InputError(f"{who} expects finite codes, got NaN or infinity; look at what produced them.")
     return codes.detach().double().cpu()
+
+
+def mean_and_deviation(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of float64 codes, (N, D), by dimension, to standardise them with.
+
+    >>> mean, deviation = mean_and_deviation(torch.tensor([[1.0, 5.0], [3.0, 5.0]]).double())
+    >>> mean.tolist(), [round(d, 7) for d in deviation.tolist()]
+    ([2.0, 5.0], [1.4142136, 5e-07])
+    """
+    # a constant dimension has no deviation, or that of rounding in float32
+    deviation = codes.std(0).maximum(1e-7 * codes.abs().amax(0))
+    return codes.mean(0), deviation.clamp_min(torch.finfo(torch.float64).tiny)

@@ -20,6 +20,9 @@ class Gaussian(Density):
     The covariance may be singular (constant or dependent dimensions, fewer codes than dimensions): samples
     then stay in its range.
 
+    It is fitted to the codes that it is given: where codes have posteriors, these are the posteriors' means, as
+    in Ghosh et al. (2019), section 4, and their standard deviations play no part.
+
     Arguments:
         mean: (D,) float64.
         covariance: (D, D) float64, symmetric.
@@ -31,14 +34,23 @@ class Gaussian(Density):
     torch.Size([5, 2])
     """
 
+    name = "gaussian"
+
     def __init__(self, mean: Tensor, covariance: Tensor) -> None:
         self.mean = mean
         self.covariance = covariance
 
     @classmethod
-    def fit(cls, codes: Tensor, prior: Distribution, *, seed: int = 0) -> Gaussian:  # noqa: ARG003
+    def fit(
+        cls,
+        codes: Tensor,
+        prior: Distribution,  # noqa: ARG003
+        *,
+        std: Tensor | None = None,  # noqa: ARG003
+        seed: int = 0,  # noqa: ARG003
+    ) -> Gaussian:
         """Take the mean and the unbiased covariance of codes, (N, D)."""
-        codes = check_codes(codes, 2, "the density 'gaussian'")
+        codes = check_codes(codes, 2, f"the density '{cls.name}'")
         return cls(codes.mean(0), torch.cov(codes.T).reshape(codes.shape[1], codes.shape[1]))
 
     def sample(self, n: int, *, seed: int = 0) -> Tensor:

@@ -9,28 +9,29 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from entropic_ae.densities.density import Density, check_codes
+from entropic_ae.densities.density import Density, check_codes, mean_and_deviation
 from entropic_ae.errors import InputError
 from entropic_ae.randomness import generator
 
 __all__ = ["Mixture"]
 
-_COMPONENTS = 10
-
 
 class Mixture(Density):
-    """Ten Gaussians with full covariances, by scikit-learn's expectation maximisation in float64.
+    """Gaussians with full covariances, by scikit-learn's expectation maximisation in float64.
 
-    Tolerance 1e-3 and at most 2000 iterations from a k-means start, as published; half as many Gaussians as
-    codes where there are fewer than 20. The codes are standardised for the fit, so that scikit-learn's ridge of
+    Ten Gaussians, tolerance 1e-3 and at most 2000 iterations from a k-means start, as published; at most half as
+    many Gaussians as codes. The codes are standardised for the fit, so that scikit-learn's ridge of
     1e-6 on the covariances means the same at every scale.
+
+    It is fitted to the codes that it is given: where codes have posteriors, these are the posteriors' means, as
+    in Ghosh et al., and their standard deviations play no part.
 
     Arguments:
         weights: (K,) float64, sum 1.
         means: (K, D) float64.
         covariances: (K, D, D) float64.
 
-    Raises: InputError from ``fit`` for fewer than 2 codes or codes that are not finite.
+    Raises: InputError from ``fit`` for fewer than 2 codes, codes that are not finite, or ``components`` below 1.
 
     Reference: Ghosh et al. (2019), section 4; the paper's column GMM.
 
@@ -39,23 +40,33 @@ class Mixture(Density):
     torch.Size([5, 2])
     """
 
+    name = "mixture"
+
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
         self.weights = weights
         self.means = means
         self.covariances = covariances
 
     @classmethod
-    def fit(cls, codes: Tensor, prior: Distribution, *, seed: int = 0) -> Mixture:  # noqa: ARG003
-        """Fit to codes, (N, D), N at least 2; one random start from the seed."""
+    def fit(
+        cls,
+        codes: Tensor,
+        prior: Distribution,  # noqa: ARG003
+        *,
+        std: Tensor | None = None,  # noqa: ARG003
+        seed: int = 0,
+        components: int = 10,
+    ) -> Mixture:
+        """Fit ``components`` Gaussians to codes, (N, D), N at least 2; one random start from the seed."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
 
-        codes = check_codes(codes, 2, "the density 'mixture'")
-        mean, deviation = codes.mean(0), codes.std(0)
-        # a constant dimension has no deviation, or that of rounding in float32
-        deviation = deviation.maximum(1e-7 * codes.abs().amax(0)).clamp_min(torch.finfo(torch.float64).tiny)
+        if components < 1:
+            raise InputError(f"{cls.name}.components must be at least 1, got {components}.")
+        codes = check_codes(codes, 2, f"the density '{cls.name}'")
+        mean, deviation = mean_and_deviation(codes)
         standard = ((codes - mean) / deviation).numpy()
-        mixture = GaussianMixture(min(_COMPONENTS, len(codes) // 2), tol=1e-3, max_iter=2000, random_state=seed)
+        mixture = GaussianMixture(min(components, len(codes) // 2), tol=1e-3, max_iter=2000, random_state=seed)
         with warnings.catch_warnings():
             # fewer distinct codes than components leave some empty, which is a fit all the same
             warnings.simplefilter("ignore", ConvergenceWarning)

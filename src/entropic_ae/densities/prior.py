@@ -25,13 +25,21 @@ class Prior(Density):
     torch.Size([3, 4])
     """
 
+    name = "prior"
     needs_codes = False
 
     def __init__(self, distribution: Distribution) -> None:
         self.distribution = distribution
 
     @classmethod
-    def fit(cls, codes: Tensor | None, prior: Distribution, *, seed: int = 0) -> Prior:  # noqa: ARG003
+    def fit(
+        cls,
+        codes: Tensor | None,  # noqa: ARG003
+        prior: Distribution,
+        *,
+        std: Tensor | None = None,  # noqa: ARG003
+        seed: int = 0,  # noqa: ARG003
+    ) -> Prior:
         """Return the prior, whatever the codes."""
         return cls(prior)
 

@@ -1,197 +1,170 @@
-"""The table of systems on one protocol: a JSON file a cell, written whole, so that a sweep can go on."""
+"""The paper's Table 1 from measured cells: means and spreads over seeds, ranks, and what of the paper holds."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import statistics
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from entropic_ae import runs
-from entropic_ae.errors import InputError, unknown_name
-from entropic_ae.files import read_json, write_json
-from entropic_ae.provenance import git_commit, machine, versions
-from entropic_ae.recipes import PRESETS, RECIPES, configure
+from entropic_ae.errors import InputError
+from entropic_ae.experiments.published import PUBLISHED
+from entropic_ae.experiments.sweep import read_cells
+from entropic_ae.recipes import RECIPES
 from entropic_ae.recipes.recipe import Scalar
 
-__all__ = ["Cell", "parse_system", "render", "run_cells"]
+__all__ = ["render", "statements"]
 
-_COLUMNS = ("reconstructions", "interpolations", "prior", "gaussian", "mixture")
+_IMAGES = ("reconstructions", "interpolations")
+_DENSITIES = ("prior", "gaussian", "mixture", "second-stage")
+_PAPER = ("prior", "gaussian", "mixture")  # its columns
 
-
-@dataclass(frozen=True)
-class Cell:
-    """One system on one data set with one seed: everything that decides what is measured.
-
-    Attributes:
-        recipe, data, seed, limit: as for ``train``.
-        own: settings of this system alone, which its label shows.
-        shared: settings of the whole table.
-        n, features: as for ``evaluate``.
-    """
-
-    recipe: str
-    data: str
-    seed: int
-    own: Mapping[str, Scalar] = field(default_factory=dict)
-    shared: Mapping[str, Scalar] = field(default_factory=dict)
-    limit: int | None = None
-    n: int = 10_000
-    features: str | None = None
-
-    @property
-    def label(self) -> str:
-        """The system in a table, as in ``eae entropy=0.3``."""
-        return " ".join([self.recipe, *(f"{name}={value}" for name, value in self.own.items())])
-
-    @property
-    def name(self) -> str:
-        """A file name that changes with any of the attributes."""
-        content = json.dumps(asdict(self), sort_keys=True)
-        return f"{self.recipe}-{self.seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
-
-
-def parse_system(text: str) -> tuple[str, dict[str, Scalar]]:
-    """Read a recipe with settings of its own.
-
-    >>> parse_system("eae:entropy=0.3:entropy.k=2")
-    ('eae', {'entropy': '0.3', 'entropy.k': '2'})
-    """
-    recipe, *pairs = text.strip().split(":")
-    for pair in pairs:
-        if "=" not in pair:
-            raise InputError(f"expected RECIPE:NAME=VALUE, got '{text}'; for example eae:entropy=0.3.")
-    return recipe, {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
-
-
-def run_cells(
-    cells: Iterable[Cell],
-    out: Path,
-    run_folder: Path,
-    *,
-    device: str = "auto",
-    tell: Callable[[str], None] = lambda _: None,
-) -> None:
-    """Train and measure each cell that is not yet in ``out``; what was interrupted is resumed.
-
-    Arguments:
-        cells: a changed setting makes another cell, so an old one is never taken for it.
-        out: where a JSON file a cell is written.
-        run_folder: where the run folders lie.
-        device: auto, cpu or cuda.
-        tell: called with progress.
-    """
-    cells = list(cells)
-    _check_cells(cells, out)
-    for i, cell in enumerate(cells, 1):
-        path = out / f"{cell.name}.json"
-        if path.exists():
-            tell(f"{i}/{len(cells)} {cell.label}, seed {cell.seed}: measured already")
-            continue
-        tell(f"{i}/{len(cells)} {cell.label}, seed {cell.seed}: training")
-        folder = run_folder / cell.name
-        started = time.perf_counter()
-        run = runs.train(
-            cell.recipe,
-            cell.data,
-            set={**cell.shared, **cell.own},
-            seed=cell.seed,
-            limit=cell.limit,
-            out=folder,
-            device=device,
-            resume=folder.is_dir(),
-        )
-        trained = time.perf_counter()
-        tell(f"{i}/{len(cells)} {cell.label}, seed {cell.seed}: measuring")
-        metrics = run.evaluate(features=cell.features, n=cell.n)
-        write_json(
-            path,
-            {
-                "cell": asdict(cell),
-                "label": cell.label,
-                "data": run.info["data"],
-                "expanded": run.info["expanded"],
-                "training_images": run.info["training_images"],
-                "metrics": metrics,
-                "training_seconds": round(trained - started, 1),
-                "evaluation_seconds": round(time.perf_counter() - trained, 1),
-                "machine": machine(),
-                "versions": versions(),
-                "git_commit": git_commit(),
-            },
-        )
-
-
-def _check_cells(cells: Iterable[Cell], out: Path) -> None:
-    """Raise InputError before anything is trained: a name is unknown, or ``out`` holds another protocol."""
-    protocols = {_shared(asdict(cell)) for cell in cells}
-    for cell in cells:
-        if cell.recipe not in RECIPES:
-            raise unknown_name("recipe", cell.recipe, RECIPES)
-        settings = {k: v for k, v in {**cell.shared, **cell.own}.items() if k != "image_size"}
-        configure(RECIPES[cell.recipe], PRESETS.get(cell.data, PRESETS["mnist"]), settings)
-    for path in out.glob("*.json"):
-        protocols.add(_shared(read_json(path)["cell"]))
-    if len(protocols) > 1:
-        raise InputError(
-            f"{out} holds results of another protocol (data, limit, n, features or shared settings), which one "
-            "table cannot show beside these; give another --out."
-        )
-
-
-def _shared(cell: Mapping[str, Any]) -> str:
-    return json.dumps({k: cell[k] for k in ("data", "limit", "n", "features", "shared")}, sort_keys=True)
+Members = list[dict[str, Any]]
 
 
 def render(out: Path) -> str:
-    """Return the cells of a folder as a Markdown table, a row a system, mean ± deviation over seeds.
+    """Return the cells of a folder as Markdown: a row a system, mean ± deviation over seeds and (rank).
 
-    Raises: InputError if the folder has no cells, or cells measured in different ways.
+    Below it: the protocol, the cells that are missing, what has collapsed, and ``statements``.
+
+    Raises: InputError if the folder has no cells, cells measured in different ways, or one twice.
     """
-    cells = [read_json(path) for path in sorted(out.glob("*.json"))]
+    rows = _rows(out)
+    cells = [cell for members in rows.values() for cell in members]
+    columns = [c for c in (*_IMAGES, *_DENSITIES) if any(c in cell["metrics"]["distances"] for cell in cells)]
+    published = PUBLISHED.get(cells[0]["data"], {})
+    values = {column: _column(rows, column) for column in columns}
+    ranks = {column: _ranks(values[column]) for column in columns}
+    head = ["system", "seeds", "reconstruction error", "entropy gap (nats)", *columns]
+    head += ["paper's FID: prior / gaussian / mixture"] * bool(published)
+    lines = ["| " + " | ".join(head) + " |", "| --- " + "| ---: " * (len(head) - 1) + "|"]
+    for label, members in rows.items():
+        gaps = [m["metrics"]["codes"]["corrected_gap"] for m in members]
+        row = [
+            label,
+            str(len(members)),
+            _mean([m["metrics"]["reconstruction_error"] for m in members]),
+            _mean([gap for gap in gaps if gap is not None]),
+        ]
+        row += [_mean(values[c][label]) + (f" ({ranks[c][label]})" if values[c][label] else "") for c in columns]
+        if published:
+            row.append(_published(published.get(_recipe(members), {})))
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join([*lines, "", _protocol_text(cells), *_missing(rows), *_collapsed(rows), *statements(out)])
+
+
+def statements(out: Path) -> list[str]:
+    """Say which of the paper's statements about its Table 1 hold for the cells of a folder, as Markdown lines.
+
+    Means over seeds are compared; a difference is called within the spread if it is smaller than the standard
+    deviations over seeds of the two added in quadrature. Empty if ``eae`` was not measured.
+    """
+    rows = _rows(out)
+    ours = [label for label, members in rows.items() if _recipe(members) == "eae"]
+    if not ours or len(rows) == 1:
+        return []
+    lines = ["", "The paper's statements, at this budget:", ""]
+    for density in _PAPER:
+        column = {label: values for label, values in _column(rows, density).items() if values}
+        best = min(ours, key=lambda label: statistics.mean(column[label]))
+        # with the entropic systems apart: they are one idea, with or without a second stage
+        others = [label for label in column if _recipe(rows[label]) not in ("eae", "eae-linear", "2seae")]
+        ahead = [label for label in others if statistics.mean(column[label]) < statistics.mean(column[best])]
+        holds = "holds" if not ahead else "does not hold"
+        text = f"`{best}` ahead of every other system with {density} sampling: **{holds}**"
+        rivals = ahead or [min(others, key=lambda label: statistics.mean(column[label]))]
+        said = ", ".join(f"{label} {_compared(column[label], column[best])}" for label in rivals)
+        lines.append(f"- {text} ({best} {_mean(column[best])}; {said}).")
+    prior, mixture = _column(rows, "prior"), _column(rows, "mixture")
+    both = [label for label in rows if prior[label] and mixture[label]]
+    not_ahead = [label for label in both if statistics.mean(mixture[label]) >= statistics.mean(prior[label])]
+    said = "**holds**" if not not_ahead else f"**does not hold** for {', '.join(not_ahead)}"
+    lines.append(f"- Mixture ahead of prior sampling for all: {said}.")
+    return lines
+
+
+def _compared(other: Sequence[float], ours: Sequence[float]) -> str:
+    spread = sum(statistics.variance(values) for values in (other, ours) if len(values) > 1) ** 0.5
+    within = abs(statistics.mean(other) - statistics.mean(ours)) < spread
+    return _mean(other) + (", within the spread" if within else "")
+
+
+def _rows(out: Path) -> dict[str, Members]:
+    """Return the cells of a folder by label, in order, after checking that they make one table."""
+    cells = read_cells(out)
     if not cells:
         raise InputError(f"{out} has no results; run the table first.")
-    protocols = {_protocol(c) for c in cells}
+    protocols = {_protocol(cell) for cell in cells}
     if len(protocols) > 1:
         raise InputError(
-            f"the results in {out} were measured in {len(protocols)} different ways (data, limit, n, features or "
-            "shared settings); keep each in a folder of its own."
+            f"the results in {out} were measured in {len(protocols)} different ways (data, limit, n, features, "
+            "split or shared settings); keep each in a folder of its own."
         )
-    rows: dict[str, list[dict[str, Any]]] = {}
+    rows: dict[str, Members] = {}
     for cell in sorted(cells, key=_order):
         members = rows.setdefault(cell["label"], [])
         if any(cell["cell"]["seed"] == member["cell"]["seed"] for member in members):
             raise InputError(f"{out} holds {cell['label']}, seed {cell['cell']['seed']}, twice; remove one.")
         members.append(cell)
-    head = ("system", "seeds", "reconstruction error", "entropy gap (nats)", *_COLUMNS)
-    lines = ["| " + " | ".join(head) + " |", "| --- " + "| ---: " * (len(head) - 1) + "|"]
-    for label, members in rows.items():
-        metrics = [member["metrics"] for member in members]
-        values = [
-            label,
-            str(len(members)),
-            _mean([m["reconstruction_error"] for m in metrics]),
-            _mean([m["codes"]["corrected_gap"] for m in metrics if m["codes"]["corrected_gap"] is not None]),
-            *(_mean([m["distances"][column]["frechet"] for m in metrics]) for column in _COLUMNS),
-        ]
-        lines.append("| " + " | ".join(values) + " |")
-    floor = _mean([cells[0]["metrics"]["distances"]["held-out images"]["frechet"]])
-    data, features, n, images, test = protocols.pop()[:5]
+    return rows
+
+
+def _column(rows: Mapping[str, Members], name: str) -> dict[str, list[float]]:
+    distances = {label: [m["metrics"]["distances"] for m in members] for label, members in rows.items()}
+    return {label: [d[name]["frechet"] for d in found if name in d] for label, found in distances.items()}
+
+
+def _ranks(column: Mapping[str, Sequence[float]]) -> dict[str, int]:
+    """Return the place of each system by its mean, from 1."""
+    means = {label: statistics.mean(values) for label, values in column.items() if values}
+    return {label: 1 + sum(other < mean for other in means.values()) for label, mean in means.items()}
+
+
+def _published(figures: Mapping[str, float]) -> str:
+    # the paper's prior column holds the two-stage VAE's second stage
+    prior = figures.get("prior", figures.get("second-stage"))
+    shown = [prior, figures.get("gaussian"), figures.get("mixture")]
+    return " / ".join("-" if figure is None else f"{figure:.2f}" for figure in shown)
+
+
+def _protocol_text(cells: Members) -> str:
+    data, features, n, images, test, split = _protocol(cells[0])[:6]
     settings = cells[0]["expanded"]["settings"]
-    lines += [
-        "",
+    floor = _mean([cells[0]["metrics"]["distances"]["held-out images"]["frechet"]])
+    return (
         f"{data}, {images:,} training images, {settings['epochs']} epochs, batch {settings['batch_size']}, "
         f"width {settings.get('width', '-')}, D = {settings['latent_dim']}. "
-        f"Reconstruction error: squared, summed over an image, on {test:,} test images. "
-        f"Entropy gap: entropy of {test:,} draws from N(0, I) less that of the test codes, by the same estimate. "
-        f"Last five columns: Frechet distance in {features} features to the test images, from {n:,} images each "
-        f"({test:,} reconstructions); real held-out images are at {floor}.",
-    ]
-    return "\n".join(lines)
+        f"Reconstruction error: squared, summed over an image, on {test:,} {split} images. "
+        f"Entropy gap: entropy of {test:,} draws from N(0, I) less that of the {split} codes, by the same "
+        f"estimate. Last columns: Frechet distance in {features} features to the {split} images, from {n:,} "
+        f"images each ({test:,} reconstructions); real held-out images are at {floor}. Mean ± standard deviation "
+        "over seeds, and rank."
+    )
+
+
+def _missing(rows: Mapping[str, Members]) -> list[str]:
+    """Name the systems and seeds that a complete table would have besides."""
+    seeds = {member["cell"]["seed"] for members in rows.values() for member in members}
+    gaps = [name for name in RECIPES if name not in {_recipe(members) for members in rows.values()}]
+    for label, members in rows.items():
+        lacking = sorted(seeds - {member["cell"]["seed"] for member in members})
+        gaps += [f"{label} (seed {', '.join(map(str, lacking))})"] * bool(lacking)
+    return ["", f"Missing: {', '.join(gaps)}."] if gaps else []
+
+
+def _collapsed(rows: Mapping[str, Members]) -> list[str]:
+    """Say which systems made images without variety, or dead codes, with the least spread or number over seeds."""
+    found = []
+    for label, members in rows.items():
+        collapses = [member["metrics"]["collapse"] for member in members]
+        for what in dict.fromkeys(name for collapse in collapses for name in collapse["collapsed"]):
+            if what == "codes":
+                least = min(collapse["active_codes"] for collapse in collapses)
+                found.append(f"{label}: {least} of {collapses[0]['latent_dim']} codes active")
+            else:
+                least = min(collapse["spread"][what] for collapse in collapses)
+                found.append(f"{label}: {what} with {least:.2f} of the real images' variance")
+    return ["", f"Collapsed: {'; '.join(found) if found else 'none'}."]
 
 
 def _protocol(cell: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -199,9 +172,13 @@ def _protocol(cell: Mapping[str, Any]) -> tuple[Any, ...]:
     metrics = cell["metrics"]
     shared = sorted((name, str(value)) for name, value in cell["cell"]["shared"].items())
     return (
-        *(cell["data"], metrics["features"], metrics["n"], cell["training_images"], metrics["test_images"]),
-        *(cell["cell"]["limit"], *shared),
+        *(cell["data"], metrics["features"], metrics["n"], cell["training_images"], metrics["real_images"]),
+        *(metrics["split"], cell["cell"]["limit"], *shared),
     )
+
+
+def _recipe(members: Members) -> str:
+    return str(members[0]["cell"]["recipe"])
 
 
 def _order(cell: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -220,7 +197,7 @@ def _number(value: Scalar) -> tuple[float, str]:
         return float("inf"), str(value)
 
 
-def _mean(values: list[float]) -> str:
+def _mean(values: Sequence[float]) -> str:
     if not values:
         return "-"
     if len(values) == 1:

@@ -80,7 +80,7 @@ def classifier_features(data: ImageData, weights: Path | None, device: str) -> F
             network = _train_classifier(data, classes)
         accuracy = _accuracy(network, data)
         _write_cache(path, network, accuracy)
-    return Features("classifier", network, _FEATURES, device=device, accuracy=accuracy)
+    return Features("classifier", network, _FEATURES, device=device, accuracy=accuracy, content="classifier")
 
 
 def _check_labels(data: ImageData) -> int:

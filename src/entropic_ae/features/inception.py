@@ -67,7 +67,7 @@ def inception_features(data: ImageData, weights: Path | None, device: str) -> Fe
             f"{weights or URL_INCEPTION_V3} does not hold the FID Inception network's weights ({reason}); "
             f"give --weights the file from {URL_INCEPTION_V3}."
         ) from None
-    return Features("inception", _Inception(network), 2048, batch_size=32, device=device)
+    return Features("inception", _Inception(network), 2048, batch_size=32, device=device, content="inception")
 
 
 # What reading a damaged file raises: torch's restricted unpickler checks no operand of the bytes it reads.

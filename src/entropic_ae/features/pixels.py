@@ -32,4 +32,4 @@ def pixel_features(data: ImageData, weights: Path | None, device: str) -> Featur
     while channels * (height // factor) * (width // factor) > _MOST_PIXELS:
         factor += 1
     dim = channels * (height // factor) * (width // factor)
-    return Features("pixels", _Pixels(factor), dim, batch_size=4096, device=device)
+    return Features("pixels", _Pixels(factor), dim, batch_size=4096, device=device, content=f"factor {factor}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -62,4 +63,5 @@ def torchscript_features(path: Path, data: ImageData, device: str) -> Features:
             f"the TorchScript network {path} must map {tuple(probe.shape)} images to ({len(probe)}, F), "
             f"got {came}; flatten what belongs to one image to one row."
         )
-    return Features(path.name, script, out.shape[1], device=device)
+    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Features(path.name, script, out.shape[1], device=device, content=content)

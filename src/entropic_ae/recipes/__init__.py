@@ -2,14 +2,41 @@
 
 from entropic_ae.recipes.presets import PRESETS, Preset, preset_for
 from entropic_ae.recipes.recipe import Recipe, System, configure
-from entropic_ae.recipes.systems import AE, BN_AE, EAE, RECIPES
+from entropic_ae.recipes.systems import (
+    AE,
+    AE_L2,
+    BN_AE,
+    CV_VAE,
+    EAE,
+    EAE_LINEAR,
+    RAE,
+    RAE_GP,
+    RAE_L2,
+    RAE_SN,
+    RECIPES,
+    TWO_STAGE_EAE,
+    TWO_STAGE_VAE,
+    VAE,
+    WAE,
+)
 
 __all__ = [
     "AE",
+    "AE_L2",
     "BN_AE",
+    "CV_VAE",
     "EAE",
+    "EAE_LINEAR",
     "PRESETS",
+    "RAE",
+    "RAE_GP",
+    "RAE_L2",
+    "RAE_SN",
     "RECIPES",
+    "TWO_STAGE_EAE",
+    "TWO_STAGE_VAE",
+    "VAE",
+    "WAE",
     "Preset",
     "Recipe",
     "System",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.densities import DENSITIES
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.networks import Shape
 from entropic_ae.randomness import seeded
@@ -31,9 +32,13 @@ class Recipe:
         reference: where the system was published.
         bottleneck: partial constructor that lacks only ``latent_dim``.
         terms: what the objective sums.
+        network: options of the encoder and the decoder, such as ``{"spectral": True}``.
+        densities: by name, the densities that this system is measured with, and their settings.
+        density: the one that its images are drawn from where one must be chosen.
         settings: by the name of a preset, the settings that this system has on that data set.
 
-    Raises: InputError if the bottleneck's constructor does not take what the partial gives it.
+    Raises: InputError if the bottleneck's constructor does not take what the partial gives it, or a density is
+        unknown.
 
     >>> from dataclasses import replace
     >>> from entropic_ae.recipes import EAE
@@ -47,10 +52,20 @@ class Recipe:
     reference: str
     bottleneck: partial[Any]
     terms: tuple[Term, ...]
+    network: Mapping[str, Scalar] = field(default_factory=lambda: MappingProxyType({}))
+    densities: Mapping[str, Mapping[str, Scalar]] = field(
+        default_factory=lambda: MappingProxyType({"prior": {}, "gaussian": {}, "mixture": {}})
+    )
+    density: str = "mixture"
     settings: Mapping[str, Mapping[str, Scalar]] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         check_partial(self.bottleneck)
+        for name in self.densities:
+            if name not in DENSITIES:
+                raise unknown_name("density", name, DENSITIES)
+        if self.density not in self.densities:
+            raise unknown_name("density", self.density, self.densities)
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,8 @@ class System:
         for term in self.recipe.terms:
             for name in (f.name for f in fields(term)):
                 values[_setting(term, name)] = getattr(term, name)
+        for density, own in self.recipe.densities.items():
+            values |= {f"{density}.{name}": value for name, value in _fit_settings(density, own).items()}
         return values | {f.name: getattr(self.preset.training, f.name) for f in fields(self.preset.training)}
 
     def with_settings(self, changes: Mapping[str, Scalar]) -> System:
@@ -109,8 +126,12 @@ class System:
             replace(term, **{f.name: new[s] for f in fields(term) if (s := _setting(term, f.name)) in new})
             for term in self.recipe.terms
         )
-        recipe = replace(self.recipe, bottleneck=constructor(self.recipe.bottleneck), terms=terms)
-        return System(recipe, preset)
+        densities = {
+            density: {name: new.get(f"{density}.{name}", old) for name, old in _fit_settings(density, own).items()}
+            for density, own in self.recipe.densities.items()
+        }
+        bottleneck = constructor(self.recipe.bottleneck)
+        return System(replace(self.recipe, bottleneck=bottleneck, terms=terms, densities=densities), preset)
 
     def build(self, shape: Shape, *, seed: int = 0) -> tuple[Autoencoder, Objective]:
         """Build the model, its weights drawn from the seed, and its objective, for images (C, H, W).
@@ -131,19 +152,20 @@ class System:
             "bottleneck": self.recipe.bottleneck.func.__name__,
             "decoder": self.preset.decoder.func.__name__,
             "terms": [type(term).__name__ for term in self.recipe.terms],
+            "densities": list(self.recipe.densities),
             "settings": self.settings(),
         }
 
 
 def configure(recipe: Recipe, preset: Preset, changes: Mapping[str, Scalar] | None = None) -> System:
-    """Put a recipe on a preset: the preset's values, then the recipe's own for it, then the changes.
+    """Put a recipe on a preset: the preset's values, the recipe's network, its settings there, then the changes.
 
     >>> from entropic_ae.recipes import PRESETS, RECIPES
     >>> configure(RECIPES["eae"], PRESETS["digits"], {"width": 4}).settings()["width"]
     4
     """
-    own = System(recipe, preset).with_settings(recipe.settings.get(preset.name, {}))
-    return own.with_settings(changes or {})
+    own = {**recipe.network, **recipe.settings.get(preset.name, {})}
+    return System(recipe, preset).with_settings(own).with_settings(changes or {})
 
 
 def _setting(term: Term, name: str) -> str:
@@ -151,16 +173,26 @@ def _setting(term: Term, name: str) -> str:
 
 
 def _scalars(constructor: partial[Any]) -> dict[str, Scalar]:
-    parameters = inspect.signature(constructor.func).parameters.values()
-    defaults = {p.name: p.default for p in parameters if isinstance(p.default, bool | int | float | str)}
+    defaults = _defaults(constructor.func)
     return defaults | {k: v for k, v in constructor.keywords.items() if k in defaults}
+
+
+def _fit_settings(density: str, own: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    defaults = _defaults(DENSITIES[density].fit)
+    del defaults["seed"]
+    return {**defaults, **own}
+
+
+def _defaults(function: Callable[..., Any]) -> dict[str, Scalar]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if isinstance(p.default, bool | int | float | str)}
 
 
 def _read(name: str, value: Scalar, old: Scalar) -> Scalar:
     """Read a value as the type of the old one."""
     wanted = type(old)
-    if isinstance(value, str) and wanted is bool and value.lower() in ("true", "false"):
-        return value.lower() == "true"
+    if wanted is bool and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
     if wanted is not bool and (isinstance(value, str) or not isinstance(value, bool)):
         try:
             read = wanted(value)

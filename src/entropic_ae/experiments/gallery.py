@@ -1,0 +1,57 @@
+"""Samples beside samples: a row a system, in the layout of the paper's Figures 4, 10 and 11."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from torch import Tensor
+
+from entropic_ae import runs
+from entropic_ae.errors import InputError
+from entropic_ae.experiments.sweep import Cell
+from entropic_ae.files import atomic
+from entropic_ae.pictures import comparison
+
+__all__ = ["draw_gallery"]
+
+_IMAGES = 8  # a block
+
+
+def draw_gallery(
+    cells: Iterable[Cell], run_folder: Path, out: Path, *, real: bool = True, device: str = "auto"
+) -> Path:
+    """Draw reconstructions, samples and interpolations of trained cells, a row each, the ground truth on top.
+
+    Each system's samples come from the density that its recipe draws from, which its label names. An interpolation
+    goes, on the sphere, from the first test image to the second.
+
+    Arguments:
+        cells: of one data set.
+        run_folder: where their run folders lie; a cell without one is left out.
+        out: a PNG file, replaced if it is there.
+        real: show the test images and their reconstructions; without, for data that must not be published, samples
+            alone.
+        device: auto, cpu or cuda.
+
+    Returns: the file. Raises: InputError if no cell has a run folder.
+    """
+    found = [cell for cell in cells if (run_folder / cell.name / "weights.safetensors").is_file()]
+    if not found:
+        raise InputError(f"{run_folder} has no run of these cells; run the table with this --runs first.")
+    rows: dict[str, list[Tensor | None]] = {}
+    for cell in found:
+        run = runs.load(run_folder / cell.name, device=device)
+        density = run.system.recipe.density
+        samples = run.sample(_IMAGES if real else 2 * _IMAGES, density=density)
+        blocks: list[Tensor | None] = [samples]
+        if real:
+            test = run.data.test.images[:_IMAGES]
+            rows.setdefault("ground truth", [test, None, None])
+            between = run.interpolate(test[:1], test[1:2], steps=_IMAGES)[0]
+            blocks = [run.reconstruct(test), samples, between]
+        rows[f"{cell.label} ({density})"] = blocks
+    with atomic(out) as path:
+        headings = ["reconstructions", "random samples", "interpolations"] if real else ["random samples"]
+        comparison(rows, headings).save(path)
+    return out

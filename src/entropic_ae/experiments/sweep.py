@@ -1,0 +1,246 @@
+"""Sweeps over systems and seeds: a JSON file a cell, shared between processes and machines, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from entropic_ae import runs
+from entropic_ae.data import ImageData, load_images
+from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.files import read_json, write_json
+from entropic_ae.provenance import git_commit, machine, versions
+from entropic_ae.recipes import System
+from entropic_ae.recipes.recipe import Scalar
+
+__all__ = ["Cell", "parse_system", "read_cells", "run_cells", "shared_protocol"]
+
+_WAIT = 2.0  # seconds between looks at cells that other processes measure
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One system on one data set with one seed: everything that decides what is measured.
+
+    Attributes:
+        recipe, data, seed, limit: as for ``train``.
+        own: settings of this system alone, which its label shows.
+        shared: settings of the whole table; a system that has none of a name goes without it.
+        n, features, split: as for ``evaluate``.
+        densities: those measured; the recipe's unless given.
+    """
+
+    recipe: str
+    data: str
+    seed: int
+    own: Mapping[str, Scalar] = field(default_factory=dict)
+    shared: Mapping[str, Scalar] = field(default_factory=dict)
+    limit: int | None = None
+    n: int = 10_000
+    features: str | None = None
+    split: str = "test"
+    densities: tuple[str, ...] | None = None
+
+    @property
+    def label(self) -> str:
+        """The system in a table, as in ``eae entropy=0.3``."""
+        return " ".join([self.recipe, *(f"{name}={value}" for name, value in self.own.items())])
+
+    @cached_property
+    def settings(self) -> dict[str, Scalar]:
+        """What ``train`` is told to set."""
+        known = {"image_size", *runs.system_for(self.recipe, self._images).settings()}
+        return {**{name: value for name, value in self.shared.items() if name in known}, **self.own}
+
+    @cached_property
+    def system(self) -> System:
+        """The recipe with its settings; InputError if a name of its own or a value is wrong."""
+        changes = {name: value for name, value in self.settings.items() if name != "image_size"}
+        return runs.system_for(self.recipe, self._images, changes)
+
+    @property
+    def _images(self) -> ImageData:
+        return _images(self.data, self.shared.get("image_size"))
+
+    @cached_property
+    def name(self) -> str:
+        """A file name that changes with any attribute, and with any default of the recipe or its preset."""
+        content = json.dumps([asdict(self), self.system.describe()], sort_keys=True)
+        return f"{self.recipe}-{self.seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+
+
+@lru_cache(maxsize=1)
+def _images(data: str, image_size: Scalar | None) -> ImageData:
+    return load_images(data, image_size=None if image_size is None else int(image_size))
+
+
+def parse_system(text: str) -> tuple[str, dict[str, Scalar]]:
+    """Read a recipe with settings of its own.
+
+    >>> parse_system("eae:entropy=0.3:entropy.k=2")
+    ('eae', {'entropy': '0.3', 'entropy.k': '2'})
+    """
+    recipe, *pairs = text.strip().split(":")
+    for pair in pairs:
+        if "=" not in pair:
+            raise InputError(f"expected RECIPE:NAME=VALUE, got '{text}'; for example eae:entropy=0.3.")
+    return recipe, {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def read_cells(out: Path) -> list[dict[str, Any]]:
+    """Return what the result files of a folder hold, in the order of their names."""
+    return [read_json(path) for path in sorted(out.glob("*.json"))]
+
+
+def run_cells(
+    cells: Iterable[Cell],
+    out: Path,
+    run_folder: Path,
+    *,
+    device: str = "auto",
+    tell: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Train and measure each cell that is not yet in ``out``; what was interrupted is resumed.
+
+    Several processes, also on several machines, may be given the same cells and the same (shared) folders: a
+    process claims a cell by a lock that the operating system gives back when the process dies, so that no cell is
+    measured twice and a dead claim is taken over. Each returns when all cells are measured.
+
+    Arguments:
+        cells: a changed setting makes another cell, so an old one is never taken for it.
+        out: where a JSON file a cell is written, whole or not at all.
+        run_folder: where the run folders lie.
+        device: auto, cpu or cuda.
+        tell: called with progress.
+
+    Raises: InputError before anything is trained for a name or value that is wrong, or if ``out`` holds cells of
+        another protocol.
+    """
+    cells = list(cells)
+    _check_cells(cells, out)
+    todo = {cell.name: cell for cell in cells}
+    total, measured = len(todo), sum((out / f"{name}.json").exists() for name in todo)
+    tell(f"{total} cells, {measured} measured already")
+    clock = _Clock(out, list(todo))
+    waiting = False
+    while todo:
+        before = len(todo)
+        for name, cell in list(todo.items()):
+            path = out / f"{name}.json"
+            with _claim(out, name) as mine:
+                if mine and not path.exists():
+                    done = total - len(clock.missing())
+                    tell(f"{cell.label}, seed {cell.seed}; {done} of {total} cells measured{clock}")
+                    _measure(cell, path, run_folder / name, device)
+                if mine:
+                    del todo[name]
+        if len(todo) == before:
+            if not waiting:
+                tell(f"waiting for {len(todo)} cells that other processes measure")
+            waiting = True
+            time.sleep(_WAIT)
+    tell(f"{total} cells measured")
+
+
+def _measure(cell: Cell, path: Path, folder: Path, device: str) -> None:
+    started = time.perf_counter()
+    run = runs.train(
+        cell.recipe,
+        cell.data,
+        set=cell.settings,
+        seed=cell.seed,
+        limit=cell.limit,
+        out=folder,
+        device=device,
+        resume=folder.is_dir(),
+    )
+    trained = time.perf_counter()
+    metrics = run.evaluate(features=cell.features, n=cell.n, split=cell.split, densities=cell.densities)
+    write_json(
+        path,
+        {
+            "cell": asdict(cell),
+            "label": cell.label,
+            "data": run.info["data"],
+            "expanded": run.info["expanded"],
+            "training_images": run.info["training_images"],
+            "metrics": metrics,
+            "training_seconds": round(trained - started, 1),
+            "evaluation_seconds": round(time.perf_counter() - trained, 1),
+            "machine": machine(),
+            "versions": versions(),
+            "git_commit": git_commit(),
+        },
+    )
+
+
+@contextmanager
+def _claim(out: Path, name: str) -> Iterator[bool]:
+    """Yield whether this process may measure a cell, holding its lock meanwhile."""
+    folder = out / ".claims"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{name}.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+class _Clock:
+    """The time that is left, from the pace at which cells appear, whoever measures them."""
+
+    def __init__(self, out: Path, names: list[str]) -> None:
+        self.out = out
+        self.names = names
+        self.started, self.at_start = time.monotonic(), len(self.missing())
+
+    def missing(self) -> list[str]:
+        """Return the names of the cells that are not measured yet."""
+        return [name for name in self.names if not (self.out / f"{name}.json").exists()]
+
+    def __str__(self) -> str:
+        left = len(self.missing())
+        if done := self.at_start - left:
+            pace = (time.monotonic() - self.started) / done
+        else:
+            spent = [c["training_seconds"] + c["evaluation_seconds"] for c in read_cells(self.out)]
+            if not spent:
+                return ""
+            pace = statistics.median(spent)
+        minutes = round(left * pace / 60)
+        return f", about {minutes // 60} h {minutes % 60:02d} min left"
+
+
+def _check_cells(cells: Iterable[Cell], out: Path) -> None:
+    """Raise InputError before anything is trained: a name is wrong, or ``out`` holds another protocol."""
+    for name in dict.fromkeys(name for cell in cells for name in cell.shared):
+        if not any(name in cell.settings for cell in cells):
+            raise unknown_name("setting", name, {name for cell in cells for name in cell.system.settings()})
+    protocols = {shared_protocol(asdict(cell)) for cell in cells}
+    protocols |= {shared_protocol(cell["cell"]) for cell in read_cells(out)}
+    if len(protocols) > 1:
+        raise InputError(
+            f"{out} holds results of another protocol (data, limit, n, features, split or shared settings), which "
+            "one table cannot show beside these; give another --out."
+        )
+
+
+def shared_protocol(cell: Mapping[str, Any]) -> str:
+    """Return what all the cells of a folder must have in common, as text."""
+    names = ("data", "limit", "n", "features", "split", "shared")
+    return json.dumps({name: cell[name] for name in names}, sort_keys=True)

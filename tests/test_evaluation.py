@@ -1,0 +1,201 @@
+"""The protocol: which images a split reads, and what counts as collapsed."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+import entropic_ae as eae
+from entropic_ae import runs
+from entropic_ae.data import ImageData, Split
+from entropic_ae.densities import Prior
+from entropic_ae.errors import InputError
+from entropic_ae.evaluation import evaluate
+from entropic_ae.features import load_features
+from entropic_ae.generation import reconstruct
+from entropic_ae.metrics import frechet_distance, reconstruction_error, spread
+from entropic_ae.recipes import PRESETS, RECIPES, configure
+
+
+def noise(n, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return Split(torch.randint(256, (n, 1, 8, 8), dtype=torch.uint8, generator=generator), None)
+
+
+class Unread:
+    """A split that must not be looked at."""
+
+    def __getattr__(self, name):
+        pytest.fail(f"the split was read: {name}")
+
+
+def data(**splits):
+    own = {"train": noise(200, 0), "validation": noise(90, 1), "test": noise(120, 2)} | splits
+    return ImageData(name="noise", source="noise", classes=None, **own)
+
+
+@pytest.fixture(scope="module")
+def model():
+    built, _ = configure(RECIPES["eae"], PRESETS["digits"], {"width": 2}).build((1, 8, 8))
+    return built
+
+
+def measure(model, images, **options):
+    densities = {"prior": Prior(model.bottleneck.prior())}
+    return evaluate(model, images, densities, load_features("pixels", images), n=50, **options)
+
+
+def test_the_validation_split_never_reads_the_test_images(model):
+    images = data(test=Unread())
+    result = measure(model, images, split="validation")
+    validation, train = images.validation.images, images.train.images
+    assert (result["split"], result["real_images"]) == ("validation", 90)
+    assert "test_images" not in result
+    assert result["distances"]["held-out images"]["images"] == 90
+    pixels = load_features("pixels", images)
+    floor = frechet_distance(pixels(validation), pixels(train[:90]))
+    assert result["distances"]["held-out images"]["frechet"] == pytest.approx(floor, rel=1e-9)
+    assert result["distances"]["reconstructions"]["images"] == result["codes"]["n"] == 90
+    expected = reconstruction_error(validation, reconstruct(model, validation))
+    assert result["reconstruction_error"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_test_split_is_the_default_and_its_floor_the_validation_images(model):
+    images = data()
+    result = measure(model, images)
+    assert result == measure(model, images, split="test")
+    assert (result["split"], result["real_images"], result["test_images"]) == ("test", 120, 120)
+    pixels = load_features("pixels", images)
+    floor = frechet_distance(pixels(images.test.images), pixels(images.validation.images))
+    assert result["distances"]["held-out images"] | {"frechet": floor, "images": 90} == pytest.approx(
+        result["distances"]["held-out images"]
+    )
+
+
+def test_an_unknown_split_names_both(model):
+    with pytest.raises(InputError, match="split must be test or validation, got 'train'"):
+        measure(model, data(), split="train")
+
+
+def test_the_model_is_left_as_it_was(model):
+    model.train()
+    state = {name: (value.clone(), value.stride()) for name, value in model.state_dict().items()}
+    measure(model, data())
+    assert model.training
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, state[name][0])
+        assert value.stride() == state[name][1]
+
+
+class Same(nn.Module):
+    """A decoder of one image."""
+
+    def forward(self, z):
+        return torch.full((len(z), 1, 8, 8), 0.5) + 0 * z.sum()
+
+
+class Flat(nn.Module):
+    """An encoder that looks at nothing."""
+
+    def forward(self, x):
+        return torch.ones(len(x), 8) + 0 * x.sum()
+
+
+class Copy(nn.Module):
+    """Pixels as codes, or codes as pixels."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.shape = shape
+        self.unused = nn.Parameter(torch.zeros(1))  # a model has a device by its parameters
+
+    def forward(self, x):
+        return x.reshape(len(x), *self.shape).clamp(0, 1)
+
+
+def plain(encoder=None, decoder=None, latent_dim=64):
+    model, _ = configure(RECIPES["ae"], PRESETS["digits"], {"latent_dim": latent_dim}).build((1, 8, 8))
+    model.encoder = encoder or Copy((64,))
+    model.decoder = decoder or Copy((1, 8, 8))
+    return model
+
+
+def test_a_model_that_copies_has_not_collapsed():
+    result = measure(plain(), data())["collapse"]
+    assert (result["active_codes"], result["latent_dim"], result["collapsed"]) == (64, 64, [])
+    assert list(result["spread"]) == ["reconstructions", "interpolations", "prior"]
+    assert result["spread"]["reconstructions"] == 1
+
+
+def test_a_decoder_of_one_image_has_collapsed():
+    result = measure(plain(decoder=Same()), data())["collapse"]
+    assert result["spread"] == {"reconstructions": 0, "interpolations": 0, "prior": 0}
+    assert result["collapsed"] == ["reconstructions", "interpolations", "prior"]
+
+
+def test_an_encoder_of_one_code_has_collapsed(model):
+    own = plain(encoder=Flat(), decoder=model.decoder, latent_dim=8)
+    result = measure(own, data())["collapse"]
+    assert result["active_codes"] == 0
+    assert result["collapsed"][-1] == "codes"
+    assert result["spread"]["reconstructions"] == 0
+
+
+def test_every_density_has_its_spread(model):
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(50, 8, generator=generator)
+    drawn = {"wide": SimpleNamespace(sample=lambda n, **_: codes[:n])}
+    drawn["one"] = SimpleNamespace(sample=lambda n, **_: codes[:1].expand(n, -1))
+    images = data()
+    result = evaluate(model, images, drawn, load_features("pixels", images), n=50)["collapse"]
+    assert result["spread"]["one"] == 0
+    assert "one" in result["collapsed"]
+    assert result["spread"]["wide"] > 0
+
+
+def test_spread_is_against_the_images_of_the_split(model):
+    images = data(test=Split(noise(120, 2).images // 4, None))
+    on_test, on_validation = (measure(model, images, split=split) for split in ("test", "validation"))
+    shown = reconstruct(model, images.test.images)
+    assert on_test["collapse"]["spread"]["reconstructions"] == pytest.approx(
+        spread(shown, images.test.images), rel=1e-2, abs=1e-6
+    )
+    # the prior's samples are the same: only the images beside them differ
+    ratio = on_test["collapse"]["spread"]["prior"] / on_validation["collapse"]["spread"]["prior"]
+    assert ratio == pytest.approx(spread(images.validation.images, images.test.images), rel=1e-9)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return eae.train(
+        "eae", "digits", epochs=1, limit=300, set={"width": 2}, device="cpu", progress=False,
+        out=tmp_path_factory.mktemp("runs") / "run",
+    )  # fmt: skip
+
+
+def test_a_run_keeps_its_splits_apart(run):
+    test = run.evaluate(features="pixels", n=40, densities=["prior"])
+    validation = run.evaluate(features="pixels", n=40, densities=["prior"], split="validation")
+    kept = json.loads((run.folder / "metrics.json").read_text())
+    assert kept == {"pixels": test, "pixels (validation)": validation}
+    assert test["features"] == validation["features"] == "pixels"
+    assert test["distances"]["prior"] != validation["distances"]["prior"]
+
+
+def test_a_run_measures_the_densities_that_are_named(run):
+    groups = ["held-out images", "reconstructions", "interpolations"]
+    for densities in (["gaussian", "prior"], []):
+        result = run.evaluate(features="pixels", n=40, densities=densities)
+        assert list(result["distances"]) == groups + densities
+        assert list(result["collapse"]["spread"]) == groups[1:] + densities
+    assert list(run.evaluate(features="pixels", n=40)["distances"]) == [*groups, "prior", "gaussian", "mixture"]
+
+
+def test_wrong_names_are_told_before_anything_is_loaded(run, monkeypatch):
+    monkeypatch.setattr(runs, "load_features", lambda *_, **__: pytest.fail("measuring"))
+    with pytest.raises(InputError, match="unknown density 'guassian'; did you mean 'gaussian'"):
+        run.evaluate(features="pixels", densities=["prior", "guassian"])
+    with pytest.raises(InputError, match="split must be test or validation, got 'train'"):
+        run.evaluate(features="pixels", split="train")
