@@ -265,13 +265,9 @@ def table1(
         systems = [sweep.parse_system(text) for text in _names(recipes)]
         if tuned is not None:
             systems = [(recipe, {**tuning.best(tuned, recipe), **own}) for recipe, own in systems]
-        try:
-            numbers = [int(seed) for seed in seeds.split(",")]
-        except ValueError:
-            raise InputError(f"--seeds expects whole numbers, got '{seeds}'; for example --seeds 0,1,2.") from None
         cells = [
             sweep.Cell(recipe, data, seed, own, shared, limit, n, features)
-            for seed in numbers
+            for seed in _numbers("seeds", seeds, int)
             for recipe, own in systems
         ]
         if not render:
@@ -285,8 +281,13 @@ def table1(
 @app.command()
 def tune(
     data: Annotated[str, typer.Argument(metavar="DATA", help="As for [b]train[/b].")],
-    recipes: Recipes = None,
-    tries: Annotated[int, typer.Option(help="Settings tried for each system, its own first.")] = 4,
+    recipes: Annotated[
+        str | None, typer.Option(help="Systems, separated by commas; all but 2seae, which is eae, unless given.")
+    ] = None,
+    rates: Annotated[str, typer.Option(help="Learning rates of the first round.")] = "1e-3,3e-3",
+    factors: Annotated[
+        str, typer.Option(help="Factors on the regularisers' weights, at the best rate: the second round.")
+    ] = "0.2,5,25",
     set: Settings = None,
     width: Width = None,
     epochs: Epochs = None,
@@ -307,10 +308,18 @@ def tune(
 
     results = out or Path("results/tuning") / Path(data).stem
     if not render:
-        cells = tuning.tuning_cells(
-            _names(recipes), tries, data, _shared(set, width, epochs), limit=limit, n=n, features=features
+        names = [name for name in _names(recipes) if recipes is not None or name != "2seae"]
+        table = sweep.Cell(names[0], data, 0, {}, _shared(set, width, epochs), limit, n, features)
+        tuning.tune(
+            names,
+            table,
+            results,
+            runs,
+            rates=_numbers("rates", rates, float),
+            factors=_numbers("factors", factors, float),
+            device=device,
+            tell=errors.print,
         )
-        sweep.run_cells(cells, results, runs, device=device, tell=errors.print)
     print(tuning.render_tries(results))
 
 
@@ -338,6 +347,14 @@ def _names(recipes: str | None) -> list[str]:
     from entropic_ae.recipes import RECIPES
 
     return list(RECIPES) if recipes is None else recipes.split(",")
+
+
+def _numbers(option: str, text: str, kind: type[Any]) -> list[Any]:
+    try:
+        return [kind(number) for number in text.split(",")]
+    except ValueError:
+        kinds = "whole numbers" if kind is int else "numbers"
+        raise InputError(f"--{option} expects {kinds} separated by commas, got '{text}'.") from None
 
 
 def _shared(set: list[str] | None, width: int | None, epochs: int | None) -> dict[str, Any]:

@@ -169,6 +169,7 @@ def _measure(cell: Cell, path: Path, folder: Path, device: str) -> None:
     write_json(
         path,
         {
+            "name": cell.name,
             "cell": asdict(cell),
             "label": cell.label,
             "data": run.info["data"],

@@ -2,51 +2,81 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from entropic_ae.errors import InputError
-from entropic_ae.experiments.sweep import Cell, read_cells
-from entropic_ae.recipes import RECIPES, System
+from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
+from entropic_ae.recipes import RECIPES
 from entropic_ae.recipes.recipe import Scalar
 
-__all__ = ["best", "render_tries", "score", "tries", "tuning_cells"]
-
-_SPAN = 10.0  # weights are tried from a tenth to ten times their own
-_RATES = (5e-4, 5e-3)
+__all__ = ["best", "render_tries", "score", "tune"]
 
 
-def tries(system: System, count: int) -> list[dict[str, Scalar]]:
-    """Return settings to try for a system: its own first, then points that fill the space of what it can choose.
+def tune(
+    recipes: Iterable[str],
+    table: Cell,
+    out: Path,
+    run_folder: Path,
+    *,
+    rates: Sequence[float] = (1e-3, 3e-3),
+    factors: Sequence[float] = (0.2, 5.0, 25.0),
+    device: str = "auto",
+    tell: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Try learning rates for each system, then, at its best rate, factors on the weights of its regularisers.
 
-    That space is the learning rate from 5e-4 to 5e-3, and for every term but the error its weight from a tenth to
-    ten times the system's own, all on a logarithmic scale; a weight of 0 stays. The points are Sobol's, scrambled
-    by a fixed seed: the same for every system with as many dimensions.
+    The weights that are multiplied are the recipe's own for the data set, all by one factor; a weight of 0 stays.
+    A system without any tries as many learning rates around its best instead. Every try is measured on validation
+    images, by the Frechet distance of samples from the density that the recipe draws from; test images are not
+    read. Tries are cells of a sweep: resumed, and shared between processes.
 
     Arguments:
-        system: a recipe on its preset.
-        count: how many, at least 1.
+        recipes: names of systems.
+        table: a cell with the data, limit, n, features, shared settings and seed of all tries.
+        out: where a JSON file a try is written.
+        run_folder: where the run folders lie.
+        rates: learning rates of the first round.
+        factors: of the second round.
+        device: auto, cpu or cuda.
+        tell: called with progress.
 
-    >>> from entropic_ae.recipes import PRESETS, configure
-    >>> len(tries(configure(RECIPES["eae"], PRESETS["mnist"]), 4))
-    4
+    Raises: InputError for no rate, a rate or factor that is not above 0, and as ``run_cells``.
     """
-    if count < 1:
-        raise InputError(f"the number of tries must be at least 1, got {count}.")
-    settings = system.settings()
-    weights = [term.setting for term in system.recipe.terms[1:] if term.weight > 0]
-    ranges = [_RATES, *((float(settings[w]) / _SPAN, float(settings[w]) * _SPAN) for w in weights)]
-    names = ["learning_rate", *weights]
-    points = torch.quasirandom.SobolEngine(len(names), scramble=True, seed=0).draw(count - 1, dtype=torch.float64)
-    chosen: list[dict[str, Scalar]] = [{name: settings[name] for name in names}]
-    for point in points.tolist():
-        values = [low * math.exp(p * math.log(high / low)) for p, (low, high) in zip(point, ranges, strict=True)]
-        chosen.append({name: float(f"{value:.3g}") for name, value in zip(names, values, strict=True)})
-    return chosen
+    if not rates or min([*rates, *factors]) <= 0:
+        raise InputError(f"rates and factors must be above 0, got rates {[*rates]} and factors {[*factors]}.")
+    plain = [
+        replace(table, recipe=recipe, own={}, split="validation", densities=(RECIPES[recipe].density,))
+        for recipe in recipes
+    ]
+    first = {cell.recipe: [replace(cell, own={"learning_rate": rate}) for rate in rates] for cell in plain}
+    run_cells([one for cells in first.values() for one in cells], out, run_folder, device=device, tell=tell)
+    second = []
+    for cell in plain:
+        names = {one.name for one in first[cell.recipe]}
+        rate = min((c for c in read_cells(out) if c["name"] in names), key=score)["cell"]["own"]["learning_rate"]
+        second += [replace(cell, own=own) for own in _second_round(cell, rate, factors)]
+    run_cells(second, out, run_folder, device=device, tell=tell)
+
+
+def _second_round(cell: Cell, rate: float, factors: Sequence[float]) -> list[dict[str, Scalar]]:
+    settings = cell.system.settings()
+    weights = {
+        term.setting: float(settings[term.setting]) for term in cell.system.recipe.terms[1:] if term.weight > 0
+    }
+    if not weights:
+        steps = [(i // 2 + 1) * (-1) ** (i + 1) for i in range(len(factors))]  # -1, 1, -2, ...
+        return [{"learning_rate": _rounded(rate * 1.5**step)} for step in steps]
+    return [
+        {"learning_rate": rate, **{name: _rounded(factor * weight) for name, weight in weights.items()}}
+        for factor in factors
+    ]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
 
 
 def score(cell: Mapping[str, Any]) -> float:
@@ -57,18 +87,20 @@ def score(cell: Mapping[str, Any]) -> float:
 def best(out: Path, recipe: str) -> dict[str, Scalar]:
     """Return the settings of a system's best try.
 
-    Systems that differ in the density alone train the same model: the one that has no tries takes the other's.
+    Systems that differ in the density alone train the same model: one that has no tries takes the other's.
 
     Raises: InputError if the folder has no try of the system.
     """
-    cells = [cell for cell in read_cells(out) if cell["cell"]["recipe"] in _alike(recipe)]
-    if not cells:
+    cells = read_cells(out)
+    mine = [cell for cell in cells if cell["cell"]["recipe"] == recipe]
+    mine = mine or [cell for cell in cells if cell["cell"]["recipe"] in _alike(recipe)]
+    if not mine:
         raise InputError(f"{out} has no tries of '{recipe}'; run entropic-ae tune first.")
-    return dict(min(cells, key=score)["cell"]["own"])
+    return dict(min(mine, key=score)["cell"]["own"])
 
 
 def render_tries(out: Path) -> str:
-    """Return all tries as a Markdown table, the best of each system marked.
+    """Return all tries as a Markdown table, the best of each system in bold.
 
     Raises: InputError if the folder has none.
     """
@@ -78,33 +110,18 @@ def render_tries(out: Path) -> str:
     lines = ["| system | settings | density | Frechet distance |", "| --- | --- | --- | ---: |"]
     for recipe in RECIPES:
         mine = [cell for cell in cells if cell["cell"]["recipe"] == recipe]
-        for cell in mine:
+        for cell in sorted(mine, key=lambda cell: list(cell["cell"]["own"].values())):
             mark = "**" if cell is min(mine, key=score) else ""
             shown = " ".join(f"{name}={value:.3g}" for name, value in cell["cell"]["own"].items())
             lines.append(f"| {recipe} | {shown} | {RECIPES[recipe].density} | {mark}{score(cell):.2f}{mark} |")
+    one, metrics = cells[0], cells[0]["metrics"]
+    shared = " ".join(f"{name}={value}" for name, value in one["cell"]["shared"].items())
+    lines += [
+        "",
+        f"{one['data']}, {one['training_images']:,} training images, {shared}, one seed; {metrics['n']:,} samples "
+        f"against {metrics['real_images']:,} validation images, in {metrics['features']} features.",
+    ]
     return "\n".join(lines)
-
-
-def tuning_cells(
-    recipes: Iterable[str],
-    count: int,
-    data: str,
-    shared: Mapping[str, Scalar],
-    *,
-    limit: int | None = None,
-    n: int = 10_000,
-    features: str | None = None,
-) -> list[Cell]:
-    """Return the tries of each system as cells, measured on validation images with the recipe's one density."""
-    cells = []
-    for recipe in recipes:
-        plain = Cell(recipe, data, 0, {}, shared, limit, n, features)
-        density = (RECIPES[recipe].density,)
-        cells += [
-            Cell(recipe, data, 0, own, shared, limit, n, features, "validation", density)
-            for own in tries(plain.system, count)
-        ]
-    return cells
 
 
 def _alike(recipe: str) -> list[str]:
