@@ -53,8 +53,13 @@ def test_train_leaves_a_run_folder_with_pictures(folder):
 def test_recipes_lists_systems_and_settings(call):
     code, out, _ = call("recipes")
     assert code == 0
-    for word in ("bn-ae", "BatchNorm", "negative_entropy", "entropy", "latent_dim", "celeba", "equation (2)"):
+    for recipe in eae.RECIPES.values():
+        assert recipe.name in out
+    code, out, _ = call("recipes", "eae")
+    assert code == 0
+    for word in ("BatchNorm", "entropy * NegativeEntropy", "0.0516", "latent_dim", "celeba", "equation (2)"):
         assert word in out
+    assert call("recipes", "eea")[0] == 2
 
 
 def test_version(call):
@@ -128,7 +133,7 @@ def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
         assert word in out
     metrics = json.loads((folder / "metrics.json").read_text())["pixels"]
     assert f"{metrics['distances']['prior']['frechet']:.2f}" in out
-    for density in eae.DENSITIES:
+    for density in eae.RECIPES["eae"].densities:
         assert (folder / f"samples-{density}.png").exists()
 
 
@@ -150,7 +155,7 @@ def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
         (["table1", "digits", "--recipes", "ae,foo"], "unknown recipe 'foo'"),
         (["table1", "digits", "--recipes", "ae:foo=1"], "unknown setting 'foo'"),
         (["table1", "digits", "--recipes", ""], "unknown recipe ''"),
-        (["table1", "digits", "--seeds", "0,x"], "--seeds expects whole numbers, got '0,x'"),
+        (["table1", "digits", "--seeds", "0,x"], "--seeds expects whole numbers separated by commas, got '0,x'"),
         (["sample", "nowhere"], "nowhere is not a run folder: it has no run.json"),
         (["evaluate", "nowhere"], "nowhere is not a run folder"),
     ],

@@ -1,8 +1,10 @@
+import math
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from entropic_ae import (
     PRESETS,
@@ -11,6 +13,7 @@ from entropic_ae import (
     ConvEncoder,
     DecoderDecay,
     InputError,
+    MaximumMeanDiscrepancy,
     NegativeEntropy,
     Recipe,
     SquaredError,
@@ -84,6 +87,78 @@ def test_the_published_sizes():
     for name, kernel in (("mnist", 4), ("cifar10", 4), ("celeba", 5)):
         settings = configure(AE, PRESETS[name]).settings()
         assert (settings["width"], settings["kernel_size"]) == (128, kernel)
+
+
+SIZES = {"mnist": ((1, 32, 32), 16), "cifar10": ((3, 32, 32), 128), "celeba": ((3, 64, 64), 64)}
+# what the code of Ghosh et al. has for these: (code norm, decoder decay), and KL weights
+RAE_ROWS = {
+    "ae": ((0, 0), (0, 0), (0, 0)),
+    "ae-l2": ((0, 1e-7), (0, 1e-6), (0, 1e-6)),
+    "rae": ((5e-4, 0), (1e-2, 0), (1e-4, 0)),
+    "rae-l2": ((1e-4, 1e-7), (1e-3, 1e-6), (1e-4, 1e-7)),
+    "rae-gp": ((1e-4, 0), (9e-4, 0), (1e-4, 0)),
+    "rae-sn": ((9e-3, 0), (3e-2, 0), (2.4e-3, 0)),
+}
+VAE_ROWS = {"vae": (0.312, 0.024, 0.09024), "cv-vae": (0.039, 9e-4, 0.01)}
+
+
+def built(recipe, data, **changes):
+    shape, _ = SIZES[data]
+    model, objective = configure(RECIPES[recipe], PRESETS[data], {"width": 2, **changes}).build(shape)
+    trace = model.double()(torch.rand(5, *shape, dtype=torch.float64))
+    return model, objective(model, trace)[0].item(), trace
+
+
+@pytest.mark.parametrize("recipe", RAE_ROWS)
+@pytest.mark.parametrize("data", SIZES)
+def test_rae_rows_are_the_published_objective_times_p(data, recipe):
+    shape, dim = SIZES[data]
+    without = {"decoder_gradient": 0.0} if recipe == "rae-gp" else {}
+    model, total, trace = built(recipe, data, **without)
+    norm, decay = RAE_ROWS[recipe][list(SIZES).index(data)]
+    kinds = (nn.ConvTranspose2d, nn.Linear) if data == "celeba" else (nn.ConvTranspose2d,)
+    kernels = sum(m.weight.square().sum() for m in model.decoder.modules() if isinstance(m, kinds))
+    error, square = (trace.x_hat - trace.x).square().mean(), trace.code.z.square().mean()
+    assert trace.code.z.shape[1] == dim
+    assert total == pytest.approx(math.prod(shape) * (error + norm * square + decay * kernels).item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("recipe", VAE_ROWS)
+@pytest.mark.parametrize("data", SIZES)
+def test_vae_rows_are_the_published_objective_times_channels(data, recipe):
+    channels, weight = SIZES[data][0][0], VAE_ROWS[recipe][list(SIZES).index(data)]
+    _, total, trace = built(recipe, data)
+    mean, std = trace.code.posterior.mean, trace.code.posterior.stddev
+    kl = 0.5 * (mean**2 + std**2 - 1 - 2 * std.log()).sum(1).mean()
+    error = (trace.x_hat - trace.x).square().mean(1).sum((1, 2)).mean()  # averaged over channels
+    assert total == pytest.approx(channels * (error + weight * kl).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("data", "factor", "weight"), [("mnist", 1 / 1024, 3e-2), ("cifar10", 1 / 3072, 6e-3),
+                                                        ("celeba", 0.05, 100)])  # fmt: skip
+def test_wae_is_the_published_objective(data, factor, weight):
+    model, _, trace = built("wae", data)
+    _, objective = configure(RECIPES["wae"], PRESETS[data], {"width": 2}).build(SIZES[data][0])
+    torch.manual_seed(3)
+    total = objective(model, trace)[0].item()
+    torch.manual_seed(3)
+    mmd = MaximumMeanDiscrepancy()(model, trace)
+    error = (trace.x_hat - trace.x).square().flatten(1).sum(1).mean()
+    assert factor * total == pytest.approx((factor * error + weight * mmd).item(), rel=1e-9)
+
+
+def test_gradient_weights():
+    """The published weights average over D and P: x P / D."""
+    weights = [configure(RECIPES["rae-gp"], PRESETS[data]).settings()["decoder_gradient"] for data in SIZES]
+    assert weights == pytest.approx([5e-8 * 1024 / 16, 0, 1e-7 * 12288 / 64])
+
+
+def test_the_paper_s_options_of_eae():
+    """Decoder L2 on CIFAR-10, spectral normalisation on CelebA: section 5.1."""
+    settings = {data: configure(EAE, PRESETS[data]).settings() for data in SIZES}
+    assert [s["spectral"] for s in settings.values()] == [False, False, True]
+    assert [s["decoder_decay"] > 0 for s in settings.values()] == [False, True, False]
+    assert all(configure(RECIPES["rae-sn"], preset).settings()["spectral"] for preset in PRESETS.values())
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 
 import entropic_ae as eae
 from entropic_ae import InputError, runs
@@ -54,7 +54,7 @@ def test_run_folder(trained):
     assert (info["recipe"], info["preset"], info["data"], info["seed"]) == ("eae", "digits", "digits", 0)
     assert info["overrides"] == {**SMALL, "epochs": 2}
     assert info["expanded"]["settings"]["width"] == 4
-    assert info["expanded"]["terms"] == ["SquaredError", "NegativeEntropy"]
+    assert info["expanded"]["terms"] == ["SquaredError", "NegativeEntropy", "DecoderDecay"]
     assert info["versions"]["torch"].startswith(torch.__version__.split("+")[0])
     assert len(info["training_images_sha256"]) == 64
 
@@ -65,7 +65,7 @@ def test_loaded_run_does_the_same(trained):
     assert torch.equal(loaded.encode(images), trained.encode(images))
     assert torch.equal(loaded.reconstruct(images), trained.reconstruct(images))
     assert torch.equal(loaded.decode(loaded.encode(images)), loaded.reconstruct(images))
-    for density in eae.DENSITIES:
+    for density in trained.system.recipe.densities:
         first = trained.sample(6, density=density, seed=3)
         assert first.shape == (6, 1, 8, 8)
         assert first.dtype == torch.uint8
@@ -327,3 +327,19 @@ def test_a_diverging_run_says_so_and_stays_loadable(tmp_path):
     else:
         with pytest.raises(InputError, match="training stopped before its first epoch ended"):
             eae.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize("recipe", ["2svae", "2seae"])
+def test_a_two_stage_system_is_measured_with_its_second_stage(tmp_path, recipe):
+    """The posterior's spread reaches the second stage, its settings too, and it is kept in the folder."""
+    small = {"width": 4, "second-stage.hidden": 16, "second-stage.epochs": 2}
+    run = eae.train(recipe, "digits", set=small, epochs=2, limit=300, out=tmp_path / "run", device="cpu")
+    codes, std = run.codes
+    assert codes.shape == (300, 8)
+    assert (std is not None) == (recipe == "2svae")
+    result = run.evaluate(features="pixels", n=50)
+    assert list(result["distances"])[-1] == "second-stage"
+    kept = load_file(run.folder / "densities" / "second-stage.safetensors")
+    assert max(max(tensor.shape, default=0) for tensor in kept.values()) == 16 + 8  # hidden and the input beside it
+    again = eae.load(run.folder, device="cpu").sample(3, density="second-stage", seed=1)
+    assert torch.equal(again, run.sample(3, density="second-stage", seed=1))

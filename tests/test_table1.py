@@ -1,80 +1,126 @@
 import json
-from dataclasses import asdict, replace
 
 import pytest
 
 from entropic_ae import InputError
 from entropic_ae.experiments import table1
-from entropic_ae.experiments.table1 import Cell, parse_system, render, run_cells
-
-SHARED = {"width": "2", "epochs": "1", "batch_size": "50"}
-CELL = Cell("eae", "digits", 0, {"entropy": "0.3"}, SHARED, limit=100, n=50, features="pixels")
+from entropic_ae.experiments.table1 import render
 
 
-def test_a_sweep_writes_a_file_a_cell_and_goes_on(tmp_path, monkeypatch):
-    cells = [CELL, replace(CELL, recipe="ae", own={}), replace(CELL, seed=1)]
-    run_cells(cells[:2], tmp_path / "out", tmp_path / "runs", device="cpu")
-    monkeypatch.setattr(table1, "run_cells", None)
-    first = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
-    assert len(first) == 2
-    told = []
-    run_cells(cells, tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
-    assert [text.partition(": ")[2] for text in told] == [
-        "measured already",
-        "measured already",
-        "training",
-        "measuring",
-    ]
-    second = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
-    assert len(second) == 3
-    assert {name: second[name] for name in first} == first
-    lines = render(tmp_path / "out").splitlines()
-    assert lines[0].startswith("| system | seeds | reconstruction error")
-    assert lines[2].startswith("| ae | 1 | ")
-    assert lines[2].split(" | ")[3] == "-"  # no entropy gap without constraints
-    assert lines[3].startswith("| eae entropy=0.3 | 2 | ")
-    values = [json.loads(text) for text in second.values()]
-    errors = [v["metrics"]["reconstruction_error"] for v in values if v["cell"]["recipe"] == "eae"]
-    assert f"| {sum(errors) / 2:.2f} ± {abs(errors[0] - errors[1]) / 2**0.5:.2f} |" in lines[3]
+def cell(label, seed, frechet, data="cifar10", collapsed=(), **cell):
+    """A result file's content, with distances by column."""
+    recipe, *pairs = label.split()
+    return {
+        "cell": {
+            "recipe": recipe,
+            "own": dict(pair.split("=") for pair in pairs),
+            "shared": {"width": 2},
+            "seed": seed,
+            "limit": None,
+            **cell,
+        },
+        "label": label,
+        "data": data,
+        "training_images": 5,
+        "expanded": {"settings": {"epochs": 3, "batch_size": 100, "width": 2, "latent_dim": 8}},
+        "metrics": {
+            "features": "pixels",
+            "n": 10,
+            "real_images": 30,
+            "split": "test",
+            "reconstruction_error": 7.0,
+            "codes": {"corrected_gap": None},
+            "distances": {name: {"frechet": value} for name, value in {"held-out images": 0.5, **frechet}.items()},
+            "collapse": {
+                "active_codes": 1,
+                "latent_dim": 8,
+                "spread": {"prior": 0.05},
+                "collapsed": list(collapsed),
+            },
+        },
+    }
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"seed": 1}, {"own": {}}, {"shared": {}}, {"limit": 99}, {"n": 51}, {"features": None}, {"data": "mnist"}],
-)
-def test_a_changed_setting_is_another_cell(change):
-    assert replace(CELL, **change).name != CELL.name
+def columns(prior, gaussian, mixture, **more):
+    return {
+        "reconstructions": 1,
+        "interpolations": 2,
+        "prior": prior,
+        "gaussian": gaussian,
+        "mixture": mixture,
+        **more,
+    }
 
 
-def test_another_protocol_is_refused_before_training(tmp_path):
-    (tmp_path / "a.json").write_text(json.dumps({"cell": {**asdict(CELL), "n": 10_000}}))
-    with pytest.raises(InputError, match=r"holds results of another protocol .* give another --out"):
-        run_cells([CELL], tmp_path, tmp_path / "runs", device="cpu", tell=lambda _: pytest.fail("started"))
+def write(folder, *cells):
+    for i, one in enumerate(cells):
+        (folder / f"{i}.json").write_text(json.dumps(one))
+    return folder
 
 
-def test_systems_are_read():
-    assert parse_system("ae") == ("ae", {})
-    assert sorted(["x", 2, "10"], key=table1._number) == [2, "10", "x"]
-    with pytest.raises(InputError, match="expected RECIPE:NAME=VALUE, got 'eae:entropy'"):
-        parse_system("eae:entropy")
+@pytest.fixture
+def results(tmp_path):
+    return write(
+        tmp_path,
+        cell("eae", 0, columns(10, 6, 4)),
+        cell("eae", 1, columns(12, 6, 4)),
+        cell("vae", 0, columns(20, 5, 4.5), collapsed=["prior", "codes"]),
+        cell("vae", 1, columns(24, 5.5, 4.5)),
+        cell("ae", 0, columns(50, 7, 4.5)),
+        cell("2svae", 0, columns(60, 7, 70, **{"second-stage": 9})),
+    )
+
+
+def test_means_deviations_ranks_and_published_figures(results):
+    lines = render(results).splitlines()
+    head = [name.strip() for name in lines[0].strip("|").split("|")]
+    rows = {line.split(" | ")[0].strip("| "): line.strip("|").split(" | ") for line in lines[2:6]}
+    assert list(rows) == ["ae", "vae", "2svae", "eae"]  # the registry's order
+    values = dict(zip(head, [value.strip() for value in rows["vae"]], strict=True))
+    assert values["seeds"] == "2"
+    assert values["prior"] == "22.00 ± 2.83 (2)"
+    assert values["gaussian"] == "5.25 ± 0.35 (1)"
+    assert values["mixture"] == "4.50 ± 0.00 (2)"  # equal to ae: both second
+    assert values["second-stage"] == "-"
+    assert values["paper's FID: prior / gaussian / mixture"] == "106.37 / - / 103.78"
+    assert rows["2svae"][-2].strip() == "9.00 (1)"
+    assert rows["2svae"][-1].strip() == "109.77 / - / -"
+    assert rows["eae"][4].strip() == "1.00 ± 0.00 (1)"
+
+
+def test_the_rest_of_the_page(results):
+    page = render(results)
+    assert "Missing: ae-l2, rae, rae-l2, rae-gp, rae-sn, cv-vae, wae, bn-ae, eae-linear, 2seae, " in page
+    assert "ae (seed 1), 2svae (seed 1)." in page
+    assert "Collapsed: vae: prior with 0.05 of the real images' variance; vae: 1 of 8 codes active." in page
+    assert "real held-out images are at 0.50" in page
+    assert "- `eae` ahead of every other system with prior sampling: **holds** (eae 11.00 ± 1.41; vae" in page
+    assert "gaussian sampling: **does not hold** (eae 6.00 ± 0.00; vae 5.25 ± 0.35)." in page
+    assert "mixture sampling: **holds** (eae 4.00 ± 0.00; ae 4.50)" in page
+    assert "Mixture ahead of prior sampling for all: **does not hold** for 2svae." in page
+
+
+def test_a_small_difference_is_said_to_be_within_the_spread(tmp_path):
+    write(tmp_path, *(cell(name, seed, columns(10 + seed + up, 5, 4)) for name, up in (("eae", 0), ("vae", 0.5))
+                      for seed in (0, 1)))  # fmt: skip
+    assert "vae 11.00 ± 0.71, within the spread" in render(tmp_path)
+
+
+def test_other_data_have_no_published_figures(tmp_path):
+    page = render(write(tmp_path, cell("ae", 0, columns(1, 2, 3), data="mnist")))
+    assert "paper" not in page
 
 
 def test_render_refuses_nothing_and_mixtures(tmp_path):
     with pytest.raises(InputError, match="has no results"):
         render(tmp_path)
-    result = {
-        "cell": {"recipe": "ae", "own": {}, "shared": {"width": 2}, "seed": 0, "limit": None},
-        "label": "ae",
-        "data": "digits",
-        "training_images": 5,
-        "metrics": {"features": "pixels", "n": 1, "test_images": 3},
-    }
-    (tmp_path / "a.json").write_text(json.dumps(result))
-    (tmp_path / "b.json").write_text(json.dumps(result))
+    one = cell("ae", 0, columns(1, 2, 3))
     with pytest.raises(InputError, match="holds ae, seed 0, twice"):
-        render(tmp_path)
-    wider = {**result, "cell": {**result["cell"], "shared": {"width": 4}, "seed": 1}}
-    for other in ({**result, "training_images": 6}, wider):
-        (tmp_path / "b.json").write_text(json.dumps(other))
+        render(write(tmp_path, one, one))
+    for other in ({**one, "training_images": 6}, cell("ae", 1, columns(1, 2, 3), shared={"width": 4})):
         with pytest.raises(InputError, match="measured in 2 different ways"):
-            render(tmp_path)
+            render(write(tmp_path, one, other))
+
+
+def test_settings_are_sorted_as_numbers():
+    assert sorted(["x", 2, "10"], key=table1._number) == [2, "10", "x"]

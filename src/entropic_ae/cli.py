@@ -81,21 +81,35 @@ def _root(
 
 
 @app.command()
-def recipes() -> None:
-    """List the systems: bottleneck, terms, settings and reference."""
+def recipes(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="[RECIPE]", help="Show this system's settings for each data set.")
+    ] = None,
+) -> None:
+    """List the systems, or describe one: bottleneck, objective, densities, reference and every setting."""
+    from entropic_ae.errors import unknown_name
     from entropic_ae.recipes import PRESETS, RECIPES, configure
 
-    table = Table("recipe", "what it is", "bottleneck", "objective", "reference", box=None, padding=(0, 2, 0, 0))
-    for recipe in RECIPES.values():
-        terms = " + ".join(term.name for term in recipe.terms)
-        bottleneck = recipe.bottleneck.func.__name__
-        table.add_row(recipe.name, recipe.summary, bottleneck, terms, recipe.reference)
-    console.print(table)
-    console.print("\nSettings of [b]eae[/b] by preset (change any with [b]--set[/b] name=value):")
-    columns = [configure(RECIPES["eae"], preset).settings() for preset in PRESETS.values()]
+    if recipe is None:
+        table = Table("recipe", "what it is", box=None, padding=(0, 2, 0, 0))
+        for one in RECIPES.values():
+            table.add_row(one.name, one.summary)
+        console.print(table)
+        console.print("\n[b]entropic-ae recipes NAME[/b] shows one with its settings, e.g. recipes eae.")
+        return
+    if recipe not in RECIPES:
+        raise unknown_name("recipe", recipe, RECIPES)
+    one = RECIPES[recipe]
+    console.print(f"[b]{one.name}[/b]: {one.summary}")
+    console.print(f"reference: {escape(one.reference)}")
+    console.print(f"bottleneck: {one.bottleneck.func.__name__}")
+    console.print(f"objective: {' + '.join(f'{term.setting} * {type(term).__name__}' for term in one.terms)}")
+    console.print(f"densities: {', '.join(one.densities)}; images are drawn from {one.density}")
+    console.print("\nSettings by data set (change any with [b]--set[/b] name=value):")
+    columns = [configure(one, preset).settings() for preset in PRESETS.values()]
     settings = Table("setting", *PRESETS, box=None, padding=(0, 2, 0, 0))
     for name in dict.fromkeys(name for column in columns for name in column):
-        settings.add_row(name, *(str(column.get(name, "")) for column in columns))
+        settings.add_row(name, *(_short(column.get(name, "")) for column in columns))
     console.print(settings)
 
 
@@ -347,6 +361,10 @@ def _names(recipes: str | None) -> list[str]:
     from entropic_ae.recipes import RECIPES
 
     return list(RECIPES) if recipes is None else recipes.split(",")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def _numbers(option: str, text: str, kind: type[Any]) -> list[Any]:

@@ -72,7 +72,7 @@ def comparison(rows: Mapping[str, Sequence[Tensor | None]], headings: Sequence[s
 
     >>> images = torch.zeros(3, 1, 64, 64, dtype=torch.uint8)
     >>> comparison({"truth": [images, None], "eae": [images, images]}, ["images", "samples"]).height
-    164
+    168
     """
     font = ImageFont.load_default(_TEXT)
     drawn = {

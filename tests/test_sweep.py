@@ -1,0 +1,163 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from filelock import FileLock
+
+from entropic_ae import InputError, recipes
+from entropic_ae.experiments import gallery, sweep
+from entropic_ae.experiments.sweep import Cell, parse_system, run_cells
+
+SHARED = {"width": "2", "epochs": "1", "batch_size": "50"}
+CELL = Cell("eae", "digits", 0, {"entropy": "0.3"}, SHARED, limit=100, n=50, features="pixels")
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.json")}
+
+
+def test_a_sweep_writes_a_file_a_cell_and_goes_on(tmp_path):
+    cells = [CELL, replace(CELL, recipe="ae", own={}), replace(CELL, seed=1)]
+    out = tmp_path / "out"
+    run_cells(cells[:2], out, tmp_path / "runs", device="cpu")
+    first = contents(out)
+    assert sorted(first) == sorted(f"{cell.name}.json" for cell in cells[:2])
+    told = []
+    run_cells(cells, out, tmp_path / "runs", device="cpu", tell=told.append)
+    assert told[0] == "3 cells, 2 measured already"
+    assert told[1].startswith("eae entropy=0.3, seed 1; 2 of 3 cells measured, about 0 h 00 min left")
+    assert told[2:] == ["3 cells measured"]
+    second = contents(out)
+    assert len(second) == 3
+    assert {name: second[name] for name in first} == first
+    result = json.loads(second[f"{cells[2].name}.json"])
+    assert list(result["metrics"]["distances"])[-3:] == ["prior", "gaussian", "mixture"]
+    assert result["expanded"]["settings"]["entropy"] == 0.3
+    picture = gallery.draw_gallery(cells[:2], tmp_path / "runs", tmp_path / "picture.png", device="cpu")
+    assert picture.read_bytes()[1:4] == b"PNG"
+    with pytest.raises(InputError, match="has no run of these cells"):
+        gallery.draw_gallery([replace(CELL, seed=9)], tmp_path / "runs", tmp_path / "other.png")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"own": {}},
+        {"shared": {}},
+        {"limit": 99},
+        {"n": 51},
+        {"features": None},
+        {"data": "./nothing"},
+        {"split": "validation"},
+        {"densities": ("prior",)},
+    ],
+)
+def test_a_changed_setting_is_another_cell(change, monkeypatch):
+    monkeypatch.setattr(sweep, "_images", lambda *_: IMAGES)
+    assert replace(CELL, **change).name != CELL.name
+
+
+IMAGES = sweep._images("digits", None)
+
+
+def test_a_changed_default_of_the_recipe_is_another_cell(monkeypatch):
+    changed = replace(recipes.EAE, settings={"digits": {"learning_rate": 0.1}})
+    before = CELL.name
+    monkeypatch.setitem(recipes.RECIPES, "eae", changed)
+    assert replace(CELL).name != before
+
+
+def test_shared_settings_reach_the_systems_that_have_them(tmp_path):
+    shared = {**SHARED, "second-stage.epochs": "1"}
+    one, other = replace(CELL, shared=shared), replace(CELL, recipe="2seae", own={}, shared=shared)
+    assert "second-stage.epochs" not in one.settings
+    assert other.system.settings()["second-stage.epochs"] == 1
+    with pytest.raises(InputError, match=r"unknown setting 'second-stage.epochs'"):
+        run_cells([one], tmp_path, tmp_path / "runs")
+
+
+def test_another_protocol_is_refused_before_training(tmp_path):
+    run_cells([CELL], tmp_path, tmp_path / "runs", device="cpu")
+    with pytest.raises(InputError, match=r"holds results of another protocol .* give another --out"):
+        run_cells([replace(CELL, n=60)], tmp_path, tmp_path / "runs", tell=lambda _: pytest.fail("started"))
+
+
+def test_a_claimed_cell_is_left_to_its_process_and_a_freed_one_taken(tmp_path, monkeypatch):
+    lock = FileLock(tmp_path / "out" / ".claims" / f"{CELL.name}.lock")
+    (tmp_path / "out" / ".claims").mkdir(parents=True)
+    lock.acquire()
+    told = []
+
+    def wait(_):
+        assert told[-1] == "waiting for 1 cells that other processes measure"
+        lock.release()
+
+    monkeypatch.setattr(sweep.time, "sleep", wait)
+    run_cells([CELL], tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
+    assert told[2].startswith("eae entropy=0.3, seed 0; 0 of 1 cells measured")
+
+
+def command(tmp_path):
+    return [
+        *(sys.executable, "-m", "entropic_ae", "table1", "digits", "--recipes", "ae,eae,vae,bn-ae,rae"),
+        *("--width", "4", "--epochs", "6", "--limit", "800", "--n", "300", "--features", "pixels"),
+        *("--device", "cpu", "--out", tmp_path / "out", "--runs", tmp_path / "runs"),
+    ]
+
+
+def start(tmp_path):
+    return subprocess.Popen(command(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+
+
+def test_a_killed_sweep_loses_nothing_and_repeats_nothing(tmp_path):
+    """SIGKILL at three random moments after the start; then the sweep is run to its end."""
+    moments = random.Random(0)
+    kept = {}
+    for _ in range(3):
+        process = start(tmp_path)
+        while process.poll() is None and not (tmp_path / "out" / ".claims").exists():
+            time.sleep(0.05)
+        time.sleep(moments.uniform(0.5, 4))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        now = contents(tmp_path / "out")
+        assert {name: now[name] for name in kept} == kept  # nothing measured is touched again
+        for text in now.values():
+            json.loads(text)
+        kept = now
+    process = start(tmp_path)
+    out, told = process.communicate(timeout=200)
+    assert process.returncode == 0, told
+    assert f"5 cells, {len(kept)} measured already" in told
+    now = contents(tmp_path / "out")
+    assert {name: now[name] for name in kept} == kept
+    assert len(now) == 5
+    assert sum("; " in line and "seed 0" in line for line in told.splitlines()) == 5 - len(kept)
+    assert out.count("| 1 |") == 5  # a row each in the table
+    assert {path.suffix for path in (tmp_path / "out").iterdir() if path.is_file()} == {
+        ".json"
+    }  # nothing half-written
+
+
+def test_two_processes_share_a_sweep(tmp_path):
+    processes = [start(tmp_path), start(tmp_path)]
+    told = [process.communicate(timeout=250)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told
+    assert len(contents(tmp_path / "out")) == 5
+    lines = [line for text in told for line in text.splitlines() if "cells measured" in line and ";" in line]
+    started = [line.split(",")[0] for line in lines]
+    assert sorted(started) == ["ae", "bn-ae", "eae", "rae", "vae"]
+
+
+def test_systems_are_read():
+    assert parse_system("ae") == ("ae", {})
+    with pytest.raises(InputError, match="expected RECIPE:NAME=VALUE, got 'eae:entropy'"):
+        parse_system("eae:entropy")

@@ -1,0 +1,90 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from entropic_ae import RECIPES, InputError
+from entropic_ae.experiments import tuning
+from entropic_ae.experiments.sweep import Cell, read_cells
+
+TABLE = Cell("ae", "digits", 0, {}, {"width": "2", "epochs": "1"}, limit=100, n=50, features="pixels")
+
+
+def test_every_system_has_as_many_tries_on_validation_images(tmp_path):
+    told = []
+    rates, factors = (1e-3, 1e-2), (0.1, 10.0, 100.0)
+    tuning.tune(["ae", "rae-l2"], TABLE, tmp_path / "out", tmp_path / "runs", rates=rates, factors=factors,
+                device="cpu", tell=told.append)  # fmt: skip
+    cells = read_cells(tmp_path / "out")
+    assert len(cells) == 10
+    assert {cell["cell"]["split"] for cell in cells} == {"validation"}
+    own = {name: [c["cell"]["own"] for c in cells if c["cell"]["recipe"] == name] for name in ("ae", "rae-l2")}
+    assert len(own["ae"]) == len(own["rae-l2"]) == 5
+    first = [c for c in cells if c["cell"]["recipe"] == "rae-l2" and set(c["cell"]["own"]) == {"learning_rate"}]
+    rate = min(first, key=tuning.score)["cell"]["own"]["learning_rate"]
+    assert sorted(c["cell"]["own"]["learning_rate"] for c in first) == [1e-3, 1e-2]
+    weights = {"code_norm": 0.0064, "decoder_decay": 1.024e-4}  # the recipe's on digits
+    for factor in factors:
+        assert {"learning_rate": rate, **{k: float(f"{factor * v:.3g}") for k, v in weights.items()}} in own[
+            "rae-l2"
+        ]
+    rates = sorted(one["learning_rate"] for one in own["ae"])
+    assert len(set(rates)) == 5
+    best = min((c for c in cells if c["cell"]["recipe"] == "rae-l2"), key=tuning.score)
+    assert tuning.best(tmp_path / "out", "rae-l2") == best["cell"]["own"]
+    assert f"**{tuning.score(best):.2f}**" in tuning.render_tries(tmp_path / "out")
+    told.clear()
+    tuning.tune(["ae", "rae-l2"], TABLE, tmp_path / "out", tmp_path / "runs", rates=(1e-3, 1e-2), factors=factors,
+                device="cpu", tell=told.append)  # fmt: skip
+    assert [text for text in told if ";" in text] == []  # nothing is done again
+
+
+def test_test_images_are_not_read(tmp_path, monkeypatch):
+    """Were the test images other ones, the tries would score the same."""
+    from entropic_ae import runs
+
+    scores = []
+    load = runs.load_images
+    for flip in (False, True):
+
+        def loaded(*args, flip=flip, **kwargs):
+            data = load(*args, **kwargs)
+            test = data.test._replace(images=255 - data.test.images)
+            return replace(data, test=test) if flip else data
+
+        monkeypatch.setattr(runs, "load_images", loaded)
+        out = tmp_path / str(flip)
+        tuning.tune(["ae"], TABLE, out, tmp_path / f"runs{flip}", rates=[1e-3], factors=[2.0], device="cpu")
+        scores.append([tuning.score(cell) for cell in read_cells(out)])
+    assert scores[0] == scores[1]
+
+
+def test_score_is_of_the_density_that_the_system_draws_from():
+    distances = {"prior": {"frechet": 1.0}, "mixture": {"frechet": 2.0}, "second-stage": {"frechet": 3.0}}
+    scores = {
+        name: tuning.score({"cell": {"recipe": name}, "metrics": {"distances": distances}}) for name in RECIPES
+    }
+    assert scores == {
+        **dict.fromkeys(("ae", "ae-l2", "rae", "rae-l2", "rae-gp", "rae-sn"), 2.0),
+        **dict.fromkeys(("vae", "cv-vae", "wae", "bn-ae", "eae", "eae-linear"), 1.0),
+        **dict.fromkeys(("2svae", "2seae"), 3.0),
+    }
+
+
+def test_a_second_stage_takes_the_settings_of_its_first(tmp_path):
+    content = {
+        "cell": {"recipe": "eae", "own": {"entropy": 2.0}},
+        "metrics": {"distances": {"prior": {"frechet": 1.0}}},
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    assert tuning.best(tmp_path, "2seae") == {"entropy": 2.0}
+    with pytest.raises(InputError, match="has no tries of 'vae'; run entropic-ae tune first"):
+        tuning.best(tmp_path, "vae")
+
+
+@pytest.mark.parametrize("wrong", [{"rates": ()}, {"rates": (0.0,)}, {"factors": (-1.0,)}])
+def test_wrong_tries_are_refused(tmp_path, wrong):
+    with pytest.raises(InputError, match="rates and factors must be above 0"):
+        tuning.tune(["ae"], TABLE, tmp_path, tmp_path, **wrong)
+    with pytest.raises(InputError, match="has no tries"):
+        tuning.render_tries(tmp_path)
