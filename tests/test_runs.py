@@ -340,6 +340,8 @@ def test_a_two_stage_system_is_measured_with_its_second_stage(tmp_path, recipe):
     result = run.evaluate(features="pixels", n=50)
     assert list(result["distances"])[-1] == "second-stage"
     kept = load_file(run.folder / "densities" / "second-stage.safetensors")
-    assert max(max(tensor.shape, default=0) for tensor in kept.values()) == 16 + 8  # hidden and the input beside it
+    assert (
+        max(max(tensor.shape, default=0) for tensor in kept.values()) == 16 + 8
+    )  # hidden and the input beside it
     again = eae.load(run.folder, device="cpu").sample(3, density="second-stage", seed=1)
     assert torch.equal(again, run.sample(3, density="second-stage", seed=1))

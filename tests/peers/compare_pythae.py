@@ -5,18 +5,18 @@ pythae is no dependency and lives in an environment of its own (Python 3.11):
     python -m venv peers && peers/bin/pip install torch==2.13.0+cpu
     peers/bin/pip install --no-deps pythae==0.1.2
     peers/bin/pip install numpy scipy scikit-learn pydantic imageio tqdm typing_extensions cloudpickle safetensors
-    OMP_NUM_THREADS=1 PYTHONPATH=src peers/bin/python tests/peers/compare_pythae.py --write docs/peers.md
+    OMP_NUM_THREADS=1 PYTHONPATH=src peers/bin/python tests/peers/compare_pythae.py --write results/peers/pythae.json
 
 It prints the largest relative differences of losses and gradients, and what pythae does otherwise than the paper
 and the published code of Ghosh et al. (2019), in numbers; a difference that it does not expect ends it with
-status 1. ``--write`` puts both tables into the page between its marks. pytest does not collect this file.
+status 1. ``--write`` keeps what was found, from which ``tools/update_docs.py`` makes the tables of docs/peers.md.
+pytest does not collect this file.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -38,7 +38,9 @@ from entropic_ae import __version__
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import Bottleneck, GaussianPosterior, Identity
 from entropic_ae.estimators import mmd2
+from entropic_ae.files import write_json
 from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.terms import (
     CodeNorm,
     DecoderDecay,
@@ -422,18 +424,11 @@ def figure(difference: float) -> str:
     return f"{difference:.0e}" if difference else "0"
 
 
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a Markdown table."""
-    head = list(head)
-    lines = [head, ["---"] * len(head), *map(list, rows)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
 def main() -> int:
-    """Compare, print, and write the page if asked to."""
+    """Compare, print, and write the results if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables between the marks of this page")
-    page = parser.parse_args().write
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write what was found as JSON")
+    out = parser.parse_args().write
     logging.disable(logging.WARNING)  # pythae's trainers talk
 
     names = ("loss", "parts", "encoder gradient", "decoder gradient")
@@ -446,28 +441,24 @@ def main() -> int:
             for name in names
             if not found[name] <= TOLERANCE[dtype]  # also for NaN
         ]
-    found_versions = f"pythae {version('pythae')}, entropic-ae {__version__}, torch {torch.__version__}"
-    tables = {
-        "versions": f"{found_versions}, Python {sys.version.split()[0]}.",
-        "agreement": table(["pythae", "this library", "precision", *names], rows),
-    }
     shown = []
     for demonstration in (gradient_penalty, decayed_decoder, adam, default_weights, bandwidth):
         try:
             shown += [[demonstration.__name__, *row] for row in demonstration()]
         except AssertionError as error:
             failures.append(f"{demonstration.__name__}: {error}")
-    tables["deviations"] = table(["what", "found"], (row[1:] for row in shown))
-    print("\n\n".join(tables.values()))
+    found = {
+        "versions": {**versions(), "entropic-ae": __version__, "pythae": version("pythae")},
+        "machine": machine(),
+        "git_commit": git_commit(),
+        "seeds": len(SEEDS),
+        "agreement": [["pythae", "this library", "precision", *names], *rows],
+        "deviations": [["what", "found"], *(row[1:] for row in shown)],
+    }
+    print("\n".join(" | ".join(row) for name in ("agreement", "deviations") for row in found[name]))
     print("\n" + ("\n".join(failures) if failures else "All as expected."))
-    if page is not None and not failures:
-        text = page.read_text(encoding="utf-8")
-        for name, made in tables.items():
-            mark = re.compile(rf"(<!-- peers: {name} -->\n).*?(<!-- end of peers -->)", re.DOTALL)
-            text, count = mark.subn(lambda match, made=made: f"{match[1]}{made}\n{match[2]}", text)
-            if count != 1:
-                failures.append(f"{page} has {count} marks for {name}.")
-        page.write_text(text, encoding="utf-8")
+    if out is not None and not failures:
+        write_json(out, found)
     return 1 if failures else 0
 
 

@@ -22,26 +22,31 @@ _PAPER = ("prior", "gaussian", "mixture")  # its columns
 Members = list[dict[str, Any]]
 
 
-def render(out: Path) -> str:
+def render(out: Path, *, brief: bool = False) -> str:
     """Return the cells of a folder as Markdown: a row a system, mean ± deviation over seeds and (rank).
 
     Below it: the protocol, the cells that are missing, what has collapsed, and ``statements``.
+
+    Arguments:
+        out: a folder of result files.
+        brief: leave out reconstructions, interpolations, published figures, and settings of a system's own.
 
     Raises: InputError if the folder has no cells, cells measured in different ways, or one twice.
     """
     rows = _rows(out)
     cells = [cell for members in rows.values() for cell in members]
     columns = [c for c in (*_IMAGES, *_DENSITIES) if any(c in cell["metrics"]["distances"] for cell in cells)]
-    published = PUBLISHED.get(cells[0]["data"], {})
+    columns = [column for column in columns if not (brief and column in _IMAGES)]
     values = {column: _column(rows, column) for column in columns}
     ranks = {column: _ranks(values[column]) for column in columns}
+    published = {} if brief else PUBLISHED.get(cells[0]["data"], {})
     head = ["system", "seeds", "reconstruction error", "entropy gap (nats)", *columns]
     head += ["paper's FID: prior / gaussian / mixture"] * bool(published)
     lines = ["| " + " | ".join(head) + " |", "| --- " + "| ---: " * (len(head) - 1) + "|"]
     for label, members in rows.items():
         gaps = [m["metrics"]["codes"]["corrected_gap"] for m in members]
         row = [
-            label,
+            _name(label, rows) if brief else label,
             str(len(members)),
             _mean([m["metrics"]["reconstruction_error"] for m in members]),
             _mean([gap for gap in gaps if gap is not None]),
@@ -51,6 +56,12 @@ def render(out: Path) -> str:
             row.append(_published(published.get(_recipe(members), {})))
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join([*lines, "", _protocol_text(cells), *_missing(rows), *_collapsed(rows), *statements(out)])
+
+
+def _name(label: str, rows: Mapping[str, Members]) -> str:
+    """Return the recipe's name alone, if no other row has the same."""
+    recipe = _recipe(rows[label])
+    return recipe if sum(_recipe(members) == recipe for members in rows.values()) == 1 else label
 
 
 def statements(out: Path) -> list[str]:
@@ -66,19 +77,25 @@ def statements(out: Path) -> list[str]:
     lines = ["", "The paper's statements, at this budget:", ""]
     for density in _PAPER:
         column = {label: values for label, values in _column(rows, density).items() if values}
-        best = min(ours, key=lambda label: statistics.mean(column[label]))
         # with the entropic systems apart: they are one idea, with or without a second stage
         others = [label for label in column if _recipe(rows[label]) not in ("eae", "eae-linear", "2seae")]
+        if not others or not set(ours) & set(column):
+            continue
+        best = min((label for label in ours if label in column), key=lambda label: statistics.mean(column[label]))
         ahead = [label for label in others if statistics.mean(column[label]) < statistics.mean(column[best])]
         holds = "holds" if not ahead else "does not hold"
-        text = f"`{best}` ahead of every other system with {density} sampling: **{holds}**"
+        text = f"`eae` ahead of every other system with {density} sampling: **{holds}**"
         rivals = ahead or [min(others, key=lambda label: statistics.mean(column[label]))]
-        said = ", ".join(f"{label} {_compared(column[label], column[best])}" for label in rivals)
-        lines.append(f"- {text} ({best} {_mean(column[best])}; {said}).")
+        said = ", ".join(f"{_name(label, rows)} {_compared(column[label], column[best])}" for label in rivals)
+        lines.append(f"- {text} ({_name(best, rows)} {_mean(column[best])}; {said}).")
     prior, mixture = _column(rows, "prior"), _column(rows, "mixture")
     both = [label for label in rows if prior[label] and mixture[label]]
     not_ahead = [label for label in both if statistics.mean(mixture[label]) >= statistics.mean(prior[label])]
-    said = "**holds**" if not not_ahead else f"**does not hold** for {', '.join(not_ahead)}"
+    said = (
+        "**holds**"
+        if not not_ahead
+        else f"**does not hold** for {', '.join(_name(label, rows) for label in not_ahead)}"
+    )
     lines.append(f"- Mixture ahead of prior sampling for all: {said}.")
     return lines
 
