@@ -2,7 +2,7 @@
 
 ``python tools/update_docs.py`` rewrites them; with ``--check`` it only says whether it would. The marks are
 ``<!-- table: FOLDER -->`` (the whole table of a folder), ``<!-- brief table: FOLDER -->``,
-``<!-- tries: FOLDER -->`` (what was tried in tuning), and of the comparison with a peer ``<!-- versions: FILE -->``,
+``<!-- tries: FOLDER -->`` (what was tried in tuning), and of what pythae does ``<!-- versions: FILE -->``,
 ``<!-- agreement: FILE -->`` and ``<!-- deviations: FILE -->``.
 """
 

@@ -5,7 +5,7 @@ pythae is no dependency and lives in an environment of its own (Python 3.11):
     python -m venv peers && peers/bin/pip install torch==2.13.0+cpu
     peers/bin/pip install --no-deps pythae==0.1.2
     peers/bin/pip install numpy scipy scikit-learn pydantic imageio tqdm typing_extensions cloudpickle safetensors
-    OMP_NUM_THREADS=1 PYTHONPATH=src peers/bin/python tests/peers/compare_pythae.py --write results/peers/pythae.json
+    PYTHONPATH=src peers/bin/python tests/peers/compare_pythae.py --write results/peers/pythae.json
 
 It prints the largest relative differences of losses and gradients, and what pythae does otherwise than the paper
 and the published code of Ghosh et al. (2019), in numbers; a difference that it does not expect ends it with
