@@ -162,7 +162,12 @@ def train(
 @app.command()
 def sample(
     run: RunFolder,
-    density: Annotated[str, typer.Option(help="prior, gaussian, mixture or second-stage.")] = "prior",
+    density: Annotated[
+        str | None,
+        typer.Option(
+            help="prior, gaussian, mixture or second-stage; the one that the recipe draws from unless given."
+        ),
+    ] = None,
     n: Annotated[int, typer.Option(help="How many images.")] = 64,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/samples-DENSITY.png unless given.")] = None,
@@ -170,6 +175,7 @@ def sample(
 ) -> None:
     """Draw new images."""
     loaded = _load(run, device)
+    density = density or loaded.system.recipe.density
     _save(loaded.sample(n, density=density, seed=seed), out, run / f"samples-{density}.png")
 
 

@@ -109,9 +109,13 @@ class Run:
         """Decode codes on the way between pairs of uint8 images, both (N, C, H, W): (N, steps, C, H, W)."""
         return generation.interpolate(self.model, self._check(start), self._check(end), steps=steps, kind=kind)
 
-    def sample(self, n: int, *, density: str = "prior", seed: int = 0) -> Tensor:
-        """Draw n new images, uint8 (n, C, H, W), from a density by name; the same seed, the same images."""
-        return generation.sample(self.model, self.density(density), n, seed=seed)
+    def sample(self, n: int, *, density: str | None = None, seed: int = 0) -> Tensor:
+        """Draw n new images, uint8 (n, C, H, W), from a density by name; the same seed, the same images.
+
+        Unless named, the density is the one that the recipe draws from: the prior for eae and the variational
+        systems, the mixture for those whose codes follow no prior.
+        """
+        return generation.sample(self.model, self.density(density or self.system.recipe.density), n, seed=seed)
 
     def density(self, name: str) -> Density:
         """Return a density by name: read from the folder, or fitted to the training codes once and kept.
