@@ -8,7 +8,7 @@ from sklearn.mixture import GaussianMixture
 from torch.distributions import Independent, Laplace
 
 from entropic_ae import DENSITIES, BatchNorm, Gaussian, InputError, Mixture
-from entropic_ae.densities import SecondStage
+from entropic_ae.densities import SecondStage, second_stage
 
 PRIOR = BatchNorm(3).prior()
 SMALL = {"second-stage": {"hidden": 8, "depth": 2, "epochs": 2}}
@@ -169,6 +169,24 @@ def test_second_stage_follows_the_aggregate_posterior():
     aggregate = (means.var(0) + std[0].square()).sqrt()  # the means alone have (1, 0.1)
     torch.testing.assert_close(drawn.std(0), aggregate, rtol=0.1, atol=0)
     torch.testing.assert_close(drawn.mean(0), means.mean(0), rtol=0, atol=0.1)
+
+
+def test_second_stage_sees_new_samples_each_epoch(monkeypatch):
+    """The training codes as they are drawn, against the number that one draw for all epochs would give."""
+    seen = []
+    look = second_stage._Samples.__getitem__
+
+    def noted(self, indices):
+        found = look(self, indices)
+        seen.append(found[:, 0])
+        return found
+
+    monkeypatch.setattr(second_stage._Samples, "__getitem__", noted)
+    codes = correlated(100)
+    SecondStage.fit(codes, None, std=torch.ones_like(codes), hidden=4, depth=1, epochs=3, batch_size=30)
+    drawn = torch.cat(seen)
+    assert len(drawn) > 3 * 90
+    assert len(drawn.unique()) > 0.98 * len(drawn)  # but for chance
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1, 1e6])

@@ -238,6 +238,11 @@ def test_mmd_is_that_of_a_double_loop(dtype, monkeypatch):
         assert torch.autograd.gradcheck(lambda x: mmd2(x, y), x)
 
 
+def test_mmd_of_a_sample_with_itself_compares_all_pairs_across():
+    x = torch.randn(12, 3, dtype=torch.float64)
+    assert mmd2(x, x).item() == pytest.approx(naive_mmd2(x, x, (0.1, 0.2, 0.5, 1, 2, 5, 10)), rel=1e-12)
+
+
 def test_mmd_is_unbiased_and_finite_for_coinciding_points():
     torch.manual_seed(0)
     drawn = torch.stack([mmd2(torch.randn(8, 2), torch.randn(8, 2)) for _ in range(2000)])

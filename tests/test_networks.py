@@ -1,8 +1,10 @@
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from entropic_ae import ConvDecoder, ConvEncoder, InputError, MLPDecoder, MLPEncoder
+from entropic_ae.files import write_tensors
 
 ROWS = {
     "conv 4": (ConvEncoder, ConvDecoder, {"width": 2, "kernel_size": 4}),
@@ -93,6 +95,18 @@ def test_spectral_norm_is_that_of_the_svd(name):
             assert largest == pytest.approx(1, abs=1e-3)
             original = layer.parametrizations.weight.original
             torch.testing.assert_close(layer.weight * (original.norm() / layer.weight.norm()), original)
+
+
+def test_spectral_state_survives_saving(tmp_path):
+    """The power iteration's vectors are saved: the loaded network evaluates to the same."""
+    network = ConvDecoder((1, 16, 16), 3, width=2, spectral=True)
+    for _ in range(3):
+        network(torch.randn(5, 3))
+    write_tensors(tmp_path / "weights.safetensors", network.state_dict())
+    again = ConvDecoder((1, 16, 16), 3, width=2, spectral=True)
+    again.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    z = torch.randn(5, 3)
+    assert torch.equal(network.eval()(z), again.eval()(z))
 
 
 def test_spectral_normalisation_is_off_unless_asked_for():

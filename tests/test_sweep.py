@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from entropic_ae import InputError, recipes
-from entropic_ae.experiments import gallery, sweep
+from entropic_ae.experiments import gallery, sweep, table1
 from entropic_ae.experiments.sweep import Cell, parse_system, run_cells
 
 SHARED = {"width": "2", "epochs": "1", "batch_size": "50"}
@@ -49,7 +50,7 @@ def test_a_sweep_writes_a_file_a_cell_and_goes_on(tmp_path):
     "change",
     [
         {"seed": 1},
-        {"own": {}},
+        {"own": {"entropy": "0.4"}},
         {"shared": {}},
         {"limit": 99},
         {"n": 51},
@@ -117,15 +118,22 @@ def start(tmp_path):
                             env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
 
 
+def logs(tmp_path):
+    return {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/log.csv")}
+
+
 def test_a_killed_sweep_loses_nothing_and_repeats_nothing(tmp_path):
-    """SIGKILL at three random moments after the start; then the sweep is run to its end."""
+    """SIGKILL at three random moments while a cell is trained or measured; then the sweep is run to its end."""
     moments = random.Random(0)
     kept = {}
+    resumed = False
     for _ in range(3):
+        before = logs(tmp_path)
         process = start(tmp_path)
-        while process.poll() is None and not (tmp_path / "out" / ".claims").exists():
-            time.sleep(0.05)
-        time.sleep(moments.uniform(0.5, 4))
+        while process.poll() is None and logs(tmp_path) == before:  # until an epoch is over
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0, 1.5))
+        assert process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.communicate()
         now = contents(tmp_path / "out")
@@ -133,6 +141,9 @@ def test_a_killed_sweep_loses_nothing_and_repeats_nothing(tmp_path):
         for text in now.values():
             json.loads(text)
         kept = now
+        resumed = resumed or len(logs(tmp_path)) > len(now)
+    assert resumed  # some cell was left half done
+    begun = {path.parent.name for path in logs(tmp_path)}
     process = start(tmp_path)
     out, told = process.communicate(timeout=200)
     assert process.returncode == 0, told
@@ -142,9 +153,38 @@ def test_a_killed_sweep_loses_nothing_and_repeats_nothing(tmp_path):
     assert len(now) == 5
     assert sum("; " in line and "seed 0" in line for line in told.splitlines()) == 5 - len(kept)
     assert out.count("| 1 |") == 5  # a row each in the table
-    assert {path.suffix for path in (tmp_path / "out").iterdir() if path.is_file()} == {
-        ".json"
-    }  # nothing half-written
+    results = {name.removesuffix(".json"): json.loads(text) for name, text in now.items()}
+    went_on = {name for name, result in results.items() if result["training_seconds"] is None}
+    assert begun - {name.removesuffix(".json") for name in kept} <= went_on
+    for name in results:  # as many epochs as asked for, each once
+        rows = (tmp_path / "runs" / name / "log.csv").read_text().splitlines()[1:]
+        assert [row.split(",")[0] for row in rows] == [str(i + 1) for i in range(6)]
+
+
+def test_files_that_a_killed_process_was_writing_are_passed_over(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".eae-0-ab-x1.json").touch()
+    folder = tmp_path / "runs" / CELL.name
+    folder.mkdir(parents=True)
+    (folder / ".run-abc.json").touch()
+    run_cells([CELL], tmp_path / "out", tmp_path / "runs", device="cpu")
+    assert len(sweep.read_cells(tmp_path / "out")) == 1
+
+
+def test_a_cell_that_diverges_is_recorded_and_the_sweep_goes_on(tmp_path):
+    shared = {**SHARED, "learning_rate": "1e30"}
+    cells = [
+        replace(CELL, recipe="vae", own={}, shared=shared),
+        replace(CELL, recipe="vae", own={"learning_rate": "1e-3"}, shared=shared),
+    ]
+    run_cells(cells, tmp_path / "out", tmp_path / "runs", device="cpu")
+    results = {len(result["cell"]["own"]): result for result in sweep.read_cells(tmp_path / "out")}
+    assert re.search(r"(not finite in epoch 1|codes must be finite)", results[0]["diverged"])
+    assert results[1]["metrics"]["distances"]["prior"]["frechet"] > 0
+    assert "Diverged: vae, seed 0: " in table1.render(tmp_path / "out")
+    told = []
+    run_cells(cells, tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
+    assert told == ["2 cells, 2 measured already", "2 cells measured"]
 
 
 def test_two_processes_share_a_sweep(tmp_path):

@@ -182,6 +182,14 @@ def test_gaussian_likelihood_of_a_perfect_reconstruction_is_finite():
     assert x.grad.isfinite().all()
 
 
+def test_gaussian_likelihood_keeps_its_gradient_below_the_least_scale():
+    """There it is the squared error over 2 gamma^2, gamma = 0.001."""
+    x = torch.rand(3, 1, 8, 8, dtype=torch.float64)
+    x_hat = (x + 5e-4).requires_grad_()
+    GaussianLikelihood()(None, Trace(x, None, x_hat)).backward()
+    torch.testing.assert_close(x_hat.grad, torch.full_like(x, 5e-4 / 1e-6 / 3))
+
+
 @pytest.mark.parametrize(
     ("bottleneck", "dim"), [(GaussianPosterior(3).double(), 6), (ConstantVariancePosterior(3, std=0.7), 3)]
 )
@@ -232,6 +240,18 @@ def test_decoder_decay_counts_the_chosen_weights(choice, kinds):
     assert DecoderDecay(**choice)(model, None).item() == pytest.approx(expected.item())
 
 
+def test_decoder_decay_counts_the_weights_before_spectral_normalisation():
+    decoder = ConvDecoder(SHAPE, 4, width=2, spectral=True)
+    model = Autoencoder(ConvEncoder(SHAPE, 4, width=2), Identity(4), decoder)
+    left = decoder.linear.parametrizations.weight[0]._u.clone()
+    before = DecoderDecay()(model, None)
+    assert torch.equal(decoder.linear.parametrizations.weight[0]._u, left)  # no power iteration
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            parameter.mul_(10)
+    assert DecoderDecay()(model, None).item() == pytest.approx(100 * before.item(), rel=1e-5)
+
+
 def test_decoder_decay_of_nothing_is_refused():
     with pytest.raises(InputError, match="found no weight in MLPDecoder"):
         Objective([DecoderDecay(linear=False)], make())
@@ -250,6 +270,24 @@ def test_decoder_gradient_is_the_jacobian_in_expectation(training):
     standard_error = drawn.std().item() / math.sqrt(len(drawn))
     assert standard_error < 0.03 * drawn.mean()
     assert drawn.mean().item() == pytest.approx(jacobian.square().sum().item() / 4, abs=5 * standard_error)
+
+
+def test_decoder_gradient_is_minimised_through_convolutions_and_batch_norm():
+    """Its gradient in a weight, in expectation, against that of the whole Jacobian's norm."""
+    torch.manual_seed(0)
+    model = Autoencoder(ConvEncoder(SHAPE, 2, width=1), Identity(2), ConvDecoder(SHAPE, 2, width=1)).double()
+    z = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
+    weight = model.decoder.linear.weight
+    exact = torch.autograd.functional.jacobian(model.decode, z, create_graph=True).square().sum() / 3
+    (expected,) = torch.autograd.grad(exact, weight)
+    drawn = []
+    for _ in range(1500):
+        value = DecoderGradient()(model, Trace(None, Code(z), model.decode(z)))
+        drawn.append(torch.autograd.grad(value, weight)[0])
+    drawn = torch.stack(drawn)
+    error = drawn.std(0) / math.sqrt(len(drawn))
+    assert ((drawn.mean(0) - expected).abs() < 5 * error + 1e-9).all()
+    assert error.norm() < 0.1 * expected.norm()
 
 
 def test_decoder_gradient_of_a_linear_decoder():

@@ -175,7 +175,7 @@ class ConstantVariancePosterior(Bottleneck):
         latent_dim: length D of a code.
         std: standard deviation of every dimension, above 0.
 
-    Reference: the CV-VAE of Ghosh et al. (2019), section 3.
+    Reference: the CV-VAE of Ghosh et al. (2019).
 
     >>> ConstantVariancePosterior(2, std=0.5)(torch.zeros(3, 2)).posterior.stddev[0].tolist()
     [0.5, 0.5]

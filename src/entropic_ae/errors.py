@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "unknown_name"]
+__all__ = ["DivergenceError", "InputError", "unknown_name"]
 
 
 class InputError(ValueError):
@@ -17,6 +17,14 @@ class InputError(ValueError):
     Traceback (most recent call last):
         ...
     entropic_ae.errors.InputError: epochs must be at least 1, got 0; give --epochs 1 or more.
+    """
+
+
+class DivergenceError(InputError):
+    """Training gave a loss that is not finite, with these settings.
+
+    >>> issubclass(DivergenceError, InputError)
+    True
     """
 
 

@@ -141,7 +141,7 @@ def mmd2(x: Tensor, y: Tensor, *, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0,
 
     Raises: InputError if a sample is not such a matrix, or a scale is not above 0.
 
-    References: Gretton et al. (2012), lemma 6; Tolstikhin et al. (2017), whose scales these are.
+    References: Gretton et al. (2012), lemma 6; the code of Tolstikhin et al. (2017), whose scales these are.
 
     >>> x, y = torch.randn(2, 1000, 4, generator=torch.Generator().manual_seed(0))
     >>> abs(mmd2(x, y).item()) < 0.02, mmd2(x, y + 1).item() > 0.1
@@ -163,20 +163,21 @@ def mmd2(x: Tensor, y: Tensor, *, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0,
     with torch.autocast(x.device.type, enabled=False):
         x, y = x.double(), y.double()
         n, m = len(x), len(y)
-        within = _kernel_sum(x, x, constants) / (n * (n - 1)) + _kernel_sum(y, y, constants) / (m * (m - 1))
-        return (within - 2 * _kernel_sum(x, y, constants) / (n * m)).to(kind)
+        within_x = _kernel_sum(x, x, constants, within=True) / (n * (n - 1))
+        within_y = _kernel_sum(y, y, constants, within=True) / (m * (m - 1))
+        return (within_x + within_y - 2 * _kernel_sum(x, y, constants) / (n * m)).to(kind)
 
 
-def _kernel_sum(x: Tensor, y: Tensor, constants: Sequence[float]) -> Tensor:
-    """Sum the kernel over all pairs, of different points if x is y."""
+def _kernel_sum(x: Tensor, y: Tensor, constants: Sequence[float], *, within: bool = False) -> Tensor:
+    """Sum the kernel over all pairs, without those of a point and itself if ``within`` one sample."""
     rows = max(1, _CHUNK // len(y))
     blocks = []
     for start in range(0, len(x), rows):
 
-        def block(x: Tensor, y: Tensor, start: int = start, itself: bool = x is y) -> Tensor:
+        def block(x: Tensor, y: Tensor, start: int = start) -> Tensor:
             part = x[start : start + rows]
             square = (part.square().sum(1)[:, None] + y.square().sum(1) - 2 * part @ y.T).clamp_min(0)
-            if itself:
+            if within:
                 square = square.clone()
                 square.diagonal(start).fill_(torch.inf)  # a kernel of 0
             return sum((c / (c + square)).sum() for c in constants)  # type: ignore[return-value]

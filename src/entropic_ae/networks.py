@@ -6,7 +6,8 @@ An encoder maps images in [0, 1], (N, C, H, W), to (N, features); a decoder maps
 With ``spectral`` every linear layer and every convolution, transposed ones included, is divided by the largest
 singular value of its weight, laid out as a matrix with a row an output channel (Miyato et al., 2018). One power
 iteration a training step follows that value. The batch norms in between stay as they are, as in the code of
-Ghosh et al., who normalise the encoder and the decoder alike.
+Ghosh et al., who normalise the encoder and the decoder alike, and lay a transposed convolution out with a column
+an input channel.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ from entropic_ae.training import (
     select_precision,
 )
 
-__all__ = ["Run", "load", "train"]
+__all__ = ["Run", "fingerprint", "load", "system_for", "train"]
 
 _INFO, _METRICS = "run.json", "metrics.json"
 _NEEDED = (
@@ -77,7 +77,7 @@ class Run:
     def data(self) -> ImageData:
         """The images that the run was trained on; InputError if they are gone or have changed."""
         data = self._load_data(self.info["limit"])
-        if _fingerprint(data.train.images) != self.info["training_images_sha256"]:
+        if fingerprint(data.train.images) != self.info["training_images_sha256"]:
             raise InputError(
                 f"the training images of {self.info['source']} are not those that {self.folder} was trained "
                 "on; restore them, or train anew."
@@ -135,7 +135,8 @@ class Run:
                 return kind.from_state(tensors, prior)
         codes, std = self.codes
         settings = self.system.recipe.densities.get(name, {})
-        density = kind.fit(codes, prior, std=std, seed=self.info["seed"], **settings)
+        device = next(self.model.parameters()).device  # where a density that must be trained is trained
+        density = kind.fit(codes.to(device), prior, std=std, seed=self.info["seed"], **settings)
         write_tensors(path, density.state(), {"weights": weights})
         return density
 
@@ -302,7 +303,7 @@ def train(
         "expanded": system.describe(),
         "shape": list(images.shape),
         "training_images": len(images.train.images),
-        "training_images_sha256": _fingerprint(images.train.images),
+        "training_images_sha256": fingerprint(images.train.images),
         "device": str(target),
         "machine": machine(),
         "versions": versions(),
@@ -426,7 +427,8 @@ def _claim(folder: Path, info: dict[str, Any], resume: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; give another --out.")
     # a folder with nothing but run.json was left by a start that failed
-    if folder.is_dir() and any(path.name != _INFO for path in folder.iterdir()):
+    # or with files that were being written when it was killed
+    if folder.is_dir() and any(path.name != _INFO and path.name[0] != "." for path in folder.iterdir()):
         if not resume:
             raise InputError(f"{folder} exists and is not empty; give another --out, or --resume to go on in it.")
         if not (folder / _INFO).is_file():
@@ -465,7 +467,12 @@ def _whole(name: str, value: Scalar | None) -> int | None:
         raise InputError(f"{name} expects a whole number, got {value!r}.") from None
 
 
-def _fingerprint(images: Tensor) -> str:
+def fingerprint(images: Tensor) -> str:
+    """Return a SHA-256 of uint8 images.
+
+    >>> len(fingerprint(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)))
+    64
+    """
     return _sha256(memoryview(images.contiguous().numpy().data).cast("B"))
 
 

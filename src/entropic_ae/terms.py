@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal, kl_divergence
+from torch.nn.utils.parametrize import is_parametrized
 
 from entropic_ae.autoencoder import Autoencoder, Trace
 from entropic_ae.errors import InputError
@@ -94,8 +95,9 @@ class GaussianLikelihood(Term):
     """Negative log likelihood of the images under N(x_hat, gamma^2 I), gamma learned; in nats.
 
     gamma^2 is taken at its optimum for the minibatch, the mean squared error, so that the term over P values is
-    P / 2 * (log(2 pi gamma^2) + 1), with the gradient that the squared error has at that gamma. The code of Dai
-    and Wipf makes gamma a parameter, which gradient descent brings to the same place with a delay.
+    P / 2 * (log(2 pi gamma^2) + 1), with the gradient that the squared error has at that gamma; it falls no lower
+    than 0.001. The code of Dai and Wipf makes gamma a parameter, which gradient descent brings to the same place
+    with a delay.
 
     References: Dai and Wipf (2019); the closed form is that of Rybkin, Daniilidis and Levine (2021).
 
@@ -109,8 +111,9 @@ class GaussianLikelihood(Term):
 
     def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:  # noqa: ARG002
         """Return the sum over a code's or an image's values, averaged over the batch."""
-        variance = (trace.x_hat - trace.x).square().mean().clamp_min(_LEAST_ERROR)
-        return 0.5 * trace.x[0].numel() * ((2 * math.pi * variance).log() + 1)
+        error = (trace.x_hat - trace.x).square().mean()
+        variance = error.detach().clamp_min(_LEAST_ERROR)
+        return 0.5 * trace.x[0].numel() * ((2 * math.pi * variance).log() + error / variance)
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,7 @@ class MaximumMeanDiscrepancy(Term):
 class CodeNorm(Term):
     """Squared norm of the codes, ||z||^2, summed over dimensions.
 
-    Reference: Ghosh et al. (2019), equation (11) without its factor 1/2.
+    Reference: Ghosh et al. (2019), section 3; their code has no factor 1/2 either.
 
     >>> from entropic_ae.bottlenecks import Code
     >>> CodeNorm()(None, Trace(None, Code(torch.full((5, 4), 2.0)), None)).item()
@@ -197,6 +200,10 @@ class CodeNorm(Term):
 @dataclass(frozen=True)
 class DecoderDecay(Term):
     """Sum of the decoder's squared weights (not its biases or batch norms): L2 regularisation.
+
+    Under spectral normalisation the weights before it count. A batch norm after a layer undoes any scale of its
+    weights: on the paper's decoder the decay of all layers but the last leaves the map as it is, and changes the
+    effective learning rate.
 
     Attributes:
         convolutions: whether the kernels of convolutions count, transposed ones included.
@@ -232,11 +239,18 @@ class DecoderDecay(Term):
                 f"{self.setting}.convolutions or {self.setting}.linear."
             )
 
-    def _weights(self, model: Autoencoder) -> list[Tensor]:
+    def _weights(self, model: Autoencoder) -> list[Any]:
         kinds: tuple[type[nn.Module], ...] = ()
         kinds += (nn.Conv2d, nn.ConvTranspose2d) if self.convolutions else ()
         kinds += (nn.Linear,) if self.linear else ()
-        return [layer.weight for layer in model.decoder.modules() if isinstance(layer, kinds)]  # type: ignore[misc]
+        layers = [layer for layer in model.decoder.modules() if isinstance(layer, kinds)]
+        # of a normalised layer, ``weight`` is computed, by a power iteration at each look
+        return [
+            layer.get_submodule("parametrizations.weight").original
+            if is_parametrized(layer, "weight")
+            else layer.weight
+            for layer in layers
+        ]
 
 
 @dataclass(frozen=True)
@@ -247,8 +261,8 @@ class DecoderGradient(Term):
     signs v. With batch norm in the decoder an image depends on the other codes of its minibatch too; these
     derivatives count, and are small. In validation the decoder is run once more.
 
-    The paper of Ghosh et al. (equation 12) is followed; their code differentiates the sum of x_hat^2 instead,
-    and averages over batch and D.
+    The definition in the paper of Ghosh et al. (2019, section 3) is followed; their code differentiates the sum of
+    x_hat^2 instead, and averages over batch and D.
 
     >>> from entropic_ae.bottlenecks import Code, Identity
     >>> model = Autoencoder(nn.Identity(), Identity(2), nn.Linear(2, 3, bias=False))

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.errors import InputError
+from entropic_ae.errors import DivergenceError, InputError
 from entropic_ae.estimators import knn_entropy
 from entropic_ae.files import atomic, write_tensors
 from entropic_ae.randomness import seeded
@@ -152,7 +152,8 @@ def fit(
     """Train a model in place and leave it with the weights of the lowest validation loss.
 
     The validation loss is the objective in evaluation mode, over near-equal batches of the training batch
-    size, so that a term that looks at the batch means the same in both. The data stay one tensor, on the GPU
+    size, so that a term that looks at the batch means the same in both; a variational system is validated at the
+    means of its posteriors. The data stay one tensor, on the GPU
     when they take less than half of its free memory; a batch is an index selection.
 
     Data that are drawn anew each epoch come as a ``Dataset`` whose ``__getitem__`` takes a tensor of indices and
@@ -349,7 +350,7 @@ class _Task(LightningModule):
         if min(first_bad) < math.inf:
             culprits = [n for n, step in zip(self.names, first_bad, strict=False) if step == min(first_bad)]
             was = "were" if len(culprits) > 1 else "was"
-            raise InputError(
+            raise DivergenceError(
                 f"{' and '.join(culprits) or 'the loss'} {was} not finite in epoch {self.current_epoch + 1} "
                 f"({phase}, batch {int(min(first_bad)) + 1}); training stops and keeps the best weights of the "
                 "epochs before, if any: lower learning_rate or the weight of the term."

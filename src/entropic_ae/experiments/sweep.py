@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from entropic_ae import runs
 from entropic_ae.data import ImageData, load_images
-from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.errors import DivergenceError, InputError, unknown_name
 from entropic_ae.files import read_json, write_json
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.recipes import System
@@ -74,14 +74,22 @@ class Cell:
 
     @cached_property
     def name(self) -> str:
-        """A file name that changes with any attribute, and with any default of the recipe or its preset."""
-        content = json.dumps([asdict(self), self.system.describe()], sort_keys=True)
+        """A file name that changes with any attribute, any default of the recipe or its preset, and the images."""
+        same = {name: value for name, value in asdict(self).items() if name not in ("own", "shared")}
+        images = _images_sha256(self.data, self.shared.get("image_size"))
+        content = json.dumps([same, self.system.describe(), images], sort_keys=True)
         return f"{self.recipe}-{self.seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
 @lru_cache(maxsize=1)
 def _images(data: str, image_size: Scalar | None) -> ImageData:
     return load_images(data, image_size=None if image_size is None else int(image_size))
+
+
+@lru_cache(maxsize=1)
+def _images_sha256(data: str, image_size: Scalar | None) -> str:
+    images = _images(data, image_size)
+    return "".join(runs.fingerprint(split.images) for split in (images.train, images.validation, images.test))
 
 
 def parse_system(text: str) -> tuple[str, dict[str, Scalar]]:
@@ -99,7 +107,7 @@ def parse_system(text: str) -> tuple[str, dict[str, Scalar]]:
 
 def read_cells(out: Path) -> list[dict[str, Any]]:
     """Return what the result files of a folder hold, in the order of their names."""
-    return [read_json(path) for path in sorted(out.glob("*.json"))]
+    return [read_json(path) for path in sorted(out.glob("[!.]*.json"))]  # not those being written
 
 
 def run_cells(
@@ -114,7 +122,9 @@ def run_cells(
 
     Several processes, also on several machines, may be given the same cells and the same (shared) folders: a
     process claims a cell by a lock that the operating system gives back when the process dies, so that no cell is
-    measured twice and a dead claim is taken over. Each returns when all cells are measured.
+    measured twice and a dead claim is taken over. (That takes a file system with locks, as local disks and NFS
+    have.) Each returns when all cells are measured. A cell whose training diverges is recorded as such, and the
+    sweep goes on.
 
     Arguments:
         cells: a changed setting makes another cell, so an old one is never taken for it.
@@ -153,36 +163,36 @@ def run_cells(
 
 
 def _measure(cell: Cell, path: Path, folder: Path, device: str) -> None:
-    started = time.perf_counter()
-    run = runs.train(
-        cell.recipe,
-        cell.data,
-        set=cell.settings,
-        seed=cell.seed,
-        limit=cell.limit,
-        out=folder,
-        device=device,
-        resume=folder.is_dir(),
-    )
-    trained = time.perf_counter()
-    metrics = run.evaluate(features=cell.features, n=cell.n, split=cell.split, densities=cell.densities)
-    write_json(
-        path,
-        {
-            "name": cell.name,
-            "cell": asdict(cell),
-            "label": cell.label,
+    started, resumed = time.perf_counter(), folder.is_dir()
+    result: dict[str, Any] = {
+        "name": cell.name,
+        "cell": asdict(cell),
+        "label": cell.label,
+        "expanded": cell.system.describe(),
+    }
+    try:
+        run = runs.train(
+            cell.recipe,
+            cell.data,
+            set=cell.settings,
+            seed=cell.seed,
+            limit=cell.limit,
+            out=folder,
+            device=device,
+            resume=resumed,
+        )
+    except DivergenceError as error:
+        result["diverged"] = str(error)
+    else:
+        trained = time.perf_counter()
+        result |= {
             "data": run.info["data"],
-            "expanded": run.info["expanded"],
             "training_images": run.info["training_images"],
-            "metrics": metrics,
-            "training_seconds": round(trained - started, 1),
+            "metrics": run.evaluate(features=cell.features, n=cell.n, split=cell.split, densities=cell.densities),
+            "training_seconds": None if resumed else round(trained - started, 1),
             "evaluation_seconds": round(time.perf_counter() - trained, 1),
-            "machine": machine(),
-            "versions": versions(),
-            "git_commit": git_commit(),
-        },
-    )
+        }
+    write_json(path, {**result, "machine": machine(), "versions": versions(), "git_commit": git_commit()})
 
 
 @contextmanager
@@ -219,7 +229,8 @@ class _Clock:
         if done := self.at_start - left:
             pace = (time.monotonic() - self.started) / done
         else:
-            spent = [c["training_seconds"] + c["evaluation_seconds"] for c in read_cells(self.out)]
+            whole = [c for c in read_cells(self.out) if c.get("training_seconds")]
+            spent = [c["training_seconds"] + c["evaluation_seconds"] for c in whole]
             if not spent:
                 return ""
             pace = statistics.median(spent)
@@ -243,5 +254,6 @@ def _check_cells(cells: Iterable[Cell], out: Path) -> None:
 
 def shared_protocol(cell: Mapping[str, Any]) -> str:
     """Return what all the cells of a folder must have in common, as text."""
-    names = ("data", "limit", "n", "features", "split", "shared")
-    return json.dumps({name: cell[name] for name in names}, sort_keys=True)
+    names = ("data", "limit", "n", "features", "split")
+    shared = {name: str(value) for name, value in cell["shared"].items()}  # 2 and '2' are the same
+    return json.dumps([{name: cell[name] for name in names}, shared], sort_keys=True)

@@ -55,7 +55,9 @@ def render(out: Path, *, brief: bool = False) -> str:
         if published:
             row.append(_published(published.get(_recipe(members), {})))
         lines.append("| " + " | ".join(row) + " |")
-    return "\n".join([*lines, "", _protocol_text(cells), *_missing(rows), *_collapsed(rows), *statements(out)])
+    return "\n".join(
+        [*lines, "", _protocol_text(cells), *_missing(rows), *_diverged(out), *_collapsed(rows), *statements(out)]
+    )
 
 
 def _name(label: str, rows: Mapping[str, Members]) -> str:
@@ -68,21 +70,23 @@ def statements(out: Path) -> list[str]:
     """Say which of the paper's statements about its Table 1 hold for the cells of a folder, as Markdown lines.
 
     Means over seeds are compared; a difference is called within the spread if it is smaller than the standard
-    deviations over seeds of the two added in quadrature. Empty if ``eae`` was not measured.
+    deviations over seeds of the two added in quadrature. Of several rows of ``eae`` the first is meant. Empty if
+    it was not measured.
     """
     rows = _rows(out)
     ours = [label for label, members in rows.items() if _recipe(members) == "eae"]
     if not ours or len(rows) == 1:
         return []
-    lines = ["", "The paper's statements, at this budget:", ""]
+    best = ours[0]
+    alone = len(rows[best]) == 1
+    lines = ["", f"The paper's statements, at this budget{' (one seed, the spread is unknown)' * alone}:", ""]
     for density in _PAPER:
         column = {label: values for label, values in _column(rows, density).items() if values}
         # with the entropic systems apart: they are one idea, with or without a second stage
         others = [label for label in column if _recipe(rows[label]) not in ("eae", "eae-linear", "2seae")]
-        if not others or not set(ours) & set(column):
+        if not others or best not in column:
             continue
-        best = min((label for label in ours if label in column), key=lambda label: statistics.mean(column[label]))
-        ahead = [label for label in others if statistics.mean(column[label]) < statistics.mean(column[best])]
+        ahead = [label for label in others if statistics.mean(column[label]) <= statistics.mean(column[best])]
         holds = "holds" if not ahead else "does not hold"
         text = f"`eae` ahead of every other system with {density} sampling: **{holds}**"
         rivals = ahead or [min(others, key=lambda label: statistics.mean(column[label]))]
@@ -108,7 +112,7 @@ def _compared(other: Sequence[float], ours: Sequence[float]) -> str:
 
 def _rows(out: Path) -> dict[str, Members]:
     """Return the cells of a folder by label, in order, after checking that they make one table."""
-    cells = read_cells(out)
+    cells = [cell for cell in read_cells(out) if "diverged" not in cell]
     if not cells:
         raise InputError(f"{out} has no results; run the table first.")
     protocols = {_protocol(cell) for cell in cells}
@@ -167,6 +171,12 @@ def _missing(rows: Mapping[str, Members]) -> list[str]:
         lacking = sorted(seeds - {member["cell"]["seed"] for member in members})
         gaps += [f"{label} (seed {', '.join(map(str, lacking))})"] * bool(lacking)
     return ["", f"Missing: {', '.join(gaps)}."] if gaps else []
+
+
+def _diverged(out: Path) -> list[str]:
+    found = [cell for cell in read_cells(out) if "diverged" in cell]
+    said = "; ".join(f"{cell['label']}, seed {cell['cell']['seed']}: {cell['diverged']}" for cell in found)
+    return ["", f"Diverged: {said}"] if found else []
 
 
 def _collapsed(rows: Mapping[str, Members]) -> list[str]:

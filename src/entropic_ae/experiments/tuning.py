@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -80,7 +81,9 @@ def _rounded(value: float) -> float:
 
 
 def score(cell: Mapping[str, Any]) -> float:
-    """Return what is lowered: the distance of samples from the density that the recipe draws from."""
+    """Return what is lowered: the distance of samples from the density that the recipe draws from; or infinity."""
+    if "diverged" in cell:
+        return math.inf
     return float(cell["metrics"]["distances"][RECIPES[cell["cell"]["recipe"]].density]["frechet"])
 
 
@@ -114,7 +117,10 @@ def render_tries(out: Path) -> str:
             mark = "**" if cell is min(mine, key=score) else ""
             shown = " ".join(f"{name}={value:.3g}" for name, value in cell["cell"]["own"].items())
             lines.append(f"| {recipe} | {shown} | {RECIPES[recipe].density} | {mark}{score(cell):.2f}{mark} |")
-    one, metrics = cells[0], cells[0]["metrics"]
+    one = next((cell for cell in cells if "metrics" in cell), None)
+    if one is None:
+        return "\n".join(lines)
+    metrics = one["metrics"]
     shared = " ".join(f"{name}={value}" for name, value in one["cell"]["shared"].items())
     lines += [
         "",
