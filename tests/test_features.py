@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from entropic_ae import load_images
 from entropic_ae.errors import InputError
 from entropic_ae.features import FEATURES, Features, load_features
 from entropic_ae.features.classifier import _Classifier
@@ -326,3 +327,19 @@ class Weighted(nn.Module):
 
     def forward(self, x):
         return self.weight * x
+
+
+def test_the_classifier_of_other_data_takes_images_of_any_shape(tmp_path, monkeypatch):
+    monkeypatch.setenv("ENTROPIC_AE_CACHE", str(tmp_path))
+    digits = load_images("digits")
+    own = load_features("classifier", digits)
+    photos = SimpleNamespace(name="photos", train=SimpleNamespace(images=None, labels=None))
+    foreign = load_features("classifier:digits", photos)
+    assert (foreign.name, foreign.dim, foreign.accuracy) == ("classifier:digits", own.dim, own.accuracy)
+    images = digits.test.images[:20]
+    assert torch.equal(foreign(images), own(images))
+    torch.testing.assert_close(foreign(images.expand(-1, 3, -1, -1)), own(images), atol=1e-3, rtol=1e-3)
+    enlarged = images.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    assert torch.cosine_similarity(foreign(enlarged), own(images)).mean() > 0.9
+    with pytest.raises(InputError, match="unknown data set 'nothing'"):
+        load_features("classifier:nothing", photos)

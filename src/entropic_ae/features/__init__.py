@@ -10,13 +10,15 @@ from pathlib import Path
 
 from entropic_ae.data import ImageData
 from entropic_ae.errors import InputError, unknown_name
-from entropic_ae.features.classifier import classifier_features
+from entropic_ae.features.classifier import classifier_features, foreign_classifier_features
 from entropic_ae.features.inception import inception_features
 from entropic_ae.features.pixels import pixel_features
 from entropic_ae.features.space import Features
 from entropic_ae.features.torchscript import SUFFIXES, torchscript_features
 
 __all__ = ["FEATURES", "Features", "check_features", "load_features"]
+
+_FOREIGN = "classifier:"
 
 FEATURES: dict[str, Callable[[ImageData, Path | None, str], Features]] = {
     "inception": inception_features,
@@ -37,6 +39,8 @@ def load_features(
       ``accuracy`` holds its validation accuracy. Distances in it compare with each other only, never with
       a published FID. **Pass data without a limit**: the cache follows the training images, so a limited
       set trains another classifier, whose distances do not compare.
+    - ``classifier:DATA``: that of another data set, such as ``classifier:cifar10``, for images without labels;
+      they are resized to its own.
     - ``pixels``: pixels / 255, larger images averaged down to 1,024 values at most.
     - the path of a TorchScript file (``.pt``, ``.ts``, ``.torchscript``) that maps uint8 (N, C, H, W) to
       (N, F). Such a file is a program: **only load files you trust**.
@@ -67,13 +71,15 @@ def load_features(
             f"weights are for the feature space 'inception', got them with '{name}'; "
             "drop --weights or use --features inception."
         )
+    if name.startswith(_FOREIGN):
+        return foreign_classifier_features(name.removeprefix(_FOREIGN), device)
     if name in FEATURES:
         return FEATURES[name](data, Path(weights) if weights is not None else None, device)
     return torchscript_features(Path(name), data, device)
 
 
 def check_features(name: str) -> None:
-    """Raise InputError if a name is neither a feature space nor that of a TorchScript file."""
-    if name not in FEATURES and Path(name).suffix not in SUFFIXES:
+    """Raise InputError if a name is neither a feature space, nor that of other data or of a TorchScript file."""
+    if name not in FEATURES and not name.startswith(_FOREIGN) and Path(name).suffix not in SUFFIXES:
         known = unknown_name("feature space", name, FEATURES)
         raise InputError(f"{known} A TorchScript file ({', '.join(SUFFIXES)}) may be given instead.")

@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from entropic_ae.data import ImageData
+from entropic_ae.data import ImageData, load_images
 from entropic_ae.errors import InputError
 from entropic_ae.features.space import Features
 from entropic_ae.files import read_tensors, write_tensors
 from entropic_ae.randomness import seeded
 
-__all__ = ["classifier_features"]
+__all__ = ["classifier_features", "foreign_classifier_features"]
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +81,39 @@ def classifier_features(data: ImageData, weights: Path | None, device: str) -> F
         accuracy = _accuracy(network, data)
         _write_cache(path, network, accuracy)
     return Features("classifier", network, _FEATURES, device=device, accuracy=accuracy, content="classifier")
+
+
+class _Fitted(nn.Module):
+    """A classifier behind a resize to the images that it was trained on."""
+
+    def __init__(self, network: nn.Module, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.shape = shape
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the features of uint8 images of any shape (N, C, H, W)."""
+        images = images.float()
+        if images.shape[1] != self.shape[0]:
+            images = images.mean(1, keepdim=True).expand(-1, self.shape[0], -1, -1)
+        if images.shape[2:] != self.shape[1:]:
+            images = nn.functional.interpolate(images, self.shape[1:], mode="bilinear", antialias=True)
+        features: Tensor = self.network(images)
+        return features
+
+
+def foreign_classifier_features(source: str, device: str) -> Features:
+    """Return the features of a classifier of other data, for images without labels; they are resized to its own.
+
+    Arguments:
+        source: what ``load_images`` takes.
+        device: where the network runs.
+    """
+    data = load_images(source)
+    own = classifier_features(data, None, device)
+    network = _Fitted(own.network, tuple(data.shape))
+    name = f"classifier:{source}"
+    return Features(name, network, own.dim, device=device, accuracy=own.accuracy, content=name)
 
 
 def _check_labels(data: ImageData) -> int:

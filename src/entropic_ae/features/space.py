@@ -58,7 +58,7 @@ class Features:
         self._content = content
         self._batch_size = batch_size
         self._device = torch.device(device)
-        self._network = network.to(self._device).eval().requires_grad_(False)
+        self.network = network.to(self._device).eval().requires_grad_(False)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return float32 features (N, F) of uint8 images (N, C, H, W), on the CPU."""
@@ -71,7 +71,7 @@ class Features:
         for start in range(0, len(images), self._batch_size):
             batch = images[start : start + self._batch_size]
             with torch.inference_mode():
-                out = self._network(batch.to(self._device))
+                out = self.network(batch.to(self._device))
             if not isinstance(out, Tensor) or out.shape != (len(batch), self.dim):
                 came = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
                 raise InputError(
@@ -97,7 +97,7 @@ class Features:
         return _kept[key].clone()
 
     def _weights_digest(self) -> str:
-        state = sorted(self._network.state_dict().items())
+        state = sorted(self.network.state_dict().items())
         return hashlib.sha256("".join(name + _digest(tensor) for name, tensor in state).encode()).hexdigest()
 
 
