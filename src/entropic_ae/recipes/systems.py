@@ -104,8 +104,8 @@ RAE_L2 = replace(
     ),
 )
 
-# The published gradient weights belong to that code's penalty (see DecoderGradient), averaged over D; its
-# published configuration for CIFAR-10 has none.
+# The published gradient weights belong to that code's penalty (see DecoderGradient), averaged over D, which on the
+# same decoder is some tens of times larger (docs/peers.md); its published configuration for CIFAR-10 has none.
 RAE_GP = replace(
     AE,
     name="rae-gp",
