@@ -186,6 +186,21 @@ def test_a_setting_of_another_system_is_unknown():
         configure(AE, PRESETS["mnist"], {"entropy": 1})
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"mixture.components": 0}, r"mixture\.components must be at least 1, got 0"),
+        ({"second-stage.epochs": 0}, r"second-stage\.epochs must be at least 1, got 0"),
+        ({"second-stage.batch_size": 1}, "second-stage: batch_size must be at least 2, got 1"),
+        ({"second-stage.hidden": 0}, r"second-stage\.hidden must be at least 1, got 0"),
+    ],
+)
+def test_wrong_settings_of_a_density_are_refused_when_the_model_is_built(changes, sentence):
+    system = configure(RECIPES["2svae"], PRESETS["mlp"], {"hidden": 4, **changes})
+    with pytest.raises(InputError, match=sentence):
+        system.build((1, 8, 8))
+
+
 def test_a_partial_that_does_not_fit_fails_when_the_recipe_is_made():
     with pytest.raises(InputError, match=r"BatchNorm cannot be built so: .*'momentun'"):
         Recipe("x", "", "", partial(BatchNorm, momentun=0.1), (SquaredError(),))

@@ -31,7 +31,7 @@ def test_a_sweep_writes_a_file_a_cell_and_goes_on(tmp_path):
     assert sorted(first) == sorted(f"{cell.name}.json" for cell in cells[:2])
     told = []
     run_cells(cells, out, tmp_path / "runs", device="cpu", tell=told.append)
-    assert told[0] == "3 cells, 2 measured already"
+    assert told[0] == "3 cells (width 2, epochs 1), 2 measured already"
     assert told[1].startswith("eae entropy=0.3, seed 1; 2 of 3 cells measured, about 0 h 00 min left")
     assert told[2:] == ["3 cells measured"]
     second = contents(out)
@@ -86,8 +86,28 @@ def test_shared_settings_reach_the_systems_that_have_them(tmp_path):
 
 def test_another_protocol_is_refused_before_training(tmp_path):
     run_cells([CELL], tmp_path, tmp_path / "runs", device="cpu")
-    with pytest.raises(InputError, match=r"holds results of another protocol .* give another --out"):
+    with pytest.raises(InputError, match=r"another protocol \(n was 50 and is 60\), .* give another --out"):
         run_cells([replace(CELL, n=60)], tmp_path, tmp_path / "runs", tell=lambda _: pytest.fail("started"))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"n": 1}, "n must be at least 2 images, got 1"),
+        ({"shared": {**SHARED, "mixture.components": 0}}, r"mixture.components must be at least 1, got 0"),
+        ({"shared": {**SHARED, "width": "0"}}, "width must be at least 1, got 0"),
+        ({"own": {"kl": 1}}, "unknown setting 'kl'"),
+        ({"recipe": "nothing"}, "unknown recipe 'nothing'"),
+    ],
+)
+def test_wrong_values_are_refused_before_training(tmp_path, change, sentence):
+    with pytest.raises(InputError, match=sentence):
+        run_cells(
+            [replace(CELL, **change)], tmp_path / "out", tmp_path / "runs", tell=lambda _: pytest.fail("started")
+        )
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file is a file; give another --out"):
+        run_cells([CELL], tmp_path / "file", tmp_path / "runs")
 
 
 def test_a_claimed_cell_is_left_to_its_process_and_a_freed_one_taken(tmp_path, monkeypatch):
@@ -147,7 +167,7 @@ def test_a_killed_sweep_loses_nothing_and_repeats_nothing(tmp_path):
     process = start(tmp_path)
     out, told = process.communicate(timeout=200)
     assert process.returncode == 0, told
-    assert f"5 cells, {len(kept)} measured already" in told
+    assert f"5 cells (width 4, epochs 6), {len(kept)} measured already" in told
     now = contents(tmp_path / "out")
     assert {name: now[name] for name in kept} == kept
     assert len(now) == 5
@@ -184,7 +204,7 @@ def test_a_cell_that_diverges_is_recorded_and_the_sweep_goes_on(tmp_path):
     assert "Diverged: vae, seed 0: " in table1.render(tmp_path / "out")
     told = []
     run_cells(cells, tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
-    assert told == ["2 cells, 2 measured already", "2 cells measured"]
+    assert told == ["2 cells (width 2, epochs 1), 2 measured already", "2 cells measured"]
 
 
 def test_two_processes_share_a_sweep(tmp_path):

@@ -88,3 +88,7 @@ def test_wrong_tries_are_refused(tmp_path, wrong):
         tuning.tune(["ae"], TABLE, tmp_path, tmp_path, **wrong)
     with pytest.raises(InputError, match="has no tries"):
         tuning.render_tries(tmp_path)
+    with pytest.raises(InputError, match="unknown recipe 'nothing'"):
+        tuning.tune(["nothing"], TABLE, tmp_path, tmp_path)
+    with pytest.raises(InputError, match="nowhere is not a folder"):
+        tuning.best(tmp_path / "nowhere", "ae")

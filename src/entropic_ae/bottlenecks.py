@@ -131,8 +131,9 @@ class BatchNorm(Bottleneck):
 class GaussianPosterior(Bottleneck):
     """A Gaussian posterior with learned mean and standard deviation: the variational autoencoder's.
 
-    The encoder emits means and, after a bound, logarithms of standard deviations. The code is a sample in
-    training (with the reparametrisation trick) and the mean in evaluation.
+    Called with the encoder's output, (N, 2 D), it takes the first D values as means and the others, after a
+    bound, as logarithms of standard deviations, and gives a ``Code``: ``z`` is a sample in training (with the
+    reparametrisation trick) and the mean in evaluation, ``posterior`` the distribution.
 
     Arguments:
         latent_dim: length D of a code.

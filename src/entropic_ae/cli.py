@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from entropic_ae import __version__
 from entropic_ae.errors import InputError
@@ -107,7 +107,8 @@ def recipes(
     console.print(f"densities: {', '.join(one.densities)}; images are drawn from {one.density}")
     console.print("\nSettings by data set (change any with [b]--set[/b] name=value):")
     columns = [configure(one, preset).settings() for preset in PRESETS.values()]
-    settings = Table("setting", *PRESETS, box=None, padding=(0, 2, 0, 0))
+    longest = max(len(name) for column in columns for name in column)  # never cut off
+    settings = Table(Column("setting", no_wrap=True, min_width=longest), *PRESETS, box=None, padding=(0, 2, 0, 0))
     for name in dict.fromkeys(name for column in columns for name in column):
         settings.add_row(name, *(_short(column.get(name, "")) for column in columns))
     console.print(settings)
@@ -157,6 +158,10 @@ def train(
         resume=resume,
     )
     console.print(f"{run.folder}: trained; log.csv has the losses, samples-prior.png new images.")
+    if (density := run.system.recipe.density) != "prior":
+        console.print(
+            f"Its codes are not meant to follow the prior: entropic-ae sample {run.folder} draws from {density}."
+        )
 
 
 @app.command()
@@ -322,7 +327,7 @@ def tune(
     """Try settings of each system, as many for each, on validation images; resumed and shared as [b]table1[/b].
 
     What is lowered is the Frechet distance of samples from the density that a system draws from: the prior for
-    eae and the variational systems, the mixture for the others.
+    eae and the variational systems, the second stage for those of two, the mixture for the others.
     """
     from entropic_ae.experiments import sweep, tuning
 
@@ -421,7 +426,10 @@ def _print_metrics(result: dict[str, Any]) -> None:
     collapse = result["collapse"]
     console.print(f"active codes {collapse['active_codes']} of {collapse['latent_dim']}")
     if collapse["collapsed"]:
-        console.print(f"[bold yellow]collapsed:[/] {', '.join(collapse['collapsed'])}")
+        collapsed = ", ".join(collapse["collapsed"])
+        console.print(
+            f"[bold yellow]collapsed[/] (images of a tenth of the real variance, dead codes): {collapsed}"
+        )
 
 
 def main() -> None:
@@ -434,7 +442,8 @@ def main() -> None:
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:  # what typer makes of Ctrl-C, without a word
             _stop(
-                "interrupted; files are whole, and train --resume goes on in a run folder that was begun.",
+                "interrupted; files are whole. train --resume goes on in a run folder that was begun; the same "
+                "command, in a sweep.",
                 _INTERRUPTED,
             )
         raise

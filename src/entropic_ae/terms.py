@@ -37,6 +37,9 @@ _LEAST_ERROR = 1e-6  # a squared error below the rounding of 8-bit images, at wh
 class Term:
     """Base of all terms: calling one gives its unweighted value, a 0-dimensional tensor to be minimised.
 
+    A term is called with a model and a ``Trace`` of one pass through it. In a model of your own, fill in what the
+    term looks at and leave None elsewhere: ``KullbackLeibler()(None, Trace(None, code, None))``.
+
     Attributes:
         weight: what the term is multiplied by in the objective.
         name: the term in logs.
@@ -258,8 +261,9 @@ class DecoderGradient(Term):
     """Squared Frobenius norm of the decoder's Jacobian, ||d x_hat / d z||^2: the gradient penalty of RAE-GP.
 
     Estimated without the Jacobian, and without bias, by one backward pass: E ||v^T J||^2 = ||J||^2 for random
-    signs v. With batch norm in the decoder an image depends on the other codes of its minibatch too; these
-    derivatives count, and are small. In validation the decoder is run once more.
+    signs v. It looks at ``trace.x_hat`` and ``trace.code.z``, which must require a gradient in training; in
+    validation the decoder is run once more. With batch norm in the decoder an image depends on the other codes of
+    its minibatch too; these derivatives count, and are small.
 
     The definition in the paper of Ghosh et al. (2019, section 3) is followed; their code differentiates the sum of
     x_hat^2 instead, and averages over batch and D.

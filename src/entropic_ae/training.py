@@ -325,7 +325,7 @@ class _Task(LightningModule):
     def summary(self) -> dict[str, float]:
         """Return what a person watches: every term in training, the validation loss, the entropy."""
         terms = {name: self.row[f"train_{name}"] for name in self.names}
-        return terms | {name: self.row[name] for name in ("validation_loss", "entropy")}
+        return terms | {"validation_loss": self.row["validation_loss"], "validation_entropy": self.row["entropy"]}
 
     def _measure(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         trace = self.model(images)

@@ -30,6 +30,10 @@ class Density:
     needs_codes: ClassVar[bool] = True
 
     @classmethod
+    def check(cls) -> None:
+        """Raise InputError if a setting of ``fit`` cannot work; called with them when a model is built."""
+
+    @classmethod
     def fit(cls, codes: Tensor, prior: Distribution, *, std: Tensor | None = None, seed: int = 0) -> Density:
         """Fit to codes, (N, D).
 

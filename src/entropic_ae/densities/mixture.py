@@ -48,6 +48,12 @@ class Mixture(Density):
         self.covariances = covariances
 
     @classmethod
+    def check(cls, *, components: int = 10) -> None:
+        """Refuse fewer than one component."""
+        if components < 1:
+            raise InputError(f"{cls.name}.components must be at least 1, got {components}.")
+
+    @classmethod
     def fit(
         cls,
         codes: Tensor,
@@ -61,8 +67,7 @@ class Mixture(Density):
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
 
-        if components < 1:
-            raise InputError(f"{cls.name}.components must be at least 1, got {components}.")
+        cls.check(components=components)
         codes = check_codes(codes, 2, f"the density '{cls.name}'")
         mean, deviation = mean_and_deviation(codes)
         standard = ((codes - mean) / deviation).numpy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +69,17 @@ class SecondStage(Density):
         self.gamma = gamma
 
     @classmethod
+    def check(cls, *, hidden: int = 1024, depth: int = 3, **training: Any) -> None:
+        """Refuse sizes below 1, and what ``training.Settings`` refuses."""
+        for name, size in {"hidden": hidden, "depth": depth, "epochs": training.get("epochs", 1)}.items():
+            if size < 1:
+                raise InputError(f"{cls.name}.{name} must be at least 1, got {size}.")
+        try:
+            Settings(**training)
+        except InputError as error:
+            raise InputError(f"{cls.name}: {error}") from None
+
+    @classmethod
     def fit(
         cls,
         codes: Tensor,
@@ -94,9 +106,8 @@ class SecondStage(Density):
         device = codes.device
         codes = check_codes(codes, 2, f"the density '{cls.name}'")
         std = _check_std(std, codes)
-        for name, size in {"hidden": hidden, "depth": depth, "epochs": epochs}.items():
-            if size < 1:
-                raise InputError(f"{cls.name}.{name} must be at least 1, got {size}.")
+        training: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+        cls.check(hidden=hidden, depth=depth, **training)
         mean, deviation = mean_and_deviation(codes)
         if std is not None:  # those of the aggregate posterior
             deviation = deviation.hypot(std.square().mean(0).sqrt())
@@ -107,7 +118,7 @@ class SecondStage(Density):
             model = _build(codes.shape[1], hidden, depth)
             train, validation = _split(_Samples(*scaled))
         try:
-            settings = Settings(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+            settings = Settings(**training)
             fit(model, _objective(model), train, validation, settings, seed=seed, device=device.type)
         except InputError as error:
             raise InputError(f"the density '{cls.name}' could not be fitted: {error}") from None

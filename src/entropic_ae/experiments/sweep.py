@@ -140,7 +140,9 @@ def run_cells(
     _check_cells(cells, out)
     todo = {cell.name: cell for cell in cells}
     total, measured = len(todo), sum((out / f"{name}.json").exists() for name in todo)
-    tell(f"{total} cells, {measured} measured already")
+    first = cells[0].system.settings()
+    sizes = ", ".join(f"{name} {first[name]}" for name in ("width", "epochs") if name in first)
+    tell(f"{total} cells ({sizes}), {measured} measured already")
     clock = _Clock(out, list(todo))
     waiting = False
     while todo:
@@ -239,21 +241,33 @@ class _Clock:
 
 
 def _check_cells(cells: Iterable[Cell], out: Path) -> None:
-    """Raise InputError before anything is trained: a name is wrong, or ``out`` holds another protocol."""
+    """Raise InputError before anything is trained: a name or value is wrong, or ``out`` holds another protocol."""
     for name in dict.fromkeys(name for cell in cells for name in cell.shared):
         if not any(name in cell.settings for cell in cells):
             raise unknown_name("setting", name, {name for cell in cells for name in cell.system.settings()})
-    protocols = {shared_protocol(asdict(cell)) for cell in cells}
-    protocols |= {shared_protocol(cell["cell"]) for cell in read_cells(out)}
-    if len(protocols) > 1:
-        raise InputError(
-            f"{out} holds results of another protocol (data, limit, n, features, split or shared settings), which "
-            "one table cannot show beside these; give another --out."
-        )
+    for cell in {cell.label: cell for cell in cells}.values():
+        cell.system.build(cell._images.shape)
+        if cell.n < 2:
+            raise InputError(f"n must be at least 2 images, got {cell.n}.")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; give another --out.")
+    protocols = [shared_protocol(asdict(cell)) for cell in cells]
+    for found in read_cells(out):
+        before = shared_protocol(found["cell"])
+        for now in protocols:
+            differing = [
+                f"{k} was {before.get(k)} and is {now.get(k)}"
+                for k in {**before, **now}
+                if before.get(k) != now.get(k)
+            ]
+            if differing:
+                raise InputError(
+                    f"{out} holds results of another protocol ({'; '.join(differing)}), which cannot stand beside "
+                    "these; give another --out."
+                )
 
 
-def shared_protocol(cell: Mapping[str, Any]) -> str:
+def shared_protocol(cell: Mapping[str, Any]) -> dict[str, str]:
     """Return what all the cells of a folder must have in common, as text."""
     names = ("data", "limit", "n", "features", "split")
-    shared = {name: str(value) for name, value in cell["shared"].items()}  # 2 and '2' are the same
-    return json.dumps([{name: cell[name] for name in names}, shared], sort_keys=True)
+    return {name: str(value) for name, value in {**{name: cell[name] for name in names}, **cell["shared"]}.items()}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
 from entropic_ae.recipes import RECIPES
 from entropic_ae.recipes.recipe import Scalar
@@ -46,6 +46,10 @@ def tune(
 
     Raises: InputError for no rate, a rate or factor that is not above 0, and as ``run_cells``.
     """
+    recipes = list(recipes)
+    for recipe in recipes:
+        if recipe not in RECIPES:
+            raise unknown_name("recipe", recipe, RECIPES)
     if not rates or min([*rates, *factors]) <= 0:
         raise InputError(f"rates and factors must be above 0, got rates {[*rates]} and factors {[*factors]}.")
     plain = [
@@ -94,6 +98,8 @@ def best(out: Path, recipe: str) -> dict[str, Scalar]:
 
     Raises: InputError if the folder has no try of the system.
     """
+    if not out.is_dir():
+        raise InputError(f"{out} is not a folder; give the --out of entropic-ae tune.")
     cells = read_cells(out)
     mine = [cell for cell in cells if cell["cell"]["recipe"] == recipe]
     mine = mine or [cell for cell in cells if cell["cell"]["recipe"] in _alike(recipe)]

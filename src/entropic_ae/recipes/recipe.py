@@ -143,6 +143,8 @@ class System:
             encoder = self.preset.encoder(shape, bottleneck.in_features)
             decoder = self.preset.decoder(shape, self.preset.latent_dim)
         model = Autoencoder(encoder, bottleneck, decoder)
+        for density, settings in self.recipe.densities.items():
+            DENSITIES[density].check(**settings)
         return model, Objective(self.recipe.terms, model)
 
     def describe(self) -> dict[str, Any]:
