@@ -117,12 +117,12 @@ def test_a_claimed_cell_is_left_to_its_process_and_a_freed_one_taken(tmp_path, m
     told = []
 
     def wait(_):
-        assert told[-1] == "waiting for 1 cells that other processes measure"
+        assert told[-1] == "waiting for other processes, which measure 1 cell"
         lock.release()
 
     monkeypatch.setattr(sweep.time, "sleep", wait)
     run_cells([CELL], tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
-    assert told[2].startswith("eae entropy=0.3, seed 0; 0 of 1 cells measured")
+    assert told[2].startswith("eae entropy=0.3, seed 0; 0 of 1 cell measured")
 
 
 def command(tmp_path):

@@ -319,8 +319,8 @@ def test_bf16_keeps_codes_and_losses_in_float32(images):
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
         ({"patience": 0}, "patience must be at least 1"),
-        ({"learning_rate": 0.0}, "positive learning_rate"),
-        ({"factor": 2.0}, "0 < factor <= 1"),
+        ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0, got 0.0"),
+        ({"factor": 2.0}, "factor must be above 0 and at most 1, got 2.0"),
     ],
 )
 def test_settings_refuse(settings, sentence):

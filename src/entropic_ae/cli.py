@@ -104,7 +104,7 @@ def recipes(
     console.print(f"reference: {escape(one.reference)}")
     console.print(f"bottleneck: {one.bottleneck.func.__name__}")
     console.print(f"objective: {' + '.join(f'{term.setting} * {type(term).__name__}' for term in one.terms)}")
-    console.print(f"densities: {', '.join(one.densities)}; images are drawn from {one.density}")
+    console.print(f"measured with: {', '.join(one.densities)}; images are drawn from {one.density} unless told")
     console.print("\nSettings by data set (change any with [b]--set[/b] name=value):")
     columns = [configure(one, preset).settings() for preset in PRESETS.values()]
     longest = max(len(name) for column in columns for name in column)  # never cut off
@@ -175,7 +175,9 @@ def sample(
     ] = None,
     n: Annotated[int, typer.Option(help="How many images.")] = 64,
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/samples-DENSITY.png unless given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/samples-DENSITY.png, replaced, unless given.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Draw new images."""
@@ -189,7 +191,9 @@ def reconstruct(
     run: RunFolder,
     data: OptionalData = None,
     n: Annotated[int, typer.Option(help="How many images at most.")] = 32,
-    out: Annotated[Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/reconstructions.png unless given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/reconstructions.png, replaced, unless given.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Encode and decode images; a grid shows each image above its reconstruction, files only the latter."""
@@ -213,7 +217,9 @@ def interpolate(
     n: Annotated[int, typer.Option(help="How many pairs of images at most.")] = 8,
     steps: Annotated[int, typer.Option(help="Images a row, both ends included.")] = 10,
     kind: Annotated[str, typer.Option(help="spherical or linear.")] = "spherical",
-    out: Annotated[Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/interpolations.png unless given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/interpolations.png, replaced, unless given.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Decode codes on the way from one image to another, a row a pair."""

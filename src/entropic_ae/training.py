@@ -74,11 +74,10 @@ class Settings:
         for name in ("epochs", "batch_size", "patience"):
             if getattr(self, name) < (least := 2 if name == "batch_size" else 1):
                 raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}.")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0 and 0 < self.factor <= 1):
-            raise InputError(
-                "expected a positive learning_rate and 0 < factor <= 1, got "
-                f"learning_rate={self.learning_rate} and factor={self.factor}."
-            )
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise InputError(f"learning_rate must be a finite number above 0, got {self.learning_rate}.")
+        if not 0 < self.factor <= 1:
+            raise InputError(f"factor must be above 0 and at most 1, got {self.factor}.")
 
 
 def select_device(device: str) -> torch.device:

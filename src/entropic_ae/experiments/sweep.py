@@ -142,7 +142,7 @@ def run_cells(
     total, measured = len(todo), sum((out / f"{name}.json").exists() for name in todo)
     first = cells[0].system.settings()
     sizes = ", ".join(f"{name} {first[name]}" for name in ("width", "epochs") if name in first)
-    tell(f"{total} cells ({sizes}), {measured} measured already")
+    tell(f"{_count(total)} ({sizes}), {measured} measured already")
     clock = _Clock(out, list(todo))
     waiting = False
     while todo:
@@ -152,16 +152,16 @@ def run_cells(
             with _claim(out, name) as mine:
                 if mine and not path.exists():
                     done = total - len(clock.missing())
-                    tell(f"{cell.label}, seed {cell.seed}; {done} of {total} cells measured{clock}")
+                    tell(f"{cell.label}, seed {cell.seed}; {done} of {_count(total)} measured{clock}")
                     _measure(cell, path, run_folder / name, device)
                 if mine:
                     del todo[name]
         if len(todo) == before:
             if not waiting:
-                tell(f"waiting for {len(todo)} cells that other processes measure")
+                tell(f"waiting for other processes, which measure {_count(len(todo))}")
             waiting = True
             time.sleep(_WAIT)
-    tell(f"{total} cells measured")
+    tell(f"{_count(total)} measured")
 
 
 def _measure(cell: Cell, path: Path, folder: Path, device: str) -> None:
@@ -195,6 +195,10 @@ def _measure(cell: Cell, path: Path, folder: Path, device: str) -> None:
             "evaluation_seconds": round(time.perf_counter() - trained, 1),
         }
     write_json(path, {**result, "machine": machine(), "versions": versions(), "git_commit": git_commit()})
+
+
+def _count(cells: int) -> str:
+    return f"{cells} cell" if cells == 1 else f"{cells} cells"
 
 
 @contextmanager
