@@ -17,7 +17,6 @@ from entropic_ae.metrics import (
     reconstruction_error,
     spread,
 )
-from entropic_ae.randomness import seeded
 
 
 def normal(n, dim, seed=0):
@@ -109,26 +108,6 @@ def test_kernel_distance_agrees_with_a_double_loop():
     assert std == pytest.approx(0, abs=1e-12)  # each subset is the whole set
     order = torch.randperm(20, generator=torch.Generator().manual_seed(4))
     assert kernel_distance(real[order], fake, subsets=1)[0] == pytest.approx(mean, rel=1e-10)
-
-
-@pytest.mark.filterwarnings("ignore:.*will save all extracted features")
-@pytest.mark.parametrize(("n", "m", "dim"), [(130, 110, 5), (110, 110, 64)])
-def test_kernel_distance_agrees_with_torchmetrics(n, m, dim):
-    from torchmetrics.image.kid import KernelInceptionDistance
-
-    class Given(torch.nn.Module):
-        num_features = dim
-
-        def forward(self, x):
-            return x
-
-    real, fake = normal(n, dim), normal(m, dim, seed=1) + 0.2
-    metric = KernelInceptionDistance(feature=Given(), subsets=7, subset_size=100)
-    metric.update(real, real=True)
-    metric.update(fake, real=False)
-    with seeded(3):
-        expected = tuple(value.item() for value in metric.compute())
-    assert kernel_distance(real, fake, subsets=7, subset_size=100, seed=3) == pytest.approx(expected, rel=1e-12)
 
 
 def test_kernel_distance_of_one_distribution_is_unbiased():

@@ -152,8 +152,8 @@ def fit(
 
     The validation loss is the objective in evaluation mode, over near-equal batches of the training batch
     size, so that a term that looks at the batch means the same in both; a variational system is validated at the
-    means of its posteriors. The data stay one tensor, on the GPU
-    when they take less than half of its free memory; a batch is an index selection.
+    means of its posteriors. The data stay one tensor, on the GPU when they take less than half of its free
+    memory; a batch is an index selection.
 
     Data that are drawn anew each epoch come as a ``Dataset`` whose ``__getitem__`` takes a tensor of indices and
     gives a float batch, and which has a length. What it draws from PyTorch's global generators follows the seed
