@@ -92,7 +92,7 @@ def test_the_rest_of_the_page(results):
     page = render(results)
     assert "Missing: ae-l2, rae, rae-l2, rae-gp, rae-sn, cv-vae, wae, bn-ae, eae-linear, 2seae, " in page
     assert "ae (seed 1), 2svae (seed 1)." in page
-    assert "Collapsed: vae: prior with 0.05 of the real images' variance; vae: 1 of 8 codes active." in page
+    assert "real images' variance): vae (prior 0.05, 1 of 8 codes active)." in page
     assert "real held-out images are at 0.50" in page
     assert "- `eae` ahead of every other system with prior sampling: **holds** (eae 11.00 ± 1.41; vae" in page
     assert "gaussian sampling: **does not hold** (eae 6.00 ± 0.00; vae 5.25 ± 0.35)." in page

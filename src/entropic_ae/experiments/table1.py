@@ -184,14 +184,17 @@ def _collapsed(rows: Mapping[str, Members]) -> list[str]:
     found = []
     for label, members in rows.items():
         collapses = [member["metrics"]["collapse"] for member in members]
+        said = []
         for what in dict.fromkeys(name for collapse in collapses for name in collapse["collapsed"]):
             if what == "codes":
                 least = min(collapse["active_codes"] for collapse in collapses)
-                found.append(f"{label}: {least} of {collapses[0]['latent_dim']} codes active")
+                said.append(f"{least} of {collapses[0]['latent_dim']} codes active")
             else:
-                least = min(collapse["spread"][what] for collapse in collapses)
-                found.append(f"{label}: {what} with {least:.2f} of the real images' variance")
-    return ["", f"Collapsed: {'; '.join(found) if found else 'none'}."]
+                said.append(f"{what} {min(collapse['spread'][what] for collapse in collapses):.2f}")
+        if said:
+            found.append(f"{label} ({', '.join(said)})")
+    shown = "; ".join(found) + "" if found else "none"
+    return ["", f"Collapsed (with the least share of the real images' variance): {shown}."]
 
 
 def _protocol(cell: Mapping[str, Any]) -> tuple[Any, ...]:
