@@ -105,7 +105,7 @@ RAE_L2 = replace(
 )
 
 # The published gradient weights belong to that code's penalty (see DecoderGradient), averaged over D, which on the
-# same decoder is some tens of times larger (docs/peers.md); its published configuration for CIFAR-10 has none.
+# same decoder is several times larger (docs/peers.md); its published configuration for CIFAR-10 has none.
 RAE_GP = replace(
     AE,
     name="rae-gp",
