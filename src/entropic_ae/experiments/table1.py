@@ -169,7 +169,7 @@ def _missing(rows: Mapping[str, Members]) -> list[str]:
     gaps = [name for name in RECIPES if name not in {_recipe(members) for members in rows.values()}]
     for label, members in rows.items():
         lacking = sorted(seeds - {member["cell"]["seed"] for member in members})
-        gaps += [f"{label} (seed {', '.join(map(str, lacking))})"] * bool(lacking)
+        gaps += [f"{_name(label, rows)} (seed {', '.join(map(str, lacking))})"] * bool(lacking)
     return ["", f"Missing: {', '.join(gaps)}."] if gaps else []
 
 
@@ -192,7 +192,7 @@ def _collapsed(rows: Mapping[str, Members]) -> list[str]:
             else:
                 said.append(f"{what} {min(collapse['spread'][what] for collapse in collapses):.2f}")
         if said:
-            found.append(f"{label} ({', '.join(said)})")
+            found.append(f"{_name(label, rows)} ({', '.join(said)})")
     shown = "; ".join(found) + "" if found else "none"
     return ["", f"Collapsed (with the least share of the real images' variance): {shown}."]
 
