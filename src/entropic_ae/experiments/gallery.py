@@ -50,7 +50,8 @@ def draw_gallery(
             rows.setdefault("ground truth", [test, None, None])
             between = run.interpolate(test[:1], test[1:2], steps=_IMAGES)[0]
             blocks = [run.reconstruct(test), samples, between]
-        rows[f"{cell.label} ({density})"] = blocks
+        alone = sum(other.recipe == cell.recipe for other in found) == 1
+        rows[f"{cell.recipe if alone else cell.label} ({density})"] = blocks
     with atomic(out) as path:
         headings = ["reconstructions", "random samples", "interpolations"] if real else ["random samples"]
         comparison(rows, headings).save(path)
