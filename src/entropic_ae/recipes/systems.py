@@ -202,8 +202,8 @@ BN_AE = replace(
 
 # The paper adds "L2 regularisation" on CIFAR-10 and spectral normalisation on CelebA. It gives no weight for the
 # former: that of RAE-L2 is taken. Of the entropy weights that it shows (MNIST 0.0516 and 1.032; CIFAR-10 0.0505,
-# 0.0707, 0.505 and 0.707), none is said to be that of its table: those here are the first for MNIST, and for
-# CIFAR-10 the one of them nearest to the best in tuning. It shows none for CelebA.
+# 0.0707, 0.505 and 0.707) none is said to be that of its table: 0.0516 and 0.505 are taken. It shows none for
+# CelebA: CIFAR-10's is taken.
 EAE = replace(
     BN_AE,
     name="eae",
