@@ -28,8 +28,8 @@ from entropic_ae.randomness import generator
 __all__ = ["SPLITS", "check_split", "evaluate"]
 
 SPLITS = ("test", "validation")
-# Spread below which images count as collapsed: on MNIST it lies above undertrained models, which blur all images into
-# one, and about at the prior samples of a trained ae, which look alike and are not one image.
+# Spread below which images count as collapsed: on MNIST it lies above undertrained models, which blur all images
+# into one, and about at the prior samples of a trained ae, which look alike and are not one image.
 _COLLAPSED_SPREAD = 0.1
 _COLLAPSED_CODES = 0.1  # share of active dimensions of the code
 
