@@ -68,6 +68,12 @@ def test_a_changed_setting_is_another_cell(change, monkeypatch):
 IMAGES = sweep._images("digits", None)
 
 
+def test_images_of_another_size_are_another_cell():
+    larger = replace(CELL, own={"image_size": "16"})
+    assert larger.name != replace(CELL, own={}).name
+    assert larger.name == replace(CELL, own={}, shared={**SHARED, "image_size": 16}).name
+
+
 def test_a_changed_default_of_the_recipe_is_another_cell(monkeypatch):
     changed = replace(recipes.EAE, settings={"digits": {"learning_rate": 0.1}})
     before = CELL.name

@@ -106,6 +106,20 @@ def test_a_small_difference_is_said_to_be_within_the_spread(tmp_path):
     assert "vae 11.00 ± 0.71, within the spread" in render(tmp_path)
 
 
+def test_what_diverged_is_said_and_is_not_missing(tmp_path):
+    lost = {key: value for key, value in cell("vae", 1, {}).items() if key != "metrics"}
+    write(
+        tmp_path,
+        cell("eae", 0, columns(1, 2, 3)),
+        cell("eae", 1, columns(1, 2, 3)),
+        cell("vae", 0, columns(1, 2, 3)),
+        {**lost, "diverged": "the loss was not finite."},
+    )
+    page = render(tmp_path)
+    assert "Diverged: vae, seed 1: the loss was not finite." in page
+    assert "vae (seed 1)" not in page
+
+
 def test_other_data_have_no_published_figures(tmp_path):
     page = render(write(tmp_path, cell("ae", 0, columns(1, 2, 3), data="mnist")))
     assert "paper" not in page

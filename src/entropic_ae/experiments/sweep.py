@@ -70,13 +70,17 @@ class Cell:
 
     @property
     def _images(self) -> ImageData:
-        return _images(self.data, self.shared.get("image_size"))
+        return _images(self.data, self._image_size)
+
+    @property
+    def _image_size(self) -> Scalar | None:
+        return self.own.get("image_size", self.shared.get("image_size"))
 
     @cached_property
     def name(self) -> str:
         """A file name that changes with any attribute, any default of the recipe or its preset, and the images."""
         same = {name: value for name, value in asdict(self).items() if name not in ("own", "shared")}
-        images = _images_sha256(self.data, self.shared.get("image_size"))
+        images = _images_sha256(self.data, self._image_size)
         content = json.dumps([same, self.system.describe(), images], sort_keys=True)
         return f"{self.recipe}-{self.seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 

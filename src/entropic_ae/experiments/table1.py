@@ -55,9 +55,9 @@ def render(out: Path, *, brief: bool = False) -> str:
         if published:
             row.append(_published(published.get(_recipe(members), {})))
         lines.append("| " + " | ".join(row) + " |")
-    return "\n".join(
-        [*lines, "", _protocol_text(cells), *_missing(rows), *_diverged(out), *_collapsed(rows), *statements(out)]
-    )
+    diverged = [cell for cell in read_cells(out) if "diverged" in cell]
+    notes = [*_missing(rows, diverged), *_diverged(diverged), *_collapsed(rows), *statements(out)]
+    return "\n".join([*lines, "", _protocol_text(cells), *notes])
 
 
 def _name(label: str, rows: Mapping[str, Members]) -> str:
@@ -74,24 +74,23 @@ def statements(out: Path) -> list[str]:
     it was not measured.
     """
     rows = _rows(out)
-    ours = [label for label, members in rows.items() if _recipe(members) == "eae"]
-    if not ours or len(rows) == 1:
+    ours = next((label for label, members in rows.items() if _recipe(members) == "eae"), None)
+    if ours is None or len(rows) == 1:
         return []
-    best = ours[0]
-    alone = len(rows[best]) == 1
+    alone = len(rows[ours]) == 1
     lines = ["", f"The paper's statements, at this budget{' (one seed, the spread is unknown)' * alone}:", ""]
     for density in _PAPER:
         column = {label: values for label, values in _column(rows, density).items() if values}
         # with the entropic systems apart: they are one idea, with or without a second stage
         others = [label for label in column if _recipe(rows[label]) not in ("eae", "eae-linear", "2seae")]
-        if not others or best not in column:
+        if not others or ours not in column:
             continue
-        ahead = [label for label in others if statistics.mean(column[label]) <= statistics.mean(column[best])]
+        ahead = [label for label in others if statistics.mean(column[label]) <= statistics.mean(column[ours])]
         holds = "holds" if not ahead else "does not hold"
         text = f"`eae` ahead of every other system with {density} sampling: **{holds}**"
         rivals = ahead or [min(others, key=lambda label: statistics.mean(column[label]))]
-        said = ", ".join(f"{_name(label, rows)} {_compared(column[label], column[best])}" for label in rivals)
-        lines.append(f"- {text} ({_name(best, rows)} {_mean(column[best])}; {said}).")
+        said = ", ".join(f"{_name(label, rows)} {_compared(column[label], column[ours])}" for label in rivals)
+        lines.append(f"- {text} ({_name(ours, rows)} {_mean(column[ours])}; {said}).")
     prior, mixture = _column(rows, "prior"), _column(rows, "mixture")
     both = [label for label in rows if prior[label] and mixture[label]]
     not_ahead = [label for label in both if statistics.mean(mixture[label]) >= statistics.mean(prior[label])]
@@ -163,20 +162,21 @@ def _protocol_text(cells: Members) -> str:
     )
 
 
-def _missing(rows: Mapping[str, Members]) -> list[str]:
-    """Name the systems and seeds that a complete table would have besides."""
+def _missing(rows: Mapping[str, Members], diverged: Members) -> list[str]:
+    """Name the systems and seeds that a complete table would have besides; what diverged is not missing."""
     seeds = {member["cell"]["seed"] for members in rows.values() for member in members}
-    gaps = [name for name in RECIPES if name not in {_recipe(members) for members in rows.values()}]
+    begun = {_recipe(members) for members in rows.values()} | {cell["cell"]["recipe"] for cell in diverged}
+    gaps = [name for name in RECIPES if name not in begun]
     for label, members in rows.items():
-        lacking = sorted(seeds - {member["cell"]["seed"] for member in members})
+        there = {cell["cell"]["seed"] for cell in (*members, *diverged) if cell["label"] == label}
+        lacking = sorted(seeds - there)
         gaps += [f"{_name(label, rows)} (seed {', '.join(map(str, lacking))})"] * bool(lacking)
     return ["", f"Missing: {', '.join(gaps)}."] if gaps else []
 
 
-def _diverged(out: Path) -> list[str]:
-    found = [cell for cell in read_cells(out) if "diverged" in cell]
-    said = "; ".join(f"{cell['label']}, seed {cell['cell']['seed']}: {cell['diverged']}" for cell in found)
-    return ["", f"Diverged: {said}"] if found else []
+def _diverged(diverged: Members) -> list[str]:
+    said = "; ".join(f"{cell['label']}, seed {cell['cell']['seed']}: {cell['diverged']}" for cell in diverged)
+    return ["", f"Diverged: {said}"] if diverged else []
 
 
 def _collapsed(rows: Mapping[str, Members]) -> list[str]:
