@@ -131,7 +131,9 @@ def test_render_refuses_nothing_and_mixtures(tmp_path):
     one = cell("ae", 0, columns(1, 2, 3))
     with pytest.raises(InputError, match="holds ae, seed 0, twice"):
         render(write(tmp_path, one, one))
-    for other in ({**one, "training_images": 6}, cell("ae", 1, columns(1, 2, 3), shared={"width": 4})):
+    retrained = {**one, "metrics": {**one["metrics"], "features_sha256": "another classifier's"}}
+    others = ({**one, "training_images": 6}, retrained, cell("ae", 1, columns(1, 2, 3), shared={"width": 4}))
+    for other in others:
         with pytest.raises(InputError, match="measured in 2 different ways"):
             render(write(tmp_path, one, other))
 

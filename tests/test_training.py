@@ -200,11 +200,11 @@ def test_validation_builds_no_graph_but_lets_a_term_build_one(images):
             modes.add((model.training, torch.is_grad_enabled(), trace.x_hat.requires_grad))
             with torch.enable_grad():
                 z = trace.code.z.detach().requires_grad_()
-                (gradient,) = torch.autograd.grad(model.decode(z).sum(), z)
+                (gradient,) = torch.autograd.grad(model.decode(z).sum(), z, create_graph=True)
             return gradient.square().sum(1).mean()
 
-    _, rows = train(images, epochs=1, model=make((SquaredError(), Gradient(0.0))))
-    assert modes == {(True, False, True), (False, False, False)}  # of weight 0: measured without a gradient
+    _, rows = train(images, epochs=1, model=make((SquaredError(), Gradient())))
+    assert modes == {(True, True, True), (False, False, False)}
     assert rows[0]["validation_gradient"] > 0
 
 

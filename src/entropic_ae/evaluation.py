@@ -111,6 +111,7 @@ def evaluate(
     bottleneck = model.bottleneck
     result: dict[str, Any] = {
         "features": features.name,
+        "features_sha256": features.weights_sha256(),
         "dimensions": features.dim,
         "n": n,
         "seed": seed,

@@ -341,10 +341,10 @@ class Objective:
     """The sum of weight times term that a system minimises.
 
     Arguments:
-        terms: the terms, each name once.
+        terms: the terms, each name once; one of weight 0 is left out, so that it costs nothing.
         model: what they will be minimised on; a combination that cannot work is refused here.
 
-    Raises: InputError if there is no term, a name comes twice, or a term refuses the model.
+    Raises: InputError if no term has a weight, a name comes twice, or a term refuses the model.
 
     >>> from entropic_ae.bottlenecks import BatchNorm
     >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
@@ -356,25 +356,22 @@ class Objective:
     """
 
     def __init__(self, terms: Iterable[Term], model: Autoencoder) -> None:
-        self.terms = tuple(terms)
-        names = [term.name for term in self.terms]
-        if not names or len(set(names)) < len(names):
-            raise InputError(f"an objective needs at least one term and each only once, got {names}.")
+        given = tuple(terms)
+        self.terms = tuple(term for term in given if term.weight > 0)
+        names = [term.name for term in given]
+        if not self.terms or len(set(names)) < len(names):
+            shown = ", ".join(f"{term.name} of weight {term.weight}" for term in given) or "none"
+            raise InputError(
+                f"an objective needs at least one term with a weight above 0, and each only once, got {shown}."
+            )
         for term in self.terms:
             term.check(model)
 
     def __call__(self, model: Autoencoder, trace: Trace) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted sum and each term's unweighted value; in float32 at least under autocast.
-
-        A term of weight 0 is measured, without a gradient, but does not enter the sum.
-        """
-        values = {}
+        """Return the weighted sum and each term's unweighted value; in float32 at least under autocast."""
         with torch.autocast(trace.x.device.type, enabled=False):
-            for term in self.terms:
-                with torch.set_grad_enabled(torch.is_grad_enabled() and term.weight > 0):
-                    values[term.name] = term(model, trace)
-            weighted = [term.weight * values[term.name] for term in self.terms if term.weight > 0]
-            total = torch.stack(weighted).sum() if weighted else torch.zeros((), device=trace.x.device)
+            values = {term.name: term(model, trace) for term in self.terms}
+            total = torch.stack([term.weight * values[term.name] for term in self.terms]).sum()
         return total, {name: value.detach() for name, value in values.items()}
 
 

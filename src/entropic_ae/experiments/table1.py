@@ -117,8 +117,8 @@ def _rows(out: Path) -> dict[str, Members]:
     protocols = {_protocol(cell) for cell in cells}
     if len(protocols) > 1:
         raise InputError(
-            f"the results in {out} were measured in {len(protocols)} different ways (data, limit, n, features, "
-            "split or shared settings); keep each in a folder of its own."
+            f"the results in {out} were measured in {len(protocols)} different ways (data, limit, n, features and "
+            "their weights, split or shared settings); keep each in a folder of its own."
         )
     rows: dict[str, Members] = {}
     for cell in sorted(cells, key=_order):
@@ -203,7 +203,8 @@ def _protocol(cell: Mapping[str, Any]) -> tuple[Any, ...]:
     shared = sorted((name, str(value)) for name, value in cell["cell"]["shared"].items())
     return (
         *(cell["data"], metrics["features"], metrics["n"], cell["training_images"], metrics["real_images"]),
-        *(metrics["split"], cell["cell"]["limit"], *shared),
+        # a classifier that was trained on another machine may be another one, though it has the same name
+        *(metrics["split"], cell["cell"]["limit"], metrics.get("features_sha256"), *shared),
     )
 
 

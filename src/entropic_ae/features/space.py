@@ -89,14 +89,15 @@ class Features:
         """
         if self._content is None:
             return self(images)
-        key = (self.name, self._content, str(self._device), self._weights_digest(), _digest(images))
+        key = (self.name, self._content, str(self._device), self.weights_sha256(), _digest(images))
         if key not in _kept:
             while len(_kept) >= _KEPT:
                 del _kept[next(iter(_kept))]  # the oldest
             _kept[key] = self(images)
         return _kept[key].clone()
 
-    def _weights_digest(self) -> str:
+    def weights_sha256(self) -> str:
+        """Return the SHA-256 of the network's weights: distances compare only where it is the same."""
         state = sorted(self.network.state_dict().items())
         return hashlib.sha256("".join(name + _digest(tensor) for name, tensor in state).encode()).hexdigest()
 
