@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from entropic_ae import BOTTLENECKS, BatchNorm, InputError
+from entropic_ae import BOTTLENECKS, BatchNorm, Cube, InputError, L1Norm, Sphere, Whitening
 
 
 @pytest.fixture(params=BOTTLENECKS)
@@ -75,3 +75,71 @@ def test_batch_of_one_is_refused_in_training():
 def test_batch_norm_refuses(wrong):
     with pytest.raises(InputError, match="expected eps > 0 and 0 < momentum <= 1"):
         BatchNorm(3, **wrong)
+
+
+def test_l1_norm_fixes_mean_and_absolute_mean_and_follows_them():
+    bottleneck = L1Norm(3, eps=1e-12, momentum=1.0).double()
+    h = 7 + 3 * torch.randn(40, 3, dtype=torch.float64)
+    z = bottleneck(h).z
+    torch.testing.assert_close(z.mean(0), torch.zeros(3).double(), atol=1e-12, rtol=0)
+    torch.testing.assert_close(z.abs().mean(0), torch.ones(3).double())
+    bottleneck.eval()
+    torch.testing.assert_close(bottleneck(h).z, z)
+    assert bottleneck.prior().entropy().item() == pytest.approx(3 * (1 + math.log(2)))
+
+
+def correlated(n, d, seed=0):
+    """Rows with a covariance whose condition number is about 10,000."""
+    generator = torch.Generator().manual_seed(seed)
+    mix = torch.linalg.qr(torch.randn(d, d, dtype=torch.float64, generator=generator))[0]
+    scale = torch.logspace(-2, 0, d, dtype=torch.float64)
+    return 5 + torch.randn(n, d, dtype=torch.float64, generator=generator) * scale @ mix
+
+
+def test_whitening_is_zca():
+    h = correlated(200, 6)
+    z = Whitening(6, eps=1e-12, iterations=40).double()(h).z
+    torch.testing.assert_close(z.T @ z / 200, torch.eye(6).double(), atol=1e-7, rtol=0)
+    centred = h - h.mean(0)
+    values, vectors = torch.linalg.eigh(centred.T @ centred / 200)
+    torch.testing.assert_close(z, centred @ (vectors / values.sqrt()) @ vectors.T, atol=1e-7, rtol=0)
+
+
+def test_whitening_has_the_right_gradient():
+    assert torch.autograd.gradcheck(
+        lambda h: Whitening(3).double()(h).z, correlated(7, 3).requires_grad_(), atol=1e-6
+    )
+
+
+def test_whitening_evaluates_with_running_averages():
+    bottleneck = Whitening(4, eps=1e-12, momentum=1.0).double()
+    h = correlated(500, 4)
+    bottleneck(h)
+    bottleneck.eval()
+    torch.testing.assert_close(torch.cov(bottleneck(h).z.T), torch.eye(4).double(), atol=1e-2, rtol=0)
+    torch.testing.assert_close(bottleneck.covariance, torch.cov(h.T))  # unbiased
+
+
+def test_whitening_needs_more_codes_than_dimensions():
+    with pytest.raises(InputError, match="Whitening needs a batch of at least 5 in training, got 4; raise the"):
+        Whitening(4)(torch.randn(4, 4))
+
+
+def test_whitening_of_constant_and_equal_dimensions_is_finite():
+    h = torch.randn(50, 4, requires_grad=True)
+    spoilt = torch.stack([h[:, 0], h[:, 0], h[:, 2] * 0 + 3, h[:, 3]], 1)
+    z = Whitening(4)(spoilt).z
+    z.square().mul(torch.rand(50, 4)).sum().backward()
+    assert z.isfinite().all()
+    assert h.grad.isfinite().all()
+
+
+def test_sphere_and_cube_bound_each_code_by_itself():
+    h = torch.randn(50, 4) * 3
+    z = Sphere(4)(h).z
+    torch.testing.assert_close(z.norm(dim=1), torch.ones(50))
+    torch.testing.assert_close((z * h).sum(1), h.norm(dim=1))
+    torch.testing.assert_close(Cube(4)(h).z, h.tanh())
+    assert Cube(4).prior().entropy().item() == pytest.approx(4 * math.log(2))
+    with pytest.raises(InputError, match="Sphere expects latent_dim >= 2"):
+        Sphere(1)

@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from scipy.special import digamma, gammaln
+from scipy.special import betainc, digamma, gammaln
 from sklearn.neighbors import NearestNeighbors
 
-from entropic_ae import InputError, estimators, knn_entropy, mmd2
+from entropic_ae import InputError, estimators, knn_entropy, mmd2, sphere_entropy
 
 
 def generator(seed=0):
@@ -267,3 +267,94 @@ def test_mmd_is_unbiased_and_finite_for_coinciding_points():
 def test_mmd_refuses(x, y, scales):
     with pytest.raises(InputError, match="mmd2 expects"):
         mmd2(x, y, scales=scales)
+
+
+def test_others_are_candidates_without_a_gradient():
+    z, others = normal(40, 3).requires_grad_(), normal(300, 3, seed=1).requires_grad_()
+    estimate = knn_entropy(z, 2, others=others)
+    both = np.concatenate([z.detach(), others.detach()])
+    radius = NearestNeighbors(n_neighbors=3, algorithm="brute").fit(both).kneighbors(z.detach())[0][:, 2]
+    expected = 3 * np.log(radius).mean() + math.log(4 * math.pi / 3) + math.log(339) - digamma(2)
+    assert estimate.item() == pytest.approx(expected, abs=1e-9)
+    estimate.backward()
+    assert z.grad.abs().sum() > 0
+    assert others.grad is None
+
+
+def test_others_sharpen_the_estimate_of_a_minibatch():
+    """Of 100 codes of N(0, I) in 16 dimensions it is about a nat high; among 4,000 others less than half."""
+    exact = 8 * math.log(2 * math.pi * math.e)
+    alone, among = [], []
+    for seed in range(20):
+        z, others = normal(100, 16, seed), normal(4000, 16, 100 + seed)
+        alone.append(knn_entropy(z).item() - exact)
+        among.append(knn_entropy(z, others=others).item() - exact)
+    assert 0.7 < np.mean(alone) < 1.3
+    assert abs(np.mean(among)) < 0.5 * np.mean(alone)
+
+
+def test_others_are_found_in_chunks(monkeypatch):
+    z, others = normal(50, 4), normal(70, 4, seed=1)
+    whole = knn_entropy(z, others=others)
+    monkeypatch.setattr(estimators, "_CHUNK", 500)
+    torch.testing.assert_close(knn_entropy(z, others=others), whole)
+
+
+def test_others_alone_may_be_enough():
+    assert knn_entropy(normal(1, 2), others=normal(3, 2, seed=1)).isfinite()
+
+
+@pytest.mark.parametrize("others", [torch.zeros(5), torch.zeros(5, 3)])
+def test_others_of_another_width_are_refused(others):
+    with pytest.raises(InputError, match="expects others of the codes' width 2, got shape"):
+        knn_entropy(torch.rand(4, 2), others=others)
+
+
+def on_sphere(n, d, seed=0):
+    z = normal(n, d, seed)
+    return z / z.norm(dim=1, keepdim=True)
+
+
+@pytest.mark.parametrize("dim", [2, 3, 16, 128])
+def test_sphere_entropy_of_the_uniform_distribution_is_unbiased(dim):
+    """However many dimensions and few codes: knn_entropy of as many would be off by nats."""
+    area = math.log(2) + dim / 2 * math.log(math.pi) - gammaln(dim / 2)
+    found = [sphere_entropy(on_sphere(200, dim, seed)).item() - area for seed in range(40)]
+    assert abs(np.mean(found) - 1 / 400) < 4 * np.std(found) / math.sqrt(40)  # log(N - 1) - digamma(N)
+    assert abs(np.mean(found)) < 0.1
+
+
+def test_sphere_entropy_of_a_von_mises_distribution():
+    angle = torch.from_numpy(np.random.default_rng(0).vonmises(0, 3, 20_000))
+    exact = -3 * 0.8100  # H = log(2 pi I0(k)) - k I1(k) / I0(k), with I1(3) / I0(3) = 0.8100
+    exact += math.log(2 * math.pi * np.i0(3))
+    estimate = sphere_entropy(torch.stack([angle.cos(), angle.sin()], 1), 3).item()
+    assert estimate == pytest.approx(exact, abs=0.03)
+
+
+@pytest.mark.parametrize("dim", [2, 3, 9, 64, 300])
+def test_cap_area_equals_the_incomplete_beta_function(dim):
+    angle = torch.linspace(0.3, 3.1, 20, dtype=torch.float64)
+    sphere = math.log(2) + dim / 2 * math.log(math.pi) - gammaln(dim / 2)
+    share = betainc((dim - 1) / 2, 0.5, np.sin(angle.numpy()) ** 2) / 2
+    share = np.where(angle > math.pi / 2, 1 - share, share)
+    np.testing.assert_allclose(estimators._log_cap(angle, dim).numpy(), np.log(share) + sphere, atol=1e-9)
+
+
+def test_sphere_entropy_has_the_right_gradient_and_stands_coincidence():
+    z = on_sphere(12, 4).requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: sphere_entropy(z, check_finite=False), z)
+    twice = torch.cat([on_sphere(5, 4), on_sphere(5, 4)]).requires_grad_()
+    estimate = sphere_entropy(twice)
+    estimate.backward()
+    assert estimate.isfinite()
+    assert twice.grad.isfinite().all()
+
+
+def test_sphere_entropy_refuses():
+    with pytest.raises(InputError, match="expects codes of norm 1"):
+        sphere_entropy(normal(5, 3))
+    with pytest.raises(InputError, match="2 dimensions at least, got 1"):
+        sphere_entropy(torch.ones(5, 1))
+    with pytest.raises(InputError, match="sphere_entropy needs more than k=1 codes, got 1"):
+        sphere_entropy(on_sphere(1, 3))

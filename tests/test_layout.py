@@ -16,8 +16,9 @@ ROOT = Path(entropic_ae.__file__).parent
 # Each may import those before it only.
 ORDER = [
     "errors", "randomness", "files", "provenance", "estimators", "data_decoding", "data_sources", "data",
-    "networks", "bottlenecks", "autoencoder", "terms", "training", "densities", "recipes", "generation",
-    "pictures", "features", "metrics", "evaluation", "runs", "report", "experiments", "cli", "__main__",
+    "networks", "distributions", "bottlenecks", "autoencoder", "terms", "training", "densities", "recipes",
+    "generation", "pictures", "features", "metrics", "evaluation", "runs", "report", "experiments", "cli",
+    "__main__",
 ]  # fmt: skip
 MODULES = sorted(
     m.name for m in pkgutil.walk_packages([str(ROOT)], "entropic_ae.") if not m.name.endswith("__main__")

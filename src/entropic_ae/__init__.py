@@ -20,13 +20,17 @@ if TYPE_CHECKING:
         Bottleneck,
         Code,
         ConstantVariancePosterior,
+        Cube,
         GaussianPosterior,
         Identity,
+        L1Norm,
+        Sphere,
+        Whitening,
     )
     from entropic_ae.data import DATASETS, ImageData, load_images
     from entropic_ae.densities import DENSITIES, Density, Gaussian, Mixture, Prior, SecondStage
     from entropic_ae.errors import InputError
-    from entropic_ae.estimators import knn_entropy, mmd2
+    from entropic_ae.estimators import knn_entropy, mmd2, sphere_entropy
     from entropic_ae.evaluation import evaluate
     from entropic_ae.features import FEATURES, load_features
     from entropic_ae.generation import decode, encode, encode_posterior, interpolate, reconstruct, sample
@@ -62,13 +66,13 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "autoencoder": ("Autoencoder", "Trace"),
     "bottlenecks": (
-        *("BOTTLENECKS", "BatchNorm", "Bottleneck", "Code", "ConstantVariancePosterior", "GaussianPosterior"),
-        "Identity",
+        *("BOTTLENECKS", "BatchNorm", "Bottleneck", "Code", "ConstantVariancePosterior", "Cube"),
+        *("GaussianPosterior", "Identity", "L1Norm", "Sphere", "Whitening"),
     ),
     "data": ("DATASETS", "ImageData", "load_images"),
     "densities": ("DENSITIES", "Density", "Gaussian", "Mixture", "Prior", "SecondStage"),
     "errors": ("InputError",),
-    "estimators": ("knn_entropy", "mmd2"),
+    "estimators": ("knn_entropy", "mmd2", "sphere_entropy"),
     "evaluation": ("evaluate",),
     "features": ("FEATURES", "load_features"),
     "generation": ("decode", "encode", "encode_posterior", "interpolate", "reconstruct", "sample"),
@@ -104,6 +108,7 @@ __all__ = [
     "ConstantVariancePosterior",
     "ConvDecoder",
     "ConvEncoder",
+    "Cube",
     "DecoderDecay",
     "DecoderGradient",
     "Density",
@@ -114,6 +119,7 @@ __all__ = [
     "ImageData",
     "InputError",
     "KullbackLeibler",
+    "L1Norm",
     "MLPDecoder",
     "MLPEncoder",
     "MaximumMeanDiscrepancy",
@@ -126,10 +132,12 @@ __all__ = [
     "Run",
     "SecondStage",
     "Settings",
+    "Sphere",
     "SquaredError",
     "System",
     "Term",
     "Trace",
+    "Whitening",
     "__version__",
     "active_codes",
     "configure",
@@ -152,6 +160,7 @@ __all__ = [
     "reconstruction_error",
     "sample",
     "save_images",
+    "sphere_entropy",
     "spread",
     "train",
 ]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from entropic_ae.errors import InputError
 
-__all__ = ["knn_entropy", "mmd2"]
+__all__ = ["knn_entropy", "mmd2", "sphere_entropy"]
 
 _CHUNK = 2**23  # distances held at once: 64 MiB in float64
 _SPARE = 3  # candidates beyond the k-th, ranked again by their exact distances
@@ -19,7 +21,7 @@ _RESOLUTION = 2  # multiples of the machine epsilon below which two codes coinci
 _EULER = 0.57721566490153286061
 
 
-def knn_entropy(z: Tensor, k: int = 1, *, check_finite: bool = True) -> Tensor:
+def knn_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_finite: bool = True) -> Tensor:
     r"""Kozachenko-Leonenko estimate of the differential entropy of codes, in nats.
 
     With R_i the Euclidean distance from code i to its k-th nearest other code and V_D the volume of the
@@ -37,17 +39,22 @@ def knn_entropy(z: Tensor, k: int = 1, *, check_finite: bool = True) -> Tensor:
 
     The bias grows with D and shrinks with N: for N(0, I) and N = 10,000 it is about 0.2 nats at D = 16, 7 at
     D = 64 and 22 at D = 128. Compare with the estimate for as many samples of what the codes should follow.
+    A minibatch is a small N. ``others`` lends it more: M further codes of the same distribution, among which
+    neighbours are looked for too. Then log(N + M - 1) takes the place of log(N - 1), and the price is a matrix
+    of N by N + M distances.
 
     Arguments:
-        z: codes, (N, D) floating point, N > k. Half precisions are computed in float32, neighbours
+        z: codes, (N, D) floating point, N + M > k. Half precisions are computed in float32, neighbours
             searched in float64, whatever the autocast state.
         k: which neighbour, at least 1. A larger k has less variance and more bias.
+        others: further codes, (M, D), on the same device; they get no gradient.
         check_finite: refuse codes that are not finite. The check waits for the device, so a training step
             turns it off; the estimate of codes that are not finite is then not finite either.
 
     Returns: a 0-dimensional tensor, float64 for float64 codes and float32 otherwise.
 
-    Raises: InputError (a ValueError) if z is not (N, D), N <= k, k < 1, or a code is not finite.
+    Raises: InputError (a ValueError) if z is not (N, D), others are of another width, there are no more than k
+        codes, k < 1, or a code is not finite.
 
     References: Kozachenko and Leonenko (1987); section 3.2 of the paper; for k > 1, Singh et al. (2003).
 
@@ -55,66 +62,166 @@ def knn_entropy(z: Tensor, k: int = 1, *, check_finite: bool = True) -> Tensor:
     >>> z = torch.randn(5000, 2, generator=torch.Generator().manual_seed(0))
     >>> abs(knn_entropy(z).item() - math.log(2 * math.pi * math.e)) < 0.1
     True
+    >>> abs(knn_entropy(z[:50], others=z[50:]).item() - knn_entropy(z).item()) < 0.5
+    True
     """
+    _check("knn_entropy", z, k, others, check_finite)
+    with torch.autocast(z.device.type, enabled=False):
+        square = _neighbour_square(z, k, others)
+        # the maximum passes no gradient to coincident pairs, and NaN stays NaN
+        log_distance = 0.5 * square.log().mean()
+    dim = z.shape[1]
+    log_ball = 0.5 * dim * math.log(math.pi) - math.lgamma(0.5 * dim + 1)
+    count = math.log(len(z) + _length(others) - 1) - _digamma(k)
+    return (dim * log_distance + (log_ball + count)).to(_kind(z))
+
+
+def sphere_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_finite: bool = True) -> Tensor:
+    r"""Nearest-neighbour estimate of the entropy of codes on the unit sphere in D dimensions, in nats.
+
+    The density is that with respect to the sphere's surface measure, of dimension D - 1. The ball of
+    ``knn_entropy`` is a cap here: with A(t) the area of the cap of angle t and t_i the angle from code i to its
+    k-th nearest other code,
+
+        H = 1 / N * sum_i log A(t_i) + log(N - 1) - digamma(k).
+
+    The area is exact at any angle and the sphere has no edge, so for the uniform distribution the estimate is
+    unbiased, up to log(N - 1) - digamma(N) < 1 / N, however large D. Its maximum is the logarithm of the area
+    of the sphere. Codes closer than the floating-point resolution coincide as in ``knn_entropy``; so do their
+    opposites.
+
+    Arguments:
+        z: codes of norm 1, (N, D) floating point, D >= 2, N + M > k.
+        k: which neighbour, at least 1.
+        others: further codes, (M, D), among which neighbours are looked for too; see ``knn_entropy``.
+        check_finite: refuse codes that are not finite or not of norm 1. The check waits for the device.
+
+    Returns: a 0-dimensional tensor, float64 for float64 codes and float32 otherwise.
+
+    Raises: InputError as ``knn_entropy``, and for D = 1 or codes that are not of norm 1.
+
+    Reference: Kozachenko and Leonenko (1987), with the area of a cap for the volume of a ball.
+
+    >>> import math, torch
+    >>> z = torch.randn(2000, 8, generator=torch.Generator().manual_seed(0)).double()
+    >>> area = 2 * math.pi**4 / math.gamma(4)
+    >>> abs(sphere_entropy(z / z.norm(dim=1, keepdim=True)).item() - math.log(area)) < 0.1
+    True
+    """
+    _check("sphere_entropy", z, k, others, check_finite)
+    dim = z.shape[1]
+    if dim < 2:
+        raise InputError("sphere_entropy expects codes of 2 dimensions at least, got 1; raise latent_dim.")
+    if check_finite and not bool((z.detach().double().norm(dim=1) - 1).abs().max() < 1e-2):
+        raise InputError("sphere_entropy expects codes of norm 1; divide each by its norm.")
+    with torch.autocast(z.device.type, enabled=False):
+        square = _neighbour_square(z, k, others)
+        log_area = _log_cap(2 * torch.asin((square.sqrt() / 2).clamp_max(1 - 1e-12)), dim).mean()
+    return (log_area + (math.log(len(z) + _length(others) - 1) - _digamma(k))).to(_kind(z))
+
+
+def _log_cap(angle: Tensor, dim: int) -> Tensor:
+    """Return the logarithm of the area of caps of some angles, (N,) in (0, pi), of the sphere in R^dim.
+
+    The area is that of the sphere in R^(dim - 1) times the integral of sin(t)^(dim - 2) from 0 to the angle,
+    which a Gauss-Legendre rule of so many nodes finds to rounding.
+    """
+    nodes, weights = _gauss_legendre(max(64, dim))
+    sines = torch.sin(angle[:, None] * torch.as_tensor(nodes, device=angle.device))
+    terms = (dim - 2) * sines.log() + torch.as_tensor(weights, device=angle.device).log()
+    log_rim = math.log(2) + 0.5 * (dim - 1) * math.log(math.pi) - math.lgamma(0.5 * (dim - 1))
+    return log_rim + angle.log() + terms.logsumexp(1)
+
+
+@lru_cache
+def _gauss_legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return nodes and weights for the unit interval."""
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    return (nodes + 1) / 2, weights / 2
+
+
+def _check(who: str, z: Tensor, k: int, others: Tensor | None, check_finite: bool) -> None:
+    """Raise InputError unless there is an estimate of these codes."""
     if z.dim() != 2 or z.shape[1] == 0 or not z.is_floating_point():
         raise InputError(
-            f"knn_entropy expects floating-point codes shaped (N, D), got {z.dtype} of shape {tuple(z.shape)}; "
+            f"{who} expects floating-point codes shaped (N, D), got {z.dtype} of shape {tuple(z.shape)}; "
             "flatten each code to one row."
         )
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise InputError(f"knn_entropy expects a whole number of neighbours k >= 1, got {k!r}.")
-    n, dim = z.shape
-    if n <= k:
-        raise InputError(f"knn_entropy needs more than k={k} codes, got {n}; raise the batch size.")
-    if check_finite and not bool(torch.isfinite(z).all()):
-        raise InputError("knn_entropy expects finite codes, got NaN or infinity; look at what produced them.")
+        raise InputError(f"{who} expects a whole number of neighbours k >= 1, got {k!r}.")
+    if others is not None and (others.dim() != 2 or others.shape[1] != z.shape[1]):
+        raise InputError(
+            f"{who} expects others of the codes' width {z.shape[1]}, got shape {tuple(others.shape)}."
+        )
+    if len(z) == 0 or len(z) + _length(others) <= k:
+        got = len(z) if others is None else f"{len(z)} and {len(others)} others"
+        raise InputError(f"{who} needs more than k={k} codes, got {got}; raise the batch size.")
+    if check_finite and not all(bool(torch.isfinite(codes).all()) for codes in (z, others) if codes is not None):
+        raise InputError(f"{who} expects finite codes, got NaN or infinity; look at what produced them.")
+
+
+def _length(others: Tensor | None) -> int:
+    return 0 if others is None else len(others)
+
+
+def _kind(z: Tensor) -> torch.dtype:
+    return torch.float64 if z.dtype == torch.float64 else torch.float32
+
+
+def _digamma(k: int) -> float:
+    """Return the digamma function of a whole number."""
+    return sum(1 / i for i in range(1, k)) - _EULER
+
+
+def _neighbour_square(z: Tensor, k: int, others: Tensor | None) -> Tensor:
+    """Return the squared distance of each code to its k-th neighbour, (N,) float64, no less than the resolution.
+
+    Differentiable in z.
+    """
     epsilon = torch.finfo(z.dtype).eps
-    with torch.autocast(z.device.type, enabled=False):
-        z = z if z.dtype == torch.float64 else z.float()
-        centred = z.detach().double()
-        centred = centred - centred.mean(0)
-        neighbour = _kth_neighbour(centred, k, certain=z.dtype == torch.float64)
-        square = (z - z[neighbour]).double().square().sum(1)  # a float32 square could over- or underflow
-        spread = centred.square().sum(1).mean()
-        coincident = (spread * (_RESOLUTION * epsilon) ** 2).clamp_min(torch.finfo(torch.float64).tiny)
-        # the maximum passes no gradient to coincident pairs, and NaN stays NaN
-        log_distance = 0.5 * torch.maximum(square, coincident).log().mean()
-    log_ball = 0.5 * dim * math.log(math.pi) - math.lgamma(0.5 * dim + 1)
-    digamma = sum(1 / i for i in range(1, k)) - _EULER
-    return (dim * log_distance + (log_ball + math.log(n - 1) - digamma)).to(z.dtype)
+    z = z.to(_kind(z))
+    points = z if others is None else torch.cat([z, others.detach().to(z)])
+    centred = points.detach().double()
+    centred = centred - centred.mean(0)
+    neighbour = _kth_neighbour(centred, len(z), k, certain=z.dtype == torch.float64)
+    square = (z - points[neighbour]).double().square().sum(1)  # a float32 square could over- or underflow
+    spread = centred.square().sum(1).mean()
+    coincident = (spread * (_RESOLUTION * epsilon) ** 2).clamp_min(torch.finfo(torch.float64).tiny)
+    return torch.maximum(square, coincident)
 
 
-def _kth_neighbour(z: Tensor, k: int, *, certain: bool) -> Tensor:
-    """Return the index of each row's k-th nearest other row, (N,), in memory linear in N.
+def _kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
+    """Return the index of the k-th nearest other point of each of the first n, (n,), in memory linear in N.
 
     A matrix product in float64 finds candidates, which are ranked again by their differences: for codes that
     came in float32 it loses nothing. With ``certain``, for codes that came in float64, rows whose candidates
     its rounding could have chosen wrongly (tight clusters far apart) are searched again by differences alone.
 
     Arguments:
-        z: centred, (N, D) float64.
+        points: centred, (N, D) float64.
+        n: how many have their neighbour found.
         k: which neighbour.
         certain: whether to search such rows again; finding them waits for the device.
     """
-    n, dim = z.shape
-    norm = z.square().sum(1)
+    total, dim = points.shape
+    norm = points.square().sum(1)
     rounding = 4 * (dim + 4) * torch.finfo(torch.float64).eps * norm.max()
-    candidates = min(k + _SPARE, n - 1)
-    rows = max(1, _CHUNK // max(n, candidates * z.shape[1]))
-    buffer = z.new_empty(min(rows, n), n)
+    candidates = min(k + _SPARE, total - 1)
+    rows = max(1, _CHUNK // max(total, candidates * dim))
+    buffer = points.new_empty(min(rows, n), total)
     found = []
     for start in range(0, n, rows):
-        block = z[start : start + rows]
+        block = points[start : min(start + rows, n)]
         # less each row's own norm, which ranks nothing
-        square = torch.addmm(norm, block, z.T, alpha=-2, out=buffer[: len(block)])
+        square = torch.addmm(norm, block, points.T, alpha=-2, out=buffer[: len(block)])
         square.diagonal(start).fill_(torch.inf)
         values, nearest = square.topk(candidates, largest=False)
-        exact, order = (block[:, None] - z[nearest]).square().sum(2).sort(1)
+        exact, order = (block[:, None] - points[nearest]).square().sum(2).sort(1)
         chosen = nearest.gather(1, order[:, k - 1 : k]).squeeze(1)
-        if certain and candidates < n - 1:
-            bound = values[:, -1] + norm[start : start + rows] - rounding  # below it nothing was left out
+        if certain and candidates < total - 1:
+            bound = values[:, -1] + norm[start : start + len(block)] - rounding  # below it nothing was left out
             doubtful = (bound <= exact[:, k - 1]).nonzero().squeeze(1)
-            distance = torch.cdist(block[doubtful], z, compute_mode="donot_use_mm_for_euclid_dist")
+            distance = torch.cdist(block[doubtful], points, compute_mode="donot_use_mm_for_euclid_dist")
             distance[torch.arange(len(doubtful)), start + doubtful] = torch.inf
             chosen[doubtful] = distance.topk(k, largest=False).indices[:, -1]
         found.append(chosen)

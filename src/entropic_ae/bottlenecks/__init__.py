@@ -1,0 +1,31 @@
+"""Bottlenecks: how a code is made of what the encoder emits, and the prior that the constraints imply."""
+
+from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, Identity
+from entropic_ae.bottlenecks.domains import Cube, Sphere
+from entropic_ae.bottlenecks.moments import BatchNorm, L1Norm, Whitening
+from entropic_ae.bottlenecks.posteriors import ConstantVariancePosterior, GaussianPosterior
+
+__all__ = [
+    "BOTTLENECKS",
+    "BatchNorm",
+    "Bottleneck",
+    "Code",
+    "ConstantVariancePosterior",
+    "Cube",
+    "GaussianPosterior",
+    "Identity",
+    "L1Norm",
+    "Sphere",
+    "Whitening",
+]
+
+BOTTLENECKS: dict[str, type[Bottleneck]] = {
+    "identity": Identity,
+    "batch-norm": BatchNorm,
+    "l1-norm": L1Norm,
+    "whitening": Whitening,
+    "sphere": Sphere,
+    "cube": Cube,
+    "gaussian-posterior": GaussianPosterior,
+    "constant-variance-posterior": ConstantVariancePosterior,
+}

@@ -1,0 +1,105 @@
+"""What all bottlenecks share, and the one without a constraint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+
+from entropic_ae.errors import InputError
+from entropic_ae.estimators import knn_entropy
+
+__all__ = ["Bottleneck", "Code", "Identity", "as_float"]
+
+
+class Code(NamedTuple):
+    """What a bottleneck makes of a batch.
+
+    Attributes:
+        z: codes, (N, D).
+        posterior: the distribution that z was drawn from, or None where z is deterministic.
+
+    >>> Code(torch.zeros(3, 2)).posterior is None
+    True
+    """
+
+    z: Tensor
+    posterior: Distribution | None = None
+
+
+class Bottleneck(nn.Module):
+    """Base of all bottlenecks: ``forward(h) -> Code`` and ``prior() -> Distribution`` over (D,).
+
+    Attributes:
+        latent_dim: length D of a code.
+        in_features: length of the encoder's output that ``forward`` takes.
+        bounds_entropy: whether the constraints bound the entropy of the codes, so that the prior is the
+            maximum-entropy distribution under them and its entropy the maximum.
+        has_posterior: whether codes come with a posterior: samples of it in training, its mean in evaluation.
+        entropy: the estimator that is right for the space of the codes, as ``knn_entropy(z, k, others=None)``.
+
+    >>> Bottleneck(3).prior().event_shape
+    torch.Size([3])
+    """
+
+    bounds_entropy: ClassVar[bool] = False
+    has_posterior: ClassVar[bool] = False
+    entropy: ClassVar[Callable[..., Tensor]] = staticmethod(knn_entropy)
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        if latent_dim < 1:
+            raise InputError(f"latent_dim must be at least 1, got {latent_dim}.")
+        self.latent_dim = latent_dim
+
+    @property
+    def in_features(self) -> int:
+        """Length of the encoder's output."""
+        return self.latent_dim
+
+    @property
+    def least_batch(self) -> int:
+        """The smallest batch that the bottleneck is defined on in training."""
+        return 1
+
+    def forward(self, h: Tensor) -> Code:
+        """Make codes of the encoder's output, (N, in_features)."""
+        raise NotImplementedError
+
+    def check_batch(self, h: Tensor) -> None:
+        """Raise InputError for a batch in training that is too small for its statistics."""
+        if self.training and len(h) < self.least_batch:
+            raise InputError(
+                f"{type(self).__name__} needs a batch of at least {self.least_batch} in training, got {len(h)}; "
+                "raise the batch size or switch to eval()."
+            )
+
+    def prior(self) -> Distribution:
+        """Return the distribution over codes, (D,), that new codes are drawn from; on the CPU."""
+        return Independent(Normal(torch.zeros(self.latent_dim), torch.ones(self.latent_dim)), 1)
+
+
+class Identity(Bottleneck):
+    """No constraint: the code is what the encoder emits.
+
+    The prior is N(0, I) by convention only; nothing makes the codes follow it.
+
+    >>> Identity(2)(torch.ones(3, 2)).z.shape
+    torch.Size([3, 2])
+    """
+
+    def forward(self, h: Tensor) -> Code:
+        """Return (N, D) unchanged."""
+        return Code(h)
+
+
+def as_float(h: Tensor) -> Tensor:
+    """Return at least float32, for statistics and entropies.
+
+    >>> as_float(torch.zeros(2).bfloat16()).dtype
+    torch.float32
+    """
+    return h if h.dtype == torch.float64 else h.float()

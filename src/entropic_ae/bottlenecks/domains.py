@@ -1,0 +1,74 @@
+"""Bottlenecks that bound the domain of each code by itself."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Uniform
+
+from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, as_float
+from entropic_ae.distributions import UniformSphere
+from entropic_ae.errors import InputError
+from entropic_ae.estimators import sphere_entropy
+
+__all__ = ["Cube", "Sphere"]
+
+
+class Sphere(Bottleneck):
+    """Each code has norm 1: no statistics of a minibatch, so training and evaluation are alike.
+
+    Of all distributions on the sphere the uniform one has the most entropy, the logarithm of the area: it is the
+    prior. Entropies are those of densities on the sphere, estimated by ``sphere_entropy``.
+
+    Arguments:
+        latent_dim: length D of a code, at least 2.
+        eps: the least norm that h is divided by.
+
+    References: Davidson et al. (2018), Hyperspherical variational auto-encoders; Wang and Isola (2020),
+    Understanding contrastive representation learning, for uniformity on the sphere.
+
+    >>> Sphere(3)(torch.randn(5, 3)).z.norm(dim=1).allclose(torch.ones(5))
+    True
+    """
+
+    bounds_entropy = True
+    entropy = staticmethod(sphere_entropy)
+
+    def __init__(self, latent_dim: int, *, eps: float = 1e-12) -> None:
+        super().__init__(latent_dim)
+        if latent_dim < 2 or eps <= 0:
+            raise InputError(f"Sphere expects latent_dim >= 2 and eps > 0, got {latent_dim} and {eps}.")
+        self.eps = eps
+
+    def forward(self, h: Tensor) -> Code:
+        """Divide each row of (N, D) by its norm."""
+        return Code(nn.functional.normalize(as_float(h), dim=1, eps=self.eps))
+
+    def prior(self) -> Distribution:
+        """Return the uniform distribution on the sphere."""
+        return UniformSphere(self.latent_dim)
+
+
+class Cube(Bottleneck):
+    """Each value lies between -1 and 1, by a hyperbolic tangent: no statistics of a minibatch.
+
+    Of all distributions on the cube the uniform one has the most entropy, D * log 2 nats: it is the prior.
+
+    Arguments:
+        latent_dim: length D of a code.
+
+    Reference: section 3.3 of the paper, with a bounded domain for the constraint.
+
+    >>> Cube(2)(torch.tensor([[0.0, 100.0]])).z
+    tensor([[0., 1.]])
+    """
+
+    bounds_entropy = True
+
+    def forward(self, h: Tensor) -> Code:
+        """Map each value of (N, D) into (-1, 1)."""
+        return Code(torch.tanh(as_float(h)))
+
+    def prior(self) -> Distribution:
+        """Return independent uniform variables on [-1, 1]."""
+        return Independent(Uniform(-torch.ones(self.latent_dim), torch.ones(self.latent_dim)), 1)

@@ -1,0 +1,186 @@
+"""Bottlenecks that fix moments of the codes over the minibatch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Laplace
+
+from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, as_float
+from entropic_ae.errors import InputError
+
+__all__ = ["BatchNorm", "L1Norm", "Whitening"]
+
+
+class BatchNorm(Bottleneck):
+    """Batch normalisation without affine shift: each dimension has mean 0 and variance 1 over the minibatch.
+
+    Among distributions with these moments N(0, I) has the most entropy, D / 2 * log(2 pi e) nats: it is the
+    prior. In evaluation the running averages of mean and variance take the place of the minibatch's. A
+    dimension that is constant over the minibatch gives zeros, up to rounding.
+
+    Arguments:
+        latent_dim: length D of a code.
+        eps: added to the variance; the paper's equation (1) has none.
+        momentum: weight of the newest minibatch in the running averages.
+
+    Raises: InputError in training for a batch of one, whose variance is undefined.
+
+    Reference: equation (1) and section 3 of the paper.
+
+    >>> z = BatchNorm(2)(torch.randn(100, 2)).z
+    >>> torch.allclose(z.mean(0), torch.zeros(2), atol=1e-5)
+    True
+    """
+
+    bounds_entropy = True
+
+    def __init__(self, latent_dim: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__(latent_dim)
+        eps, momentum = _checked(eps, momentum)
+        self.norm = nn.BatchNorm1d(latent_dim, eps=eps, momentum=momentum, affine=False)
+
+    def forward(self, h: Tensor) -> Code:
+        """Normalise (N, D); statistics are computed in float32 at least, whatever the autocast state."""
+        self.check_batch(h)
+        with torch.autocast(h.device.type, enabled=False):
+            return Code(self.norm(as_float(h)))
+
+    @property
+    def least_batch(self) -> int:
+        """One code has no variance."""
+        return 2
+
+
+class L1Norm(Bottleneck):
+    """Each dimension has mean 0 and mean absolute value 1 over the minibatch, without affine shift.
+
+    Among distributions with these moments that of independent Laplace variables of scale 1 has the most entropy,
+    D * (1 + log 2) nats: it is the prior. In evaluation running averages of the mean and of the mean absolute
+    deviation take the place of the minibatch's.
+
+    Arguments:
+        latent_dim: length D of a code.
+        eps: added to the mean absolute deviation.
+        momentum: weight of the newest minibatch in the running averages.
+
+    Raises: InputError in training for a batch of one, which has no deviation.
+
+    References: section 3.3 of the paper; L1 normalisation: Wu et al. (2018), L1-norm batch normalization.
+
+    >>> z = L1Norm(2)(torch.randn(100, 2)).z
+    >>> torch.allclose(z.abs().mean(0), torch.ones(2), atol=1e-4)
+    True
+    """
+
+    bounds_entropy = True
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, latent_dim: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__(latent_dim)
+        self.eps, self.momentum = _checked(eps, momentum)
+        self.register_buffer("mean", torch.zeros(latent_dim))
+        self.register_buffer("deviation", torch.ones(latent_dim))
+
+    def forward(self, h: Tensor) -> Code:
+        """Normalise (N, D); statistics are computed in float32 at least, whatever the autocast state."""
+        self.check_batch(h)
+        with torch.autocast(h.device.type, enabled=False):
+            h = as_float(h)
+            if not self.training:
+                return Code((h - self.mean) / (self.deviation + self.eps))
+            mean = h.mean(0)
+            deviation = (h - mean).abs().mean(0)
+            _follow(self.mean, mean, self.momentum)
+            _follow(self.deviation, deviation, self.momentum)
+            return Code((h - mean) / (deviation + self.eps))
+
+    @property
+    def least_batch(self) -> int:
+        """One code has no deviation."""
+        return 2
+
+    def prior(self) -> Distribution:
+        """Return independent Laplace variables of location 0 and scale 1."""
+        return Independent(Laplace(torch.zeros(self.latent_dim), torch.ones(self.latent_dim)), 1)
+
+
+class Whitening(Bottleneck):
+    """The codes have mean 0 and covariance I over the minibatch: batch norm that takes correlations away too.
+
+    Among distributions with these moments N(0, I) has the most entropy, as under ``BatchNorm``; but of the codes
+    that ``BatchNorm`` allows only the uncorrelated ones are left. The codes are h times the inverse square root
+    of its covariance (ZCA, which of all whitenings moves h least). In evaluation running averages of the mean and
+    of the covariance take the place of the minibatch's.
+
+    Arguments:
+        latent_dim: length D of a code.
+        eps: added to the variances.
+        momentum: weight of the newest minibatch in the running averages.
+        iterations: Newton-Schulz steps to the inverse square root. A direction whose share of the total variance
+            is s is white after about 1.2 * log(1 / s) + 4 of them: 20 do for a millionth.
+
+    Raises: InputError in training for a batch of D codes or fewer, whose covariance is singular.
+
+    References: Huang et al. (2018), Decorrelated batch normalization; Huang et al. (2019), Iterative
+    normalization; the coupled iteration: Higham (2008), Functions of Matrices, equation (6.35).
+
+    >>> z = Whitening(2)(torch.randn(100, 2) @ torch.tensor([[1.0, 2.0], [0.0, 1.0]])).z
+    >>> torch.allclose(z.T @ z / 100, torch.eye(2), atol=1e-3)
+    True
+    """
+
+    bounds_entropy = True
+    mean: Tensor
+    covariance: Tensor
+
+    def __init__(self, latent_dim: int, *, eps: float = 1e-5, momentum: float = 0.1, iterations: int = 20) -> None:
+        super().__init__(latent_dim)
+        self.eps, self.momentum = _checked(eps, momentum)
+        if iterations < 1:
+            raise InputError(f"iterations must be at least 1, got {iterations}.")
+        self.iterations = iterations
+        self.register_buffer("mean", torch.zeros(latent_dim))
+        self.register_buffer("covariance", torch.eye(latent_dim))
+
+    def forward(self, h: Tensor) -> Code:
+        """Whiten (N, D); statistics are computed in float32 at least, whatever the autocast state."""
+        self.check_batch(h)
+        with torch.autocast(h.device.type, enabled=False):
+            h = as_float(h)
+            if not self.training:
+                return Code((h - self.mean) @ self._inverse_root(self.covariance).to(h))
+            mean = h.mean(0)
+            centred = h - mean
+            covariance = centred.T @ centred / len(h)
+            _follow(self.mean, mean, self.momentum)
+            _follow(self.covariance, covariance * (len(h) / (len(h) - 1)), self.momentum)  # unbiased
+            return Code(centred @ self._inverse_root(covariance).to(h))
+
+    @property
+    def least_batch(self) -> int:
+        """The covariance of D codes is singular."""
+        return self.latent_dim + 1
+
+    def _inverse_root(self, covariance: Tensor) -> Tensor:
+        """Return the inverse square root, (D, D) float64, by products alone, for which no GPU waits."""
+        identity = torch.eye(self.latent_dim, dtype=torch.float64, device=covariance.device)
+        covariance = covariance.double() + self.eps * identity
+        total = covariance.trace()
+        root, inverse = covariance / total, identity  # eigenvalues in (0, 1], for which the iteration converges
+        for _ in range(self.iterations):
+            step = (3 * identity - inverse @ root) / 2
+            root, inverse = root @ step, step @ inverse
+        return inverse / total.sqrt()
+
+
+def _checked(eps: float, momentum: float) -> tuple[float, float]:
+    if eps <= 0 or not 0 < momentum <= 1:
+        raise InputError(f"expected eps > 0 and 0 < momentum <= 1, got eps={eps} and momentum={momentum}.")
+    return eps, momentum
+
+
+@torch.no_grad()
+def _follow(average: Tensor, newest: Tensor, momentum: float) -> None:
+    average.lerp_(newest.to(average), momentum)
