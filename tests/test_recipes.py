@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from entropic_ae import (
+    BOTTLENECKS,
     PRESETS,
     RECIPES,
     BatchNorm,
@@ -19,7 +20,7 @@ from entropic_ae import (
     System,
     configure,
 )
-from entropic_ae.recipes import AE, EAE, preset_for
+from entropic_ae.recipes import AE, EAE, differences, preset_for
 
 SMALL = {"width": 2, "hidden": 16}
 
@@ -219,3 +220,38 @@ def test_a_partial_that_does_not_fit_fails_when_the_recipe_is_made():
 )
 def test_preset_for_other_data(shape, preset):
     assert preset_for(shape) == preset
+
+
+@pytest.mark.parametrize("name", ["l1-norm", "whitening", "sphere", "cube"])
+def test_any_bottleneck_by_one_setting(name):
+    system = configure(EAE, PRESETS["digits"], {"bottleneck": name, "width": 2, "latent_dim": "4"})
+    model, objective = system.build((1, 8, 8))
+    assert type(model.bottleneck) is BOTTLENECKS[name]
+    total, _ = objective(model, model(torch.rand(20, 1, 8, 8)))
+    total.backward()
+    assert total.isfinite()
+    assert system.settings()["bottleneck"] == name
+    assert system.describe()["bottleneck"] == BOTTLENECKS[name].__name__
+    back = system.with_settings({"bottleneck": "batch-norm"})
+    assert back.describe() == configure(EAE, PRESETS["digits"], {"width": 2, "latent_dim": 4}).describe()
+
+
+def test_a_bottleneck_brings_its_own_settings():
+    system = configure(EAE, PRESETS["digits"], {"iterations": 7, "bottleneck": "whitening"})
+    assert system.settings()["iterations"] == 7
+    with pytest.raises(InputError, match="iterations"):
+        configure(EAE, PRESETS["digits"], {"iterations": 7})
+    with pytest.raises(InputError, match="unknown bottleneck 'whitning'.*whitening"):
+        configure(EAE, PRESETS["digits"], {"bottleneck": "whitning"})
+    with pytest.raises(InputError, match="KullbackLeibler needs a bottleneck with a posterior"):
+        configure(RECIPES["vae"], PRESETS["digits"], {"bottleneck": "sphere"}).build((1, 8, 8))
+
+
+def test_a_setting_that_the_library_gained_since_is_no_difference():
+    now = configure(EAE, PRESETS["digits"]).settings()
+    then = {name: value for name, value in now.items() if name not in ("bottleneck", "entropy.memory")}
+    assert differences(then, now) == []
+    assert differences({**then, "eps": 1.0, "gone": 2}, now) == [
+        "eps was 1.0 and is 1e-05",
+        "gone was 2 and is None",
+    ]

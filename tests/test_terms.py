@@ -12,6 +12,7 @@ from entropic_ae import (
     Autoencoder,
     BatchNorm,
     Code,
+    CodeMemory,
     CodeNorm,
     ConstantVariancePosterior,
     ConvDecoder,
@@ -28,9 +29,11 @@ from entropic_ae import (
     MLPEncoder,
     NegativeEntropy,
     Objective,
+    Sphere,
     SquaredError,
     Trace,
     knn_entropy,
+    sphere_entropy,
 )
 
 SHAPE = (1, 8, 8)
@@ -306,3 +309,58 @@ def test_decoder_gradient_of_a_linear_decoder():
     torch.testing.assert_close(decoder.weight.grad, 2 * decoder.weight.detach(), atol=0.1, rtol=0)  # of ||W||^2
     with torch.no_grad():  # the value alone, where validation keeps no graph
         assert DecoderGradient()(model, Trace(None, Code(z), decoder(z))).item() == pytest.approx(12)
+
+
+def test_entropy_on_the_sphere_is_that_of_its_surface():
+    model = make(Sphere)
+    trace = model(torch.rand(20, *SHAPE))
+    assert NegativeEntropy()(model, trace).item() == pytest.approx(-sphere_entropy(trace.code.z).item())
+
+
+def test_memory_lends_the_estimate_the_codes_of_earlier_minibatches():
+    model = make()
+    objective = Objective([NegativeEntropy(memory=50)], model)
+    seen = []
+    for step in range(5):
+        trace = model(torch.rand(20, *SHAPE))
+        _, values = objective(model, trace)
+        earlier = torch.cat(seen)[-50:] if seen else trace.code.z[:0]
+        expected = -knn_entropy(trace.code.z, others=earlier)
+        assert values["negative_entropy"].item() == pytest.approx(expected.item(), rel=1e-6), step
+        seen.append(trace.code.z.detach())
+    assert len(objective.memory.codes()) == 50  # of 100: none is older than three minibatches of 20
+    model.eval()
+    before = objective.memory.codes().clone()
+    trace = model(torch.rand(20, *SHAPE))
+    _, values = objective(model, trace)
+    expected = -knn_entropy(trace.code.z, others=before)  # the same estimate in validation, which adds nothing
+    assert values["negative_entropy"].item() == pytest.approx(expected.item(), rel=1e-6)
+    assert torch.equal(objective.memory.codes(), before)
+
+
+def test_memory_gives_no_gradient_to_old_codes_and_some_to_new_ones():
+    model = make()
+    objective = Objective([NegativeEntropy(memory=40)], model)
+    objective(model, model(torch.rand(20, *SHAPE)))
+    total, _ = objective(model, model(torch.rand(20, *SHAPE)))
+    total.backward()  # once, though the memory holds codes of a graph that is gone
+    assert model.encoder.layers[1].weight.grad.abs().sum() > 0
+    assert not objective.memory.codes().requires_grad
+
+
+def test_memory_smaller_than_a_batch_and_its_state():
+    memory = CodeMemory(3, 1)
+    memory.push(torch.arange(5.0)[:, None])
+    assert sorted(memory.codes().flatten().tolist()) == [2, 3, 4]
+    memory.push(torch.tensor([[9.0]]))
+    other = CodeMemory(3, 1)
+    other.load_state_dict(memory.state_dict())
+    for one in (memory, other):
+        one.push(torch.tensor([[8.0]]))
+    assert sorted(memory.codes().flatten().tolist()) == sorted(other.codes().flatten().tolist()) == [4, 8, 9]
+
+
+def test_memory_is_checked():
+    with pytest.raises(InputError, match=r"entropy\.memory must be at least 0, got -1"):
+        NegativeEntropy(memory=-1)
+    assert Objective([NegativeEntropy()], make()).memory is None

@@ -1,5 +1,6 @@
 import csv
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from entropic_ae import (
     Settings,
     SquaredError,
     Term,
+    Whitening,
     fit,
     knn_entropy,
     load_images,
@@ -52,6 +54,12 @@ def train(images, epochs=3, seed=0, model=None, **options):
 
 def equal(a, b):
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_a_batch_too_small_for_the_bottleneck_is_refused_before_training(images):
+    model, objective = make((SquaredError(),), partial(Whitening, eps=1e-4))
+    with pytest.raises(InputError, match="Whitening needs batches of at least 5 images in training, got 4; raise"):
+        fit(model, objective, *images, Settings(epochs=1, batch_size=4), device="cpu")
 
 
 def test_learns(images):
@@ -102,6 +110,14 @@ def test_resumed_run_equals_an_undisturbed_one_to_the_bit(images, tmp_path):
     assert without_speed[0] == without_speed[1]
     again, _ = train(images, epochs=4, folder=tmp_path / "cut", resume=True)  # nothing is left to do
     assert equal(whole, again)
+
+
+def test_resumed_run_has_its_memory_again(images, tmp_path):
+    terms = (SquaredError(), NegativeEntropy(0.05, memory=150))
+    whole, _ = train(images, epochs=3, model=make(terms))
+    train(images, epochs=2, folder=tmp_path, model=make(terms))
+    resumed, _ = train(images, epochs=3, folder=tmp_path, model=make(terms), resume=True)
+    assert equal(whole, resumed)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 4, 5, 6, 7])

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from entropic_ae.runs import Run, load, train
     from entropic_ae.terms import (
         TERMS,
+        CodeMemory,
         CodeNorm,
         DecoderDecay,
         DecoderGradient,
@@ -85,8 +86,8 @@ _EXPORTS = {
     "recipes": ("PRESETS", "RECIPES", "Preset", "Recipe", "System", "configure"),
     "runs": ("Run", "load", "train"),
     "terms": (
-        *("TERMS", "CodeNorm", "DecoderDecay", "DecoderGradient", "GaussianLikelihood", "KullbackLeibler"),
-        *("MaximumMeanDiscrepancy", "NegativeEntropy", "Objective", "SquaredError", "Term"),
+        *("TERMS", "CodeMemory", "CodeNorm", "DecoderDecay", "DecoderGradient", "GaussianLikelihood"),
+        *("KullbackLeibler", "MaximumMeanDiscrepancy", "NegativeEntropy", "Objective", "SquaredError", "Term"),
     ),
     "training": ("Settings", "fit"),
 }
@@ -104,6 +105,7 @@ __all__ = [
     "BatchNorm",
     "Bottleneck",
     "Code",
+    "CodeMemory",
     "CodeNorm",
     "ConstantVariancePosterior",
     "ConvDecoder",

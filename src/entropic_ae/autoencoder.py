@@ -18,6 +18,7 @@ class Trace(NamedTuple):
         x: images in [0, 1], (N, C, H, W).
         code: codes, (N, D), with their posterior where there is one.
         x_hat: reconstructions in [0, 1], (N, C, H, W).
+        recent: codes of earlier minibatches, (M, D), for terms that ask for them; an ``Objective`` fills it in.
 
     >>> import torch
     >>> from entropic_ae.bottlenecks import Code
@@ -28,6 +29,7 @@ class Trace(NamedTuple):
     x: Tensor
     code: Code
     x_hat: Tensor
+    recent: Tensor | None = None
 
 
 class Autoencoder(nn.Module):

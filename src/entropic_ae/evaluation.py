@@ -118,7 +118,12 @@ def evaluate(
         "split": split,
         "real_images": len(images),
         "reconstruction_error": reconstruction_error(images, reconstructions),
-        "codes": entropy_gap(codes, bottleneck.prior() if bottleneck.bounds_entropy else None, seed=seed),
+        "codes": entropy_gap(
+            codes,
+            bottleneck.prior() if bottleneck.bounds_entropy else None,
+            estimator=bottleneck.entropy,
+            seed=seed,
+        ),
         "distances": {},
     }
     tell(f"{features.name} features of the {split} images")

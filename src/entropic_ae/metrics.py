@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -147,7 +148,12 @@ def kernel_distance(
 
 
 def entropy_gap(
-    codes: Tensor, prior: Distribution | None, k: int = 1, *, seed: int = 0
+    codes: Tensor,
+    prior: Distribution | None,
+    k: int = 1,
+    *,
+    estimator: Callable[..., Tensor] = knn_entropy,
+    seed: int = 0,
 ) -> dict[str, float | int | None]:
     """How far the entropy of the codes is from the maximum that their constraints allow.
 
@@ -162,6 +168,7 @@ def entropy_gap(
         prior: the maximum-entropy distribution under the bottleneck's constraints, over (D,); None if the
             bottleneck sets no such maximum.
         k: which nearest neighbour the estimate uses.
+        estimator: that of the bottleneck, right for the space of the codes.
         seed: of the samples of the prior.
 
     Returns:
@@ -188,7 +195,7 @@ def entropy_gap(
         )
     _check_finite(codes)
     n, dim = codes.shape
-    entropy = knn_entropy(codes.detach().double(), k).item()
+    entropy = estimator(codes.detach().double(), k).item()
     result: dict[str, float | int | None] = {"n": n, "entropy": entropy}
     if prior is None:
         return result | dict.fromkeys(("maximum", "gap", "prior_estimate", "corrected_gap"))
@@ -199,7 +206,7 @@ def entropy_gap(
         )
     maximum = prior.entropy().item()
     with seeded(seed):
-        prior_estimate = knn_entropy(prior.sample((n,)).double(), k).item()
+        prior_estimate = estimator(prior.sample((n,)).double(), k).item()
     return result | {
         "maximum": maximum,
         "gap": maximum - entropy,

@@ -24,7 +24,7 @@ from entropic_ae.files import read_json, read_tensors, write_json, write_tensors
 from entropic_ae.pictures import above, save_images
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.randomness import check_seed
-from entropic_ae.recipes import PRESETS, RECIPES, System, configure, preset_for
+from entropic_ae.recipes import PRESETS, RECIPES, System, configure, differences, preset_for
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.training import (
     CHECKPOINT,
@@ -289,7 +289,7 @@ def train(
     check_features(system.preset.features)
     target = select_device(device)
     select_precision(precision)
-    check_images(objective, images.train.images, images.validation.images, system.preset.training)
+    check_images(model, objective, images.train.images, images.validation.images, system.preset.training)
     info = {
         "recipe": recipe,
         "preset": system.preset.name,
@@ -398,7 +398,7 @@ def load(folder: str | Path, *, device: str = "auto") -> Run:
             f"{name} was {then.get(name)!r} and is {now.get(name)!r}"
             for name in sorted({*now, *then} - {"settings"})
             if then.get(name) != now.get(name)
-        ] + _changes(then["settings"], now["settings"])
+        ] + differences(then["settings"], now["settings"])
     except InputError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -436,7 +436,8 @@ def _claim(folder: Path, info: dict[str, Any], resume: bool) -> None:
         before = read_json(folder / _INFO)
         same = ("recipe", "preset", "shape", "limit", "seed", "precision", "training_images_sha256")
         try:
-            old = {name: before[name] for name in same} | before["expanded"]["settings"]
+            system = configure(RECIPES[before["recipe"]], PRESETS[before["preset"]], before["overrides"])
+            old = {name: before[name] for name in same} | system.settings() | before["expanded"]["settings"]
         except (KeyError, TypeError) as error:
             raise InputError(f"{folder / _INFO} is damaged ({error!r}); train the run anew.") from None
         if (folder / WEIGHTS).exists() and not (folder / CHECKPOINT).exists():
@@ -444,20 +445,12 @@ def _claim(folder: Path, info: dict[str, Any], resume: bool) -> None:
                 f"{folder} has weights but no {CHECKPOINT}, so training cannot go on; give another --out."
             )
         new = {name: info[name] for name in same} | info["expanded"]["settings"]
-        differing = _changes({k: v for k, v in old.items() if k != "epochs"}, new | {"epochs": None})
+        differing = differences({name: value for name, value in old.items() if name != "epochs"}, new)
         if differing:
             raise InputError(f"{folder} cannot be resumed with other settings: {'; '.join(differing)}.")
         if (folder / CHECKPOINT).exists():
             check_checkpoint(folder / CHECKPOINT, info["expanded"]["settings"]["epochs"])
     write_json(folder / _INFO, info)
-
-
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name} was {old.get(name)!r} and is {new.get(name)!r}"
-        for name in sorted({*old, *new})
-        if old.get(name) != new.get(name)
-    ]
 
 
 def _whole(name: str, value: Scalar | None) -> int | None:

@@ -24,7 +24,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.errors import DivergenceError, InputError
-from entropic_ae.estimators import knn_entropy
 from entropic_ae.files import atomic, write_tensors
 from entropic_ae.randomness import seeded
 from entropic_ae.terms import Objective
@@ -104,9 +103,13 @@ def select_precision(precision: str) -> Any:
 
 
 def check_images(
-    objective: Objective, train: Tensor | Dataset[Tensor], validation: Tensor | Dataset[Tensor], settings: Settings
+    model: Autoencoder,
+    objective: Objective,
+    train: Tensor | Dataset[Tensor],
+    validation: Tensor | Dataset[Tensor],
+    settings: Settings,
 ) -> None:
-    """Raise InputError if data cannot be trained on: of another type, or too few for a batch of some term."""
+    """Raise InputError if data cannot be trained on: of another type, or too few for a batch of some part."""
     data = {"training": train, "validation": validation}
     images = any(isinstance(one, Tensor) and not one.is_floating_point() for one in data.values())
     for name, one in data.items():
@@ -120,6 +123,12 @@ def check_images(
         "training": min(_length(train), settings.batch_size),
         "validation": min(map(len, _EqualBatches(_length(validation), settings.batch_size))),
     }
+    least = model.bottleneck.least_batch
+    if batches["training"] < least:
+        raise InputError(
+            f"{type(model.bottleneck).__name__} needs batches of at least {least} images in training, got "
+            f"{batches['training']}; raise batch_size or give more images."
+        )
     for term in objective.terms:
         for name, smallest in batches.items():
             if smallest < term.least_batch:
@@ -187,7 +196,7 @@ def fit(
     [1, 2]
     """
     mode = select_precision(precision)
-    check_images(objective, train, validation, settings)
+    check_images(model, objective, train, validation, settings)
     target = select_device(device)
     train_data, validation_data = _place(train, validation, target)
     task = _Task(model, objective, settings, seed)
@@ -315,7 +324,7 @@ class _Task(LightningModule):
         self._finish("validation")
         codes = torch.cat(self.codes)[:_ENTROPY_CODES]
         bottleneck = self.model.bottleneck
-        self.row["entropy"] = knn_entropy(codes).item()
+        self.row["entropy"] = bottleneck.entropy(codes).item()
         if bottleneck.bounds_entropy:
             self.row["entropy_maximum"] = bottleneck.prior().entropy().item()
         self.log_dict(self.summary(), prog_bar=True)

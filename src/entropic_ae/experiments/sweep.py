@@ -25,6 +25,9 @@ from entropic_ae.recipes.recipe import Scalar
 
 __all__ = ["Cell", "parse_system", "read_cells", "run_cells", "shared_protocol"]
 
+# Settings that came after the first results, at the value that does what was done before: they leave names as they
+# are, so that no old result is lost to an option that it does not use. (A bottleneck is named by its class.)
+_NEWER = {"bottleneck": None, "entropy.memory": 0}
 _WAIT = 2.0  # seconds between looks at cells that other processes measure
 
 
@@ -81,7 +84,13 @@ class Cell:
         """A file name that changes with any attribute, any default of the recipe or its preset, and the images."""
         same = {name: value for name, value in asdict(self).items() if name not in ("own", "shared")}
         images = _images_sha256(self.data, self._image_size)
-        content = json.dumps([same, self.system.describe(), images], sort_keys=True)
+        system = self.system.describe()
+        system["settings"] = {
+            name: value
+            for name, value in system["settings"].items()
+            if name not in _NEWER or _NEWER[name] not in (None, value)
+        }
+        content = json.dumps([same, system, images], sort_keys=True)
         return f"{self.recipe}-{self.seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 

@@ -1,7 +1,7 @@
 """Recipes and presets: which bottleneck, terms and network go together, and at which sizes. Data only."""
 
 from entropic_ae.recipes.presets import PRESETS, Preset, preset_for
-from entropic_ae.recipes.recipe import Recipe, System, configure
+from entropic_ae.recipes.recipe import Recipe, System, configure, differences
 from entropic_ae.recipes.systems import (
     AE,
     AE_L2,
@@ -41,5 +41,6 @@ __all__ = [
     "Recipe",
     "System",
     "configure",
+    "differences",
     "preset_for",
 ]

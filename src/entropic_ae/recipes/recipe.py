@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.bottlenecks import BOTTLENECKS
 from entropic_ae.densities import DENSITIES
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.networks import Shape
@@ -17,7 +18,7 @@ from entropic_ae.randomness import seeded
 from entropic_ae.recipes.presets import Preset, check_partial
 from entropic_ae.terms import Objective, Term
 
-__all__ = ["Recipe", "Scalar", "System", "configure"]
+__all__ = ["Recipe", "Scalar", "System", "configure", "differences"]
 
 Scalar = bool | int | float | str
 
@@ -88,7 +89,11 @@ class System:
         >>> System(RECIPES["eae"], PRESETS["mnist"]).settings()["latent_dim"]
         16
         """
-        values: dict[str, Scalar] = {"latent_dim": self.preset.latent_dim, "features": self.preset.features}
+        values: dict[str, Scalar] = {
+            "latent_dim": self.preset.latent_dim,
+            "features": self.preset.features,
+            "bottleneck": _bottleneck_name(self.recipe.bottleneck),
+        }
         for constructor in (self.preset.encoder, self.preset.decoder, self.recipe.bottleneck):
             values |= _scalars(constructor)
         for term in self.recipe.terms:
@@ -101,9 +106,17 @@ class System:
     def with_settings(self, changes: Mapping[str, Scalar]) -> System:
         """Return the system with some settings changed; a string is read as the setting's type.
 
+        Another ``bottleneck`` comes with its own defaults.
+
         Raises: InputError for an unknown name, with the nearest one, or a value of another type or range.
         """
         known = self.settings()
+        wanted = changes.get("bottleneck", known["bottleneck"])
+        if wanted != known["bottleneck"]:
+            if wanted not in BOTTLENECKS:
+                raise unknown_name("bottleneck", str(wanted), BOTTLENECKS)
+            recipe = replace(self.recipe, bottleneck=partial(BOTTLENECKS[str(wanted)]))
+            return System(recipe, self.preset).with_settings(changes)
         for name in changes:
             if name not in known:
                 raise unknown_name("setting", name, known)
@@ -168,6 +181,30 @@ def configure(recipe: Recipe, preset: Preset, changes: Mapping[str, Scalar] | No
     """
     own = {**recipe.network, **recipe.settings.get(preset.name, {})}
     return System(recipe, preset).with_settings(own).with_settings(changes or {})
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say in which settings two systems differ, as ``name was VALUE and is VALUE``.
+
+    Arguments:
+        then: settings that were written down. One that they lack is one that the library has gained since: what it
+            has now, by default, is what was done then.
+        now: settings of the system at hand.
+
+    >>> differences({"width": 16}, {"width": 32, "gained": 0})
+    ['width was 16 and is 32']
+    """
+    return [
+        f"{name} was {value!r} and is {now.get(name)!r}"
+        for name, value in sorted(then.items())
+        if value != now.get(name)
+    ]
+
+
+def _bottleneck_name(constructor: partial[Any]) -> str:
+    """Return the name in the registry, or that of a class of one's own."""
+    names = (name for name, bottleneck in BOTTLENECKS.items() if bottleneck is constructor.func)
+    return next(names, constructor.func.__name__)
 
 
 def _setting(term: Term, name: str) -> str:

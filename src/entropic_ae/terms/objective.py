@@ -1,0 +1,121 @@
+"""The weighted sum of terms, and the memory of codes that some of them look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from entropic_ae.autoencoder import Autoencoder, Trace
+from entropic_ae.errors import InputError
+from entropic_ae.terms.term import Term
+
+__all__ = ["CodeMemory", "Objective"]
+
+
+class CodeMemory(nn.Module):
+    """The latest codes of training, without their gradients: a ring of fixed size that travels in checkpoints.
+
+    At b codes a minibatch (of all processes together) none is older than size / b steps, so that none is much
+    staler than the weights' movement in so many.
+
+    Arguments:
+        size: how many codes are kept, at least 1.
+        latent_dim: length D of a code.
+
+    >>> memory = CodeMemory(3, 1)
+    >>> memory.push(torch.tensor([[1.0], [2.0]])), memory.codes().tolist()
+    (None, [[1.0], [2.0]])
+    >>> memory.push(torch.tensor([[3.0], [4.0]])), sorted(memory.codes().flatten().tolist())
+    (None, [2.0, 3.0, 4.0])
+    """
+
+    ring: Tensor
+
+    def __init__(self, size: int, latent_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("ring", torch.zeros(size, latent_dim))
+        self.pushed = 0
+
+    def codes(self) -> Tensor:
+        """Return the codes that are there, (M, D) with M up to the size, in no particular order."""
+        return self.ring[: self.pushed]
+
+    @torch.no_grad()
+    def push(self, z: Tensor) -> None:
+        """Put in a minibatch of codes, (N, D), of every process, in place of the oldest."""
+        z = _of_all_processes(z.detach().to(self.ring))[-len(self.ring) :]
+        places = torch.arange(self.pushed, self.pushed + len(z), device=z.device) % len(self.ring)
+        self.ring[places] = z
+        self.pushed += len(z)
+
+    def get_extra_state(self) -> int:
+        """Return how many codes were put in."""
+        return self.pushed
+
+    def set_extra_state(self, state: int) -> None:
+        """Go on from there."""
+        self.pushed = state
+
+
+def _of_all_processes(z: Tensor) -> Tensor:
+    """Return the codes of all processes of a distributed run, which have as many each, in one order."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return z
+    gathered = [torch.empty_like(z) for _ in range(dist.get_world_size())]
+    dist.all_gather(gathered, z.contiguous())
+    return torch.cat(gathered)
+
+
+class Objective(nn.Module):
+    """The sum of weight times term that a system minimises.
+
+    Where a term looks at recent codes, they are kept here, so that the state of a run is its model and its
+    objective.
+
+    Arguments:
+        terms: the terms, each name once; one of weight 0 is left out, so that it costs nothing.
+        model: what they will be minimised on; a combination that cannot work is refused here.
+
+    Raises: InputError if no term has a weight, a name comes twice, or a term refuses the model.
+
+    >>> from entropic_ae.bottlenecks import BatchNorm
+    >>> from entropic_ae.terms import NegativeEntropy, SquaredError
+    >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
+    >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
+    >>> objective = Objective([SquaredError(), NegativeEntropy(0.05)], model)
+    >>> loss, values = objective(model, model(torch.rand(10, 1, 8, 8)))
+    >>> list(values)
+    ['squared_error', 'negative_entropy']
+    """
+
+    def __init__(self, terms: Iterable[Term], model: Autoencoder) -> None:
+        super().__init__()
+        given = tuple(terms)
+        self.terms = tuple(term for term in given if term.weight > 0)
+        names = [term.name for term in given]
+        if not self.terms or len(set(names)) < len(names):
+            shown = ", ".join(f"{term.name} of weight {term.weight}" for term in given) or "none"
+            raise InputError(
+                f"an objective needs at least one term with a weight above 0, and each only once, got {shown}."
+            )
+        for term in self.terms:
+            term.check(model)
+        size = max(term.recent_codes for term in self.terms)
+        self.memory = CodeMemory(size, model.bottleneck.latent_dim) if size else None
+
+    def forward(self, model: Autoencoder, trace: Trace) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted sum and each term's unweighted value; in float32 at least under autocast.
+
+        In training the codes are remembered, if a term looks at recent ones.
+        """
+        if self.memory is not None:
+            trace = trace._replace(recent=self.memory.codes())
+        with torch.autocast(trace.x.device.type, enabled=False):
+            values = {term.name: term(model, trace) for term in self.terms}
+            total = torch.stack([term.weight * values[term.name] for term in self.terms]).sum()
+        if self.memory is not None and model.training:
+            self.memory.push(trace.code.z)
+        return total, {name: value.detach() for name, value in values.items()}
