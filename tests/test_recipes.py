@@ -241,7 +241,7 @@ def test_a_bottleneck_brings_its_own_settings():
     assert system.settings()["iterations"] == 7
     with pytest.raises(InputError, match="iterations"):
         configure(EAE, PRESETS["digits"], {"iterations": 7})
-    with pytest.raises(InputError, match="unknown bottleneck 'whitning'.*whitening"):
+    with pytest.raises(InputError, match=r"unknown bottleneck 'whitning'.*whitening"):
         configure(EAE, PRESETS["digits"], {"bottleneck": "whitning"})
     with pytest.raises(InputError, match="KullbackLeibler needs a bottleneck with a posterior"):
         configure(RECIPES["vae"], PRESETS["digits"], {"bottleneck": "sphere"}).build((1, 8, 8))
