@@ -2,12 +2,13 @@ import math
 from functools import partial
 
 import pytest
+import scipy.stats
 import torch
 from safetensors.torch import load, save
 from sklearn.mixture import GaussianMixture
 from torch.distributions import Independent, Laplace
 
-from entropic_ae import DENSITIES, BatchNorm, Gaussian, InputError, Mixture
+from entropic_ae import DENSITIES, BatchNorm, Copula, Gaussian, InputError, Marginals, Mixture
 from entropic_ae.densities import SecondStage, second_stage
 
 PRIOR = BatchNorm(3).prior()
@@ -57,7 +58,7 @@ def test_contract(kind):
 
 
 def test_names_and_settings():
-    assert list(DENSITIES) == ["prior", "gaussian", "mixture", "second-stage"]
+    assert list(DENSITIES) == ["prior", "marginals", "gaussian", "copula", "mixture", "second-stage"]
     assert len(Mixture.fit(correlated(100), PRIOR, components=3).weights) == 3
     with pytest.raises(InputError, match=r"mixture\.components must be at least 1, got 0"):
         Mixture.fit(correlated(100), PRIOR, components=0)
@@ -216,3 +217,18 @@ def test_second_stage_refuses_a_damaged_state():
     for name in state:
         with pytest.raises(KeyError):
             SecondStage.from_state(state | {name: torch.zeros(2, 5)}, PRIOR)
+
+
+def skewed(n, seed=0):
+    """Two log-normal dimensions whose logarithms are correlated by 0.8, and one that is constant."""
+    z = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
+    return torch.stack([z[:, 0].exp(), (0.8 * z[:, 0] + 0.6 * z[:, 1]).exp(), torch.full((n,), 2.0)], 1)
+
+
+@pytest.mark.parametrize(("kind", "correlation"), [(Marginals, 0.0), (Copula, 0.8)])
+def test_marginals_are_kept_and_a_copula_keeps_correlation_too(kind, correlation):
+    drawn = kind.fit(skewed(20_000), PRIOR).sample(20_000, seed=1)
+    for d in range(2):
+        assert scipy.stats.kstest(drawn[:, d].log().numpy(), "norm").statistic < 0.015  # 1.36 / sqrt(N) = 0.0096
+    assert torch.corrcoef(drawn[:, :2].log().T)[0, 1].item() == pytest.approx(correlation, abs=0.03)
+    assert drawn[:, 2].eq(2).all()

@@ -14,7 +14,7 @@ from entropic_ae.densities import Prior
 from entropic_ae.errors import InputError
 from entropic_ae.evaluation import evaluate
 from entropic_ae.features import load_features
-from entropic_ae.generation import reconstruct
+from entropic_ae.generation import decode, encode, encode_hidden, reconstruct
 from entropic_ae.metrics import frechet_distance, reconstruction_error, spread
 from entropic_ae.recipes import PRESETS, RECIPES, configure
 
@@ -199,3 +199,36 @@ def test_wrong_names_are_told_before_anything_is_loaded(run, monkeypatch):
         run.evaluate(features="pixels", densities=["prior", "guassian"])
     with pytest.raises(InputError, match="split must be test or validation, got 'train'"):
         run.evaluate(features="pixels", split="train")
+
+
+def test_the_diagnostics_of_codes(model):
+    images = data()
+    result = measure(model, images, batch_size=40)["diagnostics"]
+    assert result["prior"] == "N(0, I)"
+    assert result["n"] == 120
+    assert result["verdict"].startswith("codes: ")
+    own, others = result["error_from_own_codes"], result["error_from_others_codes"]
+    codes = encode(model, images.test.images)
+    assert own == pytest.approx(reconstruction_error(images.test.images, decode(model, codes)))
+    assert others == pytest.approx(own, rel=0.05)  # untrained: the codes say next to nothing
+    hidden = encode_hidden(model, images.test.images)
+    minibatch = result["minibatch"]
+    assert minibatch["largest_std"] == pytest.approx(codes.std(0).max().item(), rel=1e-5)
+    # untrained running statistics are mean 0 and variance 1, so the codes are the hidden values themselves
+    torch.testing.assert_close(codes, hidden, rtol=1e-4, atol=1e-4)
+    standard = (hidden - hidden.mean(0)) / (hidden.var(0, correction=0) + 1e-5).sqrt()
+    about = (standard - codes).square().mean().sqrt().item()
+    assert minibatch["rms_change"] == pytest.approx(about, rel=0.2)  # the minibatch's statistics are noisier
+
+
+def test_systems_without_minibatch_statistics_and_with_posteriors_are_diagnosed_too():
+    for recipe in ("ae", "vae"):
+        built, _ = configure(RECIPES[recipe], PRESETS["digits"], {"width": 2}).build((1, 8, 8))
+        result = measure(built, data())["diagnostics"]
+        assert result["minibatch"] is None
+        assert result["p_values"]["moments"] < 0.01  # untrained codes have no reason to be N(0, I)
+
+
+def test_too_few_codes_are_not_diagnosed(model):
+    result = measure(model, data(test=noise(30, 2)))
+    assert "verdict" not in result["diagnostics"]

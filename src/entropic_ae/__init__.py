@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         Whitening,
     )
     from entropic_ae.data import DATASETS, ImageData, load_images
-    from entropic_ae.densities import DENSITIES, Density, Gaussian, Mixture, Prior, SecondStage
+    from entropic_ae.densities import DENSITIES, Copula, Density, Gaussian, Marginals, Mixture, Prior, SecondStage
     from entropic_ae.errors import InputError
     from entropic_ae.estimators import knn_entropy, mmd2, sphere_entropy
     from entropic_ae.evaluation import evaluate
@@ -36,10 +36,12 @@ if TYPE_CHECKING:
     from entropic_ae.generation import decode, encode, encode_posterior, interpolate, reconstruct, sample
     from entropic_ae.metrics import (
         active_codes,
+        diagnose,
         entropy_gap,
         frechet_distance,
         kernel_distance,
         reconstruction_error,
+        sliced_wasserstein,
         spread,
     )
     from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
@@ -71,15 +73,15 @@ _EXPORTS = {
         *("GaussianPosterior", "Identity", "L1Norm", "Sphere", "Whitening"),
     ),
     "data": ("DATASETS", "ImageData", "load_images"),
-    "densities": ("DENSITIES", "Density", "Gaussian", "Mixture", "Prior", "SecondStage"),
+    "densities": ("DENSITIES", "Copula", "Density", "Gaussian", "Marginals", "Mixture", "Prior", "SecondStage"),
     "errors": ("InputError",),
     "estimators": ("knn_entropy", "mmd2", "sphere_entropy"),
     "evaluation": ("evaluate",),
     "features": ("FEATURES", "load_features"),
     "generation": ("decode", "encode", "encode_posterior", "interpolate", "reconstruct", "sample"),
     "metrics": (
-        *("active_codes", "entropy_gap", "frechet_distance", "kernel_distance", "reconstruction_error"),
-        "spread",
+        *("active_codes", "diagnose", "entropy_gap", "frechet_distance", "kernel_distance"),
+        *("reconstruction_error", "sliced_wasserstein", "spread"),
     ),
     "networks": ("ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"),
     "pictures": ("image_grid", "save_images"),
@@ -110,6 +112,7 @@ __all__ = [
     "ConstantVariancePosterior",
     "ConvDecoder",
     "ConvEncoder",
+    "Copula",
     "Cube",
     "DecoderDecay",
     "DecoderGradient",
@@ -124,6 +127,7 @@ __all__ = [
     "L1Norm",
     "MLPDecoder",
     "MLPEncoder",
+    "Marginals",
     "MaximumMeanDiscrepancy",
     "Mixture",
     "NegativeEntropy",
@@ -144,6 +148,7 @@ __all__ = [
     "active_codes",
     "configure",
     "decode",
+    "diagnose",
     "encode",
     "encode_posterior",
     "entropy_gap",
@@ -162,6 +167,7 @@ __all__ = [
     "reconstruction_error",
     "sample",
     "save_images",
+    "sliced_wasserstein",
     "sphere_entropy",
     "spread",
     "train",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from itertools import chain
 from typing import Any
 
@@ -14,9 +15,11 @@ from entropic_ae.data import ImageData
 from entropic_ae.densities import Density
 from entropic_ae.errors import InputError
 from entropic_ae.features import Features
-from entropic_ae.generation import decode, encode_posterior, mix_codes, sample
+from entropic_ae.generation import decode, encode_hidden, encode_posterior, mix_codes, sample
 from entropic_ae.metrics import (
+    LEAST_DIAGNOSED,
     active_codes,
+    diagnose,
     entropy_gap,
     frechet_distance,
     kernel_distance,
@@ -32,6 +35,7 @@ SPLITS = ("test", "validation")
 # into one, and about at the prior samples of a trained ae, which look alike and are not one image.
 _COLLAPSED_SPREAD = 0.1
 _COLLAPSED_CODES = 0.1  # share of active dimensions of the code
+_FEW = 2000  # images that are decoded from the codes of others
 
 
 def check_split(split: str) -> str:
@@ -54,6 +58,7 @@ def evaluate(
     n: int = 10_000,
     seed: int = 0,
     split: str = "test",
+    batch_size: int = 100,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Measure a trained model against the test or the validation images, in one feature space.
@@ -62,9 +67,12 @@ def evaluate(
     the floor), which are the validation images for ``test``, and as many training images for ``validation``;
     the images' reconstructions; the spherical midpoints between the codes of n random pairs of them, decoded;
     and n images from each density. Besides: the reconstruction error; the entropy of the images' codes with its
-    maximum under the bottleneck's constraints and the gap; and what has collapsed: ``active_codes``, the
+    maximum under the bottleneck's constraints and the gap; what has collapsed: ``active_codes``, the
     ``spread`` of each kind of image, and a list of those whose spread is below 0.1, with ``codes`` in it if
-    fewer than a tenth of their dimensions is active.
+    fewer than a tenth of their dimensions is active; and ``diagnostics``: what ``diagnose`` says of the codes
+    (samples of the posterior, where there is one), how they differ between the statistics of a minibatch and the
+    running ones, and the reconstruction error from the codes of other images, which is no higher than from their
+    own where codes say nothing.
 
     Settings are chosen on ``validation``, which reads no test image; results are reported on ``test``.
 
@@ -79,6 +87,7 @@ def evaluate(
         n: samples of each density and pairs for midpoints, at least 2.
         seed: of samples, pairs and the kernel distance's subsets.
         split: test or validation, the images measured against.
+        batch_size: of the minibatches whose statistics the running ones are compared with.
         tell: called with what is measured next, for a progress display.
 
     Returns: what metrics.json holds for this feature space and split.
@@ -126,6 +135,8 @@ def evaluate(
         ),
         "distances": {},
     }
+    tell("diagnostics of the codes")
+    result["diagnostics"] = _diagnostics(model, images, codes, std, batch_size, seed)
     tell(f"{features.name} features of the {split} images")
     real = features.of_real(images)
     spreads = {}
@@ -145,6 +156,53 @@ def evaluate(
             "kernel_std": deviation,
         }
     return result | {"collapse": _collapse(codes, std, spreads)}
+
+
+def _diagnostics(
+    model: Autoencoder, images: Tensor, codes: Tensor, std: Tensor | None, batch_size: int, seed: int
+) -> dict[str, Any]:
+    """Say how codes differ from the prior, from those of minibatches, and from those of other images."""
+    source = generator(seed)
+    order = torch.randperm(len(images), generator=source)
+    few = order[:_FEW]
+    others = codes[few.roll(1)]  # each image gets the code of another
+    found: dict[str, Any] = {
+        "error_from_own_codes": reconstruction_error(images[few], decode(model, codes[few])),
+        "error_from_others_codes": reconstruction_error(images[few], decode(model, others)),
+        "minibatch": _minibatch(model, images[order], codes[order], batch_size),
+    }
+    if len(codes) < LEAST_DIAGNOSED:
+        return found
+    drawn = codes if std is None else codes + std * torch.randn(codes.shape, generator=source)
+    bottleneck = model.bottleneck
+    return diagnose(drawn, bottleneck.prior(), estimator=bottleneck.entropy, seed=seed) | found
+
+
+def _minibatch(model: Autoencoder, images: Tensor, codes: Tensor, batch_size: int) -> dict[str, float] | None:
+    """Compare codes with those that the statistics of minibatches of the training size give.
+
+    Returns ``rms_change`` between the two codes of an image, in units of the codes, and of the codes under running
+    statistics ``mean``, the root mean square over dimensions, and ``least_std`` and ``largest_std``. None where
+    minibatches have no statistics, or there is no whole minibatch.
+    """
+    bottleneck = deepcopy(model.bottleneck).train()  # whose running averages may move
+    if (
+        bottleneck.has_posterior
+        or bottleneck.least_batch < 2
+        or len(images) < max(batch_size, bottleneck.least_batch)
+    ):
+        return None
+    hidden = encode_hidden(model, images)
+    whole = len(images) // batch_size * batch_size
+    with torch.no_grad():
+        under = torch.cat([bottleneck(h.to(codes)).z for h in hidden[:whole].split(batch_size)])
+    std = codes.std(0)
+    return {
+        "rms_change": (under - codes[:whole]).square().mean().sqrt().item(),
+        "mean": codes.mean(0).square().mean().sqrt().item(),
+        "least_std": std.min().item(),
+        "largest_std": std.max().item(),
+    }
 
 
 def _collapse(codes: Tensor, std: Tensor | None, spreads: dict[str, float]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ __all__ = [
     "INTERPOLATIONS",
     "decode",
     "encode",
+    "encode_hidden",
     "encode_posterior",
     "interpolate",
     "mix_codes",
@@ -53,6 +54,18 @@ def encode(model: Autoencoder, images: Tensor) -> Tensor:
     torch.Size([5, 4])
     """
     return _in_batches(model, lambda x: model.encode(to_unit(x)).float(), images)
+
+
+def encode_hidden(model: Autoencoder, images: Tensor) -> Tensor:
+    """Return what the encoder gives the bottleneck, (N, in_features) float32, for uint8 images, (N, C, H, W).
+
+    >>> from entropic_ae.bottlenecks import BatchNorm
+    >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
+    >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
+    >>> encode_hidden(model, torch.zeros(5, 1, 8, 8, dtype=torch.uint8)).shape
+    torch.Size([5, 4])
+    """
+    return _in_batches(model, lambda x: model.encoder(to_unit(x)).float(), images)
 
 
 def encode_posterior(model: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor | None]:

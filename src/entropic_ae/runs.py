@@ -194,7 +194,17 @@ class Run:
         for density in densities:
             tell(f"the density {density}")
             fitted[density] = self.density(density)
-        result = evaluation.evaluate(self.model, data, fitted, space, n=n, seed=seed, split=split, tell=tell)
+        result = evaluation.evaluate(
+            self.model,
+            data,
+            fitted,
+            space,
+            n=n,
+            seed=seed,
+            split=split,
+            batch_size=self.system.preset.training.batch_size,
+            tell=tell,
+        )
         if space.accuracy is not None:
             result["classifier_accuracy"] = space.accuracy
         result["weights_sha256"] = self._weights_sha256()

@@ -1,11 +1,14 @@
 """Densities: how codes are drawn after training. Each fits codes, samples by seed, and saves and loads."""
 
+from entropic_ae.densities.copula import Copula, Marginals
 from entropic_ae.densities.density import Density
 from entropic_ae.densities.gaussian import Gaussian
 from entropic_ae.densities.mixture import Mixture
 from entropic_ae.densities.prior import Prior
 from entropic_ae.densities.second_stage import SecondStage
 
-__all__ = ["DENSITIES", "Density", "Gaussian", "Mixture", "Prior", "SecondStage"]
+__all__ = ["DENSITIES", "Copula", "Density", "Gaussian", "Marginals", "Mixture", "Prior", "SecondStage"]
 
-DENSITIES: dict[str, type[Density]] = {d.name: d for d in (Prior, Gaussian, Mixture, SecondStage)}
+DENSITIES: dict[str, type[Density]] = {
+    d.name: d for d in (Prior, Marginals, Gaussian, Copula, Mixture, SecondStage)
+}

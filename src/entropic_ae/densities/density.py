@@ -23,7 +23,7 @@ class Density:
 
     >>> from entropic_ae.densities import DENSITIES
     >>> sorted(name for name, density in DENSITIES.items() if density.needs_codes)
-    ['gaussian', 'mixture', 'second-stage']
+    ['copula', 'gaussian', 'marginals', 'mixture', 'second-stage']
     """
 
     name: ClassVar[str] = ""

@@ -1,0 +1,136 @@
+"""Densities between the prior and a mixture: the codes' own marginals, without and with their correlations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+from typing_extensions import Self
+
+from entropic_ae.densities.density import Density, check_codes
+from entropic_ae.randomness import generator
+
+__all__ = ["Copula", "Marginals"]
+
+_QUANTILES = 1001
+
+
+class Marginals(Density):
+    """Independent dimensions, each with the distribution that the codes have in it.
+
+    Between the prior and this lies what the codes' marginals have to do with the quality of samples. A marginal is
+    kept as 1,001 quantiles, between which it is linear.
+
+    Arguments:
+        quantiles: of each dimension, at levels from 0 to 1, (Q, D) float64.
+
+    Raises: InputError from ``fit`` for fewer than 2 codes or codes that are not finite.
+
+    >>> codes = torch.rand(1000, 2)
+    >>> drawn = Marginals.fit(codes, None).sample(500, seed=0)
+    >>> bool((drawn.amin(0) >= codes.amin(0)).all() and (drawn.amax(0) <= codes.amax(0)).all())
+    True
+    """
+
+    name = "marginals"
+
+    def __init__(self, quantiles: Tensor) -> None:
+        self.quantiles = quantiles
+
+    @classmethod
+    def fit(
+        cls,
+        codes: Tensor,
+        prior: Distribution | None,  # noqa: ARG003
+        *,
+        std: Tensor | None = None,  # noqa: ARG003
+        seed: int = 0,  # noqa: ARG003
+    ) -> Self:
+        """Take the quantiles of codes, (N, D)."""
+        return cls(_quantiles(check_codes(codes, 2, f"the density '{cls.name}'")))
+
+    def sample(self, n: int, *, seed: int = 0) -> Tensor:
+        """Draw n codes, (n, D) float32."""
+        levels = torch.rand(n, self.quantiles.shape[1], generator=generator(seed), dtype=torch.float64)
+        return _at(self.quantiles, levels).float()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the quantiles."""
+        return {"quantiles": self.quantiles}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Self:  # noqa: ARG003
+        """Rebuild from the quantiles."""
+        return cls(state["quantiles"])
+
+
+class Copula(Density):
+    """A Gaussian copula: the codes' marginals, and the correlations of their ranks' normal scores.
+
+    Between ``Marginals`` and this lies what correlation has to do with the quality of samples; between this and a
+    mixture, joint structure that no correlation shows.
+
+    Arguments:
+        quantiles: of each dimension, as for ``Marginals``.
+        correlation: of the normal scores, (D, D) float64.
+
+    Raises: InputError from ``fit`` for fewer than 2 codes or codes that are not finite.
+
+    Reference: Nelsen (2006), An Introduction to Copulas.
+
+    >>> z = torch.randn(2000, 1)
+    >>> drawn = Copula.fit(torch.cat([z, z.exp()], 1), None).sample(2000, seed=0)
+    >>> torch.corrcoef(torch.stack([drawn[:, 0], drawn[:, 1].log()]))[0, 1].item() > 0.99
+    True
+    """
+
+    name = "copula"
+
+    def __init__(self, quantiles: Tensor, correlation: Tensor) -> None:
+        self.quantiles = quantiles
+        self.correlation = correlation
+
+    @classmethod
+    def fit(
+        cls,
+        codes: Tensor,
+        prior: Distribution | None,  # noqa: ARG003
+        *,
+        std: Tensor | None = None,  # noqa: ARG003
+        seed: int = 0,  # noqa: ARG003
+    ) -> Self:
+        """Take the quantiles of codes, (N, D), and the correlation of their scores."""
+        codes = check_codes(codes, 2, f"the density '{cls.name}'")
+        scores = torch.special.ndtri((codes.argsort(0).argsort(0).double() + 0.5) / len(codes))
+        scores = torch.where(codes.std(0) > 0, scores, 0)  # a constant dimension has no order
+        correlation = torch.corrcoef(scores.T).reshape(codes.shape[1], -1).nan_to_num(0)
+        return cls(_quantiles(codes), correlation.fill_diagonal_(1))
+
+    def sample(self, n: int, *, seed: int = 0) -> Tensor:
+        """Draw n codes, (n, D) float32."""
+        noise = torch.randn(n, len(self.correlation), generator=generator(seed), dtype=torch.float64)
+        values, vectors = torch.linalg.eigh(self.correlation)
+        return _at(self.quantiles, torch.special.ndtr(noise * values.clamp_min(0).sqrt() @ vectors.T)).float()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return quantiles and correlation."""
+        return {"quantiles": self.quantiles, "correlation": self.correlation}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Self:  # noqa: ARG003
+        """Rebuild from quantiles and correlation."""
+        return cls(state["quantiles"], state["correlation"])
+
+
+def _quantiles(codes: Tensor) -> Tensor:
+    levels = torch.linspace(0, 1, _QUANTILES, dtype=torch.float64)
+    return _at(codes.sort(0).values, levels[:, None].expand(-1, codes.shape[1]))
+
+
+def _at(quantiles: Tensor, levels: Tensor) -> Tensor:
+    """Return the values at some levels in [0, 1], (n, D), linear between equally spaced quantiles."""
+    place = levels * (len(quantiles) - 1)
+    below = place.floor().long().clamp_max(len(quantiles) - 2)
+    return torch.lerp(quantiles.gather(0, below), quantiles.gather(0, below + 1), place - below)

@@ -1,0 +1,309 @@
+"""Diagnostics: how codes differ from the prior that new codes are drawn from, and in what."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from scipy import special, stats
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Laplace, Normal, Uniform
+
+from entropic_ae.distributions import UniformSphere, normal_scores
+from entropic_ae.errors import InputError
+from entropic_ae.estimators import knn_entropy
+from entropic_ae.metrics.codes import check_finite
+from entropic_ae.randomness import generator, seeded
+
+__all__ = ["LEAST_DIAGNOSED", "LEVEL", "diagnose", "sliced_wasserstein"]
+
+LEVEL = 0.01  # of each test: the share of exact draws from the prior that it rejects
+LEAST_DIAGNOSED = 50  # codes, below which the tests' distributions are not to be trusted
+_POOL = 100  # samples of the prior that codes are ranked among
+_RANKED = 2000  # codes that are ranked
+_PROJECTIONS = 100
+_BLOCKS, _BLOCK = 20, 50  # at most so many blocks of at least so many codes
+
+
+def sliced_wasserstein(x: Tensor, y: Tensor, *, projections: int = _PROJECTIONS, seed: int = 0) -> float:
+    """Sliced Wasserstein distance between two samples of as many points.
+
+    The root of the mean, over random directions, of the squared 2-Wasserstein distance between the samples'
+    projections, which is the mean squared difference of their sorted values.
+
+    Arguments:
+        x, y: (N, D), of one shape.
+        projections: how many directions.
+        seed: of the directions.
+
+    Returns: the distance in units of the codes, at least 0; that of two exact samples falls as 1 / sqrt(N).
+
+    Raises: InputError for different shapes.
+
+    Reference: Bonneel et al. (2015), Sliced and Radon Wasserstein barycenters of measures.
+
+    >>> x = torch.randn(500, 1)
+    >>> round(sliced_wasserstein(x, x + 3), 4)  # in one dimension, a shift is its length
+    3.0
+    """
+    if x.dim() != 2 or x.shape != y.shape:
+        raise InputError(
+            f"sliced_wasserstein expects samples of one shape (N, D), got {tuple(x.shape)} and {tuple(y.shape)}."
+        )
+    directions = _directions(x.shape[1], projections, seed)
+    difference = _profile(x, directions) - _profile(y, directions)
+    return difference.square().mean().sqrt().item()
+
+
+def diagnose(
+    codes: Tensor,
+    prior: Distribution,
+    *,
+    estimator: Callable[..., Tensor] = knn_entropy,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Say how far codes are from their prior, and in what they differ from it.
+
+    **Divergence.** KL(codes || prior) in nats is a sum, exactly, in normal scores (the codes themselves, for a
+    normal prior): ``moments``, of the marginals' means and variances, sum_d (v + m^2 - 1 - log v) / 2;
+    ``marginals``, of their shapes, sum_d KL(z_d || prior_d) less the moments; ``correlation``, -log det(R) / 2 of
+    the correlations R of the ranks' normal scores; and ``joint structure``, which no marginal and no correlation
+    shows: the divergence from N(0, I) of those ranks' normal scores after whitening. Only the last needs a
+    nearest-neighbour estimate, of points that lie as the prior's do but for that structure, so that its bias, that
+    of as many draws from the prior, can be taken off. (``entropy_gap`` estimates the sum at once: far from the
+    prior in many dimensions it is short by many nats, as the bias is another there.) Each part is less what as
+    many draws from the prior give. Under ``UniformSphere``, whose dimensions depend on each other, the sum is
+    estimated at once, and ``joint structure`` is what the others leave of it.
+
+    **Tests**, each at the level 0.01 for draws from the prior. ``moments``: the likelihood ratio's.
+    ``marginals``: D'Agostino and Pearson's of skewness and kurtosis for each dimension, the smallest p-value times
+    D. ``correlation``: Schott's sum of squared correlations, against the gamma distribution of its moments.
+    ``joint structure``: Welch's, between the estimates for up to 20 blocks of codes and as many of draws.
+    ``distance``: the rank of the codes' sliced Wasserstein distance from 100 samples of the prior among the
+    distances of these samples from each other (of 2,000 codes at most).
+
+    Arguments:
+        codes: (N, D), N >= 50; of codes with a posterior, samples.
+        prior: over (D,): independent dimensions or ``UniformSphere``.
+        estimator: of the entropy, right for the space of the codes.
+        seed: of all draws.
+
+    Returns: a dictionary with ``verdict``, a sentence; ``prior``, its name; ``n``; ``dimensions``; ``dead``, the
+        number of dimensions without variance, which the rest leaves out (and which is all, if all are dead);
+        ``divergence``; ``parts``; ``bias``, what was taken off the estimate of joint structure; ``p_values``;
+        ``skewness`` and ``excess_kurtosis`` by dimension; ``correlation`` with ``rms`` and ``largest`` off the
+        diagonal; ``distance`` with ``value`` and ``null``, the 5th, 50th and 95th percentile for samples of the
+        prior.
+
+    Raises: InputError for fewer than 50 codes, codes that are not finite, or a prior of another width.
+
+    References: section 3 of the paper; D'Agostino and Pearson (1973); Schott (2005), Testing for complete
+    independence in high dimensions.
+
+    >>> from entropic_ae.bottlenecks import BatchNorm
+    >>> z = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    >>> z[:, 1] = 0.8 * z[:, 0] + 0.6 * z[:, 1]
+    >>> diagnose(z, BatchNorm(2).prior())["verdict"].split("; ")[1]
+    'prior sampling is off mainly by correlation'
+    """
+    if codes.dim() != 2 or len(codes) < LEAST_DIAGNOSED or prior.event_shape != codes.shape[1:]:
+        raise InputError(
+            f"diagnose expects at least {LEAST_DIAGNOSED} codes of the prior's {prior.event_shape[0]} dimensions, "
+            f"got shape {tuple(codes.shape)}."
+        )
+    check_finite(codes)
+    codes = codes.detach().cpu()
+    scores = normal_scores(codes, prior)
+    alive = scores.std(0) > 1e-6 * scores.std(0).max()
+    result = {
+        "prior": _name(prior),
+        "n": len(codes),
+        "dimensions": codes.shape[1],
+        "dead": int((~alive).sum()),
+    }
+    if alive.any():
+        result |= _compare(codes, scores, alive, prior, estimator, seed)
+    return {"verdict": _verdict(result), **result}
+
+
+def _compare(
+    codes: Tensor,
+    scores: Tensor,
+    alive: Tensor,
+    prior: Distribution,
+    estimator: Callable[..., Tensor],
+    seed: int,
+) -> dict[str, Any]:
+    """Measure divergence, parts, tests and distance, of the dimensions that are alive."""
+    living = scores[:, alive]
+    with seeded(seed):
+        drawn = prior.sample((len(codes),))
+    moments, moments_p = _moments(living)
+    marginals, marginals_p = _marginals(living, seed)
+    correlation, correlation_p = _correlation(living)
+    parts = {"moments": moments, "marginals": marginals - moments, "correlation": correlation}
+    if isinstance(prior, Independent):
+        joint, bias, joint_p = _joint(living, normal_scores(drawn, prior)[:, alive])
+    else:
+        bias = _divergence(drawn, prior, estimator)
+        joint = _divergence(codes, prior, estimator) - bias - sum(parts.values())
+        joint_p = _blocks_p(codes.double(), drawn.double(), lambda z: -estimator(z).item())
+    parts["joint structure"] = joint
+    distance, distance_p = _distance(codes, alive, prior, seed)
+    p_values = (moments_p, marginals_p, correlation_p, joint_p, distance_p)
+    pearson = torch.corrcoef(living.T).reshape(living.shape[1], -1)
+    off = pearson[~torch.eye(len(pearson), dtype=torch.bool)]
+    return {
+        "divergence": sum(parts.values()),
+        "parts": parts,
+        "bias": bias,
+        "p_values": dict(zip((*parts, "distance"), p_values, strict=True)),
+        "skewness": stats.skew(living.numpy()).tolist(),
+        "excess_kurtosis": stats.kurtosis(living.numpy()).tolist(),
+        "correlation": {
+            "rms": off.square().mean().sqrt().item() if len(off) else 0.0,
+            "largest": off.abs().max().item() if len(off) else 0.0,
+        },
+        "distance": distance,
+    }
+
+
+def _verdict(result: dict[str, Any]) -> str:
+    """Return one sentence for a person."""
+    name, dim, dead = result["prior"], result["dimensions"], result["dead"]
+    if dead == dim:
+        return f"codes: all {dim} dimensions are dead"
+    nats = _rounded(result["divergence"])
+    who = f"codes: {dead} of {dim} dimensions are dead, the others" if dead else "codes:"
+    if min(result["p_values"].values()) > LEVEL:
+        return f"{who} not told from {name} by {result['n']:,} of them ({nats} nats)"
+    largest = max(result["parts"], key=result["parts"].__getitem__)
+    shares = ", ".join(f"{part} {_rounded(value)}" for part, value in result["parts"].items())
+    return (
+        f"{who} {nats} nats from {name} ({result['divergence'] / (dim - dead):.3f} per dimension): {shares}; "
+        f"prior sampling is off mainly by {largest}"
+    )
+
+
+def _rounded(nats: float) -> str:
+    return f"{round(nats, 2) + 0:.2f}"  # without a -0.00
+
+
+def _name(prior: Distribution) -> str:
+    base = prior.base_dist if isinstance(prior, Independent) else prior
+    names = {
+        Normal: "N(0, I)",
+        Laplace: "Laplace(0, 1)",
+        Uniform: "the uniform distribution on the cube",
+        UniformSphere: "the uniform distribution on the sphere",
+    }
+    return names.get(type(base), type(base).__name__)
+
+
+def _divergence(codes: Tensor, prior: Distribution, estimator: Callable[..., Tensor]) -> float:
+    """Return the estimated divergence of codes from the prior, with the estimator's bias."""
+    return -prior.log_prob(codes).double().mean().item() - estimator(codes.double()).item()
+
+
+def _moments(scores: Tensor) -> tuple[float, float]:
+    """Return the divergence of N(m, v) from N(0, 1), summed over dimensions, and its p-value."""
+    n, dim = scores.shape
+    mean, variance = scores.mean(0), scores.var(0, correction=0)
+    nats = 0.5 * (variance + mean.square() - 1 - variance.log()).sum().item()
+    return nats - dim / n, float(
+        stats.chi2.sf(2 * n * nats, 2 * dim)
+    )  # 2 n nats: the likelihood ratio's statistic
+
+
+def _marginals(scores: Tensor, seed: int) -> tuple[float, float]:
+    """Return the sum over dimensions of KL(z_d || N(0, 1)), and the p-value of the least normal shape."""
+
+    def raw(z: Tensor) -> float:
+        entropy = torch.as_tensor(stats.differential_entropy(z.numpy()))
+        return (0.5 * (math.log(2 * math.pi) + z.square().mean(0)) - entropy).sum().item()
+
+    drawn = torch.randn(scores.shape, generator=generator(seed + 1), dtype=torch.float64)
+    least = float(stats.normaltest(scores.numpy()).pvalue.min())
+    return raw(scores) - raw(drawn), min(1.0, scores.shape[1] * least)
+
+
+def _correlation(scores: Tensor) -> tuple[float, float]:
+    """Return -log det(R) / 2 for the correlations of the ranks' normal scores, and their p-value."""
+    n, dim = scores.shape
+    if dim < 2:
+        return 0.0, 1.0
+    r = torch.corrcoef(_rank_scores(scores).T)
+    nu, pairs = n - 1, dim * (dim - 1) / 2
+    total = (r.square().sum().item() - dim) / 2
+    mean, variance = pairs / nu, 2 * pairs * (nu - 1) / (nu**2 * (nu + 2))
+    p_value = float(stats.gamma.sf(total, mean**2 / variance, scale=variance / mean))
+    if n <= dim + 1:
+        return math.nan, p_value
+    # R of independent normal variables has the determinant of a product of Beta((nu - i) / 2, i / 2) variables
+    expected = sum(special.digamma((nu - i) / 2) - special.digamma(nu / 2) for i in range(1, dim))
+    return 0.5 * (float(expected) - torch.logdet(r).item()), p_value
+
+
+def _joint(scores: Tensor, drawn: Tensor) -> tuple[float, float, float]:
+    """Return the divergence that marginals and correlations do not show, its bias, and its p-value."""
+    normal = Normal(torch.zeros((), dtype=torch.float64), 1.0)
+
+    def raw(z: Tensor) -> float:
+        return -normal.log_prob(z).sum(1).mean().item() - knn_entropy(z).item()
+
+    codes, draws = _whitened(_rank_scores(scores)), _whitened(_rank_scores(drawn))
+    bias = raw(draws)
+    return raw(codes) - bias, bias, _blocks_p(codes, draws, raw)
+
+
+def _blocks_p(codes: Tensor, drawn: Tensor, raw: Callable[[Tensor], float]) -> float:
+    """Return the p-value that a statistic is no higher in blocks of codes than in blocks of draws."""
+    source = generator(0)
+    order = torch.randperm(len(codes), generator=source)  # codes may come in the order of classes
+    count = max(2, min(_BLOCKS, len(codes) // _BLOCK))
+    ours = [raw(block) for block in codes[order].tensor_split(count)]
+    theirs = [raw(block) for block in drawn.tensor_split(count)]
+    return float(stats.ttest_ind(ours, theirs, equal_var=False, alternative="greater").pvalue)
+
+
+def _rank_scores(z: Tensor) -> Tensor:
+    """Return the normal quantiles of the ranks in each dimension, (N, D)."""
+    ranks = stats.rankdata(z.numpy(), axis=0)
+    return torch.from_numpy(special.ndtri((ranks - 0.5) / len(z)))
+
+
+def _whitened(z: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(torch.cov(z.T).reshape(z.shape[1], -1))
+    return (z - z.mean(0)) @ (vectors / values.clamp_min(1e-12).sqrt())
+
+
+def _distance(codes: Tensor, alive: Tensor, prior: Distribution, seed: int) -> tuple[dict[str, Any], float]:
+    """Return the sliced Wasserstein distance of codes from samples of the prior, its null band and its p-value.
+
+    Under the null hypothesis the codes are one more of the samples, so that the rank of their mean distance from
+    the others is uniform.
+    """
+    source = generator(seed)
+    chosen = codes[torch.randperm(len(codes), generator=source)[:_RANKED]][:, alive]
+    directions = _directions(chosen.shape[1], _PROJECTIONS, seed)
+    with seeded(seed + 2):
+        drawn = (prior.sample((len(chosen),))[:, alive] for _ in range(_POOL))
+        profiles = torch.stack([_profile(sample, directions) for sample in drawn])
+    profiles = torch.cat([_profile(chosen, directions)[None], profiles]).flatten(1)
+    square = torch.cdist(profiles, profiles).square() / profiles.shape[1]
+    mean = square.sum(1) / _POOL  # over the others; that of itself is 0
+    band = mean[1:].sqrt().quantile(torch.tensor([0.05, 0.5, 0.95])).tolist()
+    rank = (1 + int((mean[1:] >= mean[0]).sum())) / (1 + _POOL)
+    return {"value": mean[0].sqrt().item(), "null": band, "n": len(chosen)}, rank
+
+
+def _directions(dim: int, count: int, seed: int) -> Tensor:
+    directions = torch.randn(dim, count, generator=generator(seed))
+    return directions / directions.norm(dim=0)
+
+
+def _profile(x: Tensor, directions: Tensor) -> Tensor:
+    """Return the sorted projections of points on each direction, (directions, N)."""
+    return (x.float() @ directions).T.sort(1).values

@@ -1,0 +1,99 @@
+"""Metrics of images themselves."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from entropic_ae.errors import InputError
+
+__all__ = ["reconstruction_error", "spread"]
+
+_CHUNK = 1024  # images compared at a time; a sum of integers, so it cannot change the result
+
+
+def reconstruction_error(images: Tensor, reconstructions: Tensor) -> float:
+    """Mean over images of ``||x_hat - x||^2``: squared differences summed over channels and pixels.
+
+    Pixels count in [0, 1]. The sum is of integers, hence exact.
+
+    Arguments:
+        images: uint8, (N, C, H, W), N >= 1.
+        reconstructions: uint8, of the same shape.
+
+    Raises:
+        InputError: another type, different shapes, or no image.
+
+    Reference: the squared error of the paper, without its weight.
+
+    >>> import torch
+    >>> black = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    >>> reconstruction_error(black, black + 255)
+    64.0
+    """
+    for name, x in (("images", images), ("reconstructions", reconstructions)):
+        if x.dtype != torch.uint8 or x.ndim != 4:
+            raise InputError(
+                f"{name} must be uint8 (N, C, H, W), got {x.dtype} {tuple(x.shape)}; "
+                "scale to 0..255 and round before the comparison."
+            )
+    if images.shape != reconstructions.shape or len(images) == 0:
+        raise InputError(
+            f"reconstruction_error needs at least one image and equal shapes, got {tuple(images.shape)} and "
+            f"{tuple(reconstructions.shape)}; give each image its own reconstruction."
+        )
+    total = 0
+    for x, x_hat in zip(images.split(_CHUNK), reconstructions.split(_CHUNK), strict=True):
+        difference = x_hat.to(x.device, torch.int32) - x.to(torch.int32)
+        total += int(difference.square().sum(dtype=torch.int64))
+    return total / 255**2 / len(images)
+
+
+def spread(fake: Tensor, real: Tensor) -> float:
+    """Total variance of generated images over that of real ones: near 0 if they are one image again and again.
+
+    The total variance is the trace of the covariance, the unbiased variances of all pixels summed: 1 for images
+    as varied as the real ones. Less than 1 is blur or little variety, which it does not tell apart. The sums are
+    of integers, hence exact.
+
+    Arguments:
+        fake: generated images, uint8, (N, C, H, W), N >= 2.
+        real: real images, uint8, (M, C, H, W), M >= 2, which are not all the same.
+
+    Returns: the ratio, at least 0, without unit.
+
+    Raises: InputError: another type, different shapes of an image, fewer than 2 images, or real images without
+        variance.
+
+    >>> import torch
+    >>> real = torch.randint(256, (50, 1, 8, 8), dtype=torch.uint8) // 2 * 2
+    >>> spread(real // 2, real), spread(real[:1].expand(50, -1, -1, -1), real)
+    (0.25, 0.0)
+    """
+    for name, images in (("generated", fake), ("real", real)):
+        if images.dtype != torch.uint8 or images.ndim != 4 or len(images) < 2:
+            raise InputError(
+                f"spread needs at least 2 {name} images, uint8 (N, C, H, W), got {images.dtype} "
+                f"{tuple(images.shape)}; scale to 0..255 and round first."
+            )
+    if fake.shape[1:] != real.shape[1:]:
+        raise InputError(
+            f"generated and real images must have one shape, got {tuple(fake.shape[1:])} and "
+            f"{tuple(real.shape[1:])}; compare images of one data set."
+        )
+    variance = _total_variance(real)
+    if variance == 0:
+        raise InputError("the real images are all the same, so nothing can be as varied; look at the data.")
+    return _total_variance(fake) / variance
+
+
+def _total_variance(images: Tensor) -> float:
+    """Return the sum over pixels of the unbiased variance, in units of 1/255 squared."""
+    n = len(images)
+    sums = torch.zeros(images[0].numel(), dtype=torch.int64, device=images.device)
+    squares = 0
+    for part in images.flatten(1).split(_CHUNK):
+        sums += part.sum(0, dtype=torch.int64)
+        squares += int(part.to(torch.int32).square().sum(dtype=torch.int64))
+    # in Python's integers, since the squared sums of many images pass 64 bits
+    return (n * squares - sum(s * s for s in sums.tolist())) / (n * (n - 1))

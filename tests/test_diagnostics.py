@@ -1,0 +1,169 @@
+"""Known cases: exact draws from the prior pass at the stated rate, all else fails for the right reason."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from scipy.integrate import quad
+from torch.distributions import Independent, Laplace, Normal
+
+from entropic_ae import BOTTLENECKS, BatchNorm, InputError, Sphere, diagnose, sliced_wasserstein
+from entropic_ae.metrics import LEVEL
+
+TESTS = ("moments", "marginals", "correlation", "joint structure", "distance")
+N, D = 3000, 4
+PRIOR = BatchNorm(D).prior()
+
+
+def draws(n=N, d=D, seed=0):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def correlated():
+    z = draws()
+    z[:, 1] = 0.6 * z[:, 0] + 0.8 * z[:, 1]
+    return z, "correlation", -0.5 * math.log(1 - 0.6**2)
+
+
+def laplace():
+    torch.manual_seed(0)
+    z = Laplace(0, 0.5**0.5).sample((N, D))  # variance 1
+    return z, "marginals", D * (0.5 * math.log(2 * math.pi * math.e) - 1 - math.log(2 * 0.5**0.5))
+
+
+def mixture():
+    """Two clusters in each dimension, of variance 1 together."""
+
+    def two(x):
+        return sum(scipy.stats.norm.pdf(x, sign * 0.91**0.5, 0.3) / 2 for sign in (-1, 1))
+
+    z = 0.3 * draws() + 0.91**0.5 * torch.sign(draws(seed=1))
+    nats = quad(lambda x: -two(x) * math.log(two(x)), -6, 6)[0]
+    return z, "marginals", D * (0.5 * math.log(2 * math.pi * math.e) - nats)
+
+
+def ring():
+    """Normal marginals without correlation: the second is the first or minus the first, and noise."""
+    z = draws()
+    z[:, 1] = (0.9**0.5 * z[:, 0] + 0.1**0.5 * z[:, 1]) * torch.sign(draws(seed=1)[:, 0])
+
+    def conditional(x):
+        """Entropy of the second, given the first."""
+
+        def two(y):
+            return sum(scipy.stats.norm.pdf(y, sign * 0.9**0.5 * x, 0.1**0.5) / 2 for sign in (-1, 1))
+
+        y = np.linspace(-7, 7, 2001)
+        return -np.trapezoid(two(y) * np.log(two(y) + 1e-300), y)
+
+    x = np.linspace(-5, 5, 401)
+    given = np.trapezoid(scipy.stats.norm.pdf(x) * [conditional(one) for one in x], x)
+    return z, "joint structure", 0.5 * math.log(2 * math.pi * math.e) - given
+
+
+def wide():
+    return 1.5 * draws() + 0.3, "moments", D * 0.5 * (2.25 + 0.09 - 1 - math.log(2.25))
+
+
+@pytest.mark.parametrize("case", [correlated, laplace, mixture, ring, wide])
+def test_each_difference_is_found_for_what_it_is(case):
+    codes, reason, nats = case()
+    result = diagnose(codes, PRIOR)
+    assert result["p_values"][reason] < LEVEL
+    assert result["divergence"] == pytest.approx(nats, abs=0.05 + 0.08 * nats)
+    assert result["parts"][reason] == pytest.approx(nats, abs=0.05 + 0.08 * nats)
+    assert all(abs(value) < 0.08 for part, value in result["parts"].items() if part != reason)
+    assert result["verdict"].endswith(f"; prior sampling is off mainly by {reason}")
+    assert f"{result['divergence']:.2f} nats from N(0, I)" in result["verdict"]
+
+
+def test_the_verdict_of_dead_codes():
+    codes = draws()
+    codes[:, 2] = 0
+    result = diagnose(codes, PRIOR)
+    assert result["dead"] == 1
+    assert result["verdict"].startswith("codes: 1 of 4 dimensions are dead, the others not told from N(0, I)")
+    assert diagnose(torch.zeros(N, D), PRIOR)["verdict"] == "codes: all 4 dimensions are dead"
+
+
+@pytest.mark.parametrize(("n", "d"), [(150, 2), (300, 8)])
+def test_exact_draws_pass_at_the_stated_rate(n, d):
+    """Each test rejects 1 in 100 draws of the prior: of 150, more than 6 would come once in 3,000 times."""
+    prior = BatchNorm(d).prior()
+    rejected = dict.fromkeys(TESTS, 0)
+    for seed in range(150):
+        p_values = diagnose(draws(n, d, seed=1000 + seed), prior, seed=seed)["p_values"]
+        for test in TESTS:
+            rejected[test] += p_values[test] <= LEVEL
+    assert max(rejected.values()) <= 6, rejected
+
+
+@pytest.mark.parametrize("name", ["l1-norm", "sphere", "cube"])
+def test_exact_draws_of_other_priors_pass(name):
+    prior = BOTTLENECKS[name](5).prior()
+    told = 0
+    for seed in range(10):
+        torch.manual_seed(1000 + seed)  # not the draws of diagnose
+        codes = prior.sample((500,))
+        result = diagnose(codes, prior, estimator=BOTTLENECKS[name].entropy, seed=seed)
+        told += min(result["p_values"].values()) <= LEVEL
+        assert abs(result["divergence"]) < 0.4
+    assert told <= 3  # five tests at 0.01: 1 in 20 is expected
+
+
+def test_uneven_codes_on_the_sphere_are_told():
+    z = draws(2000, 3) + torch.tensor([1.0, 0, 0])
+    z = z / z.norm(dim=1, keepdim=True)
+    result = diagnose(z, Sphere(3).prior(), estimator=Sphere.entropy)
+    assert result["p_values"]["joint structure"] < LEVEL
+    assert "from the uniform distribution on the sphere" in result["verdict"]
+    # KL to the uniform distribution, by the density of the angle's cosine: Monte Carlo of its histogram
+    density, edges = np.histogram(z[:, 0].numpy(), bins=40, range=(-1, 1), density=True)
+    width = edges[1] - edges[0]
+    expected = sum(p * width * math.log(2 * p) for p in density if p > 0)
+    assert result["divergence"] == pytest.approx(expected, abs=0.1)
+
+
+def test_parts_of_correlated_laplace_codes_add_up():
+    """A change of scale and of axes, whose divergences are known separately."""
+    codes, _, marginal = laplace()
+    scaled = codes * 2
+    result = diagnose(scaled, PRIOR)
+    moments = D * 0.5 * (4 - 1 - math.log(4))
+    assert result["parts"]["moments"] == pytest.approx(moments, rel=0.06)
+    assert result["parts"]["marginals"] == pytest.approx(marginal, abs=0.06)
+
+
+def test_skewness_and_kurtosis_are_those_of_each_dimension():
+    codes = draws()
+    codes[:, 1] = (codes[:, 1].exp() - math.exp(0.5)) / 2
+    result = diagnose(codes, PRIOR)
+    np.testing.assert_allclose(result["skewness"], scipy.stats.skew(codes.double().numpy()))
+    np.testing.assert_allclose(result["excess_kurtosis"], scipy.stats.kurtosis(codes.double().numpy()))
+
+
+def test_sliced_wasserstein_of_gaussians():
+    """N(0, I) and N(0, 4 I) are 1 apart in every projection, N(0, I) and N(a, I) |a| / sqrt(D) in the mean."""
+    x = draws(5000, 5)
+    y = draws(5000, 5, seed=1)
+    assert sliced_wasserstein(x, 2 * y) == pytest.approx(1, abs=0.03)
+    assert sliced_wasserstein(x, y + 2, projections=1000) == pytest.approx(2, abs=0.06)
+    line = scipy.stats.wasserstein_distance  # of order 1, in one dimension no more than that of order 2
+    assert sliced_wasserstein(x[:, :1], y[:, :1].exp()) >= line(x[:, 0], y[:, 0].exp())
+    with pytest.raises(InputError, match="samples of one shape"):
+        sliced_wasserstein(x, y[:-1])
+
+
+@pytest.mark.parametrize("codes", [torch.zeros(49, D), torch.zeros(60, D + 1), torch.zeros(60)])
+def test_refuses(codes):
+    with pytest.raises(InputError, match="diagnose expects at least 50 codes of the prior's 4 dimensions, got"):
+        diagnose(codes, PRIOR)
+    with pytest.raises(InputError, match="codes must be finite"):
+        diagnose(torch.full((60, D), math.nan), PRIOR)
+
+
+def test_the_prior_of_ones_own_scale():
+    prior = Independent(Normal(torch.full((D,), 3.0), torch.full((D,), 0.5)), 1)
+    assert "not told" in diagnose(3 + 0.5 * draws(), prior)["verdict"]
