@@ -37,6 +37,13 @@ def test_every_system_has_as_many_tries_on_validation_images(tmp_path):
     tuning.tune(["ae", "rae-l2"], TABLE, tmp_path / "out", tmp_path / "runs", rates=(1e-3, 1e-2), factors=factors,
                 device="cpu", tell=told.append)  # fmt: skip
     assert [text for text in told if ";" in text] == []  # nothing is done again
+    for _ in range(2):  # the second time finds all done
+        tuning.tune(["ae", "rae-l2"], TABLE, tmp_path / "out", tmp_path / "runs", rates=(1e-3, 1e-2),
+                    factors=factors, refine=True, device="cpu")  # fmt: skip
+        own = [c["cell"]["own"] for c in read_cells(tmp_path / "out") if c["cell"]["recipe"] == "rae-l2"]
+        half = {**best["cell"]["own"], "learning_rate": best["cell"]["own"]["learning_rate"] / 2}
+        assert len(own) == 6
+        assert half in own
 
 
 def test_test_images_are_not_read(tmp_path, monkeypatch):

@@ -319,6 +319,10 @@ def tune(
     factors: Annotated[
         str, typer.Option(help="Factors on the regularisers' weights, at the best rate: the second round.")
     ] = "0.2,5,25",
+    refine: Annotated[
+        bool,
+        typer.Option("--refine", help="One more try for each: its best settings at half their learning rate."),
+    ] = False,
     set: Settings = None,
     width: Width = None,
     epochs: Epochs = None,
@@ -348,6 +352,7 @@ def tune(
             runs,
             rates=_numbers("rates", rates, float),
             factors=_numbers("factors", factors, float),
+            refine=refine,
             device=device,
             tell=errors.print,
         )

@@ -24,6 +24,7 @@ def tune(
     *,
     rates: Sequence[float] = (1e-3, 3e-3),
     factors: Sequence[float] = (0.2, 5.0, 25.0),
+    refine: bool = False,
     device: str = "auto",
     tell: Callable[[str], None] = lambda _: None,
 ) -> None:
@@ -41,6 +42,8 @@ def tune(
         run_folder: where the run folders lie.
         rates: learning rates of the first round.
         factors: of the second round.
+        refine: one more try for each, its best settings at half their learning rate: where the best rates lie at
+            the low end of those tried.
         device: auto, cpu or cuda.
         tell: called with progress.
 
@@ -58,12 +61,24 @@ def tune(
     ]
     first = {cell.recipe: [replace(cell, own={"learning_rate": rate}) for rate in rates] for cell in plain}
     run_cells([one for cells in first.values() for one in cells], out, run_folder, device=device, tell=tell)
-    second = []
+    tried = dict(first)
     for cell in plain:
-        names = {one.name for one in first[cell.recipe]}
-        rate = min((c for c in read_cells(out) if c["name"] in names), key=score)["cell"]["own"]["learning_rate"]
-        second += [replace(cell, own=own) for own in _second_round(cell, rate, factors)]
-    run_cells(second, out, run_folder, device=device, tell=tell)
+        rate = float(_best_of(first[cell.recipe], out)["learning_rate"])
+        second = [replace(cell, own=own) for own in _second_round(cell, rate, factors)]
+        tried[cell.recipe] = [*first[cell.recipe], *second]
+    run_cells([one for cells in tried.values() for one in cells], out, run_folder, device=device, tell=tell)
+    if refine:
+        third = []
+        for cell in plain:
+            own = _best_of(tried[cell.recipe], out)
+            third.append(replace(cell, own={**own, "learning_rate": float(own["learning_rate"]) / 2}))
+        run_cells(third, out, run_folder, device=device, tell=tell)
+
+
+def _best_of(cells: Sequence[Cell], out: Path) -> dict[str, Scalar]:
+    """Return the settings of the best of some tries that are measured."""
+    names = {cell.name for cell in cells}
+    return dict(min((found for found in read_cells(out) if found["name"] in names), key=score)["cell"]["own"])
 
 
 def _second_round(cell: Cell, rate: float, factors: Sequence[float]) -> list[dict[str, Scalar]]:
