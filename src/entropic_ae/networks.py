@@ -62,6 +62,7 @@ class ConvEncoder(nn.Module):
         features: length of the output vector.
         width: channels of the first convolution; the paper's is 128.
         kernel_size: 4 for MNIST and CIFAR-10, 5 for CelebA.
+        depth: convolutions at each size; the paper's is 1. Those beyond it are 3x3 of stride 1.
         spectral: normalise the weights, see the module.
 
     Raises: InputError for another shape or a size below 1.
@@ -73,10 +74,17 @@ class ConvEncoder(nn.Module):
     """
 
     def __init__(
-        self, shape: Shape, features: int, *, width: int = 128, kernel_size: int = 4, spectral: bool = False
+        self,
+        shape: Shape,
+        features: int,
+        *,
+        width: int = 128,
+        kernel_size: int = 4,
+        depth: int = 1,
+        spectral: bool = False,
     ) -> None:
         super().__init__()
-        _check(shape, features=features, width=width, kernel_size=kernel_size)
+        _check(shape, features=features, width=width, kernel_size=kernel_size, depth=depth)
         channels, *sides = shape
         layers: list[nn.Module] = []
         for i in range(4):
@@ -86,6 +94,7 @@ class ConvEncoder(nn.Module):
                 nn.Conv2d(channels, width << i, kernel_size, stride=2, padding=(top, left), bias=False),
                 nn.BatchNorm2d(width << i),
                 nn.ReLU(),
+                *_more(width << i, depth),
             ]
             channels, sides = width << i, [math.ceil(side / 2) for side in sides]
         self.convolutions = nn.Sequential(*layers)
@@ -110,6 +119,7 @@ class ConvDecoder(nn.Module):
         latent_dim: length D of a code.
         width: the paper's is 128.
         kernel_size: 4 for MNIST and CIFAR-10, 5 for CelebA.
+        depth: convolutions at each size, as in the encoder.
         spectral: normalise the weights, see the module.
 
     Raises: InputError for another shape or a size below 1.
@@ -121,10 +131,17 @@ class ConvDecoder(nn.Module):
     """
 
     def __init__(
-        self, shape: Shape, latent_dim: int, *, width: int = 128, kernel_size: int = 4, spectral: bool = False
+        self,
+        shape: Shape,
+        latent_dim: int,
+        *,
+        width: int = 128,
+        kernel_size: int = 4,
+        depth: int = 1,
+        spectral: bool = False,
     ) -> None:
         super().__init__()
-        _check(shape, latent_dim=latent_dim, width=width, kernel_size=kernel_size)
+        _check(shape, latent_dim=latent_dim, width=width, kernel_size=kernel_size, depth=depth)
         self.shape = tuple(shape)
         upsamplings = 2 if max(shape[1:]) <= 32 else 3
         start = [side >> upsamplings for side in shape[1:]]
@@ -145,6 +162,7 @@ class ConvDecoder(nn.Module):
                 ),
                 nn.BatchNorm2d(channels // 2),
                 nn.ReLU(),
+                *_more(channels // 2, depth),
             ]
             channels //= 2
         layers.append(nn.ConvTranspose2d(channels, shape[0], kernel_size, padding=(kernel_size - 1) // 2))
@@ -212,6 +230,14 @@ class MLPDecoder(nn.Module):
         """Map codes, (N, D), to images, (N, C, H, W) in [0, 1]; the sigmoid is computed in float32."""
         logits = self.layers(z).unflatten(1, self.shape)
         return torch.sigmoid(logits.float() if logits.dtype != torch.float64 else logits)
+
+
+def _more(channels: int, depth: int) -> list[nn.Module]:
+    """Return the convolutions at one size beyond the first."""
+    layers: list[nn.Module] = []
+    for _ in range(depth - 1):
+        layers += [nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
+    return layers
 
 
 def _perceptron(inputs: int, hidden: int, depth: int, outputs: int) -> list[nn.Module]:

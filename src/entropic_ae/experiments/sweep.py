@@ -27,7 +27,7 @@ __all__ = ["Cell", "parse_system", "read_cells", "run_cells", "shared_protocol"]
 
 # Settings that came after the first results, at the value that does what was done before: they leave names as they
 # are, so that no old result is lost to an option that it does not use. (A bottleneck is named by its class.)
-_NEWER = {"bottleneck": None, "entropy.memory": 0}
+_NEWER = {"bottleneck": None, "entropy.memory": 0, "depth": 1}
 _WAIT = 2.0  # seconds between looks at cells that other processes measure
 
 
