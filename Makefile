@@ -9,8 +9,8 @@ demo: .venv/installed
 	rm -rf runs/demo
 	$(BIN)/entropic-ae train eae digits --out runs/demo
 	$(BIN)/entropic-ae evaluate runs/demo
-	@echo "Look at runs/demo/samples-prior.png (new images, decoded from N(0, I)),"
-	@echo "runs/demo/reconstructions.png, runs/demo/interpolations.png and runs/demo/metrics.json."
+	$(BIN)/entropic-ae report runs/demo
+	@echo "Open runs/demo/report.html in a browser: new images, decoded from N(0, I), and all that was measured."
 
 test: check
 	$(BIN)/python -m pytest

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
     from entropic_ae.pictures import image_grid, save_images
     from entropic_ae.recipes import PRESETS, RECIPES, Preset, Recipe, System, configure
+    from entropic_ae.report import write_report
     from entropic_ae.runs import Run, load, train
     from entropic_ae.terms import (
         TERMS,
@@ -86,6 +87,7 @@ _EXPORTS = {
     "networks": ("ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"),
     "pictures": ("image_grid", "save_images"),
     "recipes": ("PRESETS", "RECIPES", "Preset", "Recipe", "System", "configure"),
+    "report": ("write_report",),
     "runs": ("Run", "load", "train"),
     "terms": (
         *("TERMS", "CodeMemory", "CodeNorm", "DecoderDecay", "DecoderGradient", "GaussianLikelihood"),
@@ -171,6 +173,7 @@ __all__ = [
     "sphere_entropy",
     "spread",
     "train",
+    "write_report",
 ]
 
 

@@ -1,0 +1,6 @@
+"""Reports: run folders to tables, charts and one HTML page; reads files only, never a model."""
+
+from entropic_ae.report.page import write_report
+from entropic_ae.report.tables import distance_rows
+
+__all__ = ["distance_rows", "write_report"]

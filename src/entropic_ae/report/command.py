@@ -1,0 +1,54 @@
+"""The commands that a report shows."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+__all__ = ["run_command", "setting_text", "train_command"]
+
+
+def train_command(info: dict[str, Any], *options: str) -> str:
+    """Return the command that trains a run again, as a shell takes it.
+
+    Arguments:
+        info: run.json.
+        options: to be added, such as ``--resume``.
+
+    >>> info = {"recipe": "eae", "source": "my photos", "preset": "mlp", "seed": 1, "limit": None}
+    >>> train_command({**info, "image_size": 32, "overrides": {"width": 16, "spectral": True, "epochs": 2}})
+    "entropic-ae train eae 'my photos' --preset mlp --set image_size=32 width=16 spectral=true --epochs 2 --seed 1"
+    """
+    settings = dict(info["overrides"])
+    epochs = settings.pop("epochs", None)
+    if info["image_size"] is not None:
+        settings = {"image_size": info["image_size"], **settings}
+    words = ["entropic-ae", "train", info["recipe"], info["source"], "--preset", info["preset"]]
+    if settings:
+        words += ["--set", *(f"{name}={setting_text(value)}" for name, value in settings.items())]
+    numbers = {"epochs": epochs, "seed": info["seed"], "limit": info["limit"]}
+    for name, value in numbers.items():
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    if info.get("precision", "32") != "32":
+        words += ["--precision", info["precision"]]
+    return shlex.join([*words, *options])
+
+
+def run_command(name: str, folder: Path, *options: str) -> str:
+    """Return a command on a run folder.
+
+    >>> run_command("sample", Path("runs/a b"), "--density", "mixture")
+    "entropic-ae sample 'runs/a b' --density mixture"
+    """
+    return shlex.join(["entropic-ae", name, str(folder), *options])
+
+
+def setting_text(value: Any) -> str:
+    """Return the value of a setting as ``--set`` takes it.
+
+    >>> setting_text(True), setting_text(0.5), setting_text(None)
+    ('true', '0.5', 'none')
+    """
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

@@ -1,0 +1,182 @@
+"""Several runs side by side: a table, curves over each other, and what does not compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from entropic_ae.report.charts import PALETTE, Chart, Key, Line, lines
+from entropic_ae.report.command import setting_text
+from entropic_ae.report.folder import RunFolder
+from entropic_ae.report.tables import FLOOR, fixed
+from entropic_ae.report.view import Drawn, drawn_samples
+
+__all__ = ["Comparison", "Row", "compare", "differing_settings"]
+
+_STYLES = ("solid", "dashed", "dotted")
+_CURVES = {
+    "validation_squared_error": "squared error of the validation images",
+    "entropy": "entropy of the validation codes, nats",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run in the table; ``distances`` has a text for each column of ``Comparison.spaces``."""
+
+    anchor: str
+    name: str
+    recipe: str
+    data: str
+    seed: str
+    settings: str
+    error: str
+    divergence: str
+    distances: list[str]
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several runs, ready for the page.
+
+    Attributes:
+        rows: a run each.
+        spaces: by feature space, the columns of Frechet distances.
+        notes: what does not compare.
+        curves: one line a run.
+        keys: their legend.
+        samples: by density, a picture a run, titled with the run's name.
+    """
+
+    rows: list[Row]
+    spaces: dict[str, list[str]]
+    notes: list[str]
+    curves: list[Chart]
+    keys: list[Key]
+    samples: dict[str, list[Drawn]]
+
+
+def compare(runs: Sequence[RunFolder], anchors: Sequence[str], names: Sequence[str]) -> Comparison:
+    """Put runs side by side.
+
+    Arguments:
+        runs: what their folders hold.
+        anchors: the places of their own sections on the page.
+        names: what they are called there.
+    """
+    spaces = _spaces(runs)
+    settings = differing_settings(runs)
+    keys = [Key(name, i % PALETTE, _STYLES[i // PALETTE % len(_STYLES)]) for i, name in enumerate(names)]
+    densities = dict.fromkeys(density for run in runs for density in run.densities)
+    return Comparison(
+        rows=[_row(*one, spaces) for one in zip(runs, anchors, names, settings, strict=True)],
+        spaces=spaces,
+        notes=_notes(runs),
+        curves=[chart for column, title in _CURVES.items() if (chart := _overlay(runs, keys, column, title))],
+        keys=[key for key, run in zip(keys, runs, strict=True) if run.log],
+        samples={
+            density: [_named(drawn_samples(run, density), name) for run, name in zip(runs, names, strict=True)]
+            for density in densities
+        },
+    )
+
+
+def differing_settings(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
+    """Return for each run the settings in which it differs from another.
+
+    A setting that some runs lack, as those of another recipe, counts where it has been changed.
+    """
+    own = [_described(run) for run in runs]
+    names = dict.fromkeys(name for one in own for name in one)
+    differing = []
+    for name in names:
+        values = [one[name] for one in own if name in one]
+        changed = any(name in run.info["overrides"] for run in runs)
+        if any(value != values[0] for value in values) or (len(values) < len(runs) and changed):
+            differing.append(name)
+    return [{name: one[name] for name in differing if name in one} for one in own]
+
+
+def _described(run: RunFolder) -> dict[str, Any]:
+    others = ("preset", "image_size", "limit", "precision")
+    return {name: run.info[name] for name in others if name in run.info} | run.settings
+
+
+def _row(run: RunFolder, anchor: str, name: str, settings: dict[str, Any], spaces: dict[str, list[str]]) -> Row:
+    result = run.result or {}
+    diagnostics = result.get("diagnostics", {})
+    measured = [
+        run.metrics.get(space, {}).get("distances", {}).get(group, {})
+        for space, groups in spaces.items()
+        for group in groups
+    ]
+    return Row(
+        anchor=anchor,
+        name=name,
+        recipe=run.info["recipe"],
+        data=run.info["data"],
+        seed=str(run.info["seed"]),
+        settings=", ".join(f"{setting}={setting_text(value)}" for setting, value in settings.items()) or "-",
+        error=fixed(result.get("reconstruction_error"), 3),
+        divergence=fixed(diagnostics.get("divergence")),
+        distances=[fixed(one.get("frechet")) for one in measured],
+        verdict=diagnostics.get("verdict", "measured without diagnostics" if result else "not measured yet"),
+    )
+
+
+def _spaces(runs: Sequence[RunFolder]) -> dict[str, list[str]]:
+    """Return by feature space the floor and the densities that any run was measured with."""
+    spaces: dict[str, list[str]] = {}
+    for run in runs:
+        for space, result in run.metrics.items():
+            known = spaces.setdefault(space, [])
+            groups = (name for name in result["distances"] if name == FLOOR or name in run.densities)
+            known.extend(name for name in groups if name not in known)
+    return spaces
+
+
+def _notes(runs: Sequence[RunFolder]) -> list[str]:
+    """Say what makes numbers of these runs no comparison."""
+    notes = []
+    data = {(run.info["data"], *run.info["shape"]) for run in runs}
+    if len(data) > 1:
+        shown = ", ".join(sorted(f"{name} ({' x '.join(map(str, shape))})" for name, *shape in data))
+        notes.append(f"The runs are on different data, {shown}: their errors and distances do not compare.")
+    measured = [run for run in runs if run.metrics]
+    if len({tuple(sorted(run.metrics)) for run in measured}) > 1:
+        notes.append("The runs were measured in different features: distances compare within a column only.")
+    for space in dict.fromkeys(name for run in measured for name in run.metrics):
+        notes += _notes_on_space(space, [run.metrics[space] for run in measured if space in run.metrics])
+    return notes
+
+
+def _notes_on_space(space: str, results: Sequence[dict[str, Any]]) -> list[str]:
+    notes = []
+    if len({one.get("features_sha256") for one in results}) > 1:
+        notes.append(f"The {space} features are not the same network: distances in them do not compare.")
+    counts = sorted({(one["n"], one["real_images"]) for one in results})
+    if len(counts) > 1:
+        shown = ", ".join(f"{n:,} against {real:,}" for n, real in counts)
+        notes.append(
+            f"Distances in {space} features are from different numbers of images ({shown}), on which they "
+            "depend: they do not compare."
+        )
+    return notes
+
+
+def _overlay(runs: Sequence[RunFolder], keys: Sequence[Key], column: str, title: str) -> Chart | None:
+    series = [
+        Line(key, run.log["epoch"], run.log[column])
+        for run, key in zip(runs, keys, strict=True)
+        if column in run.log
+    ]
+    if not series:
+        return None
+    ends = ", ".join(f"{line.key.label} ends at {line.y[-1]:.4g}" for line in series)
+    return lines(f"all-{column}", title, series, text=f"{title}, by epoch: {ends}")
+
+
+def _named(drawn: Drawn, name: str) -> Drawn:
+    return Drawn(name, f"{name}: {drawn.text}", drawn.picture, drawn.command)

@@ -1,0 +1,81 @@
+"""Charts of the log: what a run minimised, its codes' entropy, its learning rate and its speed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from entropic_ae.report.charts import Chart, Key, Line, lines
+
+__all__ = ["best_epoch", "curves", "terms", "words"]
+
+_TRAINING, _VALIDATION = Key("training", 0), Key("validation", 1, "dashed")
+
+
+def terms(log: dict[str, list[float]]) -> list[str]:
+    """Return the names of the terms in a log, in their order.
+
+    >>> terms({"epoch": [1.0], "train_squared_error": [2.0], "train_loss": [2.0]})
+    ['squared_error']
+    """
+    names = [name.removeprefix("train_") for name in log if name.startswith("train_")]
+    return [name for name in names if name != "loss"]
+
+
+def best_epoch(log: dict[str, list[float]]) -> int | None:
+    """Return the epoch of the lowest validation loss, whose weights are kept; None where it was not logged.
+
+    >>> best_epoch({"epoch": [1.0, 2.0, 3.0], "validation_loss": [9.0, 7.5, 8.0]})
+    2
+    """
+    losses = [loss if math.isfinite(loss) else math.inf for loss in log.get("validation_loss", [])]
+    return int(log["epoch"][losses.index(min(losses))]) if losses else None
+
+
+def curves(log: dict[str, list[float]], page: str) -> list[Chart]:
+    """Draw one chart a term, and the others that the log has columns for.
+
+    Arguments:
+        log: the columns of log.csv.
+        page: what the ids of these charts start with.
+
+    >>> log = {"epoch": [1.0, 2.0], "train_mmd": [2.0, 1.0], "entropy": [3.0, 4.0]}
+    >>> [chart.title for chart in curves(log, "a")]
+    ['mmd', 'entropy of the validation codes, nats']
+    """
+    mark = best_epoch(log)
+    charts = []
+    for term in [*terms(log), "loss"]:
+        pairs = ((f"train_{term}", _TRAINING), (f"validation_{term}", _VALIDATION))
+        series = [Line(key, log["epoch"], log[column]) for column, key in pairs if column in log]
+        if series:
+            charts.append(_chart(page, words(term) if term != "loss" else "total loss", series, mark))
+    singles = {
+        "entropy": "entropy of the validation codes, nats",
+        "learning_rate": "learning rate",
+        "images_per_s": "training images a second",
+    }
+    for column, title in singles.items():
+        if column in log:
+            series = [Line(Key(words(column), 0), log["epoch"], log[column])]
+            if column == "entropy" and "entropy_maximum" in log:
+                maximum = Key("its maximum under the bottleneck's constraints", None, "dotted")
+                series.append(Line(maximum, log["epoch"], log["entropy_maximum"]))
+            charts.append(_chart(page, title, series, mark, from_zero=column != "entropy"))
+    return charts
+
+
+def words(name: str) -> str:
+    """Return the name of a column as words.
+
+    >>> words("squared_error")
+    'squared error'
+    """
+    return name.replace("_", " ")
+
+
+def _chart(page: str, title: str, series: Sequence[Line], mark: float | None, *, from_zero: bool = False) -> Chart:
+    name = f"{page}-{'-'.join(title.replace(',', '').split())}"
+    spans = (f"{one.key.label} from {one.y[0]:.4g} to {one.y[-1]:.4g}" for one in series)
+    text = f"{title}, by epoch: {', '.join(spans)}"
+    return lines(name, title, series, text=text, mark=mark, from_zero=from_zero)

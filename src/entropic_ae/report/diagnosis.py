@@ -1,0 +1,127 @@
+"""What diagnostics say of a run's codes, as charts, rows and facts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from entropic_ae.report.charts import Chart, band, points, stack
+from entropic_ae.report.tables import fixed, p_value
+
+__all__ = ["LEVEL", "Diagnosis", "PartRow", "diagnosis"]
+
+LEVEL = 0.01  # metrics.diagnostics.LEVEL, which cannot be imported without PyTorch; a test compares them
+_SIGMAS = 2.576  # 99 of 100 draws of a normal variable lie within so many deviations
+
+
+@dataclass(frozen=True)
+class PartRow:
+    """A part of the divergence, or the distance: nats, p-value, and whether its test rejects the prior."""
+
+    name: str
+    nats: str
+    p_value: str
+    rejects: bool
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a page shows of diagnostics; empty but for ``facts`` where the codes were too few for tests."""
+
+    verdict: str | None = None
+    intro: str = ""
+    parts: Chart | None = None
+    rows: list[PartRow] = field(default_factory=list)
+    charts: list[Chart] = field(default_factory=list)
+    facts: list[tuple[str, str]] = field(default_factory=list)
+
+
+def diagnosis(found: dict[str, Any], page: str) -> Diagnosis:
+    """Make what a page shows of the diagnostics in a result.
+
+    Arguments:
+        found: ``diagnostics`` of metrics.json.
+        page: what the ids of the charts start with.
+
+    >>> diagnosis({"error_from_own_codes": 1.0, "error_from_others_codes": 8.0}, "a").facts
+    [('reconstruction error from own codes', '1.000'), ("from other images' codes", '8.000')]
+    """
+    if "divergence" not in found:
+        return Diagnosis(found.get("verdict"), facts=_facts(found))
+    tests = {**found["parts"], "distance": None}
+    rows = [
+        PartRow(name, fixed(nats), p_value(p), p <= LEVEL)
+        for name, nats in tests.items()
+        if (p := found["p_values"].get(name)) is not None
+    ]
+    dead = f"; {found['dead']} of them dead and left out" if found["dead"] else ""
+    intro = (
+        f"{found['n']:,} held-out codes of {found['dimensions']} dimensions{dead}, "
+        f"{fixed(found['divergence'])} nats from {found['prior']}."
+    )
+    return Diagnosis(
+        verdict=found.get("verdict"),
+        intro=intro,
+        parts=_parts(found, page),
+        rows=rows,
+        charts=[*_shapes(found, page), _distance(found, page)],
+        facts=_facts(found),
+    )
+
+
+def _parts(found: dict[str, Any], page: str) -> Chart:
+    parts = list(found["parts"].items())
+    text = ", ".join(f"{name} {fixed(nats)} nats" for name, nats in parts)
+    return stack(f"{page}-parts", "parts of the divergence", parts, text=text, xlabel="nats")
+
+
+def _shapes(found: dict[str, Any], page: str) -> list[Chart]:
+    charts = []
+    # standard errors of skewness and kurtosis of n normal values: sqrt(6 / n) and sqrt(24 / n)
+    for name, variance in (("skewness", 6), ("excess_kurtosis", 24)):
+        values, title = found[name], name.replace("_", " ")
+        half = _SIGMAS * math.sqrt(variance / found["n"])
+        outside = sum(abs(value) > half for value in values)
+        text = f"{title} of each dimension: {outside} of {len(values)} outside of ±{half:.2f}"
+        charts.append(
+            points(f"{page}-{name}", f"{title} by dimension", values, half, text=text, xlabel="dimension")
+        )
+    return charts
+
+
+def _distance(found: dict[str, Any], page: str) -> Chart:
+    value, (low, middle, high) = found["distance"]["value"], found["distance"]["null"]
+    text = f"{value:.4f} for the codes; samples of the prior {low:.4f} to {high:.4f}, median {middle:.4f}"
+    return band(
+        f"{page}-distance",
+        "sliced Wasserstein distance from the prior",
+        value,
+        (low, middle, high),
+        text=text,
+        xlabel="units of the codes",
+    )
+
+
+def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+    facts = []
+    if "correlation" in found:
+        facts = [
+            ("correlation of two dimensions, rms", fixed(found["correlation"]["rms"], 3)),
+            ("largest correlation", fixed(found["correlation"]["largest"], 3)),
+        ]
+    if found.get("minibatch"):
+        batch = found["minibatch"]
+        facts += [
+            ("change of a code between minibatch and running statistics, rms", fixed(batch["rms_change"], 3)),
+            ("mean of the codes under running statistics, rms", fixed(batch["mean"], 3)),
+            (
+                "their deviations, least and largest",
+                f"{fixed(batch['least_std'], 3)} and {fixed(batch['largest_std'], 3)}",
+            ),
+        ]
+    labels = {
+        "error_from_own_codes": "reconstruction error from own codes",
+        "error_from_others_codes": "from other images' codes",
+    }
+    return facts + [(label, fixed(found[name], 3)) for name, label in labels.items() if name in found]

@@ -1,0 +1,82 @@
+"""The page: a run folder, or several, to one self-contained HTML file."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from entropic_ae.errors import InputError
+from entropic_ae.files import atomic
+from entropic_ae.report.comparison import compare
+from entropic_ae.report.diagnosis import LEVEL
+from entropic_ae.report.folder import RunFolder, read_folder
+from entropic_ae.report.tables import FLOOR
+from entropic_ae.report.view import view
+
+__all__ = ["write_report"]
+
+_PAGE = "report.html"
+
+
+def write_report(folders: str | Path | Iterable[str | Path], out: str | Path | None = None) -> Path:
+    """Write a page on a run, or on several side by side: one HTML file that needs no other and no network.
+
+    It shows what was trained and the command that repeats it, the curves of the log, samples, reconstructions and
+    interpolations, and what ``evaluate`` measured; what is not there is said, with the command that makes it.
+    Only files are read, no model and no data. The same folders give the same bytes.
+
+    Arguments:
+        folders: a run folder, or several.
+        out: the page, FILE.html, replaced if it is there; ``report.html`` in the run folder unless given, for
+            several runs in the current folder.
+
+    Returns: the path written.
+
+    Raises: InputError for a folder that is no run, a file in it that is damaged, or an ``out`` of another kind.
+
+    >>> import tempfile
+    >>> from entropic_ae import train
+    >>> small = {"width": 2}
+    >>> run = train("eae", "digits", epochs=1, set=small, out=tempfile.mkdtemp(), device="cpu", progress=False)
+    >>> write_report(run.folder).name
+    'report.html'
+    """
+    paths = [Path(folders)] if isinstance(folders, str | os.PathLike) else [Path(folder) for folder in folders]
+    if not paths:
+        raise InputError("a report needs at least one run folder, got none.")
+    default = paths[0] / _PAGE if len(paths) == 1 else Path(_PAGE)
+    path = default if out is None else Path(out)
+    if path.suffix.lower() not in (".html", ".htm") or path.is_dir():
+        raise InputError(f"a report is written to FILE.html, got {path}; give another --out.")
+    page = _render([read_folder(folder) for folder in paths])
+    with atomic(path) as temporary:
+        temporary.write_bytes(page.encode())  # not as text, which has other line ends on Windows
+    return path
+
+
+def _render(runs: Sequence[RunFolder]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("entropic_ae.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    names = _names(runs)
+    anchors = [f"run-{i}" for i in range(1, len(runs) + 1)]
+    views = [view(*one) for one in zip(runs, anchors, names, strict=True)]
+    comparison = compare(runs, anchors, names) if len(runs) > 1 else None
+    template = environment.get_template("page.html")
+    return template.render(views=views, comparison=comparison, floor=FLOOR, level=LEVEL)
+
+
+def _names(runs: Sequence[RunFolder]) -> list[str]:
+    """Return the folders' names; the paths of those whose name another has too."""
+    names = [run.path.name or str(run.path.resolve().name) for run in runs]
+    counts = Counter(names)
+    return [name if counts[name] == 1 else str(run.path) for name, run in zip(names, runs, strict=True)]

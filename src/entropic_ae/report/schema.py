@@ -1,0 +1,136 @@
+"""What the JSON of a run folder must look like for a report, so that damage is told by its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from entropic_ae.errors import InputError
+
+__all__ = ["COMPARED", "INFO", "RESULT", "check"]
+
+# A type is itself, and ``float`` any number; a tuple holds alternatives; a list of one gives its elements, of more
+# its length too; a dictionary its keys: "*" stands for all, one that ends in "?" may be missing.
+INFO: dict[str, Any] = {
+    "recipe": str,
+    "summary?": str,
+    "preset": str,
+    "data": str,
+    "source": str,
+    "image_size": (int, None),
+    "limit": (int, None),
+    "seed": int,
+    "precision?": str,
+    "overrides": {"*": (str, float, bool)},
+    "expanded": {"bottleneck": str, "terms": [str], "densities": [str], "settings": {"*": (str, float, bool)}},
+    "shape": [int, int, int],
+    "training_images?": int,
+    "device?": str,
+    "machine?": {"*": (str, int)},
+    "versions": {"*": str},
+    "git_commit?": (str, None),
+}
+_DIAGNOSTICS = {
+    "verdict?": str,
+    "error_from_own_codes?": float,
+    "error_from_others_codes?": float,
+    "minibatch?": ({"rms_change": float, "mean": float, "least_std": float, "largest_std": float}, None),
+}
+RESULT: dict[str, Any] = {
+    "features": str,
+    "features_sha256?": str,
+    "n": int,
+    "seed": int,
+    "split?": str,
+    "real_images": int,
+    "reconstruction_error": float,
+    "codes": {
+        "n": int,
+        "entropy": float,
+        "maximum": (float, None),
+        "gap": (float, None),
+        "corrected_gap?": (float, None),
+    },
+    "distances": {"*": {"images": int, "frechet": float, "kernel": float, "kernel_std": float}},
+    "collapse?": {"active_codes": int, "latent_dim": int, "spread": {"*": float}, "collapsed": [str]},
+    "diagnostics?": _DIAGNOSTICS,
+    "classifier_accuracy?": float,
+    "weights_sha256?": str,
+}
+# What diagnostics hold besides where there are codes enough and one of their dimensions is alive.
+COMPARED: dict[str, Any] = {
+    "prior": str,
+    "n": int,
+    "dimensions": int,
+    "dead": int,
+    "divergence": float,
+    "parts": {"*": float},
+    "p_values": {"*": float},
+    "skewness": [float],
+    "excess_kurtosis": [float],
+    "correlation": {"rms": float, "largest": float},
+    "distance": {"value": float, "null": [float, float, float], "n": int},
+}
+_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", None: "null"}
+
+
+def check(value: Any, spec: Any, where: str) -> None:
+    """Raise InputError if a value is not what a specification asks for; the sentence names the place.
+
+    >>> check({"seed": "one"}, {"seed": int}, "run.json")
+    Traceback (most recent call last):
+        ...
+    entropic_ae.errors.InputError: run.json is damaged: seed is 'one', expected a whole number; make it anew.
+    """
+    if fault := _fault(value, spec, ""):
+        raise InputError(f"{where} is damaged: {fault}; make it anew.")
+
+
+def _fault(value: Any, spec: Any, place: str) -> str | None:
+    """Return what is wrong first, or None."""
+    if isinstance(spec, tuple):
+        faults = [_fault(value, one, place) for one in spec]
+        return None if None in faults else faults[0]
+    if isinstance(spec, dict) and isinstance(value, dict):
+        return _fault_of_dictionary(value, spec, place)
+    if isinstance(spec, list) and isinstance(value, list) and len(spec) in (1, len(value)):
+        wanted = spec if len(spec) > 1 else spec * len(value)
+        pairs = enumerate(zip(value, wanted, strict=True))
+        return next((f for i, (one, kind) in pairs if (f := _fault(one, kind, f"{place}[{i}]"))), None)
+    if _is(value, spec):
+        return None
+    return f"{place or 'it'} is {_shown(value)}, expected {_expected(spec)}"
+
+
+def _fault_of_dictionary(value: dict[str, Any], spec: dict[str, Any], place: str) -> str | None:
+    start = f"{place}." if place else ""
+    if "*" in spec:
+        return next((f for name, one in value.items() if (f := _fault(one, spec["*"], start + name))), None)
+    for key, kind in spec.items():
+        name = key.removesuffix("?")
+        if name in value:
+            if fault := _fault(value[name], kind, start + name):
+                return fault
+        elif name == key:
+            return f"{start}{name} is missing"
+    return None
+
+
+def _is(value: Any, spec: Any) -> bool:
+    if isinstance(spec, dict | list):
+        return False
+    if spec is None or isinstance(value, bool):
+        return value is spec or (spec is bool and isinstance(value, bool))
+    return isinstance(value, (int, float) if spec is float else spec)
+
+
+def _expected(spec: Any) -> str:
+    if isinstance(spec, dict):
+        return "a dictionary"
+    if isinstance(spec, list):
+        return f"a list of {len(spec)}" if len(spec) > 1 else "a list"
+    return _NAMES[spec]
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

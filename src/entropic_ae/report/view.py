@@ -1,0 +1,269 @@
+"""What a page shows of one run: texts, tables, charts and pictures."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from entropic_ae.report.charts import Chart
+from entropic_ae.report.command import run_command, train_command
+from entropic_ae.report.curves import best_epoch, curves, terms, words
+from entropic_ae.report.diagnosis import Diagnosis, diagnosis
+from entropic_ae.report.folder import Picture, RunFolder
+from entropic_ae.report.tables import FLOOR, distance_rows, fixed
+
+__all__ = ["Drawn", "Missing", "RunView", "Space", "Tile", "drawn_samples", "view"]
+
+_COMMIT = 12  # characters of a commit that are shown
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Sentences on what is not there, and the command that makes it, where one does."""
+
+    sentence: str
+    command: str | None = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture of the folder, or the command that draws it."""
+
+    title: str
+    text: str
+    picture: Picture | None
+    command: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A number in large."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Space:
+    """Distances in one feature space; a row has name, images, Frechet and kernel distance, and spread."""
+
+    name: str
+    intro: str
+    rows: list[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run, ready for the page."""
+
+    anchor: str
+    name: str
+    title: str
+    about: str
+    facts: list[tuple[str, str]]
+    command: str
+    verdict: str | None
+    tiles: list[Tile]
+    unmeasured: Missing | None
+    untested: Missing | None
+    curves: list[Chart]
+    unlogged: Missing | None
+    best: str
+    samples: list[Drawn]
+    pictures: list[Drawn]
+    spaces: list[Space]
+    codes: list[tuple[str, str]]
+    collapse: str
+    collapsed: bool
+    diagnosis: Diagnosis
+
+
+def view(run: RunFolder, anchor: str, name: str) -> RunView:
+    """Make what a page shows of a run.
+
+    Arguments:
+        run: its folder's content.
+        anchor: its place on the page, and the start of its charts' ids.
+        name: what it is called there.
+    """
+    result = run.result
+    found = diagnosis((result or {}).get("diagnostics", {}), anchor)
+    return RunView(
+        anchor=anchor,
+        name=name,
+        title=f"{run.info['recipe']} on {run.info['data']}",
+        about=_about(run),
+        facts=_facts(run),
+        command=train_command(run.info),
+        verdict=found.verdict,
+        tiles=_tiles(run, result) if result else [],
+        unmeasured=_unmeasured(run),
+        untested=_untested(run, result) if result else None,
+        curves=curves(run.log, anchor) if run.log else [],
+        unlogged=_unlogged(run),
+        best=_best(run),
+        samples=[drawn_samples(run, density) for density in run.densities],
+        pictures=_pictures(run),
+        spaces=[_space(name, one) for name, one in run.metrics.items()],
+        codes=_codes(result) if result else [],
+        collapse=_collapse(result) if result else "",
+        collapsed=bool((result or {}).get("collapse", {}).get("collapsed")),
+        diagnosis=found,
+    )
+
+
+def drawn_samples(run: RunFolder, density: str) -> Drawn:
+    """Return the samples of a density, or how to draw them."""
+    text = f"images that {run.info['recipe']} decodes from codes drawn from the density {density}"
+    command = run_command("sample", run.path, "--density", density)
+    return Drawn(density, text, run.samples(density), command)
+
+
+def _about(run: RunFolder) -> str:
+    if "summary" in run.info:
+        return str(run.info["summary"])
+    expanded = run.info["expanded"]
+    minimised = [words(name) for name in terms(run.log)] or [_spaced(name) for name in expanded["terms"]]
+    return f"autoencoder with a {_spaced(expanded['bottleneck'])} bottleneck; minimises {' + '.join(minimised)}"
+
+
+def _spaced(name: str) -> str:
+    """Return the name of a class as words."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).split()
+    return " ".join(word.lower() if word.isalpha() else word for word in spaced)
+
+
+def _facts(run: RunFolder) -> list[tuple[str, str]]:
+    info, settings = run.info, run.settings
+    shape = " x ".join(map(str, info["shape"]))
+    images = f"{info['training_images']:,} of " if "training_images" in info else ""
+    done, asked = len(run.log.get("epoch", ())), settings.get("epochs")
+    size = [f"{key.replace('_', ' ')} {settings[key]}" for key in ("width", "latent_dim") if key in settings]
+    commit = info.get("git_commit") or ""
+    facts = {
+        "recipe": info["recipe"],
+        "data": info["data"],
+        "training images": f"{images}{shape} (channels, height, width)",
+        "epochs": f"{done} of {asked}" if done and done != asked else str(asked),
+        "size": ", ".join(size),
+        "seed": str(info["seed"]),
+        "device": _device(info),
+        "commit": commit[:_COMMIT] + "+changes" * commit.endswith("+changes"),
+        "versions": ", ".join(f"{package} {version}" for package, version in info["versions"].items()),
+    }
+    return [(label, value) for label, value in facts.items() if value]
+
+
+def _device(info: dict[str, Any]) -> str:
+    machine = info.get("machine", {})
+    details = [str(machine[key]) for key in ("gpu", "processor") if key in machine]
+    details += [f"{machine['cores']} cores"] if "cores" in machine else []
+    return ", ".join([info.get("device", ""), *details]).removeprefix(", ")
+
+
+def _tiles(run: RunFolder, result: dict[str, Any]) -> list[Tile]:
+    tiles = [
+        Tile("Reconstruction error", fixed(result["reconstruction_error"], 3), "squared, summed over an image")
+    ]
+    if "divergence" in (found := result.get("diagnostics", {})):
+        tiles.append(Tile("Codes from their prior", f"{fixed(found['divergence'])} nats", found["prior"]))
+    rows = result["distances"]
+    if density := next((name for name in run.densities if name in rows), None):
+        floor = f"; real images {fixed(rows[FLOOR]['frechet'])}" if FLOOR in rows else ""
+        value = fixed(rows[density]["frechet"])
+        tiles.append(Tile(f"Frechet distance, {density}", value, f"{result['features']} features{floor}"))
+    if collapse := result.get("collapse"):
+        tiles.append(Tile("Active codes", f"{collapse['active_codes']} of {collapse['latent_dim']}"))
+    return tiles
+
+
+def _unmeasured(run: RunFolder) -> Missing | None:
+    command = run_command("evaluate", run.path)
+    if run.outdated:
+        return Missing(
+            "metrics.json holds results of other weights, from before more training. This measures these:", command
+        )
+    return None if run.metrics else Missing("The run has not been measured yet. This measures it:", command)
+
+
+def _untested(run: RunFolder, result: dict[str, Any]) -> Missing | None:
+    if "diagnostics" not in result:
+        sentence = "The results are from before there were diagnostics. This adds them:"
+        return Missing(sentence, run_command("evaluate", run.path))
+    if "verdict" not in result["diagnostics"]:
+        return Missing("There were too few test images to compare the codes with their prior.")
+    return None
+
+
+def _unlogged(run: RunFolder) -> Missing | None:
+    if run.log:
+        return None
+    command = train_command(run.info, "--out", str(run.path), "--resume")
+    return Missing("There is no log.csv: training has not ended its first epoch. This goes on with it:", command)
+
+
+def _best(run: RunFolder) -> str:
+    best = best_epoch(run.log)
+    if best is None:
+        return ""
+    return f"The weights are those of epoch {best}, of the lowest validation loss; a thin line marks it."
+
+
+def _pictures(run: RunFolder) -> list[Drawn]:
+    shown = {
+        "interpolations": (
+            "interpolate",
+            "rows of images decoded on the way from one held-out image to another",
+        ),
+        "reconstructions": ("reconstruct", "rows of held-out images, each above the row of their reconstructions"),
+    }
+    return [
+        Drawn(title, text, run.pictures.get(title), run_command(command, run.path))
+        for title, (command, text) in shown.items()
+    ]
+
+
+def _space(name: str, result: dict[str, Any]) -> Space:
+    spread = result.get("collapse", {}).get("spread", {})
+    rows: list[tuple[str, ...]] = [(*row, fixed(spread.get(row[0]))) for row in distance_rows(result)]
+    intro = (
+        f"To {result['real_images']:,} {result.get('split', 'test')} images, in {result['features']} features; "
+        f"{result['n']:,} images from each density, seed {result['seed']}."
+    )
+    if "classifier_accuracy" in result:
+        intro += (
+            f" The classifier is right on {100 * result['classifier_accuracy']:.1f} % of the validation images."
+        )
+    return Space(name, intro, rows)
+
+
+def _codes(result: dict[str, Any]) -> list[tuple[str, str]]:
+    codes = result["codes"]
+    facts = [
+        ("reconstruction error (squared, summed over an image)", fixed(result["reconstruction_error"], 3)),
+        (f"entropy of {codes['n']:,} held-out codes", f"{fixed(codes['entropy'])} nats"),
+    ]
+    if codes["maximum"] is not None:
+        facts += [
+            ("its maximum under the bottleneck's constraints", f"{fixed(codes['maximum'])} nats"),
+            ("gap", f"{fixed(codes['gap'])} nats"),
+        ]
+    if codes.get("corrected_gap") is not None:
+        facts.append(("gap from as many draws of the prior", f"{fixed(codes['corrected_gap'])} nats"))
+    return facts
+
+
+def _collapse(result: dict[str, Any]) -> str:
+    if "collapse" not in result:
+        return ""
+    collapse = result["collapse"]
+    active = f"{collapse['active_codes']} of {collapse['latent_dim']} dimensions of the code are active."
+    if not collapse["collapsed"]:
+        return f"Nothing has collapsed: {active}"
+    names = ", ".join(
+        f"{name} (spread {fixed(collapse['spread'][name])})" if name in collapse["spread"] else name
+        for name in collapse["collapsed"]
+    )
+    return f"Collapsed: {names}. {active}"

@@ -1,0 +1,472 @@
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import entropic_ae as eae
+from entropic_ae import InputError, cli, report
+from entropic_ae.metrics import diagnostics
+from entropic_ae.report import charts, diagnosis
+from entropic_ae.report.command import train_command
+from entropic_ae.report.schema import RESULT, check
+
+SMALL = {"width": 2, "entropy.k": 2, "decoder_decay.linear": False, "batch_size": 30}
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: tables by rows of cells, texts, tags with attributes."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.source = path.read_text(encoding="utf-8")
+        self.tables, self.tags, self.texts, self.open = [], [], [], []
+        self.feed(self.source)
+        self.text = " ".join(" ".join(self.texts).split())
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag in ("style", "script"):
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+            self.open.append("cell")
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th", "style", "script"):
+            self.open.pop()
+        if tag in ("td", "th"):
+            self.tables[-1][-1][-1] = " ".join(self.tables[-1][-1][-1].split())
+
+    def handle_data(self, text):
+        if not {"style", "script"} & set(self.open):
+            self.texts.append(text)
+        if "cell" in self.open:
+            self.tables[-1][-1][-1] += text
+
+    def all(self, tag, key):
+        return [attributes.get(key) for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report") / "run"
+    options = {"epochs": 1, "limit": 200, "seed": 3, "device": "cpu", "progress": False}
+    run = eae.train("eae", "digits", set=SMALL, out=folder, **options)
+    run.evaluate(features="pixels", n=60)
+    run.draw(*run.system.recipe.densities)
+    return folder
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+@pytest.fixture
+def change(folder):
+    """Change a JSON file of the folder by a function."""
+
+    def change(name, function):
+        content = json.loads((folder / name).read_text())
+        function(content)
+        (folder / name).write_text(json.dumps(content))
+
+    return change
+
+
+def page_of(*folders, out=None):
+    return Page(eae.write_report(folders, out))
+
+
+def test_the_command_repeats_the_run(trained, tmp_path, monkeypatch):
+    page = Page(eae.write_report(trained, tmp_path / "a.html"))
+    command = next(text for text in page.texts if text.startswith("entropic-ae train"))
+    out = str(tmp_path / "again")
+    monkeypatch.setattr(sys, "argv", [*shlex.split(command), "--out", out, "--device", "cpu"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    then, now = (json.loads(Path(one, "run.json").read_text()) for one in (trained, out))
+    for name in ("recipe", "preset", "source", "limit", "seed", "precision", "expanded", "training_images_sha256"):
+        assert now[name] == then[name], name
+    assert Path(out, "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
+
+
+def test_the_command_of_data_and_precision_of_ones_own():
+    info = {
+        "recipe": "vae", "source": "/photos/my cat's", "preset": "mnist", "image_size": 64, "limit": 500,
+        "seed": 2, "precision": "bf16",
+        "overrides": {"features": "pixels", "kl": 1e-05, "spectral": True, "epochs": "7"},
+    }  # fmt: skip
+    assert shlex.split(train_command(info))[1:] == [
+        "train", "vae", "/photos/my cat's", "--preset", "mnist", "--set", "image_size=64", "features=pixels",
+        "kl=1e-05", "spectral=true", "--epochs", "7", "--seed", "2", "--limit", "500", "--precision", "bf16",
+    ]  # fmt: skip
+
+
+def test_every_number_is_that_of_metrics_json(trained, tmp_path):
+    page = page_of(trained, out=tmp_path / "a.html")
+    result = json.loads((trained / "metrics.json").read_text())["pixels"]
+    distances, parts = page.tables
+    spread = result["collapse"]["spread"]
+    assert distances[1:] == [
+        [
+            f"{name} the floor" if name == "held-out images" else name,
+            f"{row['images']}",
+            f"{row['frechet']:.2f}",
+            f"{row['kernel']:.4f} ± {row['kernel_std']:.4f}",
+            f"{spread[name]:.2f}" if name in spread else "-",
+        ]
+        for name, row in result["distances"].items()
+    ]
+    found, codes = result["diagnostics"], result["codes"]
+    for row in parts[1:]:
+        nats = found["parts"].get(row[0])
+        p_value = found["p_values"][row[0]]
+        assert row[1] == ("-" if nats is None else f"{nats:.2f}".replace("-0.00", "0.00"))
+        assert row[2] == ("< 0.001" if p_value < 0.001 else f"{p_value:.3f}")
+        assert row[3] == ("rejects" if p_value <= 0.01 else "does not reject")
+    assert [row[0] for row in parts[1:]] == [*found["parts"], "distance"]
+    quoted = [
+        found["verdict"],
+        f"error {result['reconstruction_error']:.3f} squared, summed over an image",
+        f"prior {found['divergence']:.2f} nats N(0, I)",
+        f"Frechet distance, prior {result['distances']['prior']['frechet']:.2f}",
+        f"real images {result['distances']['held-out images']['frechet']:.2f}",
+        f"entropy of {codes['n']} held-out codes {codes['entropy']:.2f} nats",
+        f"constraints {codes['maximum']:.2f} nats",
+        f"gap {codes['gap']:.2f} nats",
+        f"gap from as many draws of the prior {codes['corrected_gap']:.2f} nats",
+        f"of two dimensions, rms {found['correlation']['rms']:.3f}",
+        f"largest correlation {found['correlation']['largest']:.3f}",
+        f"running statistics, rms {found['minibatch']['rms_change']:.3f}",
+        f"least and largest {found['minibatch']['least_std']:.3f} and {found['minibatch']['largest_std']:.3f}",
+        f"from own codes {found['error_from_own_codes']:.3f}",
+        f"from other images' codes {found['error_from_others_codes']:.3f}",
+        f"{result['collapse']['active_codes']} of 8 dimensions of the code are active",
+    ]
+    for sentence in quoted:
+        assert sentence in page.text
+
+
+def test_charts_tell_their_numbers_in_words(trained, tmp_path):
+    page = page_of(trained, out=tmp_path / "a.html")
+    labels = [label for label in page.all("div", "aria-label") if label]
+    header, row = (line.split(",") for line in (trained / "log.csv").read_text().splitlines())
+    log = {name: float(value) for name, value in zip(header, row, strict=True)}
+    for term in ("squared_error", "negative_entropy", "loss"):
+        ends = f"training from {log[f'train_{term}']:.4g} to {log[f'train_{term}']:.4g}"
+        assert any(ends in label for label in labels), term
+    assert any(f"entropy from {log['entropy']:.4g}" in label for label in labels)
+    found = json.loads((trained / "metrics.json").read_text())["pixels"]["diagnostics"]
+    distance = found["distance"]
+    ends = f"{distance['value']:.4f} for the codes; samples of the prior {distance['null'][0]:.4f} to"
+    assert any(label.startswith(ends) for label in labels)
+    half = 2.576 * (6 / found["n"]) ** 0.5
+    outside = sum(abs(value) > half for value in found["skewness"])
+    assert f"skewness of each dimension: {outside} of 8 outside of ±{half:.2f}" in labels
+
+
+def test_one_file_that_needs_no_other(trained, tmp_path):
+    source = page_of(trained, trained, out=tmp_path / "a.html").source
+    assert "http:" not in source
+    assert "https:" not in source
+    assert not re.search(r"@import|url\((?!#)", source)
+    for reference in re.findall(r"\b(?:src|href)=\"([^\"]*)", source):
+        assert reference.startswith(("#", "data:")), reference
+
+
+def test_a_page_is_sound(trained, tmp_path):
+    for folders in ([trained], [trained, trained]):
+        page = page_of(*folders, out=tmp_path / "a.html")
+        ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+        assert len(ids) == len(set(ids))
+        for reference in re.findall(r"(?:href=\"|url\()#([^\")]+)", page.source):
+            assert reference in ids
+        levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(b <= a + 1 for a, b in pairwise(levels))
+        assert all(page.all("img", "alt"))
+        assert page.all("html", "lang") == ["en"]
+        pictures = [*page.all("img", "src")]
+        assert len(pictures) == (5 if len(folders) == 1 else 2 * 3 + 2 * 2)
+
+
+def test_same_folders_same_bytes(trained, tmp_path):
+    first, second = (eae.write_report([trained, trained], tmp_path / name) for name in ("a.html", "b.html"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_no_torch_and_no_state_of_matplotlib(trained, tmp_path):
+    script = (
+        "import sys, matplotlib\n"
+        "matplotlib.rcParams['font.size'] = 40\n"
+        "def state(): return {k: matplotlib.rcParams[k] for k in matplotlib.rcParams if k != 'backend'}\n"
+        "before = state()\n"
+        "from entropic_ae.report import write_report\n"
+        f"path = write_report({str(trained)!r}, {str(tmp_path / 'b.html')!r})\n"
+        "assert state() == before\n"
+        "print([m for m in ('torch', 'scipy', 'matplotlib.pyplot') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    eae.write_report(trained, tmp_path / "a.html")
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_names_and_values_are_data(folder, change):
+    evil = "<script>alert(1)<b>"
+    change("run.json", lambda info: info.update(data=evil, recipe=evil, git_commit=evil, summary=evil))
+    change("run.json", lambda info: info["overrides"].update({evil: evil}))
+    change("metrics.json", lambda metrics: metrics["pixels"]["diagnostics"].update(verdict=evil))
+    log = (folder / "log.csv").read_text()
+    (folder / "log.csv").write_text(log.replace("squared_error", f"{evil}$x"))
+    (folder / "samples-prior.png").rename(folder / f"samples-{evil}.png")
+    named = folder.rename(folder.with_name(evil))
+    for folders in ([named], [named, named]):
+        page = page_of(*folders, out=named.with_name("a.html"))
+        assert "script>alert" not in page.source.replace("&lt;script&gt;alert", "")
+        assert [tag for tag, _ in page.tags].count("script") == 1
+        assert f"{evil} on {evil}" in page.text
+
+
+@pytest.mark.parametrize(
+    ("missing", "sentence", "command"),
+    [
+        ("metrics.json", "has not been measured yet", "entropic-ae evaluate {}"),
+        ("log.csv", "There is no log.csv", "--seed 3 --limit 200 --out {} --resume"),
+        ("samples-mixture.png", "no images yet", "entropic-ae sample {} --density mixture"),
+        ("reconstructions.png", "no reconstructions yet", "entropic-ae reconstruct {}"),
+        ("interpolations.png", "no interpolations yet", "entropic-ae interpolate {}"),
+    ],
+)
+def test_what_is_missing_is_told_with_the_command_that_makes_it(folder, missing, sentence, command):
+    whole = page_of(folder).text
+    assert sentence not in whole
+    (folder / missing).unlink()
+    text = page_of(folder).text
+    assert sentence in text
+    assert command.format(folder) in text
+    assert sentence in page_of(folder, folder, out=folder / "two.html").text
+
+
+def test_a_folder_with_nothing_but_run_json(folder):
+    for path in folder.iterdir():
+        if path.name != "run.json":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    page = page_of(folder)
+    assert "eae on digits" in page.text
+    assert not page.tables
+    assert not page.all("svg", "viewbox")
+    assert page_of(folder, folder, out=folder / "two.html").tables
+
+
+def test_results_without_diagnostics(folder, change):
+    change("metrics.json", lambda metrics: metrics["pixels"].pop("diagnostics"))
+    page = page_of(folder)
+    assert "from before there were diagnostics. This adds them: entropic-ae evaluate" in page.text
+    assert len(page.tables) == 1
+    few = {"error_from_own_codes": 1.0, "error_from_others_codes": 2.5, "minibatch": None}
+    change("metrics.json", lambda metrics: metrics["pixels"].update(diagnostics=few))
+    text = page_of(folder).text
+    assert "too few test images" in text
+    assert "from other images' codes 2.500" in text
+
+
+def test_results_of_other_weights_are_left_out(folder):
+    (folder / "weights.safetensors").write_bytes(b"more training")
+    page = page_of(folder)
+    assert "metrics.json holds results of other weights" in page.text
+    assert not page.tables
+
+
+def test_collapse_is_told(folder, change):
+    def collapse(metrics):
+        metrics["pixels"]["collapse"] |= {"collapsed": ["prior", "codes"], "active_codes": 0}
+        metrics["pixels"]["collapse"]["spread"]["prior"] = 0.0123
+
+    change("metrics.json", collapse)
+    assert "Collapsed: prior (spread 0.01), codes. 0 of 8 dimensions" in page_of(folder).text
+
+
+def test_several_feature_spaces_and_splits(folder, change):
+    change("metrics.json", lambda m: m.update({"inception (validation)": m["pixels"] | {"split": "validation"}}))
+    change("metrics.json", lambda m: m["pixels"].update(classifier_accuracy=0.9876))
+    page = page_of(folder)
+    assert len(page.tables) == 3
+    assert "validation images, in pixels features" in page.text
+    assert "The classifier is right on 98.8 % of the validation images." in page.text
+
+
+DAMAGES = {
+    "run.json": ["[]", "{", '{"recipe": "eae"}'],
+    "log.csv": ["", "epoch,a\n", "epoch,a\n1\n", "epoch,a\n1,x\n", "a\n1\n", 'epoch\n"1\n', "\x00"],
+    "metrics.json": ["[]", '{"pixels": 1}', '{"pixels": {}}', "{"],
+    "samples-prior.png": ["", "no picture"],
+}
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, one) for name, all_ in DAMAGES.items() for one in all_])
+def test_damaged_files_are_named(folder, name, content):
+    (folder / name).write_text(content)
+    with pytest.raises(InputError, match=rf"{re.escape(name)} is damaged"):
+        eae.write_report(folder)
+    assert not (folder / "report.html").exists()
+
+
+def test_a_picture_that_is_cut_off(folder):
+    whole = (folder / "samples-prior.png").read_bytes()
+    (folder / "samples-prior.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"samples-prior\.png is damaged: it is no whole PNG"):
+        eae.write_report(folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda one: one["distances"]["prior"].pop("frechet"), r"pixels\.distances\.prior\.frechet is missing"),
+        (lambda one: one["codes"].update(gap="x"), r"pixels\.codes\.gap is 'x', expected a number"),
+        (lambda one: one["diagnostics"]["distance"].update(null=[1.0]), r"null is \[1\.0\], expected a list of 3"),
+        (lambda one: one["diagnostics"].update(skewness=[True]), r"skewness\[0\] is True, expected a number"),
+        (lambda one: one["diagnostics"].update(parts=3), r"diagnostics\.parts is 3, expected a dictionary"),
+    ],
+)
+def test_damage_within_results_is_told_by_its_place(folder, change, damage, sentence):
+    change("metrics.json", lambda metrics: damage(metrics["pixels"]))
+    with pytest.raises(InputError, match=rf"metrics\.json is damaged: {'.*' * (sentence[0] != 'p')}{sentence}"):
+        eae.write_report(folder)
+
+
+def test_numbers_that_are_not_finite(folder, change):
+    def spoil(metrics):
+        metrics["pixels"]["diagnostics"]["parts"]["correlation"] = float("nan")
+        metrics["pixels"]["diagnostics"]["skewness"][0] = float("inf")
+        metrics["pixels"]["distances"]["prior"]["frechet"] = float("nan")
+
+    change("metrics.json", spoil)
+    check(json.loads((folder / "metrics.json").read_text()), {"*": RESULT}, "metrics.json")
+    (folder / "log.csv").write_text("epoch,train_loss,validation_loss\n1,nan,nan\n2,1.0,inf\n")
+    assert "not finite" in page_of(folder).text
+
+
+def test_several_runs_side_by_side(folder, change, tmp_path):
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    change("run.json", lambda info: info["expanded"]["settings"].update(width=16, spectral=True))
+    change("run.json", lambda info: info.update(seed=4))
+    change("metrics.json", lambda metrics: metrics["pixels"]["distances"]["mixture"].update(frechet=123.456))
+    page = page_of(other, folder, out=tmp_path / "two.html")
+    _, groups, first, verdict, second, _ = page.tables[0]
+    assert groups == ["held-out images", "prior", "gaussian", "mixture"]
+    result = json.loads((other / "metrics.json").read_text())["pixels"]
+    assert first == [
+        "other", "eae", "digits", "3", f"{result['reconstruction_error']:.3f}",
+        f"{result['diagnostics']['divergence']:.2f}",
+        *(f"{result['distances'][name]['frechet']:.2f}" for name in groups),
+    ]  # fmt: skip
+    assert verdict == [f"{result['diagnostics']['verdict']}width=2, spectral=false"]
+    assert second[0] == "run"
+    assert second[-1] == "123.46"
+    assert "width=16, spectral=true" in page.source
+    assert {"#run-1", "#run-2", "#top"} <= set(page.all("a", "href"))
+    assert "Take care" not in page.text
+    assert [label for label in page.all("div", "aria-label") if label and "other ends at" in label]
+
+
+def test_what_does_not_compare_is_told(folder, change, tmp_path):
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+
+    def notes():
+        return page_of(other, folder, out=tmp_path / "two.html").text
+
+    change("metrics.json", lambda metrics: metrics["pixels"].update(n=61))
+    assert "pixels features are from different numbers of images (60 against 360, 61 against 360)" in notes()
+    change("metrics.json", lambda metrics: metrics["pixels"].update(features_sha256="of another"))
+    assert "pixels features are not the same network: distances in them do not compare" in notes()
+    change("metrics.json", lambda metrics: metrics.update(classifier=metrics.pop("pixels")))
+    assert "measured in different features: distances compare within a column only" in notes()
+    change("run.json", lambda info: info.update(data="mnist", shape=[1, 32, 32]))
+    assert "on different data, digits (1 x 8 x 8), mnist (1 x 32 x 32)" in notes()
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(folder, tmp_path):
+    other = Path(shutil.copytree(folder, tmp_path / "deep" / "run"))
+    page = page_of(other, folder, out=tmp_path / "two.html")
+    assert [row[0] for row in page.tables[0][2::2]] == [str(other), str(folder)]
+
+
+def test_the_command_line(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["entropic-ae", "report", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code or 0, capsys.readouterr()
+
+    assert call(folder)[1].out == f"{folder / 'report.html'}\n"
+    assert call(folder)[0] == 0  # replaced
+    assert call("run", "run")[1].out == "report.html\n"
+    assert call("run", "--out", "deep/a.html")[1].out == "deep/a.html\n"
+    for arguments, sentence in (
+        (["nowhere"], "nowhere is not a run folder: it has no run.json"),
+        (["run", "--out", "run"], "a report is written to FILE.html, got run"),
+        (["run", "--out", "run/run.json"], "a report is written to FILE.html, got run/run.json"),
+    ):
+        code, captured = call(*arguments)
+        assert code == 2
+        assert sentence in captured.err
+    with pytest.raises(InputError, match="at least one run folder"):
+        eae.write_report([])
+
+
+def test_the_level_is_that_of_the_diagnostics():
+    assert diagnosis.LEVEL == diagnostics.LEVEL
+
+
+def test_a_chart_takes_the_colours_of_its_page():
+    key = charts.Key("$x_1$", 0)
+    svg = charts.lines("c", "t", [charts.Line(key, [1, 2, 3], [1.0, float("nan"), 3.0])], text="").svg
+    assert "currentColor" in svg
+    assert "var(--series-0)" in svg
+    assert "#01" not in svg
+    assert "#02" not in svg
+    assert "<style" not in svg
+    assert "font-family" not in svg
+
+
+def test_colours_of_the_style_sheet_are_told_apart_from_what_they_lie_on():
+    """WCAG 2.2: text at least 4.5 to 1, lines at least 3 to 1, in both schemes."""
+    css = Path(report.__file__).with_name("templates").joinpath("style.css").read_text()
+    light, dark = (dict(re.findall(r"--([\w-]+): (#\w{6})", part)) for part in css.split("@media")[:2])
+    assert set(light) == set(dark)
+    assert sum(name.startswith("series-") for name in light) == charts.PALETTE
+
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    def contrast(a, b):
+        high, low = sorted((luminance(a), luminance(b)), reverse=True)
+        return (high + 0.05) / (low + 0.05)
+
+    for scheme in (light, dark):
+        for ground in ("page", "card", "wash", "warn"):
+            for text in ("ink", "muted") if ground != "warn" else ("ink",):
+                assert contrast(scheme[text], scheme[ground]) >= 4.5, (text, ground)
+        assert contrast(scheme["accent"], scheme["card"]) >= 4.5
+        assert contrast(scheme["accent"], scheme["page"]) >= 4.5
+        for i in range(charts.PALETTE):
+            assert contrast(scheme[f"series-{i}"], scheme["card"]) >= 3
