@@ -240,21 +240,67 @@ def evaluate(
         typer.Option(help="inception, classifier, pixels or a TorchScript file; by the preset unless given."),
     ] = None,
     n: Annotated[int, typer.Option(help="Images from each density.")] = 10_000,
+    densities: Annotated[
+        str | None, typer.Option(help="Densities, separated by commas; those of the recipe unless given.")
+    ] = None,
     seed: Seed = 0,
     weights: Annotated[Path | None, typer.Option(help="A file with Inception's weights.")] = None,
     device: Device = "auto",
 ) -> None:
     """Measure a run against the test images: metrics.json, a table, and a picture of each density."""
+    from entropic_ae.densities import DENSITIES
+
     loaded = _load(run, device)
     with errors.status("measuring") as status:
 
         def tell(what: str) -> None:
             status.update(f"measuring: {what}")
 
-        result = loaded.evaluate(features=features, n=n, seed=seed, weights=weights, tell=tell)
-        loaded.draw(*loaded.system.recipe.densities)
+        result = loaded.evaluate(
+            features=features,
+            n=n,
+            seed=seed,
+            densities=None if densities is None else densities.split(","),
+            weights=weights,
+            tell=tell,
+        )
+        loaded.draw(*(name for name in result["distances"] if name in DENSITIES))
     _print_metrics(result)
     console.print(f"{run}: metrics.json and pictures written.")
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN ...", help="Run folders that [b]train[/b] made.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="FILE.html, replaced; report.html in the run folder, of several runs in this one, unless given."
+        ),
+    ] = None,
+) -> None:
+    """Make a page on a run, or on several side by side: one HTML file, to be opened in a browser."""
+    from entropic_ae.report import write_report
+
+    console.print(str(write_report(runs, out)))
+
+
+@app.command()
+def explore(
+    run: RunFolder,
+    host: Annotated[str, typer.Option(help="An address or a name of this machine.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="From 1 to 65535.")] = 7860,
+    device: Device = "auto",
+) -> None:
+    """Look at a run in the browser: samples, latent directions, reconstructions, interpolations.
+
+    Nothing leaves this machine, and unless --host says so, no other can reach the page. Needs the extra
+    [b]explore[/b].
+    """
+    from entropic_ae.explore import leave, serve
+
+    serve(run, host=host, port=port, device=device, tell=lambda text: console.print(escape(text)))
+    leave()
 
 
 @app.command()
@@ -359,6 +405,53 @@ def tune(
     print(tuning.render_tries(results))
 
 
+@app.command()
+def figure(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="1 to 11, the paper's; all of them; constraints; or a study, bottleneck or weight, of DATA.",
+        ),
+    ],
+    data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="For a study, as for train.")] = None,
+    seeds: Annotated[
+        str, typer.Option(help="Seeds, separated by commas; a figure of the paper has the first.")
+    ] = "0",
+    set: Settings = None,
+    width: Width = None,
+    epochs: Epochs = None,
+    limit: Limit = None,
+    features: Annotated[str | None, typer.Option(help="As for [b]evaluate[/b].")] = None,
+    n: Annotated[int, typer.Option(help="Images from each density.")] = 10_000,
+    tuned: Annotated[
+        Path | None, typer.Option(help="The folder with tune's results, for figures 4, 10 and 11.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where figures and results go.")] = Path("results/figures"),
+    runs: RunsFolder = Path("runs/figures"),
+    device: Device = "auto",
+) -> None:
+    """Make a figure of the paper, or a study, from runs that are trained where missing; resumed as table1."""
+    from entropic_ae.experiments import constraints, figures, studies
+    from entropic_ae.experiments.sweep import Cell
+
+    numbers = _numbers("seeds", seeds, int)
+    base = Cell("eae", data or "", numbers[0], {}, _shared(set, width, epochs), limit, n, features)
+    if name == "constraints":
+        files = constraints.draw_constraints(out, seed=numbers[0], tell=errors.print)
+    elif name in studies.STUDIES:
+        if data is None:
+            raise InputError(f"the study {name} needs data: entropic-ae figure {name} mnist.")
+        files = studies.run_study(
+            name, base, numbers, out / f"{name}-{Path(data).stem}", runs, device=device, tell=errors.print
+        )
+    else:
+        names = sorted([*figures.FIGURES, *figures.GALLERIES], key=int) if name == "all" else [name]
+        files = figures.draw_all(names, base, out, runs, tuned=tuned, device=device, tell=errors.print)
+    for file in files:
+        console.print(str(file))
+
+
 _INTERRUPTED = 130  # the shell's exit code for SIGINT
 _COLUMNS = 16  # images a row of the reconstruction grid
 
@@ -434,6 +527,8 @@ def _print_metrics(result: dict[str, Any]) -> None:
             f"({codes['corrected_gap']:.2f} from as many draws of the prior by the same estimate)"
         )
     console.print(entropy)
+    if "verdict" in result["diagnostics"]:
+        console.print(result["diagnostics"]["verdict"])
     collapse = result["collapse"]
     console.print(f"active codes {collapse['active_codes']} of {collapse['latent_dim']}")
     if collapse["collapsed"]:

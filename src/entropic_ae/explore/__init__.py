@@ -1,0 +1,24 @@
+"""A local page to look at a run: samples, latent directions, reconstructions and interpolations.
+
+``serve`` opens the page and needs the extra ``explore``; everything that it computes is here without it.
+"""
+
+from entropic_ae.explore.codes import PrincipalAxes, norm_percentile, principal_axes, walk, within
+from entropic_ae.explore.explorer import Explorer
+from entropic_ae.explore.images import figure, figures, fit_image, fit_of
+from entropic_ae.explore.server import leave, serve
+
+__all__ = [
+    "Explorer",
+    "PrincipalAxes",
+    "figure",
+    "figures",
+    "fit_image",
+    "fit_of",
+    "leave",
+    "norm_percentile",
+    "principal_axes",
+    "serve",
+    "walk",
+    "within",
+]

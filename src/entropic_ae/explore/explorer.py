@@ -1,0 +1,213 @@
+"""What the page asks of a run, with what is costly kept in memory; several threads may ask at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from threading import RLock
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from entropic_ae.densities import DENSITIES, Density
+from entropic_ae.errors import InputError
+from entropic_ae.explore.codes import PrincipalAxes, norm_percentile, principal_axes, walk, within
+from entropic_ae.explore.images import fit_image, fit_of
+from entropic_ae.metrics import reconstruction_error
+from entropic_ae.runs import Run
+
+__all__ = ["Explorer", "Reconstruction"]
+
+_CODES = 10_000  # training codes for the axes, and draws from the prior for percentiles
+_AXES = 8
+
+
+class Reconstruction(NamedTuple):
+    """An image, what the model makes of it, and how usual its code is.
+
+    Attributes:
+        image, x_hat, difference: uint8 (C, H, W), the last one absolute.
+        error: squared, summed over the image, pixels in [0, 1].
+        norm: of the code.
+        prior: percentage of draws from the prior whose codes have a smaller norm.
+        training: the same of the codes that the axes are of; None before those are made.
+
+    >>> Reconstruction._fields[3:]
+    ('error', 'norm', 'prior', 'training')
+    """
+
+    image: Tensor
+    x_hat: Tensor
+    difference: Tensor
+    error: float
+    norm: float
+    prior: float
+    training: float | None
+
+
+class Explorer:
+    """A run as the page sees it.
+
+    Attributes:
+        run: the run, put into evaluation mode for good.
+        missing: why the run's images are not there, or None if they are.
+
+    >>> import tempfile
+    >>> from entropic_ae.runs import train
+    >>> small, out = {"width": 2}, tempfile.mkdtemp()
+    >>> run = train("eae", "digits", epochs=1, set=small, out=out, device="cpu", progress=False)
+    >>> explorer = Explorer(run)
+    >>> explorer.title, explorer.subtitle
+    ('eae on digits', '8 x 8 pixels, grey · codes of 8 numbers · 1,077 training images')
+    >>> explorer.sample("gaussian", 3, seed=0).shape
+    torch.Size([3, 1, 8, 8])
+    >>> explorer.walk([0.0, 1.5]).shape
+    torch.Size([1, 8, 8])
+    """
+
+    def __init__(self, run: Run) -> None:
+        # generation switches the mode to and fro: one thread would decode in the training mode of another
+        run.model.eval()
+        self.run = run
+        self.missing: str | None = None
+        self._densities: dict[str, Density] = {}
+        self._axes: tuple[PrincipalAxes, Tensor, str] | None = None
+        self._lock = RLock()  # of what is kept, and of PyTorch's generator, which all threads draw from
+        try:
+            _ = run.data
+        except (InputError, OSError) as error:
+            self.missing = str(error)
+
+    @property
+    def title(self) -> str:
+        """Return what was trained on what."""
+        return f"{self.run.info['recipe']} on {self.run.info['data']}"
+
+    @property
+    def subtitle(self) -> str:
+        """Return the sizes of images and codes, and the number of training images."""
+        channels, height, width = self.run.shape
+        colour = "grey" if channels == 1 else "colour"
+        count = self.run.info.get("training_images")
+        trained = f" · {count:,} training images" if count else ""
+        return f"{width} x {height} pixels, {colour} · codes of {self.latent_dim} numbers{trained}"
+
+    @property
+    def latent_dim(self) -> int:
+        """Return the length D of a code."""
+        return self.run.system.preset.latent_dim
+
+    @property
+    def test_images(self) -> int:
+        """Return how many test images there are; 0 if the run's images are not there."""
+        return 0 if self.missing else len(self.run.data.test.images)
+
+    def test_image(self, number: int) -> Tensor:
+        """Return a test image by number, uint8 (C, H, W); InputError if there is none of that number."""
+        if not 0 <= number < self.test_images:
+            raise InputError(f"test images are numbered from 0 to {self.test_images - 1}, got {number}.")
+        return self.run.data.test.images[number]
+
+    def fit(self, content: bytes) -> Tensor:
+        """Decode an image file and fit it to the run, uint8 (C, H, W); see ``fit_image``."""
+        return fit_image(content, fit_of(self.run.info))
+
+    def densities(self) -> dict[str, str]:
+        """Return the densities that can be drawn from, the recipe's own first, and what has to be done before.
+
+        Those kept in the run folder need nothing, ""; with the run's images there, the others can be fitted.
+        """
+        own = self.run.system.recipe.density
+        names = sorted(DENSITIES, key=lambda name: name != own)
+        return {name: work for name in names if (work := self._work(name)) is not None}
+
+    def _work(self, name: str) -> str | None:
+        if self.missing:
+            try:
+                self.density(name)
+            except (InputError, OSError):
+                return None
+            return ""
+        kept = (self.run.folder / "densities" / f"{name}.safetensors").is_file()
+        if kept or name in self._densities or not DENSITIES[name].needs_codes:
+            return ""
+        return "trained first, in minutes" if name == "second-stage" else "fitted first"
+
+    def density(self, name: str) -> Density:
+        """Return a density by name, fitted if need be; InputError if it is unknown or cannot be fitted."""
+        with self._lock:
+            if name not in self._densities:
+                self._densities[name] = self.run.density(name)
+            return self._densities[name]
+
+    def sample(self, name: str, n: int, *, seed: int) -> Tensor:
+        """Draw n images from a density, uint8 (n, C, H, W), the same as ``Run.sample``."""
+        return self.run.decode(self._draw(name, n, seed))
+
+    def _draw(self, name: str, n: int = _CODES, seed: int = 0) -> Tensor:
+        with self._lock:
+            return self.density(name).sample(n, seed=seed)
+
+    @cached_property
+    def _prior_codes(self) -> Tensor:
+        return self._draw("prior")
+
+    @property
+    def ready(self) -> bool:
+        """Return whether the axes are in memory."""
+        return self._axes is not None
+
+    def axes(self) -> tuple[PrincipalAxes, str]:
+        """Return the first principal axes of the codes, and what codes they are of.
+
+        They are the codes of the first 10,000 training images; if those are not there, as many draws from a
+        density that was fitted to them and kept. Raises: InputError if there is neither.
+        """
+        with self._lock:
+            if self._axes is None:
+                codes, source = self._codes()
+                self._axes = principal_axes(codes, _AXES), codes, source
+            return self._axes[0], self._axes[2]
+
+    def _codes(self) -> tuple[Tensor, str]:
+        if not self.missing:
+            codes = self.run.encode(self.run.data.train.images[:_CODES])
+            return codes, f"{len(codes):,} training codes"
+        fitted = [name for name in self.densities() if DENSITIES[name].needs_codes]
+        if not fitted:
+            raise InputError(
+                "the training images are not there, and no density was fitted to their codes and kept."
+            )
+        name = "gaussian" if "gaussian" in fitted else fitted[0]  # which keeps the covariance exactly
+        return self._draw(name), f"{_CODES:,} draws from the density {name}"
+
+    def walk(self, steps: Sequence[float], start: Tensor | None = None) -> Tensor:
+        """Decode the code that lies some steps along the axes from a start, to uint8 (C, H, W).
+
+        Arguments:
+            steps: in standard deviations, along the first axes.
+            start: an image, uint8 (C, H, W), to be encoded; the mean code unless given.
+        """
+        axes, _ = self.axes()
+        begin = None if start is None else self.run.encode(start[None])[0]
+        code = walk(axes, torch.tensor([list(steps)]), begin)
+        return self.run.decode(within(code, self.run.model.bottleneck.prior()))[0]
+
+    def reconstruct(self, image: Tensor) -> Reconstruction:
+        """Encode and decode an image, uint8 (C, H, W)."""
+        code = self.run.encode(image[None])
+        x_hat = self.run.decode(code)[0]
+        return Reconstruction(
+            image,
+            x_hat,
+            (image.int() - x_hat.int()).abs().to(torch.uint8),
+            reconstruction_error(image[None], x_hat[None]),
+            code.norm().item(),
+            norm_percentile(code[0], self._prior_codes),
+            None if self._axes is None else norm_percentile(code[0], self._axes[1]),
+        )
+
+    def interpolate(self, start: Tensor, end: Tensor, *, steps: int, kind: str) -> Tensor:
+        """Decode codes on the way between two images, (C, H, W): uint8 (steps, C, H, W)."""
+        return self.run.interpolate(start[None], end[None], steps=steps, kind=kind)[0]

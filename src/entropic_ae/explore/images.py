@@ -1,0 +1,87 @@
+"""Images on their way into the model and onto the page."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from entropic_ae.data import DATASETS
+from entropic_ae.data_decoding import _DAMAGE, _FORMATS, Fit
+from entropic_ae.errors import InputError
+
+__all__ = ["figure", "figures", "fit_image", "fit_of"]
+
+
+def fit_of(info: dict[str, Any]) -> Fit:
+    """Return how an image becomes one of a run, from its run.json: padded as the run's own, else resized.
+
+    >>> fit_of({"source": "mnist", "image_size": None, "shape": [1, 32, 32]})
+    Fit(channels=1, height=32, width=32, pad=2, crop=None)
+    """
+    registered = DATASETS.get(info["source"])
+    channels, height, width = info["shape"]
+    # not the crop of CelebA, whose 140 pixels are right for its own images only
+    return Fit(channels, height, width, pad=registered.pad if registered and info["image_size"] is None else 0)
+
+
+def fit_image(content: bytes, fit: Fit) -> Tensor:
+    """Decode an image file and fit it to a shape, as the data layer does: uint8 (C, H, W).
+
+    The centre square of an image of another size is resized; colours become grey, or grey RGB, as the shape asks.
+
+    Arguments:
+        content: of a PNG, JPEG, WEBP, BMP, GIF, TIFF or PPM file.
+        fit: to what; see ``fit_of``.
+
+    Raises: InputError if it is none of these, or damaged.
+
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (40, 30), "white").save(file, "PNG")
+    >>> fit_image(file.getvalue(), Fit(1, 8, 8)).shape
+    torch.Size([1, 8, 8])
+    """
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            warnings.simplefilter("ignore")  # Pillow's remarks on odd files
+            return torch.from_numpy(fit(image).copy())
+    except _DAMAGE:
+        raise InputError("the file cannot be read as an image; give a sound PNG, JPEG or WEBP file.") from None
+
+
+def figure(image: Tensor, caption: str = "", *, alt: str = "") -> str:
+    """Return HTML that shows one uint8 image, (C, H, W), with a caption below it.
+
+    >>> figure(torch.zeros(1, 8, 8, dtype=torch.uint8), "black")[:38]
+    '<figure><img src="data:image/png;base6'
+    """
+    pixels = image.permute(1, 2, 0).numpy()
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)).save(file, "PNG")
+    source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    return f'<figure><img src="{source}" alt="{html.escape(alt or caption, quote=True)}">{below}</figure>'
+
+
+def figures(images: Tensor, captions: Sequence[str] = (), *, alt: str = "image") -> str:
+    """Return HTML that shows uint8 images, (N, C, H, W), beside each other.
+
+    Arguments:
+        images: grey (C = 1) or RGB (C = 3).
+        captions: one for each image, or none.
+        alt: what the images are, for those who do not see them; their numbers are added.
+
+    >>> figures(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), alt="sample").count('alt="sample')
+    3
+    """
+    captions = captions or [""] * len(images)
+    pairs = zip(images, captions, strict=True)
+    return "".join(figure(image, caption, alt=f"{alt} {i}") for i, (image, caption) in enumerate(pairs))

@@ -1,0 +1,241 @@
+"""The page: a heading, and a tab for each of its four uses. Each visitor has one of his own."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from entropic_ae.errors import InputError
+from entropic_ae.explore.codes import PrincipalAxes
+from entropic_ae.explore.explorer import Explorer, Reconstruction
+from entropic_ae.explore.images import figure, figures
+from entropic_ae.explore.widgets import ImagePicker, Latest, aside, whole
+from entropic_ae.generation import INTERPOLATIONS
+
+__all__ = ["build", "describe"]
+
+_MOST = 256  # samples at once
+_STEPS = 16  # of an interpolation, at most
+
+
+def build(explorer: Explorer) -> None:
+    """Put the page of a run together, inside NiceGUI's page function."""
+    from nicegui import ui
+
+    ui.add_css(Path(__file__).with_name("page.css"))
+    ui.colors(primary="#3b5bdb")
+    ui.html(html.escape(explorer.title), tag="h1", sanitize=False)
+    ui.html(html.escape(explorer.subtitle), tag="p", sanitize=False).classes("about")
+    if explorer.missing:
+        ui.label(
+            f"The run's images are not there, so test images, and densities that were not kept, are unavailable: "
+            f"{explorer.missing}"
+        ).classes("warning")
+    parts = {
+        "Samples": _samples,
+        "Directions": _directions,
+        "Reconstruct": _reconstruct,
+        "Interpolate": _interpolate,
+    }
+    with ui.tabs().props("align=left inline-label narrow-indicator") as tabs:
+        for name in parts:
+            ui.tab(name)
+    with ui.tab_panels(tabs, value="Samples", animated=False, keep_alive=True):
+        for name, part in parts.items():
+            with ui.tab_panel(name), ui.element("div").classes("panel"):
+                part(explorer)
+
+
+def _samples(explorer: Explorer) -> None:
+    """Images drawn from a density."""
+    from nicegui import ui
+
+    def names() -> dict[str, str]:
+        return {name: f"{name} ({work})" if work else name for name, work in explorer.densities().items()}
+
+    with ui.element("div").classes("controls"):
+        density = ui.select(names(), label="Density").props("outlined dense").classes("wide")
+        density.set_value(next(iter(density.options)))
+        n = ui.number("Images", value=32, min=1, max=_MOST, step=1, format="%d").props("outlined dense")
+        seed = ui.number("Seed", value=0, min=0, max=2**32 - 1, step=1, format="%d").props("outlined dense")
+        following = ui.button("Next seed", icon="casino").props("unelevated")
+    says = ui.label().classes("says")
+    place = ui.html("", sanitize=False).classes("grid samples")
+
+    def work() -> Tensor | None:
+        count, number = whole(n.value), whole(seed.value)
+        if count is None or number is None:
+            return None
+        if not 1 <= count <= _MOST:
+            raise InputError(f"from 1 to {_MOST} images are shown, got {count}.")
+        return explorer.sample(density.value, count, seed=number)
+
+    def show(images: Tensor | None) -> None:
+        if images is not None:
+            place.set_content(figures(images, alt="sample"))
+            density.set_options(names())
+        says.set_text("")
+
+    draw = Latest(work, show, place)
+
+    async def redraw() -> None:
+        if explorer.densities().get(density.value):
+            says.set_text(f"The density {density.value} is fitted to the training codes, once …")
+        await draw()
+
+    for control in (density, n, seed):
+        control.on_value_change(redraw)
+    following.on_click(lambda: seed.set_value((whole(seed.value) or 0) + 1))
+    ui.timer(0, redraw, once=True)
+
+
+def _directions(explorer: Explorer) -> None:
+    """Sliders along the principal axes of the codes."""
+    from nicegui import ui
+
+    says = ui.label("Encoding training images for the axes …").classes("says")
+    content = ui.element("div").classes("panel")
+
+    async def fill() -> None:
+        try:
+            axes, source = await aside(explorer.axes)
+        except (InputError, OSError) as error:
+            says.set_text(f"Unavailable: {error}")
+            return
+        says.set_text(
+            f"Principal axes of {source}, most variance first. A slider moves the code, in standard deviations."
+        )
+        with content:
+            _sliders(explorer, axes)
+
+    ui.timer(0, fill, once=True)
+
+
+def _sliders(explorer: Explorer, axes: PrincipalAxes) -> None:
+    from nicegui import ui
+
+    with ui.element("div").classes("beside directions"):
+        with ui.element("div").classes("shown"):
+            place = ui.html("", sanitize=False).classes("big walked")
+        with ui.element("div").classes("panel"):
+            sliders = [_slider(i, share) for i, share in enumerate(axes.shares.tolist(), start=1)]
+            with ui.element("div").classes("controls"):
+                back = ui.button("All to 0", icon="restart_alt").props("outline")
+                mean = ui.button("Start from the mean code", icon="filter_center_focus").props("outline")
+
+            def work() -> tuple[Tensor, str]:
+                steps, picked = [slider.value for slider in sliders], start.image
+                origin = "the mean code" if picked is None else start.name
+                return explorer.walk(steps, picked), f"{'moved from ' * any(steps)}{origin}"
+
+            start = ImagePicker(explorer, "Start from an image instead")
+    show = Latest(work, lambda shown: place.set_content(figure(*shown)), place)
+    start.on_change(show)
+    for slider in sliders:
+        slider.on_value_change(show)
+
+    def to_zero() -> None:
+        for slider in sliders:
+            slider.set_value(0)
+
+    async def to_mean() -> None:
+        start.clear()
+        await show()
+
+    back.on_click(to_zero)
+    mean.on_click(to_mean)
+    ui.timer(0, show, once=True)
+
+
+def _slider(number: int, share: float) -> Any:
+    """Return the slider of an axis, with its share of the variance before it and its value after it."""
+    from nicegui import ui
+
+    with ui.element("div").classes("axis"):
+        ui.label(f"Axis {number} · {100 * share:.1f} % of variance").classes("name")
+        slider = ui.slider(min=-3, max=3, step=0.1, value=0)
+        slider.props(
+            f'aria-label="Axis {number}, in standard deviations" :markers="1" selection-color=transparent'
+        )
+        ui.label().classes("value").bind_text_from(slider, "value", lambda value: f"{value or 0:.1f}")
+    return slider
+
+
+def _reconstruct(explorer: Explorer) -> None:
+    """An image, encoded and decoded."""
+    from nicegui import ui
+
+    with ui.element("div").classes("beside"):
+        picker = ImagePicker(explorer, "Image", number=0, preview=False)
+        with ui.element("div").classes("panel"):
+            place = ui.html("", sanitize=False).classes("row-of-three reconstructed")
+            says = ui.label().classes("says described")
+
+    def work() -> Reconstruction | None:
+        return None if picker.image is None else explorer.reconstruct(picker.image)
+
+    def show(result: Reconstruction | None) -> None:
+        if result is not None:
+            images = torch.stack([result.image, result.x_hat, result.difference])
+            captions = (f"original: {picker.name}", "reconstruction", "difference")
+            place.set_content(figures(images, captions, alt="reconstruct"))
+            says.set_text(describe(result))
+
+    latest = Latest(work, show, place)
+    picker.on_change(latest)
+    ui.timer(0, latest, once=True)
+
+
+def describe(result: Reconstruction) -> str:
+    """Say how far a reconstruction is off, and how unusual its code is: outside of the prior's middle 95 %.
+
+    >>> black = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    >>> print(describe(Reconstruction(black, black, black, 1.234, 4.75, 99.2, 98.9)))
+    Squared error: 1.23, summed over the image, pixels in [0, 1].
+    Norm of the code: 4.75, unusual under the prior: larger than 99 % of draws from it, and 99 % of training codes.
+    """
+    usual = "usual" if 2.5 <= result.prior <= 97.5 else "unusual"
+    trained = "" if result.training is None else f", and {result.training:.0f} % of training codes"
+    return (
+        f"Squared error: {result.error:.2f}, summed over the image, pixels in [0, 1].\n"
+        f"Norm of the code: {result.norm:.2f}, {usual} under the prior: larger than {result.prior:.0f} % of draws "
+        f"from it{trained}."
+    )
+
+
+def _interpolate(explorer: Explorer) -> None:
+    """The way between two images."""
+    from nicegui import ui
+
+    with ui.element("div").classes("two"):
+        start = ImagePicker(explorer, "Start", number=0)
+        end = ImagePicker(explorer, "End", number=1)
+    with ui.element("div").classes("controls"):
+        kind = ui.toggle(sorted(INTERPOLATIONS, reverse=True), value="spherical").props("unelevated")
+        steps = ui.number("Steps", value=8, min=2, max=_STEPS, step=1, format="%d").props("outlined dense")
+    says = ui.label().classes("says")
+    place = ui.html("", sanitize=False).classes("grid interpolated")
+
+    def work() -> Tensor | None:
+        count = whole(steps.value)
+        if start.image is None or end.image is None or count is None:
+            return None
+        if not 2 <= count <= _STEPS:
+            raise InputError(f"from 2 to {_STEPS} steps are shown, got {count}.")
+        return explorer.interpolate(start.image, end.image, steps=count, kind=kind.value)
+
+    def show(images: Tensor | None) -> None:
+        says.set_text("Choose two images." if start.image is None or end.image is None else "")
+        if images is not None:
+            place.set_content(figures(images, alt="step"))
+
+    latest = Latest(work, show, place)
+    for picker in (start, end):
+        picker.on_change(latest)
+    for control in (kind, steps):
+        control.on_value_change(latest)
+    ui.timer(0, latest, once=True)

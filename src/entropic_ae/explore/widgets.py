@@ -1,0 +1,217 @@
+"""Pieces of the page that several tabs share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from random import randrange
+from threading import Thread
+from typing import Any
+
+from torch import Tensor
+
+from entropic_ae.errors import InputError
+from entropic_ae.explore.explorer import Explorer
+from entropic_ae.explore.images import figure
+
+__all__ = ["ASIDE", "ImagePicker", "Latest", "aside", "whole"]
+
+ASIDE = "entropic-ae-explore"  # the name of the threads that work
+_LARGEST = 64 * 2**20  # bytes of an image file
+_DROP = """
+<q-btn type="a" flat icon="add_photo_alternate" label="Drop or choose an image" class="full-width">
+  <q-uploader-add-trigger />
+</q-btn>
+"""
+
+
+def whole(value: float | None) -> int | None:
+    """Return what stands in a number field, None if it is empty or no whole number.
+
+    >>> whole(3.0), whole(None), whole(2.5)
+    (3, None, None)
+    """
+    return int(value) if value is not None and float(value).is_integer() else None
+
+
+async def aside(work: Callable[[], Any]) -> Any:
+    """Return what ``work`` returns, called in a thread of its own that does not outlive the server.
+
+    A density can take minutes to train: a pool of threads would fill up behind it, and Ctrl-C wait for it.
+
+    >>> asyncio.run(aside(lambda: 1 + 1))
+    2
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+
+    def finish(settle: Callable[[Any], None], outcome: Any) -> None:
+        if not done.done():  # cancelled, as when the page was closed
+            settle(outcome)
+
+    def run() -> None:
+        try:
+            settle, outcome = done.set_result, work()
+        except Exception as error:
+            settle, outcome = done.set_exception, error
+        with suppress(RuntimeError):  # the server has ended
+            loop.call_soon_threadsafe(finish, settle, outcome)
+
+    Thread(target=run, name=ASIDE, daemon=True).start()
+    return await done
+
+
+class Latest:
+    """Bring one place of the page up to date: called during its own work, it does that once more afterwards.
+
+    So a slider that moves faster than the model decodes shows its last place, and never an older one.
+
+    Arguments:
+        work: computes in a thread; its result is shown.
+        show: puts the result on the page.
+        place: the element that pales meanwhile.
+
+    >>> places, shown = iter("ab"), []
+    >>> asyncio.run(Latest(lambda: next(places), shown.append, None)())
+    >>> shown
+    ['a']
+    """
+
+    def __init__(self, work: Callable[[], Any], show: Callable[[Any], Any], place: Any) -> None:
+        self.work = work
+        self.show = show
+        self.place = place
+        self._asked = self._running = False
+
+    async def __call__(self) -> None:
+        """Work and show."""
+        self._asked = True
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._asked:
+                self._asked = False
+                await self._once()
+        finally:
+            self._running = False
+
+    async def _once(self) -> None:
+        if self.place is not None:
+            self.place.classes(add="busy")
+        try:
+            self.show(await aside(self.work))
+        except (InputError, OSError) as error:
+            _complain(error)
+        finally:
+            if self.place is not None:
+                self.place.classes(remove="busy")
+
+
+class ImagePicker:
+    """Choose an image: a test image by number, or a file that is dropped or chosen.
+
+    Arguments:
+        explorer: gives the images.
+        heading: what the image is for.
+        number: of the test image chosen at first; None for no image at first.
+        preview: show the choice.
+
+    Attributes:
+        image: the choice, uint8 (C, H, W), or None.
+        name: what it is.
+    """
+
+    def __init__(
+        self, explorer: Explorer, heading: str, *, number: int | None = None, preview: bool = True
+    ) -> None:
+        from nicegui import ui
+
+        self.explorer = explorer
+        self._shown = preview
+        self._changed: Callable[[], Awaitable[None]] | None = None
+        self.image: Tensor | None = None
+        self.name = ""
+        count = explorer.test_images
+        with ui.element("section").classes("picker"):
+            with ui.element("div").classes("choices"):
+                ui.html(heading, tag="h2", sanitize=False)
+                if count:
+                    self._number_field(count, number)
+                upload = ui.upload(
+                    auto_upload=True,
+                    max_file_size=_LARGEST,
+                    on_upload=self._by_file,
+                    on_rejected=lambda: _complain("the file is no image, or larger than 64 MB."),
+                ).props('flat accept="image/*"')
+                upload.add_slot("header", _DROP)
+            self.preview = ui.html("", sanitize=False).classes("preview")
+            self.preview.set_visibility(False)
+        if count and number is not None:
+            self._take(explorer.test_image(min(number, count - 1)), f"test image {number}")
+
+    def _number_field(self, count: int, number: int | None) -> None:
+        from nicegui import ui
+
+        last = count - 1
+        with ui.element("div").classes("controls"):
+            self.number = ui.number(
+                "Test image", value=number, min=0, max=last, step=1, suffix=f"of 0 to {last:,}"
+            )
+            self.number.props("outlined dense").on_value_change(self._by_number)
+            random = ui.button(icon="shuffle", on_click=self._any).props('flat aria-label="A random test image"')
+            random.tooltip("a random test image")
+
+    def _take(self, image: Tensor, name: str) -> None:
+        self.image, self.name = image, name
+        self.preview.set_content(figure(image, name))
+        self.preview.set_visibility(self._shown)
+
+    async def _choose(self, image: Tensor, name: str) -> None:
+        self._take(image, name)
+        if self._changed is not None:
+            await self._changed()
+
+    def on_change(self, changed: Callable[[], Awaitable[None]]) -> None:
+        """Call this after each choice."""
+        self._changed = changed
+
+    def clear(self) -> None:
+        """Choose no image."""
+        self.image, self.name = None, ""
+        self.preview.set_visibility(False)
+        if self.explorer.test_images:
+            self.number.set_value(None)
+
+    async def _by_number(self, event: Any) -> None:
+        number = whole(event.value)
+        if number is None:
+            return
+        try:
+            image = self.explorer.test_image(number)
+        except InputError as error:
+            _complain(error)
+        else:
+            await self._choose(image, f"test image {number}")
+
+    def _any(self) -> None:
+        self.number.set_value(randrange(self.explorer.test_images))  # which calls _by_number
+
+    async def _by_file(self, event: Any) -> None:
+        event.sender.reset()
+        try:
+            image = self.explorer.fit(await event.file.read())
+        except InputError as error:
+            _complain(error)
+            return
+        if self.explorer.test_images:
+            self.number.set_value(None)
+        await self._choose(image, f"{event.file.name}, fitted")
+
+
+def _complain(error: object) -> None:
+    from nicegui import ui
+
+    text = str(error)
+    ui.notify(text[:1].upper() + text[1:], type="warning", position="top", multi_line=True, timeout=6000)
