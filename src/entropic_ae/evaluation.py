@@ -17,12 +17,12 @@ from entropic_ae.errors import InputError
 from entropic_ae.features import Features
 from entropic_ae.generation import decode, encode_hidden, encode_posterior, mix_codes, sample
 from entropic_ae.metrics import (
-    LEAST_DIAGNOSED,
     active_codes,
     diagnose,
     entropy_gap,
     frechet_distance,
     kernel_distance,
+    least_codes,
     reconstruction_error,
     spread,
 )
@@ -171,7 +171,7 @@ def _diagnostics(
         "error_from_others_codes": reconstruction_error(images[few], decode(model, others)),
         "minibatch": _minibatch(model, images[order], codes[order], batch_size),
     }
-    if len(codes) < LEAST_DIAGNOSED:
+    if len(codes) < least_codes(codes.shape[1]):
         return found
     drawn = codes if std is None else codes + std * torch.randn(codes.shape, generator=source)
     bottleneck = model.bottleneck

@@ -15,7 +15,7 @@ from entropic_ae.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["atomic", "read_json", "read_tensors", "write_json", "write_tensors"]
+__all__ = ["atomic", "read_json", "read_tensors", "write_json", "write_tensors", "write_text"]
 
 
 @contextmanager
@@ -62,8 +62,13 @@ def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: dic
 
 def write_json(path: Path | str, content: Any) -> None:
     """Write ``content`` as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write text as UTF-8, whole or not at all."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path | str) -> Any:

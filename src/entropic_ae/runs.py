@@ -310,6 +310,7 @@ def train(
         "seed": seed,
         "precision": precision,
         "overrides": changes,
+        "summary": system.recipe.summary,
         "expanded": system.describe(),
         "shape": list(images.shape),
         "training_images": len(images.train.images),
@@ -336,7 +337,8 @@ def train(
     )
     run = Run(folder, info, system, model.to(target))
     run.data = images
-    for stale in (run.folder / _METRICS, *run.folder.glob("samples-*.png")):  # of the weights before a resume
+    # of the weights before a resume
+    for stale in (run.folder / _METRICS, run.folder / "report.html", *run.folder.glob("samples-*.png")):
         stale.unlink(missing_ok=True)
     run.draw("prior")
     return run

@@ -29,7 +29,7 @@ def draw_gallery(
     Arguments:
         cells: of one data set.
         run_folder: where their run folders lie; a cell without one is left out.
-        out: a PNG file, replaced if it is there.
+        out: a PNG or PDF file, replaced if it is there.
         real: show the test images and their reconstructions; without, for data that must not be published, samples
             alone.
         device: auto, cpu or cuda.
@@ -54,5 +54,5 @@ def draw_gallery(
         rows[f"{cell.recipe if alone else cell.label} ({density})"] = blocks
     with atomic(out) as path:
         headings = ["reconstructions", "random samples", "interpolations"] if real else ["random samples"]
-        comparison(rows, headings).save(path)
+        comparison(rows, headings).save(path, format=out.suffix[1:].upper())
     return out

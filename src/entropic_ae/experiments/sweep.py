@@ -62,17 +62,18 @@ class Cell:
     @cached_property
     def settings(self) -> dict[str, Scalar]:
         """What ``train`` is told to set."""
-        known = {"image_size", *runs.system_for(self.recipe, self._images).settings()}
+        known = {"image_size", *runs.system_for(self.recipe, self.images).settings()}
         return {**{name: value for name, value in self.shared.items() if name in known}, **self.own}
 
     @cached_property
     def system(self) -> System:
         """The recipe with its settings; InputError if a name of its own or a value is wrong."""
         changes = {name: value for name, value in self.settings.items() if name != "image_size"}
-        return runs.system_for(self.recipe, self._images, changes)
+        return runs.system_for(self.recipe, self.images, changes)
 
     @property
-    def _images(self) -> ImageData:
+    def images(self) -> ImageData:
+        """The data, whole: the limit is not applied."""
         return _images(self.data, self._image_size)
 
     @property
@@ -263,7 +264,7 @@ def _check_cells(cells: Iterable[Cell], out: Path) -> None:
         if not any(name in cell.settings for cell in cells):
             raise unknown_name("setting", name, {name for cell in cells for name in cell.system.settings()})
     for cell in {cell.label: cell for cell in cells}.values():
-        cell.system.build(cell._images.shape)
+        cell.system.build(cell.images.shape)
         if cell.n < 2:
             raise InputError(f"n must be at least 2 images, got {cell.n}.")
     if out.exists() and not out.is_dir():

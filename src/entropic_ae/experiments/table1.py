@@ -13,7 +13,7 @@ from entropic_ae.experiments.sweep import read_cells
 from entropic_ae.recipes import RECIPES
 from entropic_ae.recipes.recipe import Scalar
 
-__all__ = ["render", "statements"]
+__all__ = ["mean_text", "render", "statements"]
 
 _IMAGES = ("reconstructions", "interpolations")
 _DENSITIES = ("prior", "gaussian", "mixture", "second-stage")
@@ -48,10 +48,12 @@ def render(out: Path, *, brief: bool = False) -> str:
         row = [
             _name(label, rows) if brief else label,
             str(len(members)),
-            _mean([m["metrics"]["reconstruction_error"] for m in members]),
-            _mean([gap for gap in gaps if gap is not None]),
+            mean_text([m["metrics"]["reconstruction_error"] for m in members]),
+            mean_text([gap for gap in gaps if gap is not None]),
         ]
-        row += [_mean(values[c][label]) + (f" ({ranks[c][label]})" if values[c][label] else "") for c in columns]
+        row += [
+            mean_text(values[c][label]) + (f" ({ranks[c][label]})" if values[c][label] else "") for c in columns
+        ]
         if published:
             row.append(_published(published.get(_recipe(members), {})))
         lines.append("| " + " | ".join(row) + " |")
@@ -90,7 +92,7 @@ def statements(out: Path) -> list[str]:
         text = f"`eae` ahead of every other system with {density} sampling: **{holds}**"
         rivals = ahead or [min(others, key=lambda label: statistics.mean(column[label]))]
         said = ", ".join(f"{_name(label, rows)} {_compared(column[label], column[ours])}" for label in rivals)
-        lines.append(f"- {text} ({_name(ours, rows)} {_mean(column[ours])}; {said}).")
+        lines.append(f"- {text} ({_name(ours, rows)} {mean_text(column[ours])}; {said}).")
     prior, mixture = _column(rows, "prior"), _column(rows, "mixture")
     both = [label for label in rows if prior[label] and mixture[label]]
     not_ahead = [label for label in both if statistics.mean(mixture[label]) >= statistics.mean(prior[label])]
@@ -106,7 +108,7 @@ def statements(out: Path) -> list[str]:
 def _compared(other: Sequence[float], ours: Sequence[float]) -> str:
     spread = sum(statistics.variance(values) for values in (other, ours) if len(values) > 1) ** 0.5
     within = abs(statistics.mean(other) - statistics.mean(ours)) < spread
-    return _mean(other) + (", within the spread" if within else "")
+    return mean_text(other) + (", within the spread" if within else "")
 
 
 def _rows(out: Path) -> dict[str, Members]:
@@ -150,7 +152,7 @@ def _published(figures: Mapping[str, float]) -> str:
 def _protocol_text(cells: Members) -> str:
     data, features, n, images, test, split = _protocol(cells[0])[:6]
     settings = cells[0]["expanded"]["settings"]
-    floor = _mean([cells[0]["metrics"]["distances"]["held-out images"]["frechet"]])
+    floor = mean_text([cells[0]["metrics"]["distances"]["held-out images"]["frechet"]])
     return (
         f"{data}, {images:,} training images, {settings['epochs']} epochs, batch {settings['batch_size']}, "
         f"width {settings.get('width', '-')}, D = {settings['latent_dim']}. "
@@ -228,7 +230,12 @@ def _number(value: Scalar) -> tuple[float, str]:
         return float("inf"), str(value)
 
 
-def _mean(values: Sequence[float]) -> str:
+def mean_text(values: Sequence[float]) -> str:
+    """Return mean ± standard deviation of values, for a table; a dash for none.
+
+    >>> mean_text([1.0, 2.0]), mean_text([])
+    ('1.50 ± 0.71', '-')
+    """
     if not values:
         return "-"
     if len(values) == 1:

@@ -1,18 +1,18 @@
 """Metrics: pure functions of features, codes and images; none depends on a batch size."""
 
 from entropic_ae.metrics.codes import active_codes, entropy_gap
-from entropic_ae.metrics.diagnostics import LEAST_DIAGNOSED, LEVEL, diagnose, sliced_wasserstein
+from entropic_ae.metrics.diagnostics import LEVEL, diagnose, least_codes, sliced_wasserstein
 from entropic_ae.metrics.distances import frechet_distance, kernel_distance
 from entropic_ae.metrics.images import reconstruction_error, spread
 
 __all__ = [
-    "LEAST_DIAGNOSED",
     "LEVEL",
     "active_codes",
     "diagnose",
     "entropy_gap",
     "frechet_distance",
     "kernel_distance",
+    "least_codes",
     "reconstruction_error",
     "sliced_wasserstein",
     "spread",

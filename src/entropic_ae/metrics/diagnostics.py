@@ -17,10 +17,9 @@ from entropic_ae.estimators import knn_entropy
 from entropic_ae.metrics.codes import check_finite
 from entropic_ae.randomness import generator, seeded
 
-__all__ = ["LEAST_DIAGNOSED", "LEVEL", "diagnose", "sliced_wasserstein"]
+__all__ = ["LEVEL", "diagnose", "least_codes", "sliced_wasserstein"]
 
 LEVEL = 0.01  # of each test: the share of exact draws from the prior that it rejects
-LEAST_DIAGNOSED = 50  # codes, below which the tests' distributions are not to be trusted
 _POOL = 100  # samples of the prior that codes are ranked among
 _RANKED = 2000  # codes that are ranked
 _PROJECTIONS = 100
@@ -57,6 +56,15 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, projections: int = _PROJECTIONS,
     return difference.square().mean().sqrt().item()
 
 
+def least_codes(dim: int) -> int:
+    """Return the fewest codes of D dimensions that can be diagnosed: correlations and tests need so many.
+
+    >>> least_codes(16), least_codes(128)
+    (50, 130)
+    """
+    return max(50, dim + 2)
+
+
 def diagnose(
     codes: Tensor,
     prior: Distribution,
@@ -85,7 +93,7 @@ def diagnose(
     distances of these samples from each other (of 2,000 codes at most).
 
     Arguments:
-        codes: (N, D), N >= 50; of codes with a posterior, samples.
+        codes: (N, D), at least ``least_codes(D)``; of codes with a posterior, samples.
         prior: over (D,): independent dimensions or ``UniformSphere``.
         estimator: of the entropy, right for the space of the codes.
         seed: of all draws.
@@ -97,7 +105,7 @@ def diagnose(
         diagonal; ``distance`` with ``value`` and ``null``, the 5th, 50th and 95th percentile for samples of the
         prior.
 
-    Raises: InputError for fewer than 50 codes, codes that are not finite, or a prior of another width.
+    Raises: InputError for too few codes, codes that are not finite, or a prior of another width.
 
     References: section 3 of the paper; D'Agostino and Pearson (1973); Schott (2005), Testing for complete
     independence in high dimensions.
@@ -108,10 +116,11 @@ def diagnose(
     >>> diagnose(z, BatchNorm(2).prior())["verdict"].split("; ")[1]
     'prior sampling is off mainly by correlation'
     """
-    if codes.dim() != 2 or len(codes) < LEAST_DIAGNOSED or prior.event_shape != codes.shape[1:]:
+    least = least_codes(prior.event_shape[0])
+    if codes.dim() != 2 or len(codes) < least or prior.event_shape != codes.shape[1:]:
         raise InputError(
-            f"diagnose expects at least {LEAST_DIAGNOSED} codes of the prior's {prior.event_shape[0]} dimensions, "
-            f"got shape {tuple(codes.shape)}."
+            f"diagnose expects at least {least} codes of the prior's {prior.event_shape[0]} dimensions, got shape "
+            f"{tuple(codes.shape)}."
         )
     check_finite(codes)
     codes = codes.detach().cpu()
@@ -239,8 +248,6 @@ def _correlation(scores: Tensor) -> tuple[float, float]:
     total = (r.square().sum().item() - dim) / 2
     mean, variance = pairs / nu, 2 * pairs * (nu - 1) / (nu**2 * (nu + 2))
     p_value = float(stats.gamma.sf(total, mean**2 / variance, scale=variance / mean))
-    if n <= dim + 1:
-        return math.nan, p_value
     # R of independent normal variables has the determinant of a product of Beta((nu - i) / 2, i / 2) variables
     expected = sum(special.digamma((nu - i) / 2) - special.digamma(nu / 2) for i in range(1, dim))
     return 0.5 * (float(expected) - torch.logdet(r).item()), p_value

@@ -1,0 +1,323 @@
+"""The paper's figures: the same panels, from runs that are trained where they are missing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from entropic_ae import runs
+from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.experiments.drawing import draw_panels
+from entropic_ae.experiments.gallery import draw_gallery
+from entropic_ae.experiments.sweep import Cell, run_cells
+from entropic_ae.experiments.table1 import render
+from entropic_ae.experiments.tuning import best
+from entropic_ae.files import read_json, write_text
+from entropic_ae.pictures import image_grid
+from entropic_ae.recipes import PRESETS, RECIPES, configure
+from entropic_ae.recipes.recipe import Scalar
+from entropic_ae.training import select_device
+
+__all__ = [
+    "FIGURES",
+    "GALLERIES",
+    "Figure",
+    "Panel",
+    "caption",
+    "cells_of",
+    "draw_all",
+    "draw_figure",
+    "draw_systems",
+    "expected_seconds",
+    "paper_cells",
+]
+
+_IMAGES = 64  # a panel
+_TIMED = 3  # steps
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One block of images of a figure.
+
+    Attributes:
+        title: what the paper calls it.
+        recipe: the system.
+        own: its settings, beyond those of the data set.
+        show: ``samples`` from the prior, or ``reconstructions`` of test images.
+
+    >>> Panel("8 dimensions", "bn-ae", {"latent_dim": 8}).show
+    'samples'
+    """
+
+    title: str
+    recipe: str
+    own: Mapping[str, Scalar] = field(default_factory=dict)
+    show: str = "samples"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the paper.
+
+    Attributes:
+        data: the data set.
+        caption: what it shows.
+        panels: blocks of images, from left to right.
+        claim: what the paper says of it that distances can test, the panels' titles, nearest to the data first.
+        narrow: whether the networks have half the width of the other figures'.
+
+    >>> FIGURES["5"].data
+    'mnist'
+    """
+
+    data: str
+    caption: str
+    panels: tuple[Panel, ...]
+    claim: tuple[str, ...] = ()
+    narrow: bool = False
+
+
+def _weights(*betas: float) -> tuple[Panel, ...]:
+    return tuple(Panel(f"β = {beta:g}", "eae", {"entropy": beta}) for beta in betas)
+
+
+def _dimensions(recipe: str, *dims: int, **own: Scalar) -> tuple[Panel, ...]:
+    return tuple(Panel(f"{dim} dimensions", recipe, {"latent_dim": dim, **own}) for dim in dims)
+
+
+# Without the entropy but with the decoder's L2, as the captions of figures 8 and 9 say: eae of weight 0.
+FIGURES: dict[str, Figure] = {
+    "1": Figure(
+        "mnist",
+        "Samples from N(0, I) at two entropy weights, and reconstructions at the second",
+        (
+            *_weights(0.0516, 1.032),
+            Panel("reconstructions, β = 1.032", "eae", {"entropy": 1.032}, "reconstructions"),
+        ),
+    ),
+    "2": Figure("celeba", "Samples of the entropic autoencoder from N(0, I)", (Panel("eae", "eae"),)),
+    "3": Figure("cifar10", "Samples from N(0, I) at four entropy weights", _weights(0.505, 0.707, 0.0505, 0.0707)),
+    "5": Figure(
+        "mnist",
+        "Samples from N(0, I) without an entropy term, by the dimension of the code",
+        _dimensions("bn-ae", 8, 16, 32),
+        claim=("8 dimensions", "16 dimensions", "32 dimensions"),
+        narrow=True,
+    ),
+    "6": Figure("celeba", "Samples from N(0, I) without an entropy term, narrow", _dimensions("bn-ae", 48)),
+    "7": Figure("celeba", "Samples from N(0, I) without an entropy term, wide", _dimensions("bn-ae", 128)),
+    "8": Figure(
+        "cifar10", "Samples from N(0, I) without an entropy term, wide", _dimensions("eae", 128, entropy=0.0)
+    ),
+    "9": Figure(
+        "cifar10", "Samples from N(0, I) without an entropy term, narrow", _dimensions("eae", 64, entropy=0.0)
+    ),
+}
+
+
+GALLERIES: dict[str, str] = {"4": "celeba", "10": "cifar10", "11": "mnist"}  # every system, on one data set
+
+
+def paper_cells(name: str, base: Cell, tuned: Path | None = None) -> list[Cell]:
+    """Return the cells that a figure of the paper is made of.
+
+    Arguments:
+        name: a key of ``FIGURES`` or ``GALLERIES``.
+        base: a cell with limit, n, features, shared settings and seed.
+        tuned: a folder with a folder of tries for each data set; the systems of a gallery take the best settings.
+
+    Raises: InputError for another name.
+
+    >>> [cell.recipe for cell in paper_cells("5", Cell("", "", 0))]
+    ['bn-ae', 'bn-ae', 'bn-ae']
+    """
+    if name in FIGURES:
+        return cells_of(FIGURES[name], base)
+    if name not in GALLERIES:
+        raise unknown_name("figure", name, sorted([*FIGURES, *GALLERIES], key=int))
+    base = replace(base, data=GALLERIES[name])
+    tries = None if tuned is None else tuned / base.data
+    return [
+        replace(base, recipe=recipe, own=best(tries, recipe) if tries is not None and tries.is_dir() else {})
+        for recipe in RECIPES
+    ]
+
+
+def draw_all(
+    names: Sequence[str],
+    base: Cell,
+    out: Path,
+    run_folder: Path,
+    *,
+    tuned: Path | None = None,
+    device: str = "auto",
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
+    """Say what figures need to train and how long that is expected to take, then draw them one after the other.
+
+    Arguments:
+        names: of figures of the paper.
+        base, out, run_folder, tuned, device, tell: as for ``draw_figure`` and ``paper_cells``.
+
+    Returns: the files.
+    """
+    target = select_device(device).type
+    for name in names:
+        cells = paper_cells(name, base, tuned)
+        lacking = [cell for cell in cells if not (out / f"figure-{name}" / f"{cell.name}.json").exists()]
+        minutes = sum(expected_seconds(cell, target) for cell in lacking) / 60
+        what = (
+            f"{len(lacking)} of {len(cells)} runs to train, about {minutes:.0f} min" if lacking else "all measured"
+        )
+        tell(f"figure {name} ({cells[0].data}): {what}")
+    files = []
+    for name in names:
+        if name in FIGURES:
+            files += draw_figure(name, base, out, run_folder, device=device, tell=tell)
+        else:
+            files += draw_systems(name, base, out, run_folder, tuned=tuned, device=device, tell=tell)
+    return files
+
+
+def draw_systems(
+    name: str,
+    base: Cell,
+    out: Path,
+    run_folder: Path,
+    *,
+    tuned: Path | None = None,
+    device: str = "auto",
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
+    """Draw every system beside the others, as figures 4, 10 and 11: PNG, PDF and the table as a caption.
+
+    Real faces must not be published, so figure 4 shows samples alone. Arguments, returns and errors are those of
+    ``draw_figure`` and ``paper_cells``.
+    """
+    cells = paper_cells(name, base, tuned)
+    results = out / f"figure-{name}"
+    run_cells(cells, results, run_folder, device=device, tell=tell)
+    files = [out / f"figure-{name}{suffix}" for suffix in (".png", ".pdf", ".md")]
+    for file in files[:2]:
+        draw_gallery(cells, run_folder, file, real=name != "4", device=device)
+    title = f"**Figure {name}.** Reconstructions, samples and interpolations of each system, {GALLERIES[name]}."
+    write_text(files[2], f"{title}\n\n{render(results, brief=True)}\n")
+    return files
+
+
+def cells_of(figure: Figure, base: Cell) -> list[Cell]:
+    """Return the cells that a figure shows, one a panel.
+
+    Arguments:
+        figure: one of ``FIGURES``.
+        base: a cell with limit, n, features, shared settings and seed.
+    """
+    shared = dict(base.shared)
+    if figure.narrow:
+        width = shared.get("width", configure(RECIPES["eae"], PRESETS[figure.data]).settings()["width"])
+        shared["width"] = max(1, int(width) // 2)
+    base = replace(base, data=figure.data, shared=shared, densities=("prior",))
+    return [replace(base, recipe=panel.recipe, own=dict(panel.own)) for panel in figure.panels]
+
+
+def expected_seconds(cell: Cell, device: str = "cpu") -> float:
+    """Return how long a cell is expected to train, from a few steps on noise; measuring comes on top.
+
+    >>> expected_seconds(Cell("ae", "digits", 0, shared={"width": 2, "epochs": 1})) > 0
+    True
+    """
+    data = cell.images
+    model, objective = cell.system.build(data.shape)
+    training = cell.system.preset.training
+    target = torch.device("cuda" if device == "cuda" else "cpu")
+    model.to(target)
+    images = torch.rand(training.batch_size, *data.shape, device=target)
+    optimizer = torch.optim.Adam(model.parameters())
+    for step in range(_TIMED + 1):
+        if step == 1:  # the first warms up
+            started = time.perf_counter()
+        loss, _ = objective(model, model(images))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        float(loss.detach())  # waits for the device
+    a_step = (time.perf_counter() - started) / _TIMED
+    count = min(len(data.train.images), cell.limit or len(data.train.images))
+    checked = min(len(data.validation.images), cell.limit or len(data.validation.images))
+    # a pass without gradients takes about a third of one with
+    return training.epochs * a_step * (count + checked / 3) / training.batch_size
+
+
+def draw_figure(
+    name: str,
+    base: Cell,
+    out: Path,
+    run_folder: Path,
+    *,
+    device: str = "auto",
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
+    """Train what is missing, measure it, and draw a figure as PNG and PDF, with a caption of what it shows.
+
+    Arguments:
+        name: a key of ``FIGURES``.
+        base: a cell with limit, n, features, shared settings and seed.
+        out: the folder of all figures; results lie in its folder ``figure-NAME``.
+        run_folder: where the run folders lie.
+        device: auto, cpu or cuda.
+        tell: called with progress.
+
+    Returns: the files: PNG, PDF and Markdown. Raises: as ``run_cells``.
+    """
+    figure = FIGURES[name]
+    cells = cells_of(figure, base)
+    results = out / f"figure-{name}"
+    run_cells(cells, results, run_folder, device=device, tell=tell)
+    measured = [read_json(results / f"{cell.name}.json") for cell in cells]
+    if any("diverged" in one for one in measured):
+        raise InputError(f"figure {name}: {next(one['diverged'] for one in measured if 'diverged' in one)}")
+    panels = []
+    for panel, cell, one in zip(figure.panels, cells, measured, strict=True):
+        run = runs.load(run_folder / cell.name, device=device)
+        if panel.show == "samples":
+            images, kind = run.sample(_IMAGES, density="prior", seed=base.seed), "prior"
+        else:
+            images, kind = run.reconstruct(run.data.test.images[:_IMAGES]), "reconstructions"
+        distance = one["metrics"]["distances"][kind]["frechet"]
+        panels.append((f"{panel.title}\nFrechet distance {distance:.2f}", image_grid(images)))
+    files = [out / f"figure-{name}{suffix}" for suffix in (".png", ".pdf", ".md")]
+    draw_panels(panels, files[:2])
+    write_text(files[2], caption(name, measured))
+    return files
+
+
+def caption(name: str, measured: Sequence[Mapping[str, Any]]) -> str:
+    """Return what a figure shows, as Markdown: panels, budget, distances, and whether the paper's claim holds.
+
+    Arguments:
+        name: a key of ``FIGURES``.
+        measured: the results of its cells, in the order of the panels.
+    """
+    figure, first = FIGURES[name], measured[0]
+    settings, metrics = first["expanded"]["settings"], first["metrics"]
+    distances = {}
+    for panel, one in zip(figure.panels, measured, strict=True):
+        kind = "prior" if panel.show == "samples" else "reconstructions"
+        distances[panel.title] = one["metrics"]["distances"][kind]["frechet"]
+    said = "; ".join(f"{title}: {distance:.2f}" for title, distance in distances.items())
+    text = (
+        f"**Figure {name}.** {figure.caption}. {first['data']}, {first['training_images']:,} training images, "
+        f"{settings['epochs']} epochs, width {settings['width']}. Frechet distance in {metrics['features']} "
+        f"features to the test images: {said}.\n"
+    )
+    if figure.claim:
+        order = sorted(figure.claim, key=distances.__getitem__)
+        holds = "as the paper says" if tuple(order) == figure.claim else "not the paper's order"
+        text += f"\nNearest to the data first: {', '.join(order)}: {holds}.\n"
+    return text

@@ -1,0 +1,254 @@
+"""Studies: how samples and codes change along one setting at a time, with and without the entropy."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.experiments.drawing import save_canvas
+from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
+from entropic_ae.experiments.table1 import mean_text
+from entropic_ae.files import read_json, write_json, write_text
+from entropic_ae.recipes.recipe import Scalar
+
+__all__ = [
+    "MEASURES",
+    "STUDIES",
+    "Axis",
+    "Line",
+    "curves",
+    "draw_study",
+    "render_study",
+    "run_study",
+    "study_cells",
+]
+
+
+@dataclass(frozen=True)
+class Line:
+    """What stays the same along an axis: a system with settings of its own.
+
+    >>> Line("no entropy", "bn-ae").own
+    {}
+    """
+
+    label: str
+    recipe: str
+    own: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One setting and its values, for several lines.
+
+    Attributes:
+        setting: the name that ``--set`` takes.
+        label: what a person reads.
+        values: in order.
+        lines: the systems that are compared.
+        by_data: values for single data sets, in place of ``values``.
+
+    >>> Axis("latent_dim", "dimensions", (2, 4), (Line("ae", "ae"),), {"digits": (8,)}).of("digits")
+    (8,)
+    """
+
+    setting: str
+    label: str
+    values: tuple[Scalar, ...]
+    lines: tuple[Line, ...]
+    by_data: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+
+    def of(self, data: str) -> tuple[Scalar, ...]:
+        """Return the values on a data set."""
+        return self.by_data.get(data, self.values)
+
+
+_WITH_AND_WITHOUT = (Line("no entropy", "bn-ae"), Line("entropy", "eae"))
+_ESTIMATES = (Line("minibatch alone", "eae"), Line("memory of 2,000", "eae", {"entropy.memory": 2000}))
+
+STUDIES: dict[str, tuple[Axis, ...]] = {
+    # sections 4.2 and 5.2 of the paper: narrow and deep autoencoders are near N(0, I) without a regulariser
+    "bottleneck": (
+        Axis(
+            "latent_dim",
+            "dimensions of the code",
+            (8, 16, 32),
+            _WITH_AND_WITHOUT,
+            {"cifar10": (32, 64, 128), "celeba": (48, 64, 128)},
+        ),
+        Axis("width", "width of the networks", (8, 16, 32), _WITH_AND_WITHOUT),
+        Axis("depth", "convolutions at each size", (1, 2, 3), _WITH_AND_WITHOUT),
+    ),
+    # how much entropy, and of which estimate
+    "weight": (
+        Axis("entropy", "weight of the entropy", (0.05, 0.16, 0.5, 1.6, 5.0), _ESTIMATES),
+        Axis("batch_size", "images of a minibatch", (50, 100, 200), _ESTIMATES),
+        Axis("entropy.k", "nearest neighbour", (1, 3, 5), _ESTIMATES),
+        Axis(
+            "entropy.memory",
+            "codes in memory",
+            (0, 500, 2000, 8000),
+            (Line("batch norm", "eae"), Line("whitening", "eae", {"bottleneck": "whitening"})),
+        ),
+    ),
+}
+
+Measure = Callable[[Mapping[str, Any]], float | None]
+
+
+def _distance(density: str) -> Measure:
+    return lambda metrics: metrics["distances"].get(density, {}).get("frechet")
+
+
+MEASURES: dict[str, Measure] = {
+    "prior": _distance("prior"),
+    "gaussian": _distance("gaussian"),
+    "mixture": _distance("mixture"),
+    "reconstruction error": lambda metrics: metrics["reconstruction_error"],
+    "divergence (nats a dimension)": lambda metrics: (
+        metrics["diagnostics"]["divergence"] / metrics["diagnostics"]["dimensions"]
+        if "divergence" in metrics["diagnostics"]
+        else None
+    ),
+}
+
+
+def study_cells(name: str, base: Cell, seeds: Sequence[int]) -> list[tuple[Axis, Line, Scalar, Cell]]:
+    """Return the cells of a study, each with where it stands: its axis, its line and its value.
+
+    Where axes cross, two are the same system; they have one name, and are measured once.
+
+    Arguments:
+        name: a key of ``STUDIES``.
+        base: a cell with data, limit, n, features and shared settings, which an axis or a line may change.
+        seeds: of the runs.
+
+    Raises: InputError for an unknown study.
+    """
+    if name not in STUDIES:
+        raise unknown_name("study", name, STUDIES)
+    return [
+        (axis, line, value, replace(base, recipe=line.recipe, own={**line.own, axis.setting: value}, seed=seed))
+        for axis in STUDIES[name]
+        for line in axis.lines
+        for value in axis.of(base.data)
+        for seed in seeds
+    ]
+
+
+def run_study(
+    name: str,
+    base: Cell,
+    seeds: Sequence[int],
+    out: Path,
+    run_folder: Path,
+    *,
+    device: str = "auto",
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
+    """Train and measure what a study lacks, and draw it: ``study.json``, PNG, PDF and a Markdown table.
+
+    Arguments:
+        name, base, seeds: as for ``study_cells``.
+        out: the study's folder; its cells lie in ``cells`` there.
+        run_folder: where the run folders lie.
+        device: auto, cpu or cuda.
+        tell: called with progress.
+
+    Returns: the files. Raises: as ``run_cells``.
+    """
+    placed = study_cells(name, base, seeds)
+    cells = {cell.name: cell for *_, cell in placed}
+    run_cells(cells.values(), out / "cells", run_folder, device=device, tell=tell)
+    points = [
+        {"axis": axis.setting, "line": line.label, "value": value, "seed": cell.seed, "name": cell.name}
+        for axis, line, value, cell in placed
+    ]
+    write_json(out / "study.json", {"study": name, "data": base.data, "points": points})
+    files = [out / f"study{suffix}" for suffix in (".json", ".png", ".pdf", ".md")]
+    draw_study(out, files[1:3])
+    write_text(files[3], render_study(out) + "\n")
+    return files
+
+
+Curve = dict[Any, list[float]]  # a measure's values for each seed, by the axis's value
+
+
+def curves(out: Path) -> dict[tuple[str, str, str], Curve]:
+    """Return what a study measured: by axis, line and measure, the values for each seed at each point.
+
+    Raises: InputError if the folder has no study. A cell that diverged, or lacks a measure, is left out.
+    """
+    if not (out / "study.json").is_file():
+        raise InputError(f"{out} has no study.json; run entropic-ae figure first.")
+    measured = {cell["name"]: cell for cell in read_cells(out / "cells")}
+    found: dict[tuple[str, str, str], Curve] = {}
+    for point in read_json(out / "study.json")["points"]:
+        metrics = measured.get(point["name"], {}).get("metrics")
+        for measure, of in MEASURES.items():
+            value = None if metrics is None else of(metrics)
+            curve = found.setdefault((point["axis"], point["line"], measure), {})
+            if value is not None:
+                curve.setdefault(point["value"], []).append(value)
+    return found
+
+
+def render_study(out: Path) -> str:
+    """Return a study as Markdown: a table an axis, means ± standard deviations over seeds, and the protocol."""
+    found, study = curves(out), read_json(out / "study.json")
+    lines = []
+    for axis in STUDIES[study["study"]]:
+        head = [axis.label, "", *MEASURES]
+        lines += ["", "| " + " | ".join(head) + " |", "| ---: | --- " + "| ---: " * len(MEASURES) + "|"]
+        for value in axis.of(study["data"]):
+            for line in axis.lines:
+                of = [found.get((axis.setting, line.label, measure), {}) for measure in MEASURES]
+                cells = [str(value), line.label, *(mean_text(curve.get(value, [])) for curve in of)]
+                lines.append("| " + " | ".join(cells) + " |")
+    first = next(cell for cell in read_cells(out / "cells") if "metrics" in cell)
+    settings, metrics = first["expanded"]["settings"], first["metrics"]
+    shared = "".join(f", {name} {value}" for name, value in first["cell"]["shared"].items() if name != "epochs")
+    lines += [
+        "",
+        f"{first['data']}, {first['training_images']:,} training images, {settings['epochs']} epochs{shared}. "
+        f"Frechet distances in {metrics['features']} features to the {metrics['split']} images, from "
+        f"{metrics['n']:,} images each. Mean ± standard deviation over seeds.",
+    ]
+    return "\n".join(lines).strip()
+
+
+def draw_study(out: Path, files: Iterable[Path]) -> None:
+    """Draw a study into each file: a column an axis, a row a measure, mean and deviation over seeds."""
+    from matplotlib.figure import Figure
+
+    found, study = curves(out), read_json(out / "study.json")
+    axes = STUDIES[study["study"]]
+    canvas = Figure(figsize=(4 * len(axes), 2.4 * len(MEASURES)), layout="constrained")
+    grid = canvas.subplots(len(MEASURES), len(axes), sharey="row", squeeze=False)
+    for row, measure in zip(grid, MEASURES, strict=True):
+        for plot, axis in zip(row, axes, strict=True):
+            places = range(len(axis.of(study["data"])))  # evenly spaced: the values are
+            for line in axis.lines:
+                curve = found.get((axis.setting, line.label, measure), {})
+                points = [(x, curve[v]) for x, v in zip(places, axis.of(study["data"]), strict=True) if v in curve]
+                plot.errorbar(
+                    [x for x, _ in points],
+                    [statistics.mean(values) for _, values in points],
+                    [statistics.stdev(values) if len(values) > 1 else 0 for _, values in points],
+                    marker="o",
+                    capsize=3,
+                    label=line.label,
+                )
+            plot.set_xticks(places, [str(value) for value in axis.of(study["data"])])
+            plot.grid(alpha=0.3)
+            if plot in grid[-1]:
+                plot.set_xlabel(axis.label)
+            if plot in grid[0]:
+                plot.legend(fontsize="small")
+        row[0].set_ylabel(measure if " " in measure else f"Frechet distance, {measure}")
+    for file in files:
+        save_canvas(canvas, file)

@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from entropic_ae import BatchNorm, Sphere
+from entropic_ae.experiments import constraints
+from entropic_ae.experiments.constraints import null_distances, raise_entropy, toy
+from entropic_ae.files import read_json
+
+
+@pytest.mark.parametrize("name", ["batch-norm", "whitening", "l1-norm", "cube", "sphere"])
+def test_raising_the_entropy_alone_drives_points_to_the_prior(name):
+    """Three clusters are told from the prior; what becomes of them is not, at a level of 1 in 100."""
+    (found,) = toy([name], ["clusters"], n=150, steps=1000)
+    assert found["start_distance"] > found["null"][1]
+    assert found["distance"] < found["null"][1]
+    assert len(found["codes"]) == 4
+
+
+def test_the_entropy_rises_and_the_start_is_left_alone():
+    start = torch.rand(100, 2)
+    kept = start.clone()
+    codes = raise_entropy(BatchNorm(2), start, steps=60, shown=[0, 30])
+    entropies = [BatchNorm.entropy(z).item() for z in codes]
+    assert entropies == sorted(entropies)
+    assert entropies[-1] > entropies[0] + 0.5
+    assert torch.equal(start, kept)
+
+
+def test_null_distances_are_those_of_pairs_of_samples():
+    few, many = null_distances(Sphere(3), 50, count=40), null_distances(Sphere(3), 800, count=40)
+    assert torch.equal(few, few.sort().values)
+    assert (few.median() / many.median()).item() == pytest.approx(4, rel=0.3)  # falls as 1 / sqrt(N)
+
+
+def test_the_figure(tmp_path, monkeypatch):
+    monkeypatch.setattr(constraints, "STARTS", {"line": constraints.STARTS["line"]})
+    told = []
+    files = constraints.draw_constraints(tmp_path, n=60, steps=30, tell=told.append)
+    assert [file.name for file in files] == [f"constraints.{kind}" for kind in ("json", "png", "pdf", "md")]
+    found = read_json(files[0])["found"]
+    assert len(found) == len(told) == 5
+    page = files[3].read_text()
+    assert all(f"| {one['bottleneck']} | line | {one['start_distance']:.3f} |" in page for one in found)
+    assert files[1].stat().st_size > 5000

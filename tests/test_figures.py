@@ -1,0 +1,78 @@
+"""Figures of the paper on a small budget: panels, captions, resume; the same files from the same runs."""
+
+import hashlib
+
+import pytest
+
+from entropic_ae import InputError
+from entropic_ae.experiments import figures
+from entropic_ae.experiments.figures import FIGURES, GALLERIES, Figure, Panel, caption, draw_all, paper_cells
+from entropic_ae.experiments.sweep import Cell, read_cells
+
+BASE = Cell("eae", "", 0, {}, {"width": "4", "epochs": "1"}, limit=150, n=60, features="pixels")
+SMALL = Figure(
+    "digits",
+    "Samples by dimension",
+    (
+        Panel("2 dimensions", "bn-ae", {"latent_dim": 2}),
+        Panel("again", "bn-ae", {"latent_dim": 3}, "reconstructions"),
+    ),
+    narrow=True,
+)
+
+
+def test_every_figure_of_the_paper_is_there():
+    assert sorted([*FIGURES, *GALLERIES], key=int) == [str(number) for number in range(1, 12)]
+    weights = [panel.own["entropy"] for panel in FIGURES["3"].panels]
+    assert weights == [0.505, 0.707, 0.0505, 0.0707]  # from the top left to the bottom right
+    assert [panel.own["latent_dim"] for panel in FIGURES["5"].panels] == [8, 16, 32]
+
+
+def test_the_systems_beside_each_other_take_what_tuning_found(tmp_path, monkeypatch):
+    monkeypatch.setitem(GALLERIES, "11", "digits")
+    assert {cell.data for cell in paper_cells("11", BASE)} == {"digits"}
+    assert all(cell.own == {} for cell in paper_cells("11", BASE, tmp_path))  # without tries for this data set
+    with pytest.raises(InputError, match="unknown figure '12'"):
+        paper_cells("12", BASE)
+
+
+def test_a_figure_is_made_and_remade(tmp_path, monkeypatch):
+    monkeypatch.setitem(FIGURES, "5", SMALL)
+    told = []
+    files = draw_all(["5"], BASE, tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
+    assert told[0].startswith("figure 5 (digits): 2 of 2 runs to train, about 0 min")
+    assert [file.name for file in files] == ["figure-5.png", "figure-5.pdf", "figure-5.md"]
+    cells = read_cells(tmp_path / "out" / "figure-5")
+    assert {cell["expanded"]["settings"]["width"] for cell in cells} == {2}  # half of the others'
+    page = files[2].read_text()
+    by_dim = {cell["cell"]["own"]["latent_dim"]: cell["metrics"]["distances"] for cell in cells}
+    assert f"2 dimensions: {by_dim[2]['prior']['frechet']:.2f}" in page
+    assert f"again: {by_dim[3]['reconstructions']['frechet']:.2f}" in page
+    before = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    told.clear()
+    draw_all(["5"], BASE, tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
+    assert told[0] == "figure 5 (digits): all measured"
+    assert [hashlib.sha256(file.read_bytes()).hexdigest() for file in files] == before
+
+
+def test_a_claim_is_tested_by_the_distances(monkeypatch):
+    claimed = Figure("digits", "c", (Panel("a", "ae"), Panel("b", "ae")), claim=("a", "b"))
+    monkeypatch.setitem(FIGURES, "5", claimed)
+
+    def measured(distance):
+        metrics = {"features": "pixels", "distances": {"prior": {"frechet": distance}}}
+        return {
+            "data": "digits",
+            "training_images": 9,
+            "expanded": {"settings": {"epochs": 1, "width": 2}},
+            "metrics": metrics,
+        }
+
+    assert "Nearest to the data first: a, b: as the paper says." in caption("5", [measured(1.0), measured(2.0)])
+    assert "b, a: not the paper's order." in caption("5", [measured(2.0), measured(1.0)])
+
+
+def test_expected_seconds_grow_with_the_work():
+    one = figures.expected_seconds(Cell("ae", "digits", 0, shared={"width": 2, "epochs": 1}, limit=200))
+    many = figures.expected_seconds(Cell("ae", "digits", 0, shared={"width": 2, "epochs": 50}, limit=200))
+    assert 5 < many / one < 500  # 50, but for the noise of a timing

@@ -1,0 +1,58 @@
+import statistics
+
+import pytest
+
+from entropic_ae import BOTTLENECKS, RECIPES, InputError
+from entropic_ae.experiments import studies
+from entropic_ae.experiments.studies import STUDIES, Axis, Line, curves, render_study, run_study, study_cells
+from entropic_ae.experiments.sweep import Cell, read_cells
+
+BASE = Cell("eae", "digits", 0, {}, {"width": "2", "epochs": "1"}, limit=150, n=60, features="pixels")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("data", ["mnist", "cifar10", "celeba"])
+def test_every_point_of_every_study_can_be_built(name, data):
+    """The settings exist and fit the systems; batches of 100 are enough for what is whitened."""
+    from entropic_ae.recipes import PRESETS, configure
+
+    for axis in STUDIES[name]:
+        for line in axis.lines:
+            for value in axis.of(data):
+                own = {**line.own, axis.setting: value}
+                system = configure(RECIPES[line.recipe], PRESETS[data], {"width": 2, "latent_dim": 64, **own})
+                if system.settings()["bottleneck"] in BOTTLENECKS and name == "weight":
+                    assert system.settings()["batch_size"] > 0
+                system.build((3, 32, 32))
+
+
+def test_a_study_is_measured_drawn_and_not_measured_twice(tmp_path, monkeypatch):
+    line = Line("with", "eae", {"entropy": 0.1})
+    axes = (Axis("latent_dim", "dimensions", (2, 8), (line,)), Axis("depth", "depth", (1, 2), (line,)))
+    monkeypatch.setitem(STUDIES, "tiny", axes)
+    files = run_study("tiny", BASE, (0, 1), tmp_path / "out", tmp_path / "runs", device="cpu")
+    assert [file.name for file in files] == ["study.json", "study.png", "study.pdf", "study.md"]
+    cells = read_cells(tmp_path / "out" / "cells")
+    # 2 axes, 2 values, 2 seeds, less those where the axes cross: 8 dimensions are the preset's, as is depth 1
+    assert len(cells) == 8 - 2
+    found = curves(tmp_path / "out")
+    assert found["latent_dim", "with", "prior"][8] == found["depth", "with", "prior"][1]
+    values = [
+        cell["metrics"]["distances"]["prior"]["frechet"]
+        for cell in cells
+        if cell["expanded"]["settings"]["latent_dim"] == 2
+    ]
+    assert sorted(found["latent_dim", "with", "prior"][2]) == sorted(values)
+    page = render_study(tmp_path / "out")
+    assert f"| 2 | with | {statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} |" in page
+    assert "digits, 150 training images, 1 epochs, width 2." in page
+    told = []
+    run_study("tiny", BASE, (0, 1), tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
+    assert told == ["6 cells (width 2, epochs 1), 6 measured already", "6 cells measured"]
+
+
+def test_unknown_and_missing_studies_are_refused(tmp_path):
+    with pytest.raises(InputError, match="unknown study 'botleneck'"):
+        study_cells("botleneck", BASE, [0])
+    with pytest.raises(InputError, match=r"has no study\.json; run entropic-ae figure first"):
+        studies.curves(tmp_path)
