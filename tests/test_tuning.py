@@ -46,6 +46,23 @@ def test_every_system_has_as_many_tries_on_validation_images(tmp_path):
         assert half in own
 
 
+def test_finalists_are_trained_for_longer_and_decide(tmp_path):
+    out = tmp_path / "out"
+    tuning.tune(["rae"], TABLE, out, tmp_path / "runs", rates=(1e-3, 1e-2), factors=(10.0,), finalists=2,
+                final_epochs=2, device="cpu")  # fmt: skip
+    tries, final = read_cells(out), read_cells(out / "final")
+    assert len(tries) == 3
+    best_two = [cell["cell"]["own"] for cell in sorted(tries, key=tuning.score)[:2]]
+    assert sorted(map(str, best_two)) == sorted(str(cell["cell"]["own"]) for cell in final)
+    assert {cell["expanded"]["settings"]["epochs"] for cell in final} == {2}
+    assert {cell["expanded"]["settings"]["epochs"] for cell in tries} == {1}
+    winner = min(final, key=tuning.score)
+    assert tuning.best(out, "rae") == winner["cell"]["own"]
+    assert f"**{tuning.score(winner):.2f}**" in tuning.render_tries(out).split("they decide:")[1]
+    with pytest.raises(InputError, match="finalists need final epochs, got 2 finalists and None epochs"):
+        tuning.tune(["rae"], TABLE, out, tmp_path / "runs", finalists=2)
+
+
 def test_test_images_are_not_read(tmp_path, monkeypatch):
     """Were the test images other ones, the tries would score the same."""
     from entropic_ae import runs

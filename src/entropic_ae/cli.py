@@ -369,6 +369,10 @@ def tune(
         bool,
         typer.Option("--refine", help="One more try for each: its best settings at half their learning rate."),
     ] = False,
+    finalists: Annotated[
+        int, typer.Option(help="How many of each system's best are tried again with FINAL-EPOCHS, and decide.")
+    ] = 0,
+    final_epochs: Annotated[int | None, typer.Option(help="Those of the table.")] = None,
     set: Settings = None,
     width: Width = None,
     epochs: Epochs = None,
@@ -399,6 +403,8 @@ def tune(
             rates=_numbers("rates", rates, float),
             factors=_numbers("factors", factors, float),
             refine=refine,
+            finalists=finalists,
+            final_epochs=final_epochs,
             device=device,
             tell=errors.print,
         )

@@ -15,6 +15,8 @@ from entropic_ae.recipes.recipe import Scalar
 
 __all__ = ["best", "render_tries", "score", "tune"]
 
+_FINAL = "final"  # the folder of the finalists' results
+
 
 def tune(
     recipes: Iterable[str],
@@ -25,6 +27,8 @@ def tune(
     rates: Sequence[float] = (1e-3, 3e-3),
     factors: Sequence[float] = (0.2, 5.0, 25.0),
     refine: bool = False,
+    finalists: int = 0,
+    final_epochs: int | None = None,
     device: str = "auto",
     tell: Callable[[str], None] = lambda _: None,
 ) -> None:
@@ -44,10 +48,16 @@ def tune(
         factors: of the second round.
         refine: one more try for each, its best settings at half their learning rate: where the best rates lie at
             the low end of those tried.
+        finalists: how many of each system's best tries are measured once more, trained for ``final_epochs``: what
+            is best after few epochs need not be so after many. Their results lie in ``out / "final"``, and decide.
+        final_epochs: those of the table.
         device: auto, cpu or cuda.
         tell: called with progress.
 
-    Raises: InputError for no rate, a rate or factor that is not above 0, and as ``run_cells``.
+    Raises: InputError for no rate, a rate or factor that is not above 0, finalists without epochs, and as
+        ``run_cells``.
+
+    Reference for the finalists: Jamieson and Talwalkar (2016), successive halving.
     """
     recipes = list(recipes)
     for recipe in recipes:
@@ -55,6 +65,8 @@ def tune(
             raise unknown_name("recipe", recipe, RECIPES)
     if not rates or min([*rates, *factors]) <= 0:
         raise InputError(f"rates and factors must be above 0, got rates {[*rates]} and factors {[*factors]}.")
+    if finalists < 0 or (finalists > 0) != (final_epochs is not None):
+        raise InputError(f"finalists need final epochs, got {finalists} finalists and {final_epochs} epochs.")
     plain = [
         replace(table, recipe=recipe, own={}, split="validation", densities=(RECIPES[recipe].density,))
         for recipe in recipes
@@ -72,13 +84,26 @@ def tune(
         for cell in plain:
             own = _best_of(tried[cell.recipe], out)
             third.append(replace(cell, own={**own, "learning_rate": float(own["learning_rate"]) / 2}))
+            tried[cell.recipe].append(third[-1])
         run_cells(third, out, run_folder, device=device, tell=tell)
+    if finalists and final_epochs:
+        last = [
+            replace(cell, own=own, shared={**cell.shared, "epochs": final_epochs})
+            for cell in plain
+            for own in _ranked(tried[cell.recipe], out)[:finalists]
+        ]
+        run_cells(last, out / _FINAL, run_folder, device=device, tell=tell)
 
 
 def _best_of(cells: Sequence[Cell], out: Path) -> dict[str, Scalar]:
     """Return the settings of the best of some tries that are measured."""
+    return _ranked(cells, out)[0]
+
+
+def _ranked(cells: Sequence[Cell], out: Path) -> list[dict[str, Scalar]]:
+    """Return the settings of some tries that are measured, the best first."""
     names = {cell.name for cell in cells}
-    return dict(min((found for found in read_cells(out) if found["name"] in names), key=score)["cell"]["own"])
+    return [dict(found["cell"]["own"]) for found in sorted(read_cells(out), key=score) if found["name"] in names]
 
 
 def _second_round(cell: Cell, rate: float, factors: Sequence[float]) -> list[dict[str, Scalar]]:
@@ -107,7 +132,7 @@ def score(cell: Mapping[str, Any]) -> float:
 
 
 def best(out: Path, recipe: str) -> dict[str, Scalar]:
-    """Return the settings of a system's best try.
+    """Return the settings of a system's best try: of its best finalist, where it has any.
 
     Systems that differ in the density alone train the same model: one that has no tries takes the other's.
 
@@ -115,22 +140,27 @@ def best(out: Path, recipe: str) -> dict[str, Scalar]:
     """
     if not out.is_dir():
         raise InputError(f"{out} is not a folder; give the --out of entropic-ae tune.")
-    cells = read_cells(out)
-    mine = [cell for cell in cells if cell["cell"]["recipe"] == recipe]
-    mine = mine or [cell for cell in cells if cell["cell"]["recipe"] in _alike(recipe)]
-    if not mine:
-        raise InputError(f"{out} has no tries of '{recipe}'; run entropic-ae tune first.")
-    return dict(min(mine, key=score)["cell"]["own"])
+    for recipes in ([recipe], _alike(recipe)):
+        for folder in (out / _FINAL, out):
+            mine = [cell for cell in read_cells(folder) if cell["cell"]["recipe"] in recipes]
+            if mine:
+                return dict(min(mine, key=score)["cell"]["own"])
+    raise InputError(f"{out} has no tries of '{recipe}'; run entropic-ae tune first.")
 
 
 def render_tries(out: Path) -> str:
-    """Return all tries as a Markdown table, the best of each system in bold.
+    """Return all tries as a Markdown table, the best of each system in bold; and that of the finalists.
 
     Raises: InputError if the folder has none.
     """
     cells = read_cells(out)
     if not cells:
         raise InputError(f"{out} has no tries; run entropic-ae tune first.")
+    tables = [_tries(found) for found in (cells, read_cells(out / _FINAL)) if found]
+    return "\n\nThe best of these, trained for longer; they decide:\n\n".join(tables)
+
+
+def _tries(cells: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| system | settings | density | Frechet distance |", "| --- | --- | --- | ---: |"]
     for recipe in RECIPES:
         mine = [cell for cell in cells if cell["cell"]["recipe"] == recipe]
