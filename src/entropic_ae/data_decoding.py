@@ -30,12 +30,12 @@ from torch import Tensor
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["Fit", "Table", "decode", "digest", "quiet", "scan"]
+__all__ = ["DAMAGE", "FORMATS", "Fit", "Table", "decode", "digest", "quiet", "scan"]
 
 # only formats that Pillow decodes by itself: EPS, for one, would start Ghostscript
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 # what Pillow raises on damaged files; it has no error of its own for them
-_DAMAGE = (
+DAMAGE = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError),
     *(struct.error, zlib.error, Image.DecompressionBombError),
 )
@@ -105,7 +105,7 @@ def scan(table: Table) -> dict[str, np.ndarray]:
     import pyarrow
 
     def header(stream: io.BytesIO | Path) -> tuple[int, int, str]:
-        with Image.open(stream, formats=_FORMATS) as image:
+        with Image.open(stream, formats=FORMATS) as image:
             turned = image.width != image.height and image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
             return (*(image.size[::-1] if turned else image.size), image.mode)
 
@@ -127,7 +127,7 @@ def decode(table: Table, fit: Fit) -> tuple[Tensor, np.ndarray, list[str]]:
     size = fit.channels * fit.height * fit.width
 
     def pixels(stream: io.BytesIO | Path) -> np.ndarray:
-        with Image.open(stream, formats=_FORMATS) as image:
+        with Image.open(stream, formats=FORMATS) as image:
             return fit(image)
 
     def batch_pixels(batch: pyarrow.Table, indices: list[int]) -> pyarrow.Table:
@@ -174,7 +174,7 @@ def _each(function: Callable[[Any], Any], table: Table, batch: Any) -> list[Any]
                 return function(Path(entry["path"]))
             # a path in somebody's parquet file is not followed: it could name any file of this machine
             return function(io.BytesIO(entry["bytes"] or b""))
-        except _DAMAGE:
+        except DAMAGE:
             return None
 
     entries = batch.column(table.column).to_pylist()

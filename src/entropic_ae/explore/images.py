@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from entropic_ae.data import DATASETS
-from entropic_ae.data_decoding import _DAMAGE, _FORMATS, Fit
+from entropic_ae.data_decoding import DAMAGE, FORMATS, Fit
 from entropic_ae.errors import InputError
 
 __all__ = ["figure", "figures", "fit_image", "fit_of"]
@@ -50,10 +50,10 @@ def fit_image(content: bytes, fit: Fit) -> Tensor:
     torch.Size([1, 8, 8])
     """
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
             warnings.simplefilter("ignore")  # Pillow's remarks on odd files
             return torch.from_numpy(fit(image).copy())
-    except _DAMAGE:
+    except DAMAGE:
         raise InputError("the file cannot be read as an image; give a sound PNG, JPEG or WEBP file.") from None
 
 
