@@ -2,8 +2,9 @@
 
 ``python tools/update_docs.py`` rewrites them; with ``--check`` it only says whether it would. The marks are
 ``<!-- table: FOLDER -->`` (the whole table of a folder), ``<!-- brief table: FOLDER -->``,
-``<!-- tries: FOLDER -->`` (what was tried in tuning), and of what pythae does ``<!-- versions: FILE -->``,
-``<!-- agreement: FILE -->`` and ``<!-- deviations: FILE -->``.
+``<!-- tries: FOLDER -->`` (what was tried in tuning), ``<!-- study: FOLDER -->``, ``<!-- caption: FILE -->`` (of a
+figure), and of what pythae does ``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and
+``<!-- deviations: FILE -->``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from entropic_ae.experiments.studies import render_study
 from entropic_ae.experiments.table1 import render
 from entropic_ae.experiments.tuning import render_tries
 from entropic_ae.files import read_json
@@ -33,10 +35,17 @@ def peer_rows(path: Path, *, name: str) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
 
 
+def caption(path: Path) -> str:
+    """Return what was written beside a figure."""
+    return path.read_text(encoding="utf-8").strip()
+
+
 KINDS = {
     "table": render,
     "brief table": partial(render, brief=True),
     "tries": render_tries,
+    "study": render_study,
+    "caption": caption,
     "versions": peer_versions,
     "agreement": partial(peer_rows, name="agreement"),
     "deviations": partial(peer_rows, name="deviations"),

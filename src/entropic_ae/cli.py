@@ -138,11 +138,14 @@ def train(
     limit: Limit = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE-DATA-SEED unless given.")] = None,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
+    devices: Annotated[int, typer.Option(help="Processes on each machine, which share each minibatch.")] = 1,
+    nodes: Annotated[int, typer.Option(help="Machines; start the command on each, by torchrun or SLURM.")] = 1,
+    precision: Annotated[str, typer.Option(help="32, bf16 or 64.")] = "32",
     resume: Annotated[bool, typer.Option("--resume", help="Go on in an interrupted run folder.")] = False,
 ) -> None:
     """Train a system and leave its run folder, with pictures of what it does."""
     from entropic_ae import runs
+    from entropic_ae.distributed import is_first
 
     run = runs.train(
         recipe,
@@ -154,9 +157,13 @@ def train(
         limit=limit,
         out=out,
         device=device,
+        devices=devices,
+        nodes=nodes,
         precision=precision,
         resume=resume,
     )
+    if not is_first():
+        return
     console.print(f"{run.folder}: trained; log.csv has the losses, samples-prior.png new images.")
     if (density := run.system.recipe.density) != "prior":
         console.print(

@@ -13,6 +13,7 @@ from torch import Tensor
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.data import ImageData
 from entropic_ae.densities import Density
+from entropic_ae.distributed import alone
 from entropic_ae.errors import InputError
 from entropic_ae.features import Features
 from entropic_ae.generation import decode, encode_hidden, encode_posterior, mix_codes, sample
@@ -49,6 +50,7 @@ def check_split(split: str) -> str:
     return split
 
 
+@alone()
 def evaluate(
     model: Autoencoder,
     data: ImageData,

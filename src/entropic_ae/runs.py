@@ -18,6 +18,7 @@ from entropic_ae import evaluation, generation
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.data import DATASETS, ImageData, load_images
 from entropic_ae.densities import DENSITIES, Density
+from entropic_ae.distributed import is_first
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.features import check_features, load_features
 from entropic_ae.files import read_json, read_tensors, write_json, write_tensors
@@ -30,6 +31,7 @@ from entropic_ae.training import (
     CHECKPOINT,
     WEIGHTS,
     check_checkpoint,
+    check_devices,
     check_images,
     fit,
     select_device,
@@ -251,6 +253,8 @@ def train(
     limit: int | None = None,
     out: str | Path | None = None,
     device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
     precision: str = "32",
     resume: bool = False,
     progress: bool = True,
@@ -267,7 +271,9 @@ def train(
         limit: use only the first images, at least 2.
         out: the run folder, ``runs/<recipe>-<data>-<seed>`` unless given; it must not exist or be empty.
         device: auto, cpu or cuda.
-        precision: 32 or bf16.
+        devices: processes on each machine, which share each minibatch; see ``fit``.
+        nodes: machines.
+        precision: 32, bf16 or 64.
         resume: go on in a run folder that was interrupted; its settings must be the same, or more epochs.
         progress: show progress on the terminal.
 
@@ -316,12 +322,16 @@ def train(
         "training_images": len(images.train.images),
         "training_images_sha256": fingerprint(images.train.images),
         "device": str(target),
+        "processes": devices * nodes,
         "machine": machine(),
         "versions": versions(),
         "git_commit": git_commit(),
     }
+    fewest = min(len(images.train.images), len(images.validation.images))
+    check_devices(device, devices, nodes, system.preset.training.batch_size, fewest)
     folder = Path(out) if out is not None else Path("runs") / f"{recipe}-{images.name}-{seed}"
-    _claim(folder, info, resume)
+    if is_first():
+        _claim(folder, info, resume)
     fit(
         model,
         objective,
@@ -330,6 +340,8 @@ def train(
         system.preset.training,
         seed=seed,
         device=device,
+        devices=devices,
+        nodes=nodes,
         precision=precision,
         folder=folder,
         resume=resume,
@@ -337,6 +349,8 @@ def train(
     )
     run = Run(folder, info, system, model.to(target))
     run.data = images
+    if not is_first():
+        return run
     # of the weights before a resume
     for stale in (run.folder / _METRICS, run.folder / "report.html", *run.folder.glob("samples-*.png")):
         stale.unlink(missing_ok=True)

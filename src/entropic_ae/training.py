@@ -11,18 +11,21 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.distributed import alone, gather, local_rank, processes, synchronise
 from entropic_ae.errors import DivergenceError, InputError
 from entropic_ae.files import atomic, write_tensors
 from entropic_ae.randomness import seeded
@@ -35,6 +38,7 @@ __all__ = [
     "WEIGHTS",
     "Settings",
     "check_checkpoint",
+    "check_devices",
     "check_images",
     "fit",
     "quiet_lightning",
@@ -44,7 +48,7 @@ __all__ = [
 ]
 
 WEIGHTS, LOG, CHECKPOINT = "weights.safetensors", "log.csv", "checkpoints/last.ckpt"
-PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "64": "64-true"}
 _ENTROPY_CODES = 2000  # validation codes whose entropy is logged
 
 
@@ -93,13 +97,34 @@ def select_device(device: str) -> torch.device:
 
 
 def select_precision(precision: str) -> Any:
-    """Return Lightning's name for '32' or 'bf16'.
+    """Return Lightning's name for '32', 'bf16' or '64'.
 
     Raises: InputError for another name.
     """
     if precision not in PRECISIONS:
         raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got '{precision}'.")
     return PRECISIONS[precision]
+
+
+def check_devices(device: str, devices: int, nodes: int, batch_size: int, images: int) -> None:
+    """Raise InputError unless so many processes, a device each, can share each minibatch evenly.
+
+    Arguments:
+        device: auto, cpu or cuda.
+        devices: processes on each machine.
+        nodes: machines.
+        batch_size: of all processes together.
+        images: for training or for validation, whichever are fewer.
+    """
+    count = devices * nodes
+    if min(devices, nodes) < 1:
+        raise InputError(f"devices and nodes must be at least 1, got {devices} and {nodes}.")
+    if select_device(device).type == "cuda" and devices > torch.cuda.device_count():
+        raise InputError(f"this machine has {torch.cuda.device_count()} GPUs, got devices={devices}.")
+    if batch_size % count:
+        raise InputError(f"batch_size must be a multiple of the {count} processes, got {batch_size}.")
+    if count > 1 and images < 2 * count:
+        raise InputError(f"{count} processes need at least {2 * count} images to share, got {images}; take fewer.")
 
 
 def check_images(
@@ -152,6 +177,8 @@ def fit(
     *,
     seed: int = 0,
     device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
     precision: str = "32",
     folder: Path | None = None,
     resume: bool = False,
@@ -168,6 +195,11 @@ def fit(
     gives a float batch, and which has a length. What it draws from PyTorch's global generators follows the seed
     and the epoch.
 
+    With several devices each has a process, started by Lightning (which runs the same command once more for each),
+    torchrun or SLURM. Each takes an equal part of every minibatch, and the batch norms, the codes that a term
+    compares and the random draws are those of the whole, so that the loss and its gradient are those of one
+    process. Validation images beyond a multiple of the processes are left out.
+
     Arguments:
         model, objective: what is trained, and what it minimises.
         train, validation: uint8 images, (N, C, H, W), which the model sees as floats in [0, 1]; or floats,
@@ -175,7 +207,10 @@ def fit(
         settings: epochs, batch size, learning rate and its schedule.
         seed: of the order of the images and of every random draw in the model.
         device: auto, cpu or cuda.
-        precision: 32, or bf16 for mixed precision with float32 codes, terms and statistics.
+        devices: processes on each machine.
+        nodes: machines.
+        precision: 32; bf16 for mixed precision with float32 codes, terms and statistics; or 64, for checks, after
+            which the model is float32 again.
         folder: where log.csv, weights.safetensors (at each new best) and a checkpoint an epoch are written.
         resume: go on from the folder's checkpoint, if it has one.
         progress: show a progress bar on a terminal, a line an epoch elsewhere.
@@ -197,7 +232,11 @@ def fit(
     """
     mode = select_precision(precision)
     check_images(model, objective, train, validation, settings)
+    check_devices(device, devices, nodes, settings.batch_size, min(_length(train), _length(validation)))
     target = select_device(device)
+    count = devices * nodes
+    if count > 1:
+        synchronise(model)
     train_data, validation_data = _place(train, validation, target)
     task = _Task(model, objective, settings, seed)
     keeper = _Keeper(folder, progress)
@@ -206,10 +245,12 @@ def fit(
     if on_terminal:
         callbacks.append(TQDMProgressBar())
     checkpoint = folder / CHECKPOINT if resume and folder is not None else None
-    with quiet_lightning(), seeded(seed):
+    with quiet_lightning(), seeded(seed), alone() if count == 1 else nullcontext():
         trainer = Trainer(
             accelerator="gpu" if target.type == "cuda" else "cpu",
-            devices=1,
+            devices=devices,
+            num_nodes=nodes,
+            strategy="auto" if count == 1 else DDPStrategy(broadcast_buffers=False),  # they are alike
             precision=mode,
             max_epochs=settings.epochs,
             callbacks=callbacks,
@@ -222,13 +263,14 @@ def fit(
             inference_mode=False,  # no_grad in its place: a term may need a gradient of its own in validation
         )
         loaders = (
-            _loader(train_data, _ShuffledBatches(_length(train), settings.batch_size, seed)),
-            _loader(validation_data, _EqualBatches(_length(validation), settings.batch_size)),
+            _loader(train_data, _ShuffledBatches(_length(train), settings.batch_size, seed, count)),
+            _loader(validation_data, _EqualBatches(_length(validation), settings.batch_size, count)),
         )
         try:
             _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.exists() else None)
         finally:  # also after Ctrl-C or a loss that is not finite
             keeper.restore(model)
+            model.float()
     return keeper.rows
 
 
@@ -310,7 +352,7 @@ class _Task(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self._finish("train")
-        self.row["images_per_s"] = self.images / (time.perf_counter() - self.started)
+        self.row["images_per_s"] = processes() * self.images / (time.perf_counter() - self.started)
         self._start_sums()
         self.codes: list[Tensor] = []
 
@@ -318,7 +360,7 @@ class _Task(LightningModule):
         loss, values, z = self._measure(images)
         self._add(batch_index, len(images), loss, values)
         if sum(map(len, self.codes)) < _ENTROPY_CODES:
-            self.codes.append(z)
+            self.codes.append(gather(z))
 
     def on_validation_epoch_end(self) -> None:
         self._finish("validation")
@@ -354,6 +396,10 @@ class _Task(LightningModule):
 
     def _finish(self, phase: str) -> None:
         """Read the sums of an epoch (the one wait for the device) and stop if one is not finite."""
+        if processes() > 1:
+            dist.all_reduce(self.sums)
+            dist.all_reduce(self.first_bad, dist.ReduceOp.MIN)
+            self.count *= processes()
         first_bad = self.first_bad.tolist()
         if min(first_bad) < math.inf:
             culprits = [n for n, step in zip(self.names, first_bad, strict=False) if step == min(first_bad)]
@@ -389,17 +435,19 @@ class _Keeper(Callback):
         if row["validation_loss"] < self.best:
             self.best = row["validation_loss"]
             self.weights = {name: t.detach().cpu().clone() for name, t in task.model.state_dict().items()}
-            if self.folder is not None:
+            if self.folder is not None and trainer.is_global_zero:
                 write_tensors(self.folder / WEIGHTS, self.weights)
         self.rows = [*self.rows, row]
-        if self.folder is not None:
+        if self.folder is not None and not trainer.is_global_zero:
+            trainer.save_checkpoint(self.folder / CHECKPOINT)  # all take part, one writes
+        elif self.folder is not None:
             with atomic(self.folder / LOG) as path, path.open("w", newline="") as file:
                 writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(self.rows)
             with atomic(self.folder / CHECKPOINT) as path:
                 trainer.save_checkpoint(path)
-        if self.progress and not sys.stderr.isatty():
+        if self.progress and trainer.is_global_zero and not sys.stderr.isatty():
             shown = "  ".join(f"{name} {value:.5g}" for name, value in task.summary().items())
             speed = f"{row['images_per_s']:.0f} images/s"
             print(f"epoch {row['epoch']}/{trainer.max_epochs}  {shown}  {speed}", file=sys.stderr, flush=True)
@@ -424,8 +472,10 @@ def _place(
     train: Tensor | Dataset[Tensor], validation: Tensor | Dataset[Tensor], device: torch.device
 ) -> tuple[Dataset[Tensor], Dataset[Tensor]]:
     """Return both as data sets, tensors on the GPU if they fit there; other data sets keep their place."""
+    if device.type == "cuda":
+        device = torch.device("cuda", local_rank())
     tensors = sum(one.nbytes for one in (train, validation) if isinstance(one, Tensor))
-    moved = device.type == "cuda" and tensors < torch.cuda.mem_get_info()[0] // 2
+    moved = device.type == "cuda" and tensors < torch.cuda.mem_get_info(device)[0] // 2
 
     def place(data: Tensor | Dataset[Tensor]) -> Dataset[Tensor]:
         if not isinstance(data, Tensor):
@@ -444,10 +494,14 @@ def _is_image_batch(data: Tensor) -> bool:
 
 
 class _ShuffledBatches(Sampler):
-    """Batches of indices in an order drawn from the seed and the epoch; a smaller last batch is left out."""
+    """Batches of indices in an order drawn from the seed and the epoch; a smaller last batch is left out.
 
-    def __init__(self, n: int, batch_size: int, seed: int) -> None:
-        self.n, self.batch_size, self.seed, self.epoch = n, min(batch_size, n), seed, 0
+    Of several processes each has its part of every batch.
+    """
+
+    def __init__(self, n: int, batch_size: int, seed: int, count: int = 1) -> None:
+        self.n, self.batch_size, self.seed, self.epoch = n, min(batch_size, n - n % count), seed, 0
+        self.count = count
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
@@ -459,20 +513,28 @@ class _ShuffledBatches(Sampler):
     def __iter__(self) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch))
         order = torch.randperm(self.n, generator=generator)
-        yield from order[: len(self) * self.batch_size].split(self.batch_size)
+        for batch in order[: len(self) * self.batch_size].split(self.batch_size):
+            yield _part(batch, self.count)
 
 
 class _EqualBatches(Sampler):
-    """Batches of indices in order, of sizes that differ by one at most."""
+    """Batches of indices in order, of sizes that differ by one at most; of several processes each has its part."""
 
-    def __init__(self, n: int, batch_size: int) -> None:
-        self.batches = torch.arange(n).tensor_split(math.ceil(n / batch_size))
+    def __init__(self, n: int, batch_size: int, count: int = 1) -> None:
+        each = n // count
+        batches = torch.arange(each * count).view(each, count).tensor_split(math.ceil(n / batch_size))
+        self.batches, self.count = [batch.flatten() for batch in batches], count
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Tensor]:
-        return iter(self.batches)
+        return (_part(batch, self.count) for batch in self.batches)
+
+
+def _part(batch: Tensor, count: int) -> Tensor:
+    """Return this process's part of a batch, whose size is a multiple of the processes."""
+    return batch if count == 1 else batch.chunk(count)[dist.get_rank()]
 
 
 def _loader(data: Dataset[Tensor], batches: Sampler) -> DataLoader:

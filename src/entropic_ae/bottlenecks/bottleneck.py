@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
+from entropic_ae.distributed import processes
 from entropic_ae.errors import InputError
 from entropic_ae.estimators import knn_entropy
 
@@ -71,9 +72,10 @@ class Bottleneck(nn.Module):
 
     def check_batch(self, h: Tensor) -> None:
         """Raise InputError for a batch in training that is too small for its statistics."""
-        if self.training and len(h) < self.least_batch:
+        size = len(h) * processes()
+        if self.training and size < self.least_batch:
             raise InputError(
-                f"{type(self).__name__} needs a batch of at least {self.least_batch} in training, got {len(h)}; "
+                f"{type(self).__name__} needs a batch of at least {self.least_batch} in training, got {size}; "
                 "raise the batch size or switch to eval()."
             )
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Laplace
 
 from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, as_float
+from entropic_ae.distributed import global_mean, processes, total
 from entropic_ae.errors import InputError
 
 __all__ = ["BatchNorm", "L1Norm", "Whitening"]
@@ -90,8 +91,8 @@ class L1Norm(Bottleneck):
             h = as_float(h)
             if not self.training:
                 return Code((h - self.mean) / (self.deviation + self.eps))
-            mean = h.mean(0)
-            deviation = (h - mean).abs().mean(0)
+            mean = global_mean(h)
+            deviation = global_mean((h - mean).abs())
             _follow(self.mean, mean, self.momentum)
             _follow(self.deviation, deviation, self.momentum)
             return Code((h - mean) / (deviation + self.eps))
@@ -151,11 +152,12 @@ class Whitening(Bottleneck):
             h = as_float(h)
             if not self.training:
                 return Code((h - self.mean) @ self._inverse_root(self.covariance).to(h))
-            mean = h.mean(0)
+            mean = global_mean(h)
             centred = h - mean
-            covariance = centred.T @ centred / len(h)
+            count = len(h) * processes()
+            covariance = total(centred.T @ centred) / count
             _follow(self.mean, mean, self.momentum)
-            _follow(self.covariance, covariance * (len(h) / (len(h) - 1)), self.momentum)  # unbiased
+            _follow(self.covariance, covariance * (count / (count - 1)), self.momentum)  # unbiased
             return Code(centred @ self._inverse_root(covariance).to(h))
 
     @property

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, as_float
+from entropic_ae.distributed import share
 from entropic_ae.errors import InputError
 
 __all__ = ["ConstantVariancePosterior", "GaussianPosterior"]
@@ -85,4 +86,4 @@ class ConstantVariancePosterior(Bottleneck):
 def _draw(mean: Tensor, std: Tensor, training: bool) -> Code:
     # validating the arguments would wait for the device
     posterior = Independent(Normal(mean, std, validate_args=False), 1, validate_args=False)
-    return Code(posterior.rsample() if training else mean, posterior)
+    return Code(mean + std * share(mean, Tensor.normal_) if training else mean, posterior)

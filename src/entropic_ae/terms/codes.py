@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 from entropic_ae.autoencoder import Autoencoder, Trace
+from entropic_ae.distributed import gather
 from entropic_ae.errors import InputError
 from entropic_ae.estimators import knn_entropy, mmd2
 from entropic_ae.terms.term import Term
@@ -69,7 +70,7 @@ class MaximumMeanDiscrepancy(Term):
 
     def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:
         """Return the discrepancy of the minibatch; slightly negative at times, as an unbiased estimate is."""
-        z = trace.code.z
+        z = gather(trace.code.z)
         return mmd2(z, model.bottleneck.prior().sample((len(z),)).to(z, non_blocking=True))
 
     @property
@@ -139,7 +140,8 @@ class NegativeEntropy(Term):
         The estimate is the bottleneck's, ``knn_entropy`` without a model.
         """
         estimate = knn_entropy if model is None else model.bottleneck.entropy
-        return -estimate(trace.code.z, self.k, others=trace.recent if self.memory else None, check_finite=False)
+        recent = trace.recent if self.memory else None
+        return -estimate(gather(trace.code.z), self.k, others=recent, check_finite=False)
 
     @property
     def recent_codes(self) -> int:

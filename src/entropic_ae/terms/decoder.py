@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from entropic_ae.autoencoder import Autoencoder, Trace
+from entropic_ae.distributed import share
 from entropic_ae.errors import InputError
 from entropic_ae.terms.term import Term
 
@@ -103,6 +104,6 @@ class DecoderGradient(Term):
             with torch.enable_grad():
                 z = z.detach().requires_grad_()
                 x_hat = model.decode(z)
-        signs = torch.empty_like(x_hat).bernoulli_().mul_(2).sub_(1)
+        signs = share(x_hat, lambda draws: draws.bernoulli_().mul_(2).sub_(1))
         (gradient,) = torch.autograd.grad(x_hat, z, signs, create_graph=is_minimised, retain_graph=True)
         return gradient.square().sum(1).mean()

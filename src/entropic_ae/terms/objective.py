@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from entropic_ae.autoencoder import Autoencoder, Trace
+from entropic_ae.distributed import gather
 from entropic_ae.errors import InputError
 from entropic_ae.terms.term import Term
 
@@ -46,7 +46,7 @@ class CodeMemory(nn.Module):
     @torch.no_grad()
     def push(self, z: Tensor) -> None:
         """Put in a minibatch of codes, (N, D), of every process, in place of the oldest."""
-        z = _of_all_processes(z.detach().to(self.ring))[-len(self.ring) :]
+        z = gather(z.detach().to(self.ring))[-len(self.ring) :]
         places = torch.arange(self.pushed, self.pushed + len(z), device=z.device) % len(self.ring)
         self.ring[places] = z
         self.pushed += len(z)
@@ -58,15 +58,6 @@ class CodeMemory(nn.Module):
     def set_extra_state(self, state: int) -> None:
         """Go on from there."""
         self.pushed = state
-
-
-def _of_all_processes(z: Tensor) -> Tensor:
-    """Return the codes of all processes of a distributed run, which have as many each, in one order."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return z
-    gathered = [torch.empty_like(z) for _ in range(dist.get_world_size())]
-    dist.all_gather(gathered, z.contiguous())
-    return torch.cat(gathered)
 
 
 class Objective(nn.Module):

@@ -1,0 +1,205 @@
+"""Several processes that train one model as if they were one: what each computes is that of the global batch.
+
+Each process has as many images of a minibatch as any other. A function here takes a process's share and gives what
+one process with all the images would have, with a gradient such that the average over processes of the gradients,
+which distributed training takes, is that one process's gradient. Without a process group, and inside ``alone``,
+each is the identity.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.autograd import Function
+
+__all__ = [
+    "GlobalBatchNorm1d",
+    "GlobalBatchNorm2d",
+    "alone",
+    "gather",
+    "global_mean",
+    "is_first",
+    "local_rank",
+    "processes",
+    "share",
+    "synchronise",
+    "total",
+]
+
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+def processes() -> int:
+    """Return how many processes train together.
+
+    >>> processes()
+    1
+    """
+    together = dist.is_available() and dist.is_initialized() and not _alone.get()
+    return dist.get_world_size() if together else 1
+
+
+def is_first() -> bool:
+    """Return whether this process writes and speaks for all, also before they have met.
+
+    It goes by what torchrun, SLURM and Lightning set.
+
+    >>> is_first()
+    True
+    """
+    names = ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
+    return not any(int(os.environ.get(name, "0")) for name in names)
+
+
+def local_rank() -> int:
+    """Return this process's number among those of its machine, which is the number of its GPU.
+
+    >>> local_rank()
+    0
+    """
+    return int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let this process compute by itself inside the block: what it does there, others need not do.
+
+    >>> with alone():
+    ...     processes()
+    1
+    """
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
+
+class _Total(Function):
+    """A sum over processes; its derivative is the same sum, so that it can be derived again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
+        x = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
+        summed: Tensor = _Total.apply(gradients[0])
+        return summed
+
+
+def total(x: Tensor) -> Tensor:
+    """Return the sum over processes of a tensor that has one shape in all.
+
+    >>> total(torch.ones(2))
+    tensor([1., 1.])
+    """
+    if processes() == 1:
+        return x
+    summed: Tensor = _Total.apply(x)
+    return summed
+
+
+def global_mean(x: Tensor) -> Tensor:
+    """Return the mean over rows, (N, ...), of all processes.
+
+    >>> global_mean(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([2., 3.])
+    """
+    return total(x.mean(0)) / processes()
+
+
+def gather(z: Tensor) -> Tensor:
+    """Return the rows, (N, D), of all processes, those of process 0 first.
+
+    >>> gather(torch.ones(2, 1)).shape
+    torch.Size([2, 1])
+    """
+    if processes() == 1:
+        return z
+    before, after = len(z) * dist.get_rank(), len(z) * (processes() - dist.get_rank() - 1)
+    return total(torch.cat([z.new_zeros(before, *z.shape[1:]), z, z.new_zeros(after, *z.shape[1:])]))
+
+
+def share(like: Tensor, fill: Callable[[Tensor], Tensor]) -> Tensor:
+    """Draw random numbers for the rows of all processes, whose generators are in one state; return one's own.
+
+    Arguments:
+        like: this process's rows, whose shape, type and device the draws have.
+        fill: draws into a tensor in place.
+
+    >>> share(torch.zeros(3, 2), lambda draws: draws.bernoulli_()).shape
+    torch.Size([3, 2])
+    """
+    draws = fill(like.new_empty(len(like) * processes(), *like.shape[1:]))
+    return draws if processes() == 1 else draws.chunk(processes())[dist.get_rank()]
+
+
+class _GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm over the minibatch of all processes.
+
+    PyTorch's own, ``SyncBatchNorm``, has no CPU version and no second derivative, which a gradient penalty needs.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or processes() == 1:
+            return super().forward(x)
+        self._check_input_dim(x)
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        values = x if x.dtype == torch.float64 else x.float()
+        mean = total(values.mean(axes, keepdim=True)) / processes()
+        variance = total((values - mean).square().mean(axes, keepdim=True)) / processes()
+        if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
+            count = processes() * x.numel() // x.shape[1]
+            with torch.no_grad():
+                self.running_mean.lerp_(mean.flatten().to(self.running_mean), self.momentum)
+                unbiased = variance.flatten() * (count / max(count - 1, 1))
+                self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
+                if self.num_batches_tracked is not None:
+                    self.num_batches_tracked.add_(1)
+        normal = (values - mean) * (variance + self.eps).rsqrt()
+        if self.affine:
+            shape = mean.shape
+            normal = normal * self.weight.view(shape) + self.bias.view(shape)
+        return normal.to(x.dtype)
+
+
+class GlobalBatchNorm1d(_GlobalBatchNorm, nn.BatchNorm1d):
+    """Batch norm of (N, C) over the minibatch of all processes.
+
+    >>> GlobalBatchNorm1d(3)(torch.randn(10, 3)).shape
+    torch.Size([10, 3])
+    """
+
+
+class GlobalBatchNorm2d(_GlobalBatchNorm, nn.BatchNorm2d):
+    """Batch norm of (N, C, H, W) over the minibatch of all processes.
+
+    >>> GlobalBatchNorm2d(3)(torch.randn(10, 3, 2, 2)).shape
+    torch.Size([10, 3, 2, 2])
+    """
+
+
+def synchronise(model: nn.Module) -> None:
+    """Make every batch norm inside a model one over the minibatch of all processes, with its state, in place.
+
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    >>> synchronise(model)
+    >>> type(model[1]).__name__
+    'GlobalBatchNorm1d'
+    """
+    kinds: dict[type[nn.Module], type[nn.Module]] = {
+        nn.BatchNorm1d: GlobalBatchNorm1d,
+        nn.BatchNorm2d: GlobalBatchNorm2d,
+    }
+    for module in model.modules():
+        module.__class__ = kinds.get(type(module), type(module))
