@@ -15,8 +15,8 @@ import entropic_ae
 ROOT = Path(entropic_ae.__file__).parent
 # Each may import those before it only.
 ORDER = [
-    "errors", "randomness", "files", "provenance", "distributed", "estimators", "data_decoding", "data_sources", "data",
-    "networks", "distributions", "bottlenecks", "autoencoder", "terms", "training", "densities", "recipes",
+    "errors", "randomness", "files", "provenance", "distributed", "estimators", "data_decoding", "data_sources",
+    "data", "networks", "distributions", "bottlenecks", "autoencoder", "terms", "training", "densities", "recipes",
     "generation", "pictures", "features", "metrics", "evaluation", "runs", "report", "experiments", "explore",
     "cli", "__main__",
 ]  # fmt: skip
