@@ -29,9 +29,11 @@ from entropic_ae import (
     MLPEncoder,
     NegativeEntropy,
     Objective,
+    Settings,
     Sphere,
     SquaredError,
     Trace,
+    fit,
     knn_entropy,
     sphere_entropy,
 )
@@ -317,6 +319,38 @@ def test_entropy_on_the_sphere_is_that_of_its_surface():
     assert NegativeEntropy()(model, trace).item() == pytest.approx(-sphere_entropy(trace.code.z).item())
 
 
+BOUNDING = [name for name, kind in BOTTLENECKS.items() if kind.bounds_entropy]
+
+
+@pytest.mark.parametrize("name", BOUNDING)
+def test_excess_energy_is_the_cross_entropy_beyond_the_priors_entropy(name):
+    bottleneck = BOTTLENECKS[name](4)
+    torch.manual_seed(0)
+    z = bottleneck(torch.randn(200, 4)).z
+    assert bottleneck.excess_energy(z).item() == pytest.approx(0, abs=1e-3)
+    if name in ("sphere", "cube"):  # where there is no other code
+        return
+    loose, prior = 1.3 * z + 0.2, bottleneck.prior()
+    expected = -prior.log_prob(loose).mean() - prior.entropy()
+    assert bottleneck.excess_energy(loose).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["batch-norm", "l1-norm", "whitening"])
+@pytest.mark.parametrize("scale", [0.5, 0.8, 1.25, 2.0])
+def test_validation_gains_nothing_by_running_statistics_of_another_scale(name, scale):
+    model, h = make(BOTTLENECKS[name]), torch.randn(2000, 4)
+    for _ in range(100):
+        model.bottleneck(h)
+    model.eval()
+    trace = Trace(None, model.bottleneck(h), None)
+    right = NegativeEntropy()(model, trace)
+    assert right.item() == pytest.approx(-model.bottleneck.entropy(trace.code.z).item(), abs=0.01)
+    for statistic, value in model.bottleneck.named_buffers():
+        if statistic in ("norm.running_var", "covariance", "deviation"):
+            value.mul_(scale if statistic == "deviation" else scale**2)
+    assert NegativeEntropy()(model, Trace(None, model.bottleneck(h), None)) > right + 0.05
+
+
 def test_memory_lends_the_estimate_the_codes_of_earlier_minibatches():
     model = make()
     objective = Objective([NegativeEntropy(memory=50)], model)
@@ -333,7 +367,7 @@ def test_memory_lends_the_estimate_the_codes_of_earlier_minibatches():
     before = objective.memory.codes().clone()
     trace = model(torch.rand(20, *SHAPE))
     _, values = objective(model, trace)
-    expected = -knn_entropy(trace.code.z, others=before)  # the same estimate in validation, which adds nothing
+    expected = -knn_entropy(trace.code.z) + model.bottleneck.excess_energy(trace.code.z)  # that of training says
     assert values["negative_entropy"].item() == pytest.approx(expected.item(), rel=1e-6)
     assert torch.equal(objective.memory.codes(), before)
 
@@ -346,6 +380,14 @@ def test_memory_gives_no_gradient_to_old_codes_and_some_to_new_ones():
     total.backward()  # once, though the memory holds codes of a graph that is gone
     assert model.encoder.layers[1].weight.grad.abs().sum() > 0
     assert not objective.memory.codes().requires_grad
+
+
+def test_memory_of_more_codes_than_images_never_holds_an_image_twice():
+    images = torch.randint(256, (60, *SHAPE), dtype=torch.uint8)
+    model = make()
+    objective = Objective([NegativeEntropy(memory=500)], model)
+    fit(model, objective, images, images[:20], Settings(epochs=3, batch_size=20), device="cpu")
+    assert len(objective.memory.codes()) == 60
 
 
 def test_memory_smaller_than_a_batch_and_its_state():

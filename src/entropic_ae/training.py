@@ -338,6 +338,8 @@ class _Task(LightningModule):
         torch.manual_seed(_mix(self.seed, self.current_epoch))  # so that a resumed run draws the same
         learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.row = {"epoch": self.current_epoch + 1, "learning_rate": learning_rate}
+        if self.objective.memory is not None:
+            self.objective.memory.clear()
         self.started, self.images = time.perf_counter(), 0
         self._start_sums()
 

@@ -79,6 +79,14 @@ class Bottleneck(nn.Module):
                 "raise the batch size or switch to eval()."
             )
 
+    def excess_energy(self, z: Tensor) -> Tensor:
+        """Return the mean of minus the prior's log density over codes, (N, D), less the prior's entropy, in nats.
+
+        The prior is the Gibbs distribution of the constraints, so this is what breaking them gains in entropy, to
+        first order: 0 where they hold, as in training; under running statistics codes may be larger or smaller.
+        """
+        return 0.5 * (z.square().sum(1).mean() - self.latent_dim)
+
     def prior(self) -> Distribution:
         """Return the distribution over codes, (D,), that new codes are drawn from; on the CPU."""
         return Independent(Normal(torch.zeros(self.latent_dim), torch.ones(self.latent_dim)), 1)

@@ -44,6 +44,10 @@ class Sphere(Bottleneck):
         """Divide each row of (N, D) by its norm."""
         return Code(nn.functional.normalize(as_float(h), dim=1, eps=self.eps))
 
+    def excess_energy(self, z: Tensor) -> Tensor:
+        """Return 0: the prior is uniform, and each code keeps to the constraint."""
+        return z.new_zeros(())
+
     def prior(self) -> Distribution:
         """Return the uniform distribution on the sphere."""
         return UniformSphere(self.latent_dim)
@@ -68,6 +72,10 @@ class Cube(Bottleneck):
     def forward(self, h: Tensor) -> Code:
         """Map each value of (N, D) into (-1, 1)."""
         return Code(torch.tanh(as_float(h)))
+
+    def excess_energy(self, z: Tensor) -> Tensor:
+        """Return 0: the prior is uniform, and each code keeps to the constraint."""
+        return z.new_zeros(())
 
     def prior(self) -> Distribution:
         """Return independent uniform variables on [-1, 1]."""

@@ -102,6 +102,10 @@ class L1Norm(Bottleneck):
         """One code has no deviation."""
         return 2
 
+    def excess_energy(self, z: Tensor) -> Tensor:
+        """Return the mean absolute values of codes, (N, D), summed, less D."""
+        return z.abs().sum(1).mean() - self.latent_dim
+
     def prior(self) -> Distribution:
         """Return independent Laplace variables of location 0 and scale 1."""
         return Independent(Laplace(torch.zeros(self.latent_dim), torch.ones(self.latent_dim)), 1)

@@ -109,6 +109,12 @@ class NegativeEntropy(Term):
     of the latest minibatches too, see ``CodeMemory``: a sharper estimate, at the price of a rectangular matrix of
     distances.
 
+    In evaluation the constraints hold for the running statistics only roughly, and codes that are too large have
+    an entropy beyond the maximum. So there the bottleneck's ``excess_energy`` is added: the value is the
+    divergence of the codes from the prior less its entropy, equal to minus the entropy wherever the constraints
+    hold. Without it the lowest validation loss would be that of running statistics that lag. Nor do codes of the
+    training images count in evaluation.
+
     Attributes:
         k: which nearest neighbour the estimate looks at.
         memory: how many codes of earlier minibatches are candidates besides; 0 as in the paper.
@@ -139,9 +145,11 @@ class NegativeEntropy(Term):
 
         The estimate is the bottleneck's, ``knn_entropy`` without a model.
         """
+        z = gather(trace.code.z)
         estimate = knn_entropy if model is None else model.bottleneck.entropy
-        recent = trace.recent if self.memory else None
-        return -estimate(gather(trace.code.z), self.k, others=recent, check_finite=False)
+        if model is not None and not model.training:
+            return model.bottleneck.excess_energy(z) - estimate(z, self.k, check_finite=False)
+        return -estimate(z, self.k, others=trace.recent if self.memory else None, check_finite=False)
 
     @property
     def recent_codes(self) -> int:

@@ -16,10 +16,11 @@ __all__ = ["CodeMemory", "Objective"]
 
 
 class CodeMemory(nn.Module):
-    """The latest codes of training, without their gradients: a ring of fixed size that travels in checkpoints.
+    """The latest codes of an epoch, without their gradients: a ring of fixed size that travels in checkpoints.
 
-    At b codes a minibatch (of all processes together) none is older than size / b steps, so that none is much
-    staler than the weights' movement in so many.
+    At b codes a minibatch (of all processes together) none is older than size / b steps, rounded up, so that none
+    is much staler than the weights' movement in so many. Training clears it as an epoch begins: an image's own
+    code of the epoch before would be its nearest neighbour, and say nothing of the entropy.
 
     Arguments:
         size: how many codes are kept, at least 1.
@@ -50,6 +51,10 @@ class CodeMemory(nn.Module):
         places = torch.arange(self.pushed, self.pushed + len(z), device=z.device) % len(self.ring)
         self.ring[places] = z
         self.pushed += len(z)
+
+    def clear(self) -> None:
+        """Forget all codes."""
+        self.pushed = 0
 
     def get_extra_state(self) -> int:
         """Return how many codes were put in."""
