@@ -125,19 +125,19 @@ def _rivals(rows: Mapping[str, Members], density: str) -> list[_Rival]:
 
 
 def _verdict(own: Sequence[float], rivals: Sequence[_Rival]) -> str:
-    """Say whether a system is ahead of its rivals, and name those that it is not surely ahead of."""
-    said, beaten = [], True
+    """Say whether a system is ahead of its rivals, and name those that are ahead of it or within the spread."""
+    ahead, near = [], []
     for rival in rivals:
         lead = statistics.mean(rival.values) - statistics.mean(own)
         spread = sum(statistics.variance(values) for values in (rival.values, own) if len(values) > 1) ** 0.5
         if abs(lead) < spread:
-            said.append(f"{rival.name} {mean_text(rival.values)}, within the spread")
+            near.append(rival.name)
         elif lead <= 0:
-            said.append(f"{rival.name} {mean_text(rival.values)}")
-            beaten = False
-    if not said:
-        return f"**holds** (next {rivals[0].name} {mean_text(rivals[0].values)})"
-    return f"**{'within the spread' if beaten else 'does not hold'}** ({'; '.join(said)})"
+            ahead.append(f"{rival.name} {mean_text(rival.values)}")
+    if not ahead and not near:
+        return f"**holds** (next: {rivals[0].name} {mean_text(rivals[0].values)})"
+    said = [f"ahead: {', '.join(ahead)}"] * bool(ahead) + [f"within the spread: {', '.join(near)}"] * bool(near)
+    return f"**{'does not hold' if ahead else 'within the spread'}** ({'; '.join(said)})"
 
 
 def _rows(out: Path) -> dict[str, Members]:
