@@ -213,6 +213,22 @@ def test_a_cell_that_diverges_is_recorded_and_the_sweep_goes_on(tmp_path):
     assert told == ["2 cells (width 2, epochs 1), 2 measured already", "2 cells measured"]
 
 
+def test_a_second_stage_that_diverges_is_recorded_too(tmp_path):
+    shared = {**SHARED, "second-stage.learning_rate": "1e30", "second-stage.hidden": "8"}
+    cells = [replace(CELL, recipe=recipe, own={}, shared=shared) for recipe in ("2svae", "ae")]
+    run_cells(cells, tmp_path / "out", tmp_path / "runs", device="cpu")
+    ae, two_stages = sorted(sweep.read_cells(tmp_path / "out"), key=lambda result: "diverged" in result)
+    assert "the density 'second-stage' could not be fitted" in two_stages["diverged"]
+    assert ae["metrics"]["distances"]["mixture"]["frechet"] > 0
+
+
+def test_a_batch_too_small_for_a_bottleneck_is_refused_before_anything_is_trained(tmp_path):
+    cells = [CELL, replace(CELL, own={"bottleneck": "whitening", "latent_dim": "200"})]
+    with pytest.raises(InputError, match="Whitening needs batches of at least 201 images"):
+        run_cells(cells, tmp_path / "out", tmp_path / "runs", device="cpu")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_two_processes_share_a_sweep(tmp_path):
     processes = [start(tmp_path), start(tmp_path)]
     told = [process.communicate(timeout=250)[1] for process in processes]

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from entropic_ae import RECIPES, InputError
+from entropic_ae import PRESETS, RECIPES, InputError, configure
 from entropic_ae.experiments import tuning
 from entropic_ae.experiments.sweep import Cell, read_cells
 
@@ -46,6 +46,17 @@ def test_every_system_has_as_many_tries_on_validation_images(tmp_path):
         assert half in own
 
 
+@pytest.mark.parametrize("data", ["digits", "mnist", "cifar10", "celeba"])
+def test_no_system_has_more_tries_than_another(data):
+    factors = (0.2, 5.0, 25.0)
+    for recipe in RECIPES.values():
+        cell = replace(TABLE, recipe=recipe.name, shared={})
+        cell.__dict__["system"] = configure(recipe, PRESETS[data])  # in place of one from the images
+        tries = tuning._second_round(cell, 1e-3, factors)
+        assert len({str(own) for own in tries}) == len(factors)
+        assert {"learning_rate": 1e-3} not in tries
+
+
 def test_finalists_are_trained_for_longer_and_decide(tmp_path):
     out = tmp_path / "out"
     tuning.tune(["rae"], TABLE, out, tmp_path / "runs", rates=(1e-3, 1e-2), factors=(10.0,), finalists=2,
@@ -59,6 +70,10 @@ def test_finalists_are_trained_for_longer_and_decide(tmp_path):
     winner = min(final, key=tuning.score)
     assert tuning.best(out, "rae") == winner["cell"]["own"]
     assert f"**{tuning.score(winner):.2f}**" in tuning.render_tries(out).split("they decide:")[1]
+    unfinished = {**winner, "cell": {**winner["cell"], "recipe": "ae"}}
+    (out / "ae-0.json").write_text(json.dumps(unfinished))
+    with pytest.raises(InputError, match="has 0 of 2 finalists of 'ae'; let entropic-ae tune end first"):
+        tuning.best(out, "ae")
     with pytest.raises(InputError, match="finalists need final epochs, got 2 finalists and None epochs"):
         tuning.tune(["rae"], TABLE, out, tmp_path / "runs", finalists=2)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from entropic_ae.errors import InputError
+from entropic_ae.errors import DivergenceError, InputError
 
 __all__ = ["Density", "check_codes", "mean_and_deviation"]
 
@@ -69,7 +69,7 @@ def check_codes(codes: Tensor, least: int, who: str) -> Tensor:
     if codes.dim() != 2 or len(codes) < least:
         raise InputError(f"{who} expects at least {least} codes (N, D), got shape {tuple(codes.shape)}.")
     if not bool(torch.isfinite(codes).all()):
-        raise InputError(f"{who} expects finite codes, got NaN or infinity; look at what produced them.")
+        raise DivergenceError(f"{who} expects finite codes, got NaN or infinity; look at what produced them.")
     return codes.detach().double().cpu()
 
 

@@ -121,7 +121,7 @@ class SecondStage(Density):
             settings = Settings(**training)
             fit(model, _objective(model), train, validation, settings, seed=seed, device=device.type)
         except InputError as error:
-            raise InputError(f"the density '{cls.name}' could not be fitted: {error}") from None
+            raise type(error)(f"the density '{cls.name}' could not be fitted: {error}") from None
         with seeded(seed):
             gamma = _root_mean_squared_error(model.to(device), _Samples(*scaled))
         return cls(model.decoder.cpu(), mean, deviation, gamma)

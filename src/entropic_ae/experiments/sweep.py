@@ -22,6 +22,7 @@ from entropic_ae.files import read_json, write_json
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.recipes import System
 from entropic_ae.recipes.recipe import Scalar
+from entropic_ae.training import check_images
 
 __all__ = ["Cell", "parse_system", "read_cells", "run_cells", "shared_protocol"]
 
@@ -197,14 +198,15 @@ def _measure(cell: Cell, path: Path, folder: Path, device: str) -> None:
             device=device,
             resume=resumed,
         )
+        trained = time.perf_counter()
+        metrics = run.evaluate(features=cell.features, n=cell.n, split=cell.split, densities=cell.densities)
     except DivergenceError as error:
         result["diverged"] = str(error)
     else:
-        trained = time.perf_counter()
         result |= {
             "data": run.info["data"],
             "training_images": run.info["training_images"],
-            "metrics": run.evaluate(features=cell.features, n=cell.n, split=cell.split, densities=cell.densities),
+            "metrics": metrics,
             "training_seconds": None if resumed else round(trained - started, 1),
             "evaluation_seconds": round(time.perf_counter() - trained, 1),
         }
@@ -264,7 +266,8 @@ def _check_cells(cells: Iterable[Cell], out: Path) -> None:
         if not any(name in cell.settings for cell in cells):
             raise unknown_name("setting", name, {name for cell in cells for name in cell.system.settings()})
     for cell in {cell.label: cell for cell in cells}.values():
-        cell.system.build(cell.images.shape)
+        images = (split.images[: cell.limit] for split in (cell.images.train, cell.images.validation))
+        check_images(*cell.system.build(cell.images.shape), *images, cell.system.preset.training)
         if cell.n < 2:
             raise InputError(f"n must be at least 2 images, got {cell.n}.")
     if out.exists() and not out.is_dir():

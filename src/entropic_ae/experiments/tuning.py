@@ -132,20 +132,29 @@ def score(cell: Mapping[str, Any]) -> float:
 
 
 def best(out: Path, recipe: str) -> dict[str, Scalar]:
-    """Return the settings of a system's best try: of its best finalist, where it has any.
+    """Return the settings of a system's best try: of its best finalist, where there are any.
 
     Systems that differ in the density alone train the same model: one that has no tries takes the other's.
 
-    Raises: InputError if the folder has no try of the system.
+    Raises: InputError if the folder has no try of the system, or fewer finalists of it than of another system.
     """
     if not out.is_dir():
         raise InputError(f"{out} is not a folder; give the --out of entropic-ae tune.")
-    for recipes in ([recipe], _alike(recipe)):
-        for folder in (out / _FINAL, out):
-            mine = [cell for cell in read_cells(folder) if cell["cell"]["recipe"] in recipes]
-            if mine:
-                return dict(min(mine, key=score)["cell"]["own"])
-    raise InputError(f"{out} has no tries of '{recipe}'; run entropic-ae tune first.")
+    tries, finalists = _by_recipe(read_cells(out)), _by_recipe(read_cells(out / _FINAL))
+    name = next((one for one in (recipe, *_alike(recipe)) if one in tries), None)
+    if name is None:
+        raise InputError(f"{out} has no tries of '{recipe}'; run entropic-ae tune first.")
+    there, complete = len(finalists.get(name, [])), max(map(len, finalists.values()), default=0)
+    if there < complete:
+        raise InputError(f"{out} has {there} of {complete} finalists of '{name}'; let entropic-ae tune end first.")
+    return dict(min(finalists.get(name, tries[name]), key=score)["cell"]["own"])
+
+
+def _by_recipe(cells: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for cell in cells:
+        found.setdefault(cell["cell"]["recipe"], []).append(cell)
+    return found
 
 
 def render_tries(out: Path) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from entropic_ae.errors import InputError
+from entropic_ae.errors import DivergenceError, InputError
 from entropic_ae.estimators import knn_entropy
 from entropic_ae.randomness import seeded
 
@@ -91,7 +91,7 @@ def entropy_gap(
 def check_finite(codes: Tensor) -> None:
     """Raise InputError if a code is not finite."""
     if not bool(torch.isfinite(codes).all()):
-        raise InputError(
+        raise DivergenceError(
             "codes must be finite, got NaN or infinite values; the model has diverged: lower its learning rate."
         )
 

@@ -1,0 +1,1 @@
+"""Measured speed: ``python -m benchmarks`` compares this library with plain PyTorch, scikit-learn and pythae."""

@@ -1,0 +1,45 @@
+"""Contenders timed in turns: on a shared machine only the ratio of two neighbouring times means anything."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Contender = Callable[[], Any]
+
+
+def seconds(work: Contender) -> float:
+    """Return how long a call takes, or what it says itself if it returns a number."""
+    started = time.perf_counter()
+    said = work()
+    return float(said) if isinstance(said, float) else time.perf_counter() - started
+
+
+def interleave(contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[float]]:
+    """Return each contender's times over rounds, in each of which all have a turn, every time another one first."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    names = list(contenders)
+    for turn in range(rounds):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            times[name].append(seconds(contenders[name]))
+    return times
+
+
+def compared(times: Mapping[str, list[float]], ours: str) -> dict[str, Any]:
+    """Return the median time of each contender and, against ours, the median and quartiles of paired ratios.
+
+    A ratio above 1 says how many times longer the other took.
+    """
+    found: dict[str, Any] = {"rounds": len(times[ours]), "seconds": {}, "ratios": {}}
+    for name, values in times.items():
+        found["seconds"][name] = statistics.median(values)
+        if name == ours:
+            continue
+        ratios = [other / own for other, own in zip(values, times[ours], strict=True)]
+        low, middle, high = (
+            statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+        )
+        found["ratios"][name] = {"median": middle, "quartiles": [low, high]}
+    return found
