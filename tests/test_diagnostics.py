@@ -1,5 +1,6 @@
 """Known cases: exact draws from the prior pass at the stated rate, all else fails for the right reason."""
 
+import json
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.distributions import Independent, Laplace, Normal
 
 from entropic_ae import BOTTLENECKS, BatchNorm, InputError, Sphere, diagnose, sliced_wasserstein
 from entropic_ae.metrics import LEVEL
+from entropic_ae.metrics.diagnostics import _largest_p
 
 TESTS = ("moments", "marginals", "correlation", "joint structure", "distance")
 N, D = 3000, 4
@@ -88,9 +90,17 @@ def test_the_verdict_of_dead_codes():
     assert diagnose(torch.zeros(N, D), PRIOR)["verdict"] == "codes: all 4 dimensions are dead"
 
 
+@pytest.mark.parametrize(("n", "d"), [(150, 64), (500, 16)])
+def test_the_largest_of_many_statistics_rejects_at_the_stated_rate(n, d):
+    """Of 400 samples more than 11 would be rejected once in 1,000 times; by the chi-squared tail 30 and 10 are."""
+    p_values = [_largest_p(float(scipy.stats.normaltest(draws(n, d, seed=seed).numpy()).statistic.max()), n, d)
+                for seed in range(400)]  # fmt: skip
+    assert sum(p <= LEVEL for p in p_values) <= 11
+
+
 @pytest.mark.parametrize(("n", "d"), [(150, 2), (300, 8)])
 def test_exact_draws_pass_at_the_stated_rate(n, d):
-    """Each test rejects 1 in 100 draws of the prior: of 150, more than 6 would come once in 3,000 times."""
+    """Each test rejects 1 in 100 draws of the prior: of 150, more than 6 would come once in 1,000 times."""
     prior = BatchNorm(d).prior()
     rejected = dict.fromkeys(TESTS, 0)
     for seed in range(150):
@@ -117,7 +127,8 @@ def test_uneven_codes_on_the_sphere_are_told():
     z = draws(2000, 3) + torch.tensor([1.0, 0, 0])
     z = z / z.norm(dim=1, keepdim=True)
     result = diagnose(z, Sphere(3).prior(), estimator=Sphere.entropy)
-    assert result["p_values"]["joint structure"] < LEVEL
+    assert result["p_values"]["density"] < LEVEL
+    assert list(result["parts"]) == ["density"]
     assert "from the uniform distribution on the sphere" in result["verdict"]
     # KL to the uniform distribution, by the density of the angle's cosine: Monte Carlo of its histogram
     density, edges = np.histogram(z[:, 0].numpy(), bins=40, range=(-1, 1), density=True)
@@ -126,14 +137,76 @@ def test_uneven_codes_on_the_sphere_are_told():
     assert result["divergence"] == pytest.approx(expected, abs=0.1)
 
 
-def test_parts_of_correlated_laplace_codes_add_up():
-    """A change of scale and of axes, whose divergences are known separately."""
-    codes, _, marginal = laplace()
-    scaled = codes * 2
-    result = diagnose(scaled, PRIOR)
+def test_parts_of_scaled_and_correlated_codes_add_up():
+    """Of a normal distribution all parts and their sum are known."""
+    codes, _, correlation = correlated()
+    result = diagnose(codes * 2, PRIOR)
     moments = D * 0.5 * (4 - 1 - math.log(4))
     assert result["parts"]["moments"] == pytest.approx(moments, rel=0.06)
-    assert result["parts"]["marginals"] == pytest.approx(marginal, abs=0.06)
+    assert result["parts"]["correlation"] == pytest.approx(correlation, abs=0.04)
+    assert result["divergence"] == pytest.approx(moments + correlation, rel=0.06)
+    assert result["divergence"] == pytest.approx(sum(result["parts"].values()))
+
+
+def copied():
+    z = draws()
+    z[:, 1] = z[:, 0]
+    return z, PRIOR, "1 directions are copies of others; prior sampling is off mainly by correlation"
+
+
+def mirrored():
+    z = draws()
+    z[:, 1] = -z[:, 0]
+    return z, PRIOR, "1 directions are copies of others; prior sampling is off mainly by correlation"
+
+
+def one_in_all():
+    return draws()[:, :1].repeat(1, D), PRIOR, "3 directions are copies of others"
+
+
+def atom():
+    z = draws()
+    z[torch.rand(N, generator=torch.Generator().manual_seed(2)) < 0.3, 1] = 0
+    return z, PRIOR, "mainly by marginals"
+
+
+def two_values():
+    return torch.sign(draws()), PRIOR, "codes: 3,000 of them have only 16 values"
+
+
+def on_the_faces():
+    return torch.tanh(3 * draws()).clamp(-0.99, 0.99) / 0.99, BOTTLENECKS["cube"](D).prior(), "mainly by"
+
+
+@pytest.mark.parametrize("case", [copied, mirrored, one_in_all, atom, two_values, on_the_faces])
+def test_degenerate_codes_are_told_in_finite_numbers(case):
+    codes, prior, told = case()
+    result = diagnose(codes, prior)
+    assert told in result["verdict"]
+    json.dumps(result, allow_nan=False)
+
+
+def test_codes_that_come_twice_count_once():
+    z = draws(2000, 8)
+    result = diagnose(torch.cat([z, z[:200]]), BatchNorm(8).prior())
+    assert (result["n"], result["distinct"]) == (2200, 2000)
+    assert "not told from N(0, I) by 2,200 of them" in result["verdict"]
+
+
+def test_a_lower_bound_is_told_where_it_is_more():
+    codes, *_ = correlated()
+    assert "(at least 7.00 by a guess)" in diagnose(codes, PRIOR, lower_bounds={"a guess": 7.0})["verdict"]
+    assert "at least" not in diagnose(codes, PRIOR, lower_bounds={"a guess": 0.1})["verdict"]
+
+
+def test_joint_structure_in_many_dimensions_is_underestimated_as_stated():
+    """Pairs of which the second is the first or minus the first, and noise: D / 2 times what one has."""
+    _, _, nats = ring()
+    for d, share in ((4, (0.9, 1.1)), (16, (0.3, 0.55)), (64, (0.05, 0.2))):
+        z, sign = draws(10_000, d), torch.sign(draws(10_000, d // 2, seed=1))
+        z[:, 1::2] = (0.9**0.5 * z[:, ::2] + 0.1**0.5 * z[:, 1::2]) * sign
+        found = diagnose(z, BatchNorm(d).prior())["parts"]["joint structure"] / (nats * d / 2)
+        assert share[0] < found < share[1], d
 
 
 def test_skewness_and_kurtosis_are_those_of_each_dimension():

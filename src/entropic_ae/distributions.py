@@ -14,6 +14,8 @@ from entropic_ae.errors import InputError
 
 __all__ = ["UniformSphere", "normal_scores"]
 
+_LEAST_TAIL = 1e-6  # over the number of codes
+
 
 class UniformSphere(Distribution):
     """The uniform distribution on the unit sphere in D dimensions, of the most entropy of all on it.
@@ -69,7 +71,8 @@ def normal_scores(codes: Tensor, prior: Distribution) -> Tensor:
         codes: (N, D).
         prior: over (D,), with independent dimensions or ``UniformSphere``.
 
-    Returns: (N, D) float64.
+    Returns: (N, D) float64. Beyond a normal prior no tail counts as smaller than 1e-6 / N, so that codes on the
+        edge of the cube have finite scores.
 
     >>> from torch.distributions import Laplace
     >>> decile = torch.full((1, 2), math.log(5))  # a tenth of Laplace(0, 1) is above it
@@ -84,7 +87,7 @@ def normal_scores(codes: Tensor, prior: Distribution) -> Tensor:
     # of the smaller tail, which keeps its digits where the other rounds to 1
     lower = base.cdf(codes)
     upper = base.cdf(-codes) if _is_even(base) else 1 - lower
-    tail = torch.minimum(lower, upper).clamp_min(torch.finfo(torch.float64).tiny)
+    tail = torch.minimum(lower, upper).clamp_min(_LEAST_TAIL / len(codes))
     scores = torch.from_numpy(ndtri(tail.numpy()))
     return torch.where(lower < upper, scores, -scores)
 

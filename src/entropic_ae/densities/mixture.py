@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
 
 from entropic_ae.densities.density import Density, check_codes, mean_and_deviation
 from entropic_ae.errors import InputError
@@ -86,6 +86,14 @@ class Mixture(Density):
             mean + deviation * torch.from_numpy(mixture.means_),
             deviation[:, None] * torch.from_numpy(mixture.covariances_) * deviation,
         )
+
+    def log_prob(self, codes: Tensor) -> Tensor:
+        """Return the logarithm of the density at codes, (N, D): (N,) float64, in nats."""
+        mixture = MixtureSameFamily(
+            Categorical(self.weights), MultivariateNormal(self.means, self.covariances), validate_args=False
+        )
+        log_density: Tensor = mixture.log_prob(codes.detach().cpu().double())
+        return log_density
 
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
         """Draw n codes, (n, D) float32, in random order of the components."""
