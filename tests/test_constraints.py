@@ -1,19 +1,39 @@
+import math
+
 import pytest
 import torch
 
-from entropic_ae import BatchNorm, Sphere
+from entropic_ae import BOTTLENECKS, BatchNorm, Sphere
 from entropic_ae.experiments import constraints
-from entropic_ae.experiments.constraints import null_distances, raise_entropy, toy
+from entropic_ae.experiments.constraints import null_distances, prior_distance, raise_entropy, toy
 from entropic_ae.files import read_json
 
 
 @pytest.mark.parametrize("name", ["batch-norm", "whitening", "l1-norm", "cube", "sphere"])
 def test_raising_the_entropy_alone_drives_points_to_the_prior(name):
     """Three clusters are told from the prior; what becomes of them is not, at a level of 1 in 100."""
-    (found,) = toy([name], ["clusters"], n=150, steps=1000)
+    (found,) = toy([name], ["clusters"], n=300, steps=1000)
     assert found["start_distance"] > found["null"][1]
     assert found["distance"] < found["null"][1]
     assert len(found["codes"]) == 4
+
+
+@pytest.mark.parametrize("name", ["batch-norm", "l1-norm", "cube"])
+def test_draws_from_another_prior_are_told(name):
+    """The test above would not pass for what any other bottleneck drives points to, brought to its constraints."""
+    bottleneck = BOTTLENECKS[name](2)
+    threshold = null_distances(bottleneck, 300).quantile(0.99)
+    torch.manual_seed(0)
+    normal, laplace = torch.randn(10, 300, 2), torch.distributions.Laplace(0, 1).sample((10, 300, 2))
+    uniform = 2 * torch.rand(10, 300, 2) - 1
+    others = {
+        "batch-norm": [laplace / 2**0.5, uniform * 3**0.5],
+        "l1-norm": [normal * (math.pi / 2) ** 0.5, 2 * uniform],
+        "cube": [normal.clamp(-2.5, 2.5) / 2.5, torch.tanh(2 * normal)],
+    }
+    for other in others[name]:
+        distances = [prior_distance(sample, bottleneck) for sample in other]
+        assert sum(distance > threshold for distance in distances) >= 8, distances
 
 
 def test_the_entropy_rises_and_the_start_is_left_alone():
@@ -26,7 +46,7 @@ def test_the_entropy_rises_and_the_start_is_left_alone():
     assert torch.equal(start, kept)
 
 
-def test_null_distances_are_those_of_pairs_of_samples():
+def test_null_distances_are_those_of_samples():
     few, many = null_distances(Sphere(3), 50, count=40), null_distances(Sphere(3), 800, count=40)
     assert torch.equal(few, few.sort().values)
     assert (few.median() / many.median()).item() == pytest.approx(4, rel=0.3)  # falls as 1 / sqrt(N)

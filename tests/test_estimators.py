@@ -8,7 +8,7 @@ import torch
 from scipy.special import betainc, digamma, gammaln
 from sklearn.neighbors import NearestNeighbors
 
-from entropic_ae import InputError, estimators, knn_entropy, mmd2, sphere_entropy
+from entropic_ae import InputError, cube_entropy, estimators, knn_entropy, mmd2, sphere_entropy
 
 
 def generator(seed=0):
@@ -320,8 +320,45 @@ def test_sphere_entropy_of_the_uniform_distribution_is_unbiased(dim):
     """However many dimensions and few codes: knn_entropy of as many would be off by nats."""
     area = math.log(2) + dim / 2 * math.log(math.pi) - gammaln(dim / 2)
     found = [sphere_entropy(on_sphere(200, dim, seed)).item() - area for seed in range(40)]
-    assert abs(np.mean(found) - 1 / 400) < 4 * np.std(found) / math.sqrt(40)  # log(N - 1) - digamma(N)
+    expected = math.log(199) - digamma(200)
+    assert abs(np.mean(found) - expected) < 4 * np.std(found) / math.sqrt(40)
     assert abs(np.mean(found)) < 0.1
+
+
+@pytest.mark.parametrize(("dim", "k"), [(1, 1), (2, 3), (16, 1), (64, 1)])
+def test_cube_entropy_of_the_uniform_distribution_is_unbiased(dim, k):
+    source = torch.Generator().manual_seed(0)
+    draws = [2 * torch.rand(300, dim, generator=source) - 1 for _ in range(40)]
+    found = [cube_entropy(z[:200], k, others=z[200:]).item() - dim * math.log(2) for z in draws]
+    expected = math.log(299) - digamma(300)
+    assert abs(np.mean(found) - expected) < 4 * np.std(found) / math.sqrt(40)
+    assert abs(np.mean(found)) < 0.1
+
+
+def test_cube_entropy_is_the_formula_written_down_and_that_of_other_densities():
+    z = 2 * torch.rand(30, 3, generator=torch.Generator().manual_seed(1)).double() - 1
+    total = 0.0
+    for i in range(30):
+        reach = sorted((z[i] - z[j]).abs().max().item() for j in range(30) if j != i)[1]
+        sides = [min(c + reach, 1) - max(c - reach, -1) for c in z[i].tolist()]
+        total += sum(math.log(side) for side in sides)
+    assert cube_entropy(z, 2).item() == pytest.approx(total / 30 + math.log(29) - digamma(2))
+    beta = torch.distributions.Beta(2.0, 3.0)  # away from the faces, and at them
+    torch.manual_seed(0)
+    codes = 2 * beta.sample((20_000, 2)) - 1
+    assert cube_entropy(codes, 3).item() == pytest.approx(2 * (beta.entropy().item() + math.log(2)), abs=0.03)
+
+
+def test_cube_entropy_has_the_right_gradient_stands_coincidence_and_refuses():
+    z = (2 * torch.rand(12, 3, generator=torch.Generator().manual_seed(0)).double() - 1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: cube_entropy(z, check_finite=False), z)
+    twice = torch.cat([z.detach(), z.detach()]).requires_grad_()
+    estimate = cube_entropy(twice)
+    estimate.backward()
+    assert estimate.isfinite()
+    assert twice.grad.isfinite().all()
+    with pytest.raises(InputError, match="expects codes from -1 to 1"):
+        cube_entropy(2 * z)
 
 
 def test_sphere_entropy_of_a_von_mises_distribution():

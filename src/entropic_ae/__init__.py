@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from entropic_ae.data import DATASETS, ImageData, load_images
     from entropic_ae.densities import DENSITIES, Copula, Density, Gaussian, Marginals, Mixture, Prior, SecondStage
     from entropic_ae.errors import InputError
-    from entropic_ae.estimators import knn_entropy, mmd2, sphere_entropy
+    from entropic_ae.estimators import cube_entropy, knn_entropy, mmd2, sphere_entropy
     from entropic_ae.evaluation import evaluate
     from entropic_ae.features import FEATURES, load_features
     from entropic_ae.generation import decode, encode, encode_posterior, interpolate, reconstruct, sample
@@ -76,7 +76,7 @@ _EXPORTS = {
     "data": ("DATASETS", "ImageData", "load_images"),
     "densities": ("DENSITIES", "Copula", "Density", "Gaussian", "Marginals", "Mixture", "Prior", "SecondStage"),
     "errors": ("InputError",),
-    "estimators": ("knn_entropy", "mmd2", "sphere_entropy"),
+    "estimators": ("cube_entropy", "knn_entropy", "mmd2", "sphere_entropy"),
     "evaluation": ("evaluate",),
     "features": ("FEATURES", "load_features"),
     "generation": ("decode", "encode", "encode_posterior", "interpolate", "reconstruct", "sample"),
@@ -149,6 +149,7 @@ __all__ = [
     "__version__",
     "active_codes",
     "configure",
+    "cube_entropy",
     "decode",
     "diagnose",
     "encode",

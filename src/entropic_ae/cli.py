@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -108,7 +109,8 @@ def recipes(
     console.print("\nSettings by data set (change any with [b]--set[/b] name=value):")
     columns = [configure(one, preset).settings() for preset in PRESETS.values()]
     longest = max(len(name) for column in columns for name in column)  # never cut off
-    settings = Table(Column("setting", no_wrap=True, min_width=longest), *PRESETS, box=None, padding=(0, 2, 0, 0))
+    by_data = [Column(name, overflow="fold") for name in PRESETS]
+    settings = Table(Column("setting", no_wrap=True, min_width=longest), *by_data, box=None, padding=(0, 2, 0, 0))
     for name in dict.fromkeys(name for column in columns for name in column):
         settings.add_row(name, *(_short(column.get(name, "")) for column in columns))
     console.print(settings)
@@ -199,7 +201,7 @@ def reconstruct(
     data: OptionalData = None,
     n: Annotated[int, typer.Option(help="How many images at most.")] = 32,
     out: Annotated[
-        Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/reconstructions.png, replaced, unless given.")
+        Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/reconstructions[-DATA].png, replaced, unless given.")
     ] = None,
     device: Device = "auto",
 ) -> None:
@@ -212,7 +214,7 @@ def reconstruct(
     images = _held_out(loaded, data)[:n]
     rebuilt = loaded.reconstruct(images)
     if out is None or out.suffix.lower() == ".png":
-        _save(above(images, rebuilt, _COLUMNS), out, run / "reconstructions.png", columns=_COLUMNS)
+        _save(above(images, rebuilt, _COLUMNS), out, _picture(run, "reconstructions", data), columns=_COLUMNS)
     else:
         _save(rebuilt, out, out)
 
@@ -225,7 +227,7 @@ def interpolate(
     steps: Annotated[int, typer.Option(help="Images a row, both ends included.")] = 10,
     kind: Annotated[str, typer.Option(help="spherical or linear.")] = "spherical",
     out: Annotated[
-        Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/interpolations.png, replaced, unless given.")
+        Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/interpolations[-DATA].png, replaced, unless given.")
     ] = None,
     device: Device = "auto",
 ) -> None:
@@ -236,7 +238,7 @@ def interpolate(
     if pairs < 1:
         raise InputError(f"interpolate needs at least 2 images and --n 1, got {len(images)} images and --n {n}.")
     rows = loaded.interpolate(images[:pairs], images[pairs : 2 * pairs], steps=steps, kind=kind)
-    _save(rows.flatten(0, 1), out, run / "interpolations.png", columns=steps)
+    _save(rows.flatten(0, 1), out, _picture(run, "interpolations", data), columns=steps)
 
 
 @app.command()
@@ -246,7 +248,7 @@ def evaluate(
         str | None,
         typer.Option(help="inception, classifier, pixels or a TorchScript file; by the preset unless given."),
     ] = None,
-    n: Annotated[int, typer.Option(help="Images from each density.")] = 10_000,
+    n: Annotated[int, typer.Option(help="Images from each density; all held-out images are measured.")] = 10_000,
     densities: Annotated[
         str | None, typer.Option(help="Densities, separated by commas; those of the recipe unless given.")
     ] = None,
@@ -262,6 +264,8 @@ def evaluate(
 
         def tell(what: str) -> None:
             status.update(f"measuring: {what}")
+            if not errors.is_terminal:
+                errors.print(f"measuring: {what}")
 
         result = loaded.evaluate(
             features=features,
@@ -448,6 +452,18 @@ def figure(
     from entropic_ae.experiments import constraints, figures, studies
     from entropic_ae.experiments.sweep import Cell
 
+    papers = sorted([*figures.FIGURES, *figures.GALLERIES], key=int)
+    if name not in (*papers, "all", "constraints", *studies.STUDIES):
+        raise InputError(
+            f"unknown figure '{name}'; expected 1 to 11, all, constraints, or of the studies "
+            f"{' or '.join(studies.STUDIES)}."
+        )
+    if data is not None and name not in studies.STUDIES:
+        raise InputError(f"figure {name} is of data of its own, got '{data}'; leave it out.")
+    given = {"set": set, "width": width, "epochs": epochs, "limit": limit, "features": features, "tuned": tuned}
+    useless = [option for option, value in given.items() if value is not None]
+    if name == "constraints" and useless:
+        raise InputError(f"figure constraints trains no network; leave --{' and --'.join(useless)} out.")
     numbers = _numbers("seeds", seeds, int)
     base = Cell("eae", data or "", numbers[0], {}, _shared(set, width, epochs), limit, n, features)
     if name == "constraints":
@@ -459,13 +475,14 @@ def figure(
             name, base, numbers, out / f"{name}-{Path(data).stem}", runs, device=device, tell=errors.print
         )
     else:
-        names = sorted([*figures.FIGURES, *figures.GALLERIES], key=int) if name == "all" else [name]
+        names = papers if name == "all" else [name]
         files = figures.draw_all(names, base, out, runs, tuned=tuned, device=device, tell=errors.print)
     for file in files:
         console.print(str(file))
 
 
 _INTERRUPTED = 130  # the shell's exit code for SIGINT
+_FEW = 100  # test images, below which no distance means much
 _COLUMNS = 16  # images a row of the reconstruction grid
 
 
@@ -516,6 +533,12 @@ def _held_out(run: Run, data: str | None) -> Tensor:
     return run.data.test.images if data is None else read_images(data, run.shape)
 
 
+def _picture(run: Path, name: str, data: str | None) -> Path:
+    """Return a picture's place in a run folder: that of other data than the run's own has another name."""
+    other = "" if data is None else "-" + (re.sub(r"\W+", "-", Path(data).stem).strip("-") or "data")
+    return run / f"{name}{other}.png"
+
+
 def _save(images: Tensor, out: Path | None, default: Path, columns: int | None = None) -> None:
     from entropic_ae.pictures import save_images
 
@@ -542,6 +565,10 @@ def _print_metrics(result: dict[str, Any]) -> None:
     console.print(entropy)
     if "verdict" in result["diagnostics"]:
         console.print(result["diagnostics"]["verdict"])
+    else:
+        console.print(f"too few codes to say how far they are from the prior: {codes['n']}")
+    if result["real_images"] < _FEW:
+        console.print(f"[bold yellow]few images:[/] distances to {result['real_images']} of them say little")
     collapse = result["collapse"]
     console.print(f"active codes {collapse['active_codes']} of {collapse['latent_dim']}")
     if collapse["collapsed"]:

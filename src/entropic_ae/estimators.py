@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from entropic_ae.errors import InputError
 
-__all__ = ["knn_entropy", "mmd2", "sphere_entropy"]
+__all__ = ["cube_entropy", "knn_entropy", "mmd2", "sphere_entropy"]
 
 _CHUNK = 2**23  # distances held at once: 64 MiB in float64
 _SPARE = 3  # candidates beyond the k-th, ranked again by their exact distances
@@ -118,6 +118,61 @@ def sphere_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check
         square = _neighbour_square(z, k, others)
         log_area = _log_cap(2 * torch.asin((square.sqrt() / 2).clamp_max(1 - 1e-12)), dim).mean()
     return (log_area + (math.log(len(z) + _length(others) - 1) - _digamma(k))).to(_kind(z))
+
+
+def cube_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_finite: bool = True) -> Tensor:
+    r"""Nearest-neighbour estimate of the entropy of codes in the cube [-1, 1]^D, in nats.
+
+    The ball of ``knn_entropy`` reaches beyond the cube for codes near its faces, which makes them look lonelier
+    than they are: raising that estimate piles codes up there. Here the neighbourhood of code i is the cube of half
+    side R_i around it, the largest difference from its k-th nearest other code in that norm, as far as it lies
+    inside:
+
+        H = 1 / N * sum_i sum_d log(min(z_id + R_i, 1) - max(z_id - R_i, -1)) + log(N - 1) - digamma(k).
+
+    So for the uniform distribution the estimate is unbiased, up to log(N - 1) - digamma(N) < 1 / N, however large
+    D. Its maximum is D log 2. Codes closer than the floating-point resolution coincide as in ``knn_entropy``.
+
+    Arguments:
+        z: codes from -1 to 1, (N, D) floating point, N + M > k.
+        k: which neighbour, at least 1.
+        others: further codes, (M, D), among which neighbours are looked for too; see ``knn_entropy``.
+        check_finite: refuse codes that are not finite or outside of the cube. The check waits for the device.
+
+    Returns: a 0-dimensional tensor, float64 for float64 codes and float32 otherwise.
+
+    Raises: InputError as ``knn_entropy``, and for codes outside of the cube.
+
+    Reference: Kraskov, Stoegbauer and Grassberger (2004) for the norm; the faces are cut off as the sphere's caps.
+
+    >>> z = 2 * torch.rand(2000, 8, generator=torch.Generator().manual_seed(0)) - 1
+    >>> abs(cube_entropy(z).item() - 8 * math.log(2)) < 0.1
+    True
+    """
+    _check("cube_entropy", z, k, others, check_finite)
+    if check_finite and not bool(z.detach().abs().max() <= 1 + 1e-6):
+        raise InputError("cube_entropy expects codes from -1 to 1, got some outside; use knn_entropy for these.")
+    kind = _kind(z)
+    with torch.autocast(z.device.type, enabled=False):
+        epsilon = torch.finfo(z.dtype).eps
+        z = z.double()
+        points = z if others is None else torch.cat([z, others.detach().to(z)])
+        neighbour = _kth_in_largest_norm(points.detach(), len(z), k)
+        reach = (z - points[neighbour]).abs().amax(1, keepdim=True).clamp_min(_RESOLUTION * epsilon)
+        sides = (z + reach).clamp_max(1) - (z - reach).clamp_min(-1)
+        log_volume = sides.log().sum(1).mean()
+    return (log_volume + (math.log(len(points) - 1) - _digamma(k))).to(kind)
+
+
+def _kth_in_largest_norm(points: Tensor, n: int, k: int) -> Tensor:
+    """Return the index of the k-th nearest other point of each of the first n, by the largest difference, (n,)."""
+    rows = max(1, _CHUNK // len(points))
+    found = []
+    for start in range(0, n, rows):
+        distance = torch.cdist(points[start : min(start + rows, n)], points, p=math.inf)
+        distance.diagonal(start).fill_(torch.inf)
+        found.append(distance.topk(k, largest=False).indices[:, -1])
+    return torch.cat(found)
 
 
 def _log_cap(angle: Tensor, dim: int) -> Tensor:

@@ -30,7 +30,7 @@ from entropic_ae.metrics import (
 )
 from entropic_ae.randomness import generator
 
-__all__ = ["SPLITS", "check_split", "evaluate"]
+__all__ = ["SPLITS", "check_number", "check_split", "evaluate"]
 
 SPLITS = ("test", "validation")
 # Spread below which images count as collapsed: on MNIST it lies above undertrained models, which blur all images
@@ -50,6 +50,17 @@ def check_split(split: str) -> str:
     if split not in SPLITS:
         raise InputError(f"split must be {' or '.join(SPLITS)}, got '{split}'.")
     return split
+
+
+def check_number(n: int) -> int:
+    """Return the number of images from each density, or raise InputError if it gives no distance.
+
+    >>> check_number(100)
+    100
+    """
+    if n < 2:
+        raise InputError(f"n must be at least 2 images, got {n}.")
+    return n
 
 
 @alone()
@@ -111,8 +122,7 @@ def evaluate(
     >>> list(result["distances"])
     ['held-out images', 'reconstructions', 'interpolations', 'prior']
     """
-    if n < 2:
-        raise InputError(f"n must be at least 2 images, got {n}.")
+    check_number(n)
     if check_split(split) == "test":
         images, held_out = data.test.images, data.validation.images
     else:

@@ -112,7 +112,8 @@ class ConvDecoder(nn.Module):
 
     Images up to 32 pixels take two upsampling layers (``4 * width`` and ``2 * width`` channels: 512 and 256
     in the paper), larger ones three (512, 256, 128), from ``8 * width`` channels; batch norm and ReLU follow
-    each. A 32 or 64 pixel image so starts from 8x8, as in the paper.
+    each, the linear layer included, which the paper's text leaves open and the code of Ghosh et al. has without.
+    A 32 or 64 pixel image so starts from 8x8, as in the paper.
 
     Arguments:
         shape: (C, H, W), sides multiples of 8 from 8 to 128.

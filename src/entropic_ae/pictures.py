@@ -27,15 +27,18 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
     Small images are enlarged by repeating pixels.
 
     Arguments:
-        images: at least one.
-        columns: images a row; as square as can be unless given.
+        images: at least one; or one image, (C, H, W), or rows of them, (N, M, C, H, W), as ``interpolate`` gives.
+        columns: images a row; as square as can be unless given, or M.
+
+    Raises: InputError for no image, another shape, or pixels that are not uint8.
 
     >>> image_grid(torch.zeros(6, 1, 64, 64, dtype=torch.uint8), columns=3).shape
     torch.Size([1, 134, 200])
     """
+    if images.dim() == 5:
+        columns = columns or images.shape[1]
+    images = _checked(images)
     n, channels, height, width = images.shape
-    if n < 1:
-        raise InputError("a grid needs at least one image, got none.")
     columns = columns or int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)
     scale = max(1, _LEAST_SIDE // max(height, width))
@@ -47,6 +50,22 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
         top, left = _GAP + i // columns * (height + _GAP), _GAP + i % columns * (width + _GAP)
         grid[:, top : top + height, left : left + width] = image
     return grid
+
+
+def _checked(images: Tensor) -> Tensor:
+    """Return images as uint8 (N, C, H, W), or raise InputError if they cannot be drawn."""
+    images = torch.as_tensor(images)
+    shape = tuple(images.shape)
+    if images.dim() == 3:
+        images = images[None]
+    elif images.dim() == 5:
+        images = images.flatten(0, 1)
+    if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] not in (1, 3) or not len(images):
+        raise InputError(
+            f"expected uint8 images (N, C, H, W) with C = 1 or 3, got {images.dtype} of shape {shape}; "
+            "images in [0, 1] become such by (255 * x).round().to(torch.uint8)."
+        )
+    return images
 
 
 def above(images: Tensor, others: Tensor, columns: int) -> Tensor:
@@ -102,14 +121,14 @@ def save_images(images: Tensor, out: str | Path, *, columns: int | None = None, 
     """Write uint8 images, (N, C, H, W): FILE.png a grid, FILE.npz the array ``images``, else a folder of PNGs.
 
     Arguments:
-        images: grey (C = 1) or RGB (C = 3).
+        images: grey (C = 1) or RGB (C = 3); one, or rows of them, as for ``image_grid``.
         out: where to; a folder is made, its files are numbered.
         columns: images a row of a grid.
         overwrite: replace a file that is there.
 
     Returns: the path written.
 
-    Raises: InputError if ``out`` exists (a folder: is not empty), or has another suffix.
+    Raises: InputError if ``out`` exists (a folder: is not empty), or has another suffix; and as ``image_grid``.
 
     >>> import tempfile
     >>> out = Path(tempfile.mkdtemp()) / "grid.png"
@@ -117,12 +136,16 @@ def save_images(images: Tensor, out: str | Path, *, columns: int | None = None, 
     'grid.png'
     """
     out = Path(out)
+    images = torch.as_tensor(images)
+    if images.dim() == 5:
+        columns = columns or images.shape[1]
+    images = _checked(images)
     suffix = out.suffix.lower()
     if suffix not in ("", ".png", ".npz"):
         raise InputError(f"cannot write '{out.suffix}' files; give FILE.png, FILE.npz or a folder, not {out}.")
     taken = out.exists() and not (out.is_dir() and suffix == "" and not any(out.iterdir()))
     if taken and not (overwrite and out.is_file()):
-        raise InputError(f"{out} exists and is not overwritten; give another --out.")
+        raise InputError(f"{out} exists and is not overwritten; give another place.")
     if suffix == ".png":
         with atomic(out) as path:
             _picture(image_grid(images, columns)).save(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -182,6 +183,7 @@ class Run:
             also for an unknown density, before anything is computed.
         """
         evaluation.check_split(split)
+        evaluation.check_number(n)
         densities = tuple(self.system.recipe.densities) if densities is None else densities
         for density in densities:
             if density not in DENSITIES:
@@ -352,8 +354,13 @@ def train(
     if not is_first():
         return run
     # of the weights before a resume
-    for stale in (run.folder / _METRICS, run.folder / "report.html", *run.folder.glob("samples-*.png")):
-        stale.unlink(missing_ok=True)
+    stale = [run.folder / _METRICS, run.folder / "report.html", *run.folder.glob("samples-*.png")]
+    if removed := sorted(path.name for path in stale if path.name != "samples-prior.png" and path.exists()):
+        warnings.warn(
+            f"{', '.join(removed)} in {run.folder} belonged to the weights before and are removed.", stacklevel=2
+        )
+    for path in stale:
+        path.unlink(missing_ok=True)
     run.draw("prior")
     return run
 
@@ -456,7 +463,10 @@ def _claim(folder: Path, info: dict[str, Any], resume: bool) -> None:
     # or with files that were being written when it was killed
     if folder.is_dir() and any(path.name != _INFO and path.name[0] != "." for path in folder.iterdir()):
         if not resume:
-            raise InputError(f"{folder} exists and is not empty; give another --out, or --resume to go on in it.")
+            raise InputError(
+                f"{folder} exists and is not empty; give another folder (out, --out), or go on in this one "
+                "(resume=True, --resume)."
+            )
         if not (folder / _INFO).is_file():
             raise InputError(f"{folder} is not a run folder: it has no {_INFO}; give another --out.")
         before = read_json(folder / _INFO)

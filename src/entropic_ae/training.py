@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -371,8 +372,16 @@ class _Task(LightningModule):
         self.row["entropy"] = bottleneck.entropy(codes).item()
         if bottleneck.bounds_entropy:
             self.row["entropy_maximum"] = bottleneck.prior().entropy().item()
+            self.row["entropy_of_draws"] = self._entropy_of_draws(len(codes))
         self.log_dict(self.summary(), prog_bar=True)
         self.schedule.step(self.row["validation_loss"])
+
+    @lru_cache(maxsize=1)  # noqa: B019 - the task lives as long as its training
+    def _entropy_of_draws(self, n: int) -> float:
+        """Return what the estimate says of as many draws from the prior: in many dimensions not the maximum."""
+        with seeded(self.seed):
+            draws = self.model.bottleneck.prior().sample((n,))
+        return self.model.bottleneck.entropy(draws).item()
 
     def summary(self) -> dict[str, float]:
         """Return what a person watches: every term in training, the validation loss, the entropy."""

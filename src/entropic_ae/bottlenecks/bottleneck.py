@@ -71,7 +71,12 @@ class Bottleneck(nn.Module):
         raise NotImplementedError
 
     def check_batch(self, h: Tensor) -> None:
-        """Raise InputError for a batch in training that is too small for its statistics."""
+        """Raise InputError for a shape other than (N, in_features), or a batch too small for training."""
+        if h.dim() != 2 or h.shape[1] != self.in_features:
+            raise InputError(
+                f"{type(self).__name__}({self.latent_dim}) expects (N, {self.in_features}), got shape "
+                f"{tuple(h.shape)}; give the encoder's output that length."
+            )
         size = len(h) * processes()
         if self.training and size < self.least_batch:
             raise InputError(

@@ -9,7 +9,7 @@ from torch.distributions import Distribution, Independent, Uniform
 from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, as_float
 from entropic_ae.distributions import UniformSphere
 from entropic_ae.errors import InputError
-from entropic_ae.estimators import sphere_entropy
+from entropic_ae.estimators import cube_entropy, sphere_entropy
 
 __all__ = ["Cube", "Sphere"]
 
@@ -57,6 +57,7 @@ class Cube(Bottleneck):
     """Each value lies between -1 and 1, by a hyperbolic tangent: no statistics of a minibatch.
 
     Of all distributions on the cube the uniform one has the most entropy, D * log 2 nats: it is the prior.
+    Entropies are estimated by ``cube_entropy``, which knows the faces.
 
     Arguments:
         latent_dim: length D of a code.
@@ -68,6 +69,7 @@ class Cube(Bottleneck):
     """
 
     bounds_entropy = True
+    entropy = staticmethod(cube_entropy)
 
     def forward(self, h: Tensor) -> Code:
         """Map each value of (N, D) into (-1, 1)."""

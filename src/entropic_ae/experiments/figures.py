@@ -168,6 +168,7 @@ def draw_all(
     Returns: the files.
     """
     target = select_device(device).type
+    tell("finding out what is missing and how long it takes")
     for name in names:
         cells = paper_cells(name, base, tuned)
         lacking = [cell for cell in cells if not (out / f"figure-{name}" / f"{cell.name}.json").exists()]

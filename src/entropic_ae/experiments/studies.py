@@ -67,7 +67,8 @@ class Axis:
         return self.by_data.get(data, self.values)
 
 
-_WITH_AND_WITHOUT = (Line("no entropy", "bn-ae"), Line("entropy", "eae"))
+_WITHOUT = Line("no entropy", "eae", {"entropy": 0.0})
+_WITH_AND_WITHOUT = (_WITHOUT, Line("entropy", "eae"))
 _ESTIMATES = (Line("minibatch alone", "eae"), Line("memory of 2,000", "eae", {"entropy.memory": 2000}))
 
 STUDIES: dict[str, tuple[Axis, ...]] = {
@@ -108,6 +109,7 @@ MEASURES: dict[str, Measure] = {
     "prior": _distance("prior"),
     "gaussian": _distance("gaussian"),
     "mixture": _distance("mixture"),
+    "entropy gap (nats)": lambda metrics: metrics["codes"]["corrected_gap"],
     "reconstruction error": lambda metrics: metrics["reconstruction_error"],
     "divergence (nats a dimension)": lambda metrics: (
         metrics["diagnostics"]["divergence"] / metrics["diagnostics"]["dimensions"]

@@ -85,7 +85,14 @@ def statements(out: Path) -> list[str]:
     if ours is None or len(rows) == 1:
         return []
     alone = len(rows[ours]) == 1
-    lines = ["", f"The paper's statements, at this budget{' (one seed, the spread is unknown)' * alone}:", ""]
+    among = f", among the {len(rows)} of {len(RECIPES)} systems measured" * (len(rows) < len(RECIPES))
+    lines = [
+        "",
+        f"The paper's statements, at this budget{among}{' (one seed, the spread is unknown)' * alone}:",
+        "",
+    ]
+    if collapsed := {name for member in rows[ours] for name in member["metrics"]["collapse"]["collapsed"]}:
+        lines += [f"`eae` itself has collapsed ({', '.join(sorted(collapsed))}), so these say nothing of it:", ""]
     for density, names in _PAPER.items():
         own = _column(rows, density)[ours]
         rivals = _rivals(rows, density)

@@ -10,8 +10,8 @@ of the code of Ghosh et al. (2019), where
 - WAE averages the error over P (MNIST, CIFAR-10: MMD weight x P) or takes 0.05 of the sum (CelebA: / 0.05).
 
 They were chosen for the paper's sizes (``width=128``, 100 epochs) and the published D; another ``latent_dim``
-leaves them as they are. ``digits`` and ``mlp`` take the numbers of MNIST, save for EAE. ``entropic-ae tune``
-chooses others.
+leaves them as they are. ``digits`` and ``mlp`` take the numbers of MNIST, save for EAE and for the decay, which
+counts the linear layers too. ``entropic-ae tune`` chooses others.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ RAE_L2 = replace(
 )
 
 # The published gradient weights belong to that code's penalty (see DecoderGradient), averaged over D, which on the
-# same decoder is several times larger (docs/peers.md); its published configuration for CIFAR-10 has none.
+# same decoder is 57 times larger before training (docs/peers.md) and about 200 times after it: here the term
+# hardly acts, and the system is rae with another code norm. The published configuration for CIFAR-10 has none.
 RAE_GP = replace(
     AE,
     name="rae-gp",

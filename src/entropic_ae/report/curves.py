@@ -58,9 +58,9 @@ def curves(log: dict[str, list[float]], page: str) -> list[Chart]:
     for column, title in singles.items():
         if column in log:
             series = [Line(Key(words(column), 0), log["epoch"], log[column])]
-            if column == "entropy" and "entropy_maximum" in log:
-                maximum = Key("its maximum under the bottleneck's constraints", None, "dotted")
-                series.append(Line(maximum, log["epoch"], log["entropy_maximum"]))
+            if column == "entropy" and "entropy_of_draws" in log:
+                draws = Key("the same estimate of as many draws from the prior", None, "dotted")
+                series.append(Line(draws, log["epoch"], log["entropy_of_draws"]))
             charts.append(_chart(page, title, series, mark, from_zero=column != "entropy"))
     return charts
 

@@ -26,7 +26,7 @@ def distance_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]
             name,
             f"{row['images']:,}",
             f"{row['frechet']:.2f}",
-            f"{row['kernel']:.4f} ± {row['kernel_std']:.4f}",
+            f"{row['kernel']:.4f}" + (f" ± {row['kernel_std']:.4f}" if row["kernel_std"] else ""),
         )
         for name, row in metrics["distances"].items()
     ]
