@@ -80,7 +80,7 @@ def test_sample_writes_grid_array_and_folder(call, folder, tmp_path):
     for taken in ("grid.png", "array.npz", "folder"):
         code, _, err = call(*arguments, tmp_path / taken)
         assert code == 2
-        assert "exists and is not overwritten; give another --out" in err
+        assert "exists and is not overwritten; give another place" in err
     code, _, err = call(*arguments, tmp_path / "grid.jpg")
     assert code == 2
     assert "cannot write '.jpg' files" in err
@@ -194,7 +194,7 @@ def test_counts_below_one(call, folder, n):
 def test_existing_out_is_refused(call, folder):
     code, _, err = call("train", "eae", "digits", "--out", folder)
     assert code == 2
-    assert "exists and is not empty; give another --out, or --resume" in err
+    assert "exists and is not empty; give another folder" in err
 
 
 @pytest.mark.parametrize("broken", ["a file in the way", "no permission"])

@@ -29,6 +29,20 @@ def test_grid_of_none_is_refused():
         image_grid(torch.zeros(0, 1, 8, 8, dtype=torch.uint8))
 
 
+def test_one_image_and_rows_of_images_are_drawn_too():
+    images = torch.randint(256, (2, 3, 1, 8, 8), dtype=torch.uint8)
+    assert torch.equal(image_grid(images), image_grid(images.flatten(0, 1), columns=3))
+    assert torch.equal(image_grid(images[0, 0]), image_grid(images[0, :1]))
+    assert torch.equal(image_grid(images.numpy()), image_grid(images))
+
+
+@pytest.mark.parametrize("wrong", [torch.zeros(2, 1, 8, 8), torch.zeros(8, 8, dtype=torch.uint8)])
+def test_pixels_of_another_kind_are_refused(tmp_path, wrong):
+    with pytest.raises(InputError, match="expected uint8 images"):
+        save_images(wrong, tmp_path / "out.png")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_saved_images_are_read_back(tmp_path, channels):
     images = torch.randint(256, (11, channels, 8, 16), dtype=torch.uint8)

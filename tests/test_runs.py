@@ -182,7 +182,7 @@ def test_own_folder_of_images(tmp_path):
         ({"limit": 1}, "limit must be at least 2 images, got 1"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"device": "tpu"}, "device must be auto, cpu or cuda, got 'tpu'"),
-        ({"precision": "16"}, "precision must be one of 32, bf16, got '16'"),
+        ({"precision": "16"}, "precision must be one of 32, bf16, 64, got '16'"),
         ({"recipe": "ae", "set": {"entropy": 1}}, "unknown setting 'entropy'"),
         (
             {"set": {"entropy.k": 100}},
@@ -202,7 +202,7 @@ def test_bad_input_leaves_nothing_behind(options, sentence, tmp_path):
 
 def test_existing_out_is_refused_and_kept(folder, tmp_path):
     before = (folder / "weights.safetensors").read_bytes()
-    with pytest.raises(InputError, match="exists and is not empty; give another --out, or --resume"):
+    with pytest.raises(InputError, match="exists and is not empty; give another folder"):
         train(folder)
     assert (folder / "weights.safetensors").read_bytes() == before
     (tmp_path / "file").write_text("")

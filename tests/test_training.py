@@ -240,7 +240,10 @@ def test_validation_rows_are_what_the_model_gives(images):
     assert best["validation_squared_error"] == pytest.approx(error, rel=1e-5)
     entropy = knn_entropy(encode(model, images[1])).item()
     assert best["entropy"] == pytest.approx(entropy, abs=1e-4)
-    assert best["validation_loss"] == pytest.approx(error - 0.05 * entropy, rel=1e-4)
+    excess = model.bottleneck.excess_energy(encode(model, images[1])).item()
+    assert best["validation_loss"] == pytest.approx(error - 0.05 * (entropy - excess), rel=1e-4)
+    draws = knn_entropy(torch.randn(len(images[1]), model.bottleneck.latent_dim)).item()
+    assert best["entropy_of_draws"] == pytest.approx(draws, abs=0.5)
 
 
 class Still(nn.Module):
@@ -359,7 +362,7 @@ def test_fit_refuses(images):
         train((images[0].int(), images[1]))
     with pytest.raises(InputError, match=r"at least 2 validation images .* got 1 rows"):
         train((images[0].float(), torch.utils.data.TensorDataset(torch.zeros(1, 3))))
-    with pytest.raises(InputError, match="precision must be one of 32, bf16, got '8'"):
+    with pytest.raises(InputError, match="precision must be one of 32, bf16, 64, got '8'"):
         train(images, precision="8")
     with pytest.raises(InputError, match="device must be auto, cpu or cuda, got 'gpu'"):
         train(images, device="gpu")

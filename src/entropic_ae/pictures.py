@@ -35,6 +35,7 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
     >>> image_grid(torch.zeros(6, 1, 64, 64, dtype=torch.uint8), columns=3).shape
     torch.Size([1, 134, 200])
     """
+    images = torch.as_tensor(images)
     if images.dim() == 5:
         columns = columns or images.shape[1]
     images = _checked(images)
@@ -60,7 +61,9 @@ def _checked(images: Tensor) -> Tensor:
         images = images[None]
     elif images.dim() == 5:
         images = images.flatten(0, 1)
-    if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] not in (1, 3) or not len(images):
+    if len(images) == 0:
+        raise InputError("expected at least one image, got none.")
+    if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] not in (1, 3):
         raise InputError(
             f"expected uint8 images (N, C, H, W) with C = 1 or 3, got {images.dtype} of shape {shape}; "
             "images in [0, 1] become such by (255 * x).round().to(torch.uint8)."
