@@ -18,7 +18,7 @@ def seconds(work: Contender) -> float:
 
 
 def interleave(contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[float]]:
-    """Return each contender's times over rounds, in each of which all have a turn, every time another one first."""
+    """Return each contender's times over rounds, in each of which all have a turn, another one first."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for turn in range(rounds):

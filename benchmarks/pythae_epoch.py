@@ -28,7 +28,7 @@ SHAPE, DIM, BATCH, EPOCHS = (3, 32, 32), 64, 100, 2
 
 
 class Encoder(BaseEncoder):
-    """This library's encoder as pythae wants it."""
+    """An encoder of this library as pythae wants it."""
 
     def __init__(self, variational: bool, width: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Encoder(BaseEncoder):
 
 
 class Decoder(BaseDecoder):
-    """This library's decoder as pythae wants it."""
+    """A decoder of this library as pythae wants it."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -59,9 +59,6 @@ class Clock(TrainingCallback):
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
-
-    def on_train_step_begin(self, *_: Any, **__: Any) -> None:
-        self.started = getattr(self, "started", None) or time.perf_counter()
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
         self.started = time.perf_counter()

@@ -1,10 +1,11 @@
 """Figures of the paper on a small budget: panels, captions, resume; the same files from the same runs."""
 
 import hashlib
+import json
 
 import pytest
 
-from entropic_ae import InputError
+from entropic_ae import RECIPES, InputError
 from entropic_ae.experiments import figures
 from entropic_ae.experiments.figures import FIGURES, GALLERIES, Figure, Panel, caption, draw_all, paper_cells
 from entropic_ae.experiments.sweep import Cell, read_cells
@@ -26,10 +27,26 @@ def test_every_figure_of_the_paper_is_there():
     weights = [panel.own["entropy"] for panel in FIGURES["3"].panels]
     assert weights == [0.505, 0.707, 0.0505, 0.0707]  # from the top left to the bottom right
     assert [panel.own["latent_dim"] for panel in FIGURES["5"].panels] == [8, 16, 32]
+    assert [panel.own["entropy"] for panel in FIGURES["1"].panels] == [0.0516, 1.032, 1.032]
+    single = {name: FIGURES[name].panels[0] for name in "26789"}
+    assert {name: (FIGURES[name].data, panel.own.get("latent_dim")) for name, panel in single.items()} == {
+        "2": ("celeba", None),
+        "6": ("celeba", 48),
+        "7": ("celeba", 128),
+        "8": ("cifar10", 128),
+        "9": ("cifar10", 64),
+    }
 
 
 def test_the_systems_beside_each_other_take_what_tuning_found(tmp_path, monkeypatch):
     monkeypatch.setitem(GALLERIES, "11", "digits")
+    tries = tmp_path / "tuned" / "digits"
+    tries.mkdir(parents=True)
+    for recipe in RECIPES:
+        distances = {RECIPES[recipe].density: {"frechet": 1.0}}
+        found = {"cell": {"recipe": recipe, "own": {"learning_rate": 0.5}}, "metrics": {"distances": distances}}
+        (tries / f"{recipe}.json").write_text(json.dumps(found))
+    assert all(cell.own == {"learning_rate": 0.5} for cell in paper_cells("11", BASE, tmp_path / "tuned"))
     assert {cell.data for cell in paper_cells("11", BASE)} == {"digits"}
     assert all(cell.own == {} for cell in paper_cells("11", BASE, tmp_path))  # without tries for this data set
     with pytest.raises(InputError, match="unknown figure '12'"):
@@ -40,7 +57,7 @@ def test_a_figure_is_made_and_remade(tmp_path, monkeypatch):
     monkeypatch.setitem(FIGURES, "5", SMALL)
     told = []
     files = draw_all(["5"], BASE, tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
-    assert told[0].startswith("figure 5 (digits): 2 of 2 runs to train, about 0 min")
+    assert told[1].startswith("figure 5 (digits): 2 of 2 runs to train, about 0 min")
     assert [file.name for file in files] == ["figure-5.png", "figure-5.pdf", "figure-5.md"]
     cells = read_cells(tmp_path / "out" / "figure-5")
     assert {cell["expanded"]["settings"]["width"] for cell in cells} == {2}  # half of the others'
@@ -51,7 +68,7 @@ def test_a_figure_is_made_and_remade(tmp_path, monkeypatch):
     before = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     told.clear()
     draw_all(["5"], BASE, tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
-    assert told[0] == "figure 5 (digits): all measured"
+    assert told[1] == "figure 5 (digits): all measured"
     assert [hashlib.sha256(file.read_bytes()).hexdigest() for file in files] == before
 
 
@@ -70,6 +87,20 @@ def test_a_claim_is_tested_by_the_distances(monkeypatch):
 
     assert "Nearest to the data first: a, b: as the paper says." in caption("5", [measured(1.0), measured(2.0)])
     assert "b, a: not the paper's order." in caption("5", [measured(2.0), measured(1.0)])
+
+
+def test_a_figure_is_set_beside_the_one_that_it_should_be_behind(tmp_path, monkeypatch):
+    for name, dim, behind in (("6", 2, ""), ("7", 3, "6")):
+        panels = (Panel(f"{dim}", "bn-ae", {"latent_dim": dim}),)
+        monkeypatch.setitem(FIGURES, name, Figure("digits", "c", panels, behind=behind))
+    draw_all(["6", "7"], BASE, tmp_path / "out", tmp_path / "runs", device="cpu")
+    narrow, wide = (
+        read_cells(tmp_path / "out" / f"figure-{name}")[0]["metrics"]["distances"]["prior"]["frechet"]
+        for name in ("6", "7")
+    )
+    holds = "as the paper says" if narrow < wide else "not the paper's order"
+    page = (tmp_path / "out" / "figure-7.md").read_text()
+    assert f"Figure 6 is at {narrow:.2f}, this one at {wide:.2f}: {holds}." in page
 
 
 def test_expected_seconds_grow_with_the_work():

@@ -20,7 +20,7 @@ def test_every_point_of_every_study_can_be_built(name, data):
         for line in axis.lines:
             for value in axis.of(data):
                 own = {**line.own, axis.setting: value}
-                system = configure(RECIPES[line.recipe], PRESETS[data], {"width": 2, "latent_dim": 64, **own})
+                system = configure(RECIPES[line.recipe], PRESETS[data], {"width": 2, **own})
                 model, _ = system.build((3, 32, 32))
                 assert model.bottleneck.least_batch <= system.settings()["batch_size"]
 
@@ -45,9 +45,26 @@ def test_a_study_is_measured_drawn_and_not_measured_twice(tmp_path, monkeypatch)
     page = render_study(tmp_path / "out")
     assert f"| 2 | with | {statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} |" in page
     assert "digits, 150 training images, 1 epochs, width 2." in page
+    assert "The paper expects" not in page  # of axes that are not its own
     told = []
     run_study("tiny", BASE, (0, 1), tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
     assert told == ["6 cells (width 2, epochs 1), 6 measured already", "6 cells measured"]
+
+
+def test_a_line_multiplies_the_weights_of_the_data_set(tmp_path):
+    placed = study_cells("bottleneck", BASE, [0])
+    weights = {line.label: float(cell.system.settings()["entropy"]) for _, line, _, cell in placed}
+    assert weights == pytest.approx({"no entropy": 0, "entropy": 0.3, "a tenth of it": 0.03})
+
+
+@pytest.mark.parametrize(("far", "told"), [(0.9, "holds"), (0.1, "does not hold"), (0.55, "within the spread")])
+def test_the_papers_prediction_is_judged(far, told):
+    axis = STUDIES["bottleneck"][0]
+    curve = {8: [0.4, 0.6], 32: [far, far + 0.1]}
+    text = studies._prediction(
+        axis, {("latent_dim", "no entropy", "divergence (nats a dimension)"): curve}, "mnist"
+    )
+    assert f"**{told}** (0.50 ± 0.14 nats a dimension at 8" in text
 
 
 def test_unknown_and_missing_studies_are_refused(tmp_path):

@@ -180,21 +180,33 @@ def test_a_killed_sweep_loses_nothing_and_repeats_nothing(tmp_path):
     assert sum("; " in line and "seed 0" in line for line in told.splitlines()) == 5 - len(kept)
     assert out.count("| 1 |") == 5  # a row each in the table
     results = {name.removesuffix(".json"): json.loads(text) for name, text in now.items()}
-    went_on = {name for name, result in results.items() if result["training_seconds"] is None}
-    assert begun - {name.removesuffix(".json") for name in kept} <= went_on
-    for name in results:  # as many epochs as asked for, each once
-        rows = (tmp_path / "runs" / name / "log.csv").read_text().splitlines()[1:]
+    went_on = {result["run"] for result in results.values() if result["training_seconds"] is None}
+    assert begun - {results[name.removesuffix(".json")]["run"] for name in kept} <= went_on
+    for result in results.values():  # as many epochs as asked for, each once
+        rows = (tmp_path / "runs" / result["run"] / "log.csv").read_text().splitlines()[1:]
         assert [row.split(",")[0] for row in rows] == [str(i + 1) for i in range(6)]
 
 
 def test_files_that_a_killed_process_was_writing_are_passed_over(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".eae-0-ab-x1.json").touch()
-    folder = tmp_path / "runs" / CELL.name
+    folder = tmp_path / "runs" / CELL.run_name
     folder.mkdir(parents=True)
     (folder / ".run-abc.json").touch()
     run_cells([CELL], tmp_path / "out", tmp_path / "runs", device="cpu")
     assert len(sweep.read_cells(tmp_path / "out")) == 1
+
+
+def test_cells_that_train_the_same_share_the_run(tmp_path):
+    other = replace(CELL, n=60, densities=("prior", "marginals"), split="validation")
+    run_cells([CELL], tmp_path / "out", tmp_path / "runs", device="cpu")
+    run_cells([other], tmp_path / "others", tmp_path / "runs", device="cpu")
+    (first,), (second,) = sweep.read_cells(tmp_path / "out"), sweep.read_cells(tmp_path / "others")
+    assert first["run"] == second["run"]
+    assert len([path for path in (tmp_path / "runs").iterdir() if path.name[0] != "."]) == 1
+    assert second["training_seconds"] is None  # of what was trained before
+    assert set(second["metrics"]["distances"]) >= {"prior", "marginals"}
+    assert replace(CELL, seed=1).run_name != CELL.run_name
 
 
 def test_a_cell_that_diverges_is_recorded_and_the_sweep_goes_on(tmp_path):

@@ -36,12 +36,12 @@ def draw_gallery(
 
     Returns: the file. Raises: InputError if no cell has a run folder.
     """
-    found = [cell for cell in cells if (run_folder / cell.name / "weights.safetensors").is_file()]
+    found = [cell for cell in cells if (run_folder / cell.run_name / "weights.safetensors").is_file()]
     if not found:
         raise InputError(f"{run_folder} has no run of these cells; run the table with this --runs first.")
     rows: dict[str, list[Tensor | None]] = {}
     for cell in found:
-        run = runs.load(run_folder / cell.name, device=device)
+        run = runs.load(run_folder / cell.run_name, device=device)
         density = run.system.recipe.density
         samples = run.sample(_IMAGES if real else 2 * _IMAGES, density=density)
         blocks: list[Tensor | None] = [samples]

@@ -32,13 +32,25 @@ __all__ = [
 class Line:
     """What stays the same along an axis: a system with settings of its own.
 
-    >>> Line("no entropy", "bn-ae").own
-    {}
+    Attributes:
+        label: what a person reads.
+        recipe: the system.
+        own: its settings.
+        factors: what the data set's own values of further settings are multiplied by.
+
+    >>> Line("a tenth of the entropy", "eae", factors={"entropy": 0.1}).settings(Cell("", "digits", 0))
+    {'entropy': 0.03}
     """
 
     label: str
     recipe: str
     own: Mapping[str, Scalar] = field(default_factory=dict)
+    factors: Mapping[str, float] = field(default_factory=dict)
+
+    def settings(self, base: Cell) -> dict[str, Scalar]:
+        """Return the line's settings on the data of a cell."""
+        usual = replace(base, recipe=self.recipe, own=self.own).system.settings() if self.factors else {}
+        return {**self.own, **{name: float(usual[name]) * factor for name, factor in self.factors.items()}}
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,8 @@ class Axis:
         values: in order.
         lines: the systems that are compared.
         by_data: values for single data sets, in place of ``values``.
+        expected: of the paper, for the first line: 1 if its codes should be farther from the prior, per dimension,
+            the larger the value, -1 if nearer, 0 if it says nothing.
 
     >>> Axis("latent_dim", "dimensions", (2, 4), (Line("ae", "ae"),), {"digits": (8,)}).of("digits")
     (8,)
@@ -61,14 +75,16 @@ class Axis:
     values: tuple[Scalar, ...]
     lines: tuple[Line, ...]
     by_data: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+    expected: int = 0
 
     def of(self, data: str) -> tuple[Scalar, ...]:
         """Return the values on a data set."""
         return self.by_data.get(data, self.values)
 
 
-_WITHOUT = Line("no entropy", "eae", {"entropy": 0.0})
-_WITH_AND_WITHOUT = (_WITHOUT, Line("entropy", "eae"))
+_WITH_AND_WITHOUT = (Line("no entropy", "eae", {"entropy": 0.0}), Line("entropy", "eae"))
+_TENTH = Line("a tenth of it", "eae", factors={"entropy": 0.1})
+_LARGE = {"batch_size": 200}  # more than the dimensions of CIFAR-10's codes, which can be whitened then
 _ESTIMATES = (Line("minibatch alone", "eae"), Line("memory of 2,000", "eae", {"entropy.memory": 2000}))
 
 STUDIES: dict[str, tuple[Axis, ...]] = {
@@ -78,11 +94,12 @@ STUDIES: dict[str, tuple[Axis, ...]] = {
             "latent_dim",
             "dimensions of the code",
             (8, 16, 32),
-            _WITH_AND_WITHOUT,
+            (*_WITH_AND_WITHOUT, _TENTH),
             {"cifar10": (32, 64, 128), "celeba": (48, 64, 128)},
+            expected=1,
         ),
         Axis("width", "width of the networks", (8, 16, 32), _WITH_AND_WITHOUT),
-        Axis("depth", "convolutions at each size", (1, 2, 3), _WITH_AND_WITHOUT),
+        Axis("depth", "convolutions at each size", (1, 2, 3), _WITH_AND_WITHOUT, expected=-1),
     ),
     # how much entropy, and of which estimate
     "weight": (
@@ -93,7 +110,7 @@ STUDIES: dict[str, tuple[Axis, ...]] = {
             "entropy.memory",
             "codes in memory",
             (0, 500, 2000, 8000),
-            (Line("batch norm", "eae"), Line("whitening", "eae", {"bottleneck": "whitening"})),
+            (Line("batch norm", "eae", _LARGE), Line("whitening", "eae", {"bottleneck": "whitening", **_LARGE})),
         ),
     ),
 }
@@ -134,9 +151,10 @@ def study_cells(name: str, base: Cell, seeds: Sequence[int]) -> list[tuple[Axis,
     if name not in STUDIES:
         raise unknown_name("study", name, STUDIES)
     return [
-        (axis, line, value, replace(base, recipe=line.recipe, own={**line.own, axis.setting: value}, seed=seed))
+        (axis, line, value, replace(base, recipe=line.recipe, own={**own, axis.setting: value}, seed=seed))
         for axis in STUDIES[name]
         for line in axis.lines
+        for own in [line.settings(base)]
         for value in axis.of(base.data)
         for seed in seeds
     ]
@@ -218,9 +236,30 @@ def render_study(out: Path) -> str:
         "",
         f"{first['data']}, {first['training_images']:,} training images, {settings['epochs']} epochs{shared}. "
         f"Frechet distances in {metrics['features']} features to the {metrics['split']} images, from "
-        f"{metrics['n']:,} images each. Mean ± standard deviation over seeds.",
+        f"{metrics['n']:,} images each. Mean ± standard deviation over seeds. Epochs are the same everywhere, so "
+        "that larger batches make fewer steps.",
     ]
+    if diverged := sum("diverged" in cell for cell in read_cells(out / "cells")):
+        lines.append(f"{diverged} runs diverged and are left out.")
+    lines += ["", *(text for axis in STUDIES[study["study"]] if (text := _prediction(axis, found, study["data"])))]
     return "\n".join(lines).strip()
+
+
+def _prediction(axis: Axis, found: Mapping[tuple[str, str, str], Curve], data: str) -> str:
+    """Say whether what the paper expects along an axis holds for the first line, from the least to the largest."""
+    curve = found.get((axis.setting, axis.lines[0].label, "divergence (nats a dimension)"), {})
+    ends = [curve[value] for value in (axis.of(data)[0], axis.of(data)[-1]) if value in curve]
+    if not axis.expected or len(ends) < 2:
+        return ""
+    change = axis.expected * (statistics.mean(ends[1]) - statistics.mean(ends[0]))
+    spread = sum(statistics.variance(values) for values in ends if len(values) > 1) ** 0.5
+    holds = "within the spread" if abs(change) < spread else "holds" if change > 0 else "does not hold"
+    towards = "farther from" if axis.expected > 0 else "nearer to"
+    return (
+        f"- The paper expects codes without an entropy to be {towards} the prior the larger the {axis.label}: "
+        f"**{holds}** ({mean_text(ends[0])} nats a dimension at {axis.of(data)[0]}, {mean_text(ends[1])} at "
+        f"{axis.of(data)[-1]})."
+    )
 
 
 def draw_study(out: Path, files: Iterable[Path]) -> None:

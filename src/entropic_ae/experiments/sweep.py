@@ -84,7 +84,15 @@ class Cell:
     @cached_property
     def name(self) -> str:
         """A file name that changes with any attribute, any default of the recipe or its preset, and the images."""
-        same = {name: value for name, value in asdict(self).items() if name not in ("own", "shared")}
+        return self._named({name: value for name, value in asdict(self).items() if name not in ("own", "shared")})
+
+    @cached_property
+    def run_name(self) -> str:
+        """The run folder's name: that of all cells that train the same, whatever is measured of it."""
+        return self._named({"recipe": self.recipe, "data": self.data, "seed": self.seed, "limit": self.limit})
+
+    def _named(self, chosen: Mapping[str, Any]) -> str:
+        """Return a name that changes with what is chosen, the system and the images."""
         images = _images_sha256(self.data, self._image_size)
         system = self.system.describe()
         system["settings"] = {
@@ -92,7 +100,7 @@ class Cell:
             for name, value in system["settings"].items()
             if name not in _NEWER or _NEWER[name] not in (None, value)
         }
-        content = json.dumps([same, system, images], sort_keys=True)
+        content = json.dumps([chosen, system, images], sort_keys=True)
         return f"{self.recipe}-{self.seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
@@ -168,7 +176,8 @@ def run_cells(
                 if mine and not path.exists():
                     done = total - len(clock.missing())
                     tell(f"{cell.label}, seed {cell.seed}; {done} of {_count(total)} measured{clock}")
-                    _measure(cell, path, run_folder / name, device)
+                    with _locked(run_folder, cell.run_name):  # another sweep may want the same run
+                        _measure(cell, path, run_folder / cell.run_name, device)
                 if mine:
                     del todo[name]
         if len(todo) == before:
@@ -183,6 +192,7 @@ def _measure(cell: Cell, path: Path, folder: Path, device: str) -> None:
     started, resumed = time.perf_counter(), folder.is_dir()
     result: dict[str, Any] = {
         "name": cell.name,
+        "run": cell.run_name,
         "cell": asdict(cell),
         "label": cell.label,
         "expanded": cell.system.describe(),
@@ -220,9 +230,7 @@ def _count(cells: int) -> str:
 @contextmanager
 def _claim(out: Path, name: str) -> Iterator[bool]:
     """Yield whether this process may measure a cell, holding its lock meanwhile."""
-    folder = out / ".claims"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{name}.lock")
+    lock = _locked(out, name)
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -232,6 +240,13 @@ def _claim(out: Path, name: str) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+def _locked(folder: Path, name: str) -> FileLock:
+    """Return a lock of that name, which belongs to a folder."""
+    claims = folder / ".claims"
+    claims.mkdir(parents=True, exist_ok=True)
+    return FileLock(claims / f"{name}.lock")
 
 
 class _Clock:
