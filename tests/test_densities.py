@@ -105,6 +105,17 @@ def test_mixture_finds_its_modes():
     assert (drawn[:, 0] > 5).float().mean().item() == pytest.approx(0.5, abs=0.05)
 
 
+def test_the_density_of_a_mixture_is_the_sum_of_its_gaussians():
+    weights = torch.tensor([0.3, 0.7]).double()
+    means, root = torch.randn(2, 3).double(), torch.randn(2, 3, 3).double()
+    covariances = root @ root.mT + 0.1 * torch.eye(3)
+    codes = torch.randn(5, 3)
+    found = Mixture(weights, means, covariances).log_prob(codes)
+    gaussians = zip(weights, means, covariances, strict=True)
+    density = sum(w.item() * scipy.stats.multivariate_normal(m, c).pdf(codes.numpy()) for w, m, c in gaussians)
+    torch.testing.assert_close(found.exp(), torch.as_tensor(density))
+
+
 def test_mixture_is_scikit_learns_on_standardised_codes():
     codes = correlated(500).double()
     ours = Mixture.fit(codes, PRIOR, seed=4)

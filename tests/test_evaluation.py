@@ -10,7 +10,7 @@ from torch import nn
 import entropic_ae as eae
 from entropic_ae import runs
 from entropic_ae.data import ImageData, Split
-from entropic_ae.densities import Prior
+from entropic_ae.densities import Mixture, Prior
 from entropic_ae.errors import InputError
 from entropic_ae.evaluation import evaluate
 from entropic_ae.features import load_features
@@ -211,6 +211,9 @@ def test_the_diagnostics_of_codes(model):
     codes = encode(model, images.test.images)
     assert own == pytest.approx(reconstruction_error(images.test.images, decode(model, codes)))
     assert others == pytest.approx(own, rel=0.05)  # untrained: the codes say next to nothing
+    assert result["verdict"].endswith(
+        "; but the decoder makes as much of the codes of other images: it ignores them"
+    )
     hidden = encode_hidden(model, images.test.images)
     minibatch = result["minibatch"]
     assert minibatch["largest_std"] == pytest.approx(codes.std(0).max().item(), rel=1e-5)
@@ -219,6 +222,17 @@ def test_the_diagnostics_of_codes(model):
     standard = (hidden - hidden.mean(0)) / (hidden.var(0, correction=0) + 1e-5).sqrt()
     about = (standard - codes).square().mean().sqrt().item()
     assert minibatch["rms_change"] == pytest.approx(about, rel=0.2)  # the minibatch's statistics are noisier
+
+
+def test_a_mixture_bounds_the_divergence_from_below(model):
+    images = data()
+    codes = encode(model, images.train.images)
+    mixture = Mixture.fit(codes, model.bottleneck.prior(), components=2)
+    space = load_features("pixels", images)
+    result = evaluate(model, images, {"mixture": mixture}, space, n=50)["diagnostics"]
+    held_out = encode(model, images.test.images)
+    gain = mixture.log_prob(held_out) - model.bottleneck.prior().log_prob(held_out)
+    assert result["lower_bounds"] == {"the likelihood under the mixture": pytest.approx(gain.mean().item())}
 
 
 def test_systems_without_minibatch_statistics_and_with_posteriors_are_diagnosed_too():
