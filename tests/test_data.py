@@ -206,6 +206,31 @@ def test_a_folder_is_shuffled_once_and_split_without_overlap(folder):
     assert data.train.labels is None
 
 
+def test_many_pixels_are_mapped_from_a_file_and_are_the_same(folder, monkeypatch):
+    for name, start in (("ants", 0), ("bees", 20)):
+        (folder / name).mkdir()
+        fill(folder / name, 20, start)
+    (folder / "ants" / "broken.png").write_bytes(b"nothing")
+    with pytest.warns(UserWarning, match="1 of 41 images"):
+        held = load_images(folder)
+    monkeypatch.setattr(data_decoding, "_LARGE", 0)
+    for _ in range(2):  # the second time the file is there
+        with pytest.warns(UserWarning, match="1 of 41 images"):
+            mapped = load_images(folder)
+        for split in ("train", "validation", "test"):
+            one, other = getattr(held, split), getattr(mapped, split)
+            assert torch.equal(one.images, other.images)
+            assert torch.equal(one.labels, other.labels)
+    (file,) = (folder.parent / "cache" / "entropic_ae").glob("*.pixels")
+    assert file.stat().st_size == 40 * 64
+    mapped.train.images.zero_()  # a private copy: the file stays as it is
+    with pytest.warns(UserWarning, match="1 of 41 images"):
+        assert torch.equal(load_images(folder).train.images, held.train.images)
+    file.write_bytes(b"too short")
+    with pytest.warns(UserWarning, match="1 of 41 images"):
+        assert torch.equal(load_images(folder).train.images, held.train.images)
+
+
 def test_subfolders_are_classes(folder):
     fill(folder / "cat", 10)
     fill(folder / "dog", 10, start=100)

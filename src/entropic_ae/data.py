@@ -293,21 +293,20 @@ def _own(
     _check_size(source, int(sizes[0][1]), int(sizes[0][0]), image_size)
     channels = 1 if all(_GREY.fullmatch(one) for one in modes) else 3
     fit = Fit(channels, image_size or int(sizes[0][1]), image_size or int(sizes[0][0]))
-    splits = _decoded(tables, fit, source)
+    splits = _decoded(tables, fit, source, shuffled=True)
     classes = max((table.classes or 0 for table in tables.values()), default=0) or None
     if all(split.labels is None for split in splits.values()):
         classes = None
-    shuffled = {key: _shuffled(split) for key, split in splits.items()}
-    return _assembled(shuffled, name, source, image_size=image_size, limit=limit, classes=classes)
+    return _assembled(splits, name, source, image_size=image_size, limit=limit, classes=classes)
 
 
-def _decoded(tables: Mapping[str, Table], fit: Fit, source: str) -> dict[str, Split]:
+def _decoded(tables: Mapping[str, Table], fit: Fit, source: str, *, shuffled: bool = False) -> dict[str, Split]:
     """Decode every split; one warning counts the damaged images."""
     splits: dict[str, Split] = {}
     damaged: list[str] = []
     for key, table in tables.items():
-        images, sound, names = decode(table, fit)
-        labels = None if table.labels is None else torch.from_numpy(table.labels[sound]).long()
+        images, rows, names = decode(table, fit, shuffled=shuffled)
+        labels = None if table.labels is None else torch.from_numpy(table.labels[rows]).long()
         splits[key] = Split(images, labels)
         damaged += names
     if damaged:

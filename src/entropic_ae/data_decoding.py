@@ -15,7 +15,7 @@ import sys
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -26,6 +26,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+
+from entropic_ae.files import atomic
 
 if TYPE_CHECKING:
     import datasets
@@ -40,6 +42,7 @@ DAMAGE = (
     *(struct.error, zlib.error, Image.DecompressionBombError),
 )
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap width and height
+_LARGE = 2**28  # bytes
 _LAYOUT = 1  # of the cached tables: raise it when decoding changes, so that older caches are not read
 
 
@@ -119,8 +122,12 @@ def scan(table: Table) -> dict[str, np.ndarray]:
     return {name: rows.data.column(name).to_numpy() for name in rows.column_names}
 
 
-def decode(table: Table, fit: Fit) -> tuple[Tensor, np.ndarray, list[str]]:
-    """Return the images, uint8 (N, C, H, W), a mask of the sound rows, and the names of the damaged."""
+def decode(table: Table, fit: Fit, *, shuffled: bool = False) -> tuple[Tensor, np.ndarray, list[str]]:
+    """Return the sound images, uint8 (N, C, H, W), which row of the table each is, and the names of the damaged.
+
+    Of more than 256 MiB the pixels stay in a file of the cache that is mapped into memory, so that any number of
+    images can be trained on. With ``shuffled`` they come in a random order that is always the same.
+    """
     import datasets
     import pyarrow
 
@@ -147,16 +154,39 @@ def decode(table: Table, fit: Fit) -> tuple[Tensor, np.ndarray, list[str]]:
     features["damaged"] = datasets.Value("string")
     count = max(1, min(1000, 2**24 // size))
     rows = _mapped(table, batch_pixels, features, ["decode", *astuple(fit)], count, with_indices=True)
-    images = np.empty((len(rows), size), dtype=np.uint8)
-    start = 0
-    for chunk in rows.data.column("pixels").chunks:  # memory-mapped; the one copy is made here
-        images[start : start + len(chunk)] = chunk.flatten().to_numpy().reshape(-1, size)
-        start += len(chunk)
     damaged = rows.data.column("damaged")
-    sound = damaged.is_null().to_numpy()
-    names = damaged.drop_null().to_pylist()
-    tensor = torch.from_numpy(images).view(-1, fit.channels, fit.height, fit.width)
-    return (tensor[torch.from_numpy(sound.copy())] if names else tensor), sound, names
+    chosen = np.flatnonzero(damaged.is_null().to_numpy())
+    if shuffled:
+        chosen = chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0)).numpy()]
+    file = _cache() / f"{digest(table.key, table.split, ['pixels', *astuple(fit), shuffled])}.pixels"
+    images = _pixels(rows.data.column("pixels").chunks, chosen, size, file)
+    return images.view(-1, fit.channels, fit.height, fit.width), chosen, damaged.drop_null().to_pylist()
+
+
+def _pixels(chunks: Sequence[Any], chosen: np.ndarray, size: int, file: Path) -> Tensor:
+    """Return chosen rows of Arrow's chunks, uint8 (N, size): in memory, or many from a file mapped into it."""
+    count = len(chosen) * size
+    if count <= _LARGE:
+        images = np.empty((len(chosen), size), dtype=np.uint8)
+        _fill(images, chunks, chosen)
+        return torch.from_numpy(images)
+    if not file.exists() or file.stat().st_size != count:
+        with atomic(file) as path:
+            images = np.memmap(path, np.uint8, "w+", shape=(len(chosen), size))
+            _fill(images, chunks, chosen)
+            images.flush()
+    return torch.from_file(str(file), shared=False, size=count, dtype=torch.uint8).view(-1, size)
+
+
+def _fill(images: np.ndarray, chunks: Sequence[Any], chosen: np.ndarray) -> None:
+    """Put the chosen rows into their places, chunk by chunk, so that few are in memory at once."""
+    place = np.full(sum(map(len, chunks)), -1)
+    place[chosen] = np.arange(len(chosen))
+    start = 0
+    for chunk in chunks:
+        to = place[start : start + len(chunk)]
+        images[to[to >= 0]] = chunk.flatten().to_numpy().reshape(len(chunk), -1)[to >= 0]
+        start += len(chunk)
 
 
 def _name(entry: Any, otherwise: str) -> str:
@@ -199,8 +229,6 @@ def _mapped(
     import datasets
 
     key = digest(table.key, table.split, job)
-    cache = Path(datasets.config.HF_DATASETS_CACHE, "entropic_ae")
-    cache.mkdir(parents=True, exist_ok=True)
     with quiet(len(table.rows)), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd files
         return table.rows.with_format("arrow").map(
@@ -211,11 +239,19 @@ def _mapped(
             with_indices=with_indices,
             remove_columns=table.rows.column_names,
             features=datasets.Features(features),
-            cache_file_name=str(cache / f"{key}.arrow"),
+            cache_file_name=str(_cache() / f"{key}.arrow"),
             load_from_cache_file=True,
             new_fingerprint=key,
             desc=f"reading {table.split} images",
         )
+
+
+def _cache() -> Path:
+    import datasets
+
+    folder = Path(datasets.config.HF_DATASETS_CACHE, "entropic_ae")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @contextmanager
