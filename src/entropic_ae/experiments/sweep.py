@@ -281,8 +281,9 @@ def _check_cells(cells: Iterable[Cell], out: Path) -> None:
         if not any(name in cell.settings for cell in cells):
             raise unknown_name("setting", name, {name for cell in cells for name in cell.system.settings()})
     for cell in {cell.label: cell for cell in cells}.values():
-        images = (split.images[: cell.limit] for split in (cell.images.train, cell.images.validation))
-        check_images(*cell.system.build(cell.images.shape), *images, cell.system.preset.training)
+        model, objective = cell.system.build(cell.images.shape)
+        train, validation = (split.images[: cell.limit] for split in (cell.images.train, cell.images.validation))
+        check_images(model, objective, train, validation, cell.system.preset.training)
         if cell.n < 2:
             raise InputError(f"n must be at least 2 images, got {cell.n}.")
     if out.exists() and not out.is_dir():
