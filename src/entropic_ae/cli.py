@@ -339,12 +339,17 @@ def table1(
         bool, typer.Option("--samples-only", help="In the picture, show no real image and no reconstruction.")
     ] = False,
     render: Annotated[bool, typer.Option("--render", help="Only print what is measured, as Markdown.")] = False,
+    workers: Annotated[int, typer.Option(help="Processes at once, by Ray: extra cluster.")] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="A cluster of Ray that is running; this machine unless given."),
+    ] = None,
 ) -> None:
     """Measure systems on one protocol, a result file a system and seed; again goes on where it stopped.
 
     Several processes or machines may share the work: give them the same command and folders.
     """
-    from entropic_ae.experiments import gallery, sweep, tuning
+    from entropic_ae.experiments import cluster, gallery, sweep, tuning
     from entropic_ae.experiments import table1 as experiment
 
     results = out or Path("results/table1") / Path(data).stem
@@ -358,7 +363,9 @@ def table1(
             for seed in _numbers("seeds", seeds, int)
             for recipe, own in systems
         ]
-        if not render:
+        if not render and (workers > 1 or ray is not None):
+            cluster.run_on_ray(cells, results, runs, workers, address=ray, device=device, tell=errors.print)
+        elif not render:
             sweep.run_cells(cells, results, runs, device=device, tell=errors.print)
         if picture is not None:
             first = cells[: len(systems)]

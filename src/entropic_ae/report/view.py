@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -180,7 +181,7 @@ def _tiles(run: RunFolder, result: dict[str, Any]) -> list[Tile]:
 
 
 def _unmeasured(run: RunFolder) -> Missing | None:
-    command = run_command("evaluate", run.path)
+    command = run_command("evaluate", run.path, *_measurable(run))
     if run.outdated:
         return Missing(
             "metrics.json holds results of other weights, from before more training. This measures these:", command
@@ -188,10 +189,17 @@ def _unmeasured(run: RunFolder) -> Missing | None:
     return None if run.metrics else Missing("The run has not been measured yet. This measures it:", command)
 
 
+def _measurable(run: RunFolder) -> list[str]:
+    """Return options with which evaluate works here: Inception needs a package that may not be installed."""
+    usual = run.info["expanded"]["settings"].get("features")
+    lacking = usual == "inception" and importlib.util.find_spec("torch_fidelity") is None
+    return ["--features", "pixels"] * lacking
+
+
 def _untested(run: RunFolder, result: dict[str, Any]) -> Missing | None:
     if "diagnostics" not in result:
         sentence = "The results are from before there were diagnostics. This adds them:"
-        return Missing(sentence, run_command("evaluate", run.path))
+        return Missing(sentence, run_command("evaluate", run.path, *_measurable(run)))
     if "verdict" not in result["diagnostics"]:
         return Missing("There were too few test images to compare the codes with their prior.")
     return None

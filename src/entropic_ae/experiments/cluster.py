@@ -1,0 +1,66 @@
+"""Sweeps on a cluster: workers of Ray, each of which takes cells that no other has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from entropic_ae.errors import InputError
+from entropic_ae.experiments.sweep import Cell, run_cells
+from entropic_ae.training import select_device
+
+__all__ = ["run_on_ray"]
+
+
+def run_on_ray(
+    cells: Iterable[Cell],
+    out: Path,
+    run_folder: Path,
+    workers: int,
+    *,
+    address: str | None = None,
+    device: str = "auto",
+    tell: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Train and measure cells as ``run_cells`` does, by several workers of Ray at once.
+
+    The workers share the work as processes do that are given one command: by files and locks, so that a sweep goes
+    on where it was interrupted, with or without Ray, and all of them must see the same folders. A worker has a GPU
+    where there is one, else a core.
+
+    Arguments:
+        cells, out, run_folder, tell: as for ``run_cells``.
+        workers: how many, at least 1.
+        address: of a cluster that is running; Ray is started on this machine unless given.
+        device: auto, cpu or cuda.
+
+    Raises: InputError without Ray, for fewer than one worker, or as ``run_cells``.
+    """
+    if workers < 1:
+        raise InputError(f"workers must be at least 1, got {workers}.")
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise InputError("Ray is not installed; pip install 'entropic-ae[cluster]'.") from None
+    on_gpu = select_device(device).type == "cuda"
+    cells, out, run_folder = list(cells), out.resolve(), run_folder.resolve()
+
+    @ray.remote(num_cpus=1, num_gpus=int(on_gpu), max_retries=0)
+    def work(number: int) -> None:
+        run_cells(cells, out, run_folder, device=device, tell=lambda text: print(f"worker {number}: {text}"))
+
+    started_here = not ray.is_initialized()
+    if started_here:
+        ray.init(
+            address=address, num_cpus=None if address else workers, include_dashboard=False, log_to_driver=True
+        )
+    tell(f"{workers} workers of Ray")
+    try:
+        ray.get([work.remote(number) for number in range(workers)])
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, InputError):
+            raise InputError(str(error.cause)) from None
+        raise
+    finally:
+        if started_here:
+            ray.shutdown()

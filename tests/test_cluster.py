@@ -1,0 +1,33 @@
+"""A sweep on a local Ray: two workers, the same files as in one process, none measured twice."""
+
+from dataclasses import replace
+
+import pytest
+
+from entropic_ae import InputError
+from entropic_ae.experiments.cluster import run_on_ray
+from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
+
+pytest.importorskip("ray", reason="the extra cluster is not installed")
+CELL = Cell("eae", "digits", 0, {}, {"width": "2", "epochs": "1"}, limit=100, n=50, features="pixels")
+CELLS = [replace(CELL, recipe=recipe, seed=seed) for recipe in ("eae", "ae") for seed in (0, 1)]
+
+
+def test_workers_share_a_sweep_and_measure_what_one_process_does(tmp_path):
+    run_cells(CELLS, tmp_path / "one", tmp_path / "runs-one", device="cpu")
+    run_cells(CELLS[:1], tmp_path / "ray", tmp_path / "runs-ray", device="cpu")  # it goes on from there
+    before = (tmp_path / "ray" / f"{CELLS[0].name}.json").read_bytes()
+    run_on_ray(CELLS, tmp_path / "ray", tmp_path / "runs-ray", 2, device="cpu")
+    assert (tmp_path / "ray" / f"{CELLS[0].name}.json").read_bytes() == before
+    one, by_ray = ({cell["name"]: cell for cell in read_cells(tmp_path / name)} for name in ("one", "ray"))
+    assert one.keys() == by_ray.keys()
+    for name, cell in one.items():
+        distances = cell["metrics"]["distances"]["prior"]
+        assert by_ray[name]["metrics"]["distances"]["prior"] == pytest.approx(distances, rel=1e-3)
+
+
+def test_wrong_cells_end_with_their_sentence(tmp_path):
+    with pytest.raises(InputError, match="n must be at least 2 images, got 1"):
+        run_on_ray([replace(CELL, n=1)], tmp_path / "out", tmp_path / "runs", 1, device="cpu")
+    with pytest.raises(InputError, match="workers must be at least 1, got 0"):
+        run_on_ray([CELL], tmp_path / "out", tmp_path / "runs", 0)
