@@ -151,17 +151,17 @@ def test_parts_of_scaled_and_correlated_codes_add_up():
 def copied():
     z = draws()
     z[:, 1] = z[:, 0]
-    return z, PRIOR, "1 directions are copies of others; prior sampling is off mainly by correlation"
+    return z, PRIOR, "directions that copy others: 1; prior sampling is off mainly by correlation"
 
 
 def mirrored():
     z = draws()
     z[:, 1] = -z[:, 0]
-    return z, PRIOR, "1 directions are copies of others; prior sampling is off mainly by correlation"
+    return z, PRIOR, "directions that copy others: 1; prior sampling is off mainly by correlation"
 
 
 def one_in_all():
-    return draws()[:, :1].repeat(1, D), PRIOR, "3 directions are copies of others"
+    return draws()[:, :1].repeat(1, D), PRIOR, "directions that copy others: 3"
 
 
 def atom():

@@ -221,7 +221,7 @@ def _verdict(result: dict[str, Any]) -> str:
         if least > result["divergence"]:
             text += f" (at least {_rounded(least)} by {reason})"
     if dependent := result["dependent"]:
-        text += f"; {dependent} directions are copies of others"
+        text += f"; directions that copy others: {dependent}"
     told = [part for part in parts if result["p_values"][part] <= LEVEL]
     if len(parts) == 1:
         return text
@@ -255,9 +255,8 @@ def _moments(scores: Tensor) -> tuple[float, float]:
     n, dim = scores.shape
     mean, variance = scores.mean(0), scores.var(0, correction=0)
     nats = 0.5 * (variance + mean.square() - 1 - variance.log()).sum().item()
-    return nats - dim / n, float(
-        stats.chi2.sf(2 * n * nats, 2 * dim)
-    )  # 2 n nats: the likelihood ratio's statistic
+    statistic = 2 * n * nats  # the likelihood ratio's
+    return nats - dim / n, float(stats.chi2.sf(statistic, 2 * dim))
 
 
 def _marginals(scores: Tensor, seed: int) -> tuple[float, float]:
