@@ -238,6 +238,8 @@ def test_a_batch_too_small_for_a_bottleneck_is_refused_before_anything_is_traine
     cells = [CELL, replace(CELL, own={"bottleneck": "whitening", "latent_dim": "200"})]
     with pytest.raises(InputError, match="Whitening needs batches of at least 201 images"):
         run_cells(cells, tmp_path / "out", tmp_path / "runs", device="cpu")
+    with pytest.raises(InputError, match="unknown density 'mixtur'; did you mean 'mixture'"):
+        run_cells([replace(CELL, densities=("mixtur",))], tmp_path / "out", tmp_path / "runs", device="cpu")
     assert not (tmp_path / "runs").exists()
 
 

@@ -325,6 +325,9 @@ def table1(
     limit: Limit = None,
     features: Annotated[str | None, typer.Option(help="As for [b]evaluate[/b].")] = None,
     n: Annotated[int, typer.Option(help="Images from each density.")] = 10_000,
+    densities: Annotated[
+        str | None, typer.Option(help="Densities, separated by commas; those of each recipe unless given.")
+    ] = None,
     tuned: Annotated[
         Path | None,
         typer.Option(help="Results of [b]tune[/b]: each system takes the settings of its best try."),
@@ -358,8 +361,9 @@ def table1(
         systems = [sweep.parse_system(text) for text in _names(recipes)]
         if tuned is not None:
             systems = [(recipe, {**tuning.best(tuned, recipe), **own}) for recipe, own in systems]
+        measured = None if densities is None else tuple(densities.split(","))
         cells = [
-            sweep.Cell(recipe, data, seed, own, shared, limit, n, features)
+            sweep.Cell(recipe, data, seed, own, shared, limit, n, features, densities=measured)
             for seed in _numbers("seeds", seeds, int)
             for recipe, own in systems
         ]

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from entropic_ae import runs
 from entropic_ae.data import ImageData, load_images
+from entropic_ae.densities import DENSITIES
 from entropic_ae.errors import DivergenceError, InputError, unknown_name
 from entropic_ae.files import read_json, write_json
 from entropic_ae.provenance import git_commit, machine, versions
@@ -286,6 +287,9 @@ def _check_cells(cells: Iterable[Cell], out: Path) -> None:
         check_images(model, objective, train, validation, cell.system.preset.training)
         if cell.n < 2:
             raise InputError(f"n must be at least 2 images, got {cell.n}.")
+    for density in {density for cell in cells for density in cell.densities or ()}:
+        if density not in DENSITIES:
+            raise unknown_name("density", density, DENSITIES)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; give another --out.")
     protocols = [shared_protocol(asdict(cell)) for cell in cells]

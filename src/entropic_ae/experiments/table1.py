@@ -16,7 +16,7 @@ from entropic_ae.recipes.recipe import Scalar
 __all__ = ["mean_text", "render", "statements"]
 
 _IMAGES = ("reconstructions", "interpolations")
-_DENSITIES = ("prior", "gaussian", "mixture", "second-stage")
+_DENSITIES = ("prior", "marginals", "gaussian", "copula", "mixture", "second-stage")
 # The columns of the paper, each with its systems; the two-stage VAE's prior is that of its second stage.
 _PAPER = {
     density: [name for name, figures in PUBLISHED["celeba"].items() if {density, also} & {*figures}]
