@@ -132,7 +132,10 @@ def test_evaluate_measures_everything(folder):
 
 def test_results_of_other_weights_are_dropped(folder):
     eae.load(folder, device="cpu").evaluate(features="pixels", n=20)
-    run = train(folder, epochs=3, resume=True)
+    train(folder, epochs=2, resume=True)
+    assert (folder / "metrics.json").exists()  # of the same weights
+    with pytest.warns(UserWarning, match=r"metrics\.json in .* belonged to the weights before and are removed"):
+        run = train(folder, epochs=3, resume=True)
     assert not (folder / "metrics.json").exists()
     (folder / "metrics.json").write_text(json.dumps({"old": {"weights_sha256": "of before"}}))
     result = run.evaluate(features="pixels", n=20)

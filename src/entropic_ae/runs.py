@@ -332,6 +332,7 @@ def train(
     fewest = min(len(images.train.images), len(images.validation.images))
     check_devices(device, devices, nodes, system.preset.training.batch_size, fewest)
     folder = Path(out) if out is not None else Path("runs") / f"{recipe}-{images.name}-{seed}"
+    before = _sha256((folder / WEIGHTS).read_bytes()) if (folder / WEIGHTS).is_file() else None
     if is_first():
         _claim(folder, info, resume)
     fit(
@@ -354,6 +355,8 @@ def train(
     if not is_first():
         return run
     # of the weights before a resume
+    if run._weights_sha256() == before and (folder / "samples-prior.png").exists():
+        return run  # these weights have been drawn
     stale = [run.folder / _METRICS, run.folder / "report.html", *run.folder.glob("samples-*.png")]
     if removed := sorted(path.name for path in stale if path.name != "samples-prior.png" and path.exists()):
         warnings.warn(
