@@ -591,7 +591,7 @@ def _print_metrics(result: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run the command line; bad input ends with one sentence and exit code 2, Ctrl-C with 130."""
-    warnings.showwarning = lambda message, *_: errors.print(f"[bold yellow]warning:[/] {escape(str(message))}")
+    warnings.showwarning = _show_warning
     try:
         app(_expand(sys.argv[1:]))
     except (InputError, OSError) as error:
@@ -604,6 +604,12 @@ def main() -> None:
                 _INTERRUPTED,
             )
         raise
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    """Print a warning, unless it is one library's to another."""
+    if not issubclass(category, FutureWarning | DeprecationWarning):
+        errors.print(f"[bold yellow]warning:[/] {escape(str(message))}")
 
 
 def _stop(sentence: str, code: int) -> NoReturn:
