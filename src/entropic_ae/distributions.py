@@ -71,8 +71,8 @@ def normal_scores(codes: Tensor, prior: Distribution) -> Tensor:
         codes: (N, D).
         prior: over (D,), with independent dimensions or ``UniformSphere``.
 
-    Returns: (N, D) float64. Beyond a normal prior no tail counts as smaller than 1e-6 / N, so that codes on the
-        edge of the cube have finite scores.
+    Returns: (N, D) float64. Under a uniform prior no tail counts as smaller than 1e-6 / N, so that codes on the
+        edge of the cube have scores that are not far out.
 
     >>> from torch.distributions import Laplace
     >>> decile = torch.full((1, 2), math.log(5))  # a tenth of Laplace(0, 1) is above it
@@ -87,7 +87,9 @@ def normal_scores(codes: Tensor, prior: Distribution) -> Tensor:
     # of the smaller tail, which keeps its digits where the other rounds to 1
     lower = base.cdf(codes)
     upper = base.cdf(-codes) if _is_even(base) else 1 - lower
-    tail = torch.minimum(lower, upper).clamp_min(_LEAST_TAIL / len(codes))
+    bounded = isinstance(base, torch.distributions.Uniform)
+    least = _LEAST_TAIL / len(codes) if bounded else torch.finfo(torch.float64).tiny
+    tail = torch.minimum(lower, upper).clamp_min(least)
     scores = torch.from_numpy(ndtri(tail.numpy()))
     return torch.where(lower < upper, scores, -scores)
 
