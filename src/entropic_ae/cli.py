@@ -591,7 +591,7 @@ def _print_metrics(result: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run the command line; bad input ends with one sentence and exit code 2, Ctrl-C with 130."""
-    warnings.showwarning = _show_warning
+    warnings.showwarning = lambda message, category, *_: _show_warning(message, category)
     try:
         app(_expand(sys.argv[1:]))
     except (InputError, OSError) as error:
@@ -606,7 +606,7 @@ def main() -> None:
         raise
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+def _show_warning(message: Warning | str, category: type[Warning]) -> None:
     """Print a warning, unless it is one library's to another."""
     if not issubclass(category, FutureWarning | DeprecationWarning):
         errors.print(f"[bold yellow]warning:[/] {escape(str(message))}")
