@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import torch
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from benchmarks.pairs import compared, interleave
+from benchmarks.pairs import compared, interleave, timed
 from entropic_ae.bottlenecks import BatchNorm
 from entropic_ae.densities import Gaussian, Mixture
 
@@ -20,7 +19,7 @@ STARTS = ("kmeans", "k-means++", "random_from_data")
 
 
 def _codes(n: int, dim: int, seed: int) -> Tensor:
-    """Return clustered codes, (2 n, D): ten Gaussians of unequal shapes, which are the same for every seed."""
+    """Return clustered codes, (n, D): ten Gaussians of unequal shapes, which are the same for every seed."""
     shapes = torch.Generator().manual_seed(0)
     means, roots = torch.randn(10, dim, generator=shapes), torch.randn(10, dim, dim, generator=shapes) / dim**0.5
     source = torch.Generator().manual_seed(seed)
@@ -35,10 +34,6 @@ def _start(codes: Tensor, start: str) -> GaussianMixture:
         return GaussianMixture(10, tol=1e-3, max_iter=2000, init_params=start, random_state=0).fit(codes.numpy())
 
 
-def _fit(codes: Tensor, start: str) -> None:
-    _start(codes, start)
-
-
 def _library(kind: Any, codes: Tensor) -> None:
     kind.fit(codes, BatchNorm(codes.shape[1]).prior())
 
@@ -47,9 +42,9 @@ def measure(rounds: int) -> Iterator[dict[str, Any]]:
     """Yield a row a size: seconds, paired ratios and the mean log likelihood of held-out codes for each start."""
     for n, dim in SIZES:
         codes, held_out = _codes(n, dim, 1).double(), _codes(n, dim, 2).double()
-        contenders = {"entropic-ae": partial(_library, Mixture, codes)}
-        contenders |= {start: partial(_fit, codes, start) for start in STARTS}
-        contenders["one Gaussian"] = partial(_library, Gaussian, codes)
+        contenders = {"entropic-ae": timed(_library, Mixture, codes)}
+        contenders |= {start: timed(_start, codes, start) for start in STARTS}
+        contenders["one Gaussian"] = timed(_library, Gaussian, codes)
         yield {
             "codes": n,
             "dimensions": dim,

@@ -7,14 +7,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Contender = Callable[[], Any]
+Contender = Callable[[], float]  # returns the seconds that it took
 
 
-def seconds(work: Contender) -> float:
-    """Return how long a call takes, or what it says itself if it returns a number."""
-    started = time.perf_counter()
-    said = work()
-    return float(said) if isinstance(said, float) else time.perf_counter() - started
+def timed(work: Callable[..., Any], *arguments: Any) -> Contender:
+    """Return a contender that calls a function."""
+
+    def seconds() -> float:
+        started = time.perf_counter()
+        work(*arguments)
+        return time.perf_counter() - started
+
+    return seconds
 
 
 def interleave(contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[float]]:
@@ -23,7 +27,7 @@ def interleave(contenders: Mapping[str, Contender], rounds: int) -> dict[str, li
     names = list(contenders)
     for turn in range(rounds):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            times[name].append(seconds(contenders[name]))
+            times[name].append(contenders[name]())
     return times
 
 

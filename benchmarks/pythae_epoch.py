@@ -15,43 +15,14 @@ from typing import Any
 
 import pythae.models
 import torch
-from pythae.models.base.base_utils import ModelOutput
-from pythae.models.nn import BaseDecoder, BaseEncoder
 from pythae.pipelines import TrainingPipeline
 from pythae.trainers import BaseTrainerConfig, CoupledOptimizerTrainerConfig
 from pythae.trainers.training_callbacks import TrainingCallback
-from torch import Tensor
+from tests.peers.compare_pythae import Decoder, Encoder
 
+from benchmarks.sizes import BATCH, DIM, EPOCHS, SHAPE
+from entropic_ae.bottlenecks import GaussianPosterior, Identity
 from entropic_ae.networks import ConvDecoder, ConvEncoder
-
-SHAPE, DIM, BATCH, EPOCHS = (3, 32, 32), 64, 100, 2
-
-
-class Encoder(BaseEncoder):
-    """An encoder of this library as pythae wants it."""
-
-    def __init__(self, variational: bool, width: int) -> None:
-        super().__init__()
-        self.variational = variational
-        self.network = ConvEncoder(SHAPE, 2 * DIM if variational else DIM, width=width)
-
-    def forward(self, x: Tensor) -> ModelOutput:
-        h = self.network(x)
-        if not self.variational:
-            return ModelOutput(embedding=h)
-        mean, raw = h.chunk(2, 1)
-        return ModelOutput(embedding=mean, log_covariance=10 * torch.tanh(raw))
-
-
-class Decoder(BaseDecoder):
-    """A decoder of this library as pythae wants it."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.network = ConvDecoder(SHAPE, DIM, width=width)
-
-    def forward(self, z: Tensor) -> ModelOutput:
-        return ModelOutput(reconstruction=self.network(z))
 
 
 class Clock(TrainingCallback):
@@ -74,7 +45,10 @@ def main(name: str, count: int, width: int) -> float:
     config = getattr(pythae.models, name + ("_Config" if "_" in name else "Config"))(
         input_dim=SHAPE, latent_dim=DIM
     )
-    model = getattr(pythae.models, name)(config, encoder=Encoder(name == "VAE", width), decoder=Decoder(width))
+    bottleneck = GaussianPosterior(DIM) if name == "VAE" else Identity(DIM)
+    encoder = Encoder(ConvEncoder(SHAPE, bottleneck.in_features, width=width), bottleneck)
+    decoder = Decoder(ConvDecoder(SHAPE, DIM, width=width))
+    model = getattr(pythae.models, name)(config, encoder=encoder, decoder=decoder)
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         common = {
@@ -83,7 +57,7 @@ def main(name: str, count: int, width: int) -> float:
             "per_device_train_batch_size": BATCH,
             "no_cuda": True,
         }
-        kind = CoupledOptimizerTrainerConfig if name.startswith("RAE") else BaseTrainerConfig
+        kind = CoupledOptimizerTrainerConfig if name == "RAE_L2" else BaseTrainerConfig
         pipeline = TrainingPipeline(model=model, training_config=kind(**common))
         pipeline(train_data=images, callbacks=[clock])
     return clock.seconds[-1]

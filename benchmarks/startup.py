@@ -5,10 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
-from benchmarks.pairs import compared, interleave
+from benchmarks.pairs import compared, interleave, timed
 
 COMMANDS = {
     "import entropic_ae": [sys.executable, "-c", "import entropic_ae"],
@@ -22,8 +21,8 @@ def measure(rounds: int) -> Iterator[dict[str, Any]]:
     """Yield a row a command: its seconds, and those of importing PyTorch alone against it."""
     for name, command in COMMANDS.items():
         contenders = {
-            "entropic-ae": partial(_run, command),
-            "import torch": partial(_run, AGAINST),
+            "entropic-ae": timed(_run, command),
+            "import torch": timed(_run, AGAINST),
         }
         yield {"command": name, **compared(interleave(contenders, rounds), "entropic-ae")}
 

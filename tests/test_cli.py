@@ -98,6 +98,9 @@ def test_reconstruct_and_interpolate_other_images(call, folder, tmp_path):
     assert call("interpolate", folder, photos, "--steps", 4, "--out", tmp_path / "i.npz")[0] == 0
     assert np.load(tmp_path / "i.npz")["images"].shape == (2 * 4, 1, 8, 8)
     assert call("reconstruct", folder)[0] == call("interpolate", folder, "--kind", "linear")[0] == 0
+    own = (folder / "reconstructions.png").read_bytes()
+    assert call("reconstruct", folder, photos)[:2] == (0, f"{folder / 'reconstructions-photos.png'}\n")
+    assert (folder / "reconstructions.png").read_bytes() == own
 
 
 def test_reconstruction_grid_shows_each_image_above_its_reconstruction(call, folder, tmp_path):
@@ -156,6 +159,19 @@ def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
         (["table1", "digits", "--recipes", "ae:foo=1"], "unknown setting 'foo'"),
         (["table1", "digits", "--recipes", ""], "unknown recipe ''"),
         (["table1", "digits", "--seeds", "0,x"], "--seeds expects whole numbers separated by commas, got '0,x'"),
+        (["train", "eae", "digits", "--devices", "0"], "devices and nodes must be at least 1, got 0 and 1."),
+        (
+            ["train", "eae", "digits", "--device", "cpu", "--devices", "3"],
+            "batch_size must be a multiple of the 3 processes, got 100.",
+        ),
+        (
+            ["train", "eae", "digits", "--device", "cpu", "--limit", "3", "--devices", "2"],
+            "2 processes need at least 4 images to share, got 3; take fewer.",
+        ),
+        (["table1", "digits", "--densities", "mixtur"], "unknown density 'mixtur'; did you mean 'mixture'?"),
+        (["figure", "constraint"], "unknown figure 'constraint'; expected 1 to 11, all, constraints, or of the"),
+        (["figure", "1", "digits"], "figure 1 is of data of its own, got 'digits'; leave it out."),
+        (["figure", "constraints", "--limit", "9"], "figure constraints trains no network; leave --limit out."),
         (["sample", "nowhere"], "nowhere is not a run folder: it has no run.json"),
         (["evaluate", "nowhere"], "nowhere is not a run folder"),
     ],

@@ -108,6 +108,13 @@ def test_a_small_difference_is_said_to_be_within_the_spread(tmp_path):
     assert "of the paper's column, **within the spread** (within the spread: vae)" in render(tmp_path)
 
 
+def test_verdicts_on_some_systems_and_on_a_collapsed_one_say_so(tmp_path):
+    write(tmp_path, cell("eae", 0, columns(1, 2, 3), collapsed=["prior"]), cell("vae", 0, columns(2, 3, 4)))
+    page = render(tmp_path)
+    assert "at this budget, among the 2 of 14 systems measured (one seed, the spread is unknown):" in page
+    assert "`eae` itself has collapsed (prior), so these say nothing of it:" in page
+
+
 def test_one_system_under_two_names_takes_one_rank(tmp_path):
     same = [cell(name, 0, columns(10, 5, 4)) for name in ("eae", "2seae")]
     page = render(write(tmp_path, *same, cell("vae", 0, columns(20, 6, 5))))

@@ -125,8 +125,8 @@ def scan(table: Table) -> dict[str, np.ndarray]:
 def decode(table: Table, fit: Fit, *, shuffled: bool = False) -> tuple[Tensor, np.ndarray, list[str]]:
     """Return the sound images, uint8 (N, C, H, W), which row of the table each is, and the names of the damaged.
 
-    Of more than 256 MiB the pixels stay in a file of the cache that is mapped into memory, so that any number of
-    images can be trained on. With ``shuffled`` they come in a random order that is always the same.
+    Of more than 256 MiB the pixels stay in a file of the cache that is mapped into memory. With ``shuffled`` they
+    come in a random order that is always the same.
     """
     import datasets
     import pyarrow

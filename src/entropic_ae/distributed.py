@@ -23,6 +23,7 @@ __all__ = [
     "GlobalBatchNorm1d",
     "GlobalBatchNorm2d",
     "alone",
+    "average",
     "gather",
     "global_mean",
     "is_first",
@@ -109,13 +110,22 @@ def total(x: Tensor) -> Tensor:
     return summed
 
 
+def average(x: Tensor) -> Tensor:
+    """Return the mean over processes of a tensor that has one shape in all.
+
+    >>> average(torch.ones(2))
+    tensor([1., 1.])
+    """
+    return total(x) / processes()
+
+
 def global_mean(x: Tensor) -> Tensor:
     """Return the mean over rows, (N, ...), of all processes.
 
     >>> global_mean(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
     tensor([2., 3.])
     """
-    return total(x.mean(0)) / processes()
+    return average(x.mean(0))
 
 
 def gather(z: Tensor) -> Tensor:
@@ -156,8 +166,8 @@ class _GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         self._check_input_dim(x)
         axes = [axis for axis in range(x.dim()) if axis != 1]
         values = x if x.dtype == torch.float64 else x.float()
-        mean = total(values.mean(axes, keepdim=True)) / processes()
-        variance = total((values - mean).square().mean(axes, keepdim=True)) / processes()
+        mean = average(values.mean(axes, keepdim=True))
+        variance = average((values - mean).square().mean(axes, keepdim=True))
         if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
             count = processes() * x.numel() // x.shape[1]
             with torch.no_grad():

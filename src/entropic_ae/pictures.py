@@ -35,10 +35,7 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
     >>> image_grid(torch.zeros(6, 1, 64, 64, dtype=torch.uint8), columns=3).shape
     torch.Size([1, 134, 200])
     """
-    images = torch.as_tensor(images)
-    if images.dim() == 5:
-        columns = columns or images.shape[1]
-    images = _checked(images)
+    images, columns = _checked(images, columns)
     n, channels, height, width = images.shape
     columns = columns or int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)
@@ -53,14 +50,14 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
     return grid
 
 
-def _checked(images: Tensor) -> Tensor:
-    """Return images as uint8 (N, C, H, W), or raise InputError if they cannot be drawn."""
+def _checked(images: Tensor, columns: int | None) -> tuple[Tensor, int | None]:
+    """Return images as uint8 (N, C, H, W) and how many a row, or raise InputError if they cannot be drawn."""
     images = torch.as_tensor(images)
     shape = tuple(images.shape)
     if images.dim() == 3:
         images = images[None]
     elif images.dim() == 5:
-        images = images.flatten(0, 1)
+        images, columns = images.flatten(0, 1), columns or shape[1]
     if len(images) == 0:
         raise InputError("expected at least one image, got none.")
     if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] not in (1, 3):
@@ -68,7 +65,7 @@ def _checked(images: Tensor) -> Tensor:
             f"expected uint8 images (N, C, H, W) with C = 1 or 3, got {images.dtype} of shape {shape}; "
             "images in [0, 1] become such by (255 * x).round().to(torch.uint8)."
         )
-    return images
+    return images, columns
 
 
 def above(images: Tensor, others: Tensor, columns: int) -> Tensor:
@@ -139,10 +136,7 @@ def save_images(images: Tensor, out: str | Path, *, columns: int | None = None, 
     'grid.png'
     """
     out = Path(out)
-    images = torch.as_tensor(images)
-    if images.dim() == 5:
-        columns = columns or images.shape[1]
-    images = _checked(images)
+    images, columns = _checked(images, columns)
     suffix = out.suffix.lower()
     if suffix not in ("", ".png", ".npz"):
         raise InputError(f"cannot write '{out.suffix}' files; give FILE.png, FILE.npz or a folder, not {out}.")

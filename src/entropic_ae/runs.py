@@ -354,9 +354,9 @@ def train(
     run.data = images
     if not is_first():
         return run
-    # of the weights before a resume
     if run._weights_sha256() == before and (folder / "samples-prior.png").exists():
         return run  # these weights have been drawn
+    # of the weights before a resume
     stale = [run.folder / _METRICS, run.folder / "report.html", *run.folder.glob("samples-*.png")]
     if removed := sorted(path.name for path in stale if path.name != "samples-prior.png" and path.exists()):
         warnings.warn(

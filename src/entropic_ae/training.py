@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -271,7 +270,8 @@ def fit(
             _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.exists() else None)
         finally:  # also after Ctrl-C or a loss that is not finite
             keeper.restore(model)
-            model.float()
+            if precision == "64":
+                model.float()
     return keeper.rows
 
 
@@ -318,6 +318,7 @@ class _Task(LightningModule):
         self.seed = seed
         self.names = [term.name for term in objective.terms]
         self.row: dict[str, float] = {}
+        self.entropy_of_draws: float | None = None  # by the same estimate: in many dimensions not the maximum
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.model.parameters(), self.settings.learning_rate)
@@ -372,16 +373,13 @@ class _Task(LightningModule):
         self.row["entropy"] = bottleneck.entropy(codes).item()
         if bottleneck.bounds_entropy:
             self.row["entropy_maximum"] = bottleneck.prior().entropy().item()
-            self.row["entropy_of_draws"] = self._entropy_of_draws(len(codes))
+            if self.entropy_of_draws is None:
+                with seeded(self.seed):
+                    draws = bottleneck.prior().sample((len(codes),))
+                self.entropy_of_draws = bottleneck.entropy(draws).item()
+            self.row["entropy_of_draws"] = self.entropy_of_draws
         self.log_dict(self.summary(), prog_bar=True)
         self.schedule.step(self.row["validation_loss"])
-
-    @lru_cache(maxsize=1)  # noqa: B019 - the task lives as long as its training
-    def _entropy_of_draws(self, n: int) -> float:
-        """Return what the estimate says of as many draws from the prior: in many dimensions not the maximum."""
-        with seeded(self.seed):
-            draws = self.model.bottleneck.prior().sample((n,))
-        return self.model.bottleneck.entropy(draws).item()
 
     def summary(self) -> dict[str, float]:
         """Return what a person watches: every term in training, the validation loss, the entropy."""

@@ -11,7 +11,7 @@ from typing import Any
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.experiments.drawing import save_canvas
 from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
-from entropic_ae.experiments.table1 import mean_text
+from entropic_ae.experiments.table1 import mean_text, spread_of
 from entropic_ae.files import read_json, write_json, write_text
 from entropic_ae.recipes.recipe import Scalar
 
@@ -252,8 +252,7 @@ def _prediction(axis: Axis, found: Mapping[tuple[str, str, str], Curve], data: s
     if not axis.expected or len(ends) < 2:
         return ""
     change = axis.expected * (statistics.mean(ends[1]) - statistics.mean(ends[0]))
-    spread = sum(statistics.variance(values) for values in ends if len(values) > 1) ** 0.5
-    holds = "within the spread" if abs(change) < spread else "holds" if change > 0 else "does not hold"
+    holds = "within the spread" if abs(change) < spread_of(*ends) else "holds" if change > 0 else "does not hold"
     towards = "farther from" if axis.expected > 0 else "nearer to"
     return (
         f"- The paper expects codes without an entropy to be {towards} the prior the larger the {axis.label}: "

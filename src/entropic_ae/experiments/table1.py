@@ -13,7 +13,7 @@ from entropic_ae.experiments.sweep import read_cells
 from entropic_ae.recipes import RECIPES
 from entropic_ae.recipes.recipe import Scalar
 
-__all__ = ["mean_text", "render", "statements"]
+__all__ = ["mean_text", "render", "spread_of", "statements"]
 
 _IMAGES = ("reconstructions", "interpolations")
 _DENSITIES = ("prior", "marginals", "gaussian", "copula", "mixture", "second-stage")
@@ -136,8 +136,7 @@ def _verdict(own: Sequence[float], rivals: Sequence[_Rival]) -> str:
     ahead, near = [], []
     for rival in rivals:
         lead = statistics.mean(rival.values) - statistics.mean(own)
-        spread = sum(statistics.variance(values) for values in (rival.values, own) if len(values) > 1) ** 0.5
-        if abs(lead) < spread:
+        if abs(lead) < spread_of(rival.values, own):
             near.append(rival.name)
         elif lead <= 0:
             ahead.append(f"{rival.name} {mean_text(rival.values)}")
@@ -266,6 +265,15 @@ def _number(value: Scalar) -> tuple[float, str]:
         return float(value), ""
     except ValueError:
         return float("inf"), str(value)
+
+
+def spread_of(*groups: Sequence[float]) -> float:
+    """Return the standard deviations of groups of values added in quadrature; one value has none.
+
+    >>> spread_of([1.0, 3.0], [5.0])
+    1.4142135623730951
+    """
+    return sum(statistics.variance(values) for values in groups if len(values) > 1) ** 0.5
 
 
 def mean_text(values: Sequence[float]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from entropic_ae.autoencoder import Autoencoder, Trace
-from entropic_ae.distributed import processes, total
+from entropic_ae.distributed import average
 from entropic_ae.terms.term import Term
 
 __all__ = ["GaussianLikelihood", "SquaredError"]
@@ -57,5 +57,5 @@ class GaussianLikelihood(Term):
     def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:  # noqa: ARG002
         """Return the sum over a code's or an image's values, averaged over the batch."""
         error = (trace.x_hat - trace.x).square().mean()
-        variance = (total(error.detach()) / processes()).clamp_min(_LEAST_ERROR)
+        variance = average(error.detach()).clamp_min(_LEAST_ERROR)
         return 0.5 * trace.x[0].numel() * ((2 * math.pi * variance).log() + error / variance)
