@@ -74,6 +74,14 @@ def test_the_test_split_is_the_default_and_its_floor_the_validation_images(model
     )
 
 
+def test_samples_alone_are_at_the_same_distances(model):
+    whole, brief = measure(model, data()), measure(model, data(), samples_only=True)
+    assert list(brief["distances"]) == ["held-out images", "prior"]
+    assert brief == {name: whole[name] for name in brief} | {"distances": brief["distances"]}
+    for name, distances in brief["distances"].items():
+        assert distances == whole["distances"][name]
+
+
 def test_an_unknown_split_names_both(model):
     with pytest.raises(InputError, match="split must be test or validation, got 'train'"):
         measure(model, data(), split="train")
@@ -182,6 +190,13 @@ def test_a_run_keeps_its_splits_apart(run):
     assert kept == {"pixels": test, "pixels (validation)": validation}
     assert test["features"] == validation["features"] == "pixels"
     assert test["distances"]["prior"] != validation["distances"]["prior"]
+
+
+def test_a_run_keeps_nothing_of_what_is_measured_of_its_samples_alone(run):
+    before = (run.folder / "metrics.json").read_text()
+    result = run.evaluate(features="pixels", n=50, split="validation", samples_only=True, densities=("prior",))
+    assert list(result["distances"]) == ["held-out images", "prior"]
+    assert (run.folder / "metrics.json").read_text() == before
 
 
 def test_a_run_measures_the_densities_that_are_named(run):

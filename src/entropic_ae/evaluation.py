@@ -74,6 +74,7 @@ def evaluate(
     seed: int = 0,
     split: str = "test",
     batch_size: int = 100,
+    samples_only: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Measure a trained model against the test or the validation images, in one feature space.
@@ -103,6 +104,7 @@ def evaluate(
         seed: of samples, pairs and the kernel distance's subsets.
         split: test or validation, the images measured against.
         batch_size: of the minibatches whose statistics the running ones are compared with.
+        samples_only: measure the distances of the densities and of the floor alone, in half the time.
         tell: called with what is measured next, for a progress display.
 
     Returns: what metrics.json holds for this feature space and split.
@@ -128,10 +130,6 @@ def evaluate(
     else:
         images = data.validation.images
         held_out = data.train.images[: len(images)]
-    tell(f"codes of the {split} images")
-    codes, std = encode_posterior(model, images)
-    reconstructions = decode(model, codes)
-    bottleneck = model.bottleneck
     result: dict[str, Any] = {
         "features": features.name,
         "features_sha256": features.weights_sha256(),
@@ -140,22 +138,29 @@ def evaluate(
         "seed": seed,
         "split": split,
         "real_images": len(images),
-        "reconstruction_error": reconstruction_error(images, reconstructions),
-        "codes": entropy_gap(
+        "distances": {},
+    }
+    groups: Iterator[tuple[str, Tensor]] = _samples(model, densities, n, seed)
+    if not samples_only:
+        tell(f"codes of the {split} images")
+        codes, std = encode_posterior(model, images)
+        reconstructions = decode(model, codes)
+        bottleneck = model.bottleneck
+        result["reconstruction_error"] = reconstruction_error(images, reconstructions)
+        result["codes"] = entropy_gap(
             codes,
             bottleneck.prior() if bottleneck.bounds_entropy else None,
             estimator=bottleneck.entropy,
             seed=seed,
-        ),
-        "distances": {},
-    }
-    tell("diagnostics of the codes")
-    result["diagnostics"] = _diagnostics(model, images, codes, std, densities, batch_size, seed)
+        )
+        tell("diagnostics of the codes")
+        result["diagnostics"] = _diagnostics(model, images, codes, std, densities, batch_size, seed)
+        rebuilt = iter([("reconstructions", reconstructions)])
+        groups = chain(rebuilt, _midpoints(model, codes, n, seed), groups)
     tell(f"{features.name} features of the {split} images")
     real = features.of_real(images)
     spreads = {}
-    groups = {"held-out images": held_out, "reconstructions": reconstructions}
-    for name, group in chain(groups.items(), _generated(model, codes, densities, n, seed)):
+    for name, group in chain([("held-out images", held_out)], groups):
         tell(f"distance of {name}")
         if name == "held-out images":
             fake = features.of_real(group)
@@ -169,7 +174,9 @@ def evaluate(
             "kernel": mean,
             "kernel_std": deviation,
         }
-    return result | {"collapse": _collapse(codes, std, spreads)}
+    if not samples_only:
+        result["collapse"] = _collapse(codes, std, spreads)
+    return result
 
 
 def _diagnostics(
@@ -243,17 +250,19 @@ def _collapse(codes: Tensor, std: Tensor | None, spreads: dict[str, float]) -> d
     return {"active_codes": active, "latent_dim": dim, "spread": spreads, "collapsed": collapsed}
 
 
-def _generated(
-    model: Autoencoder, codes: Tensor, densities: Mapping[str, Density], n: int, seed: int
-) -> Iterator[tuple[str, Tensor]]:
-    """Yield each group of images by name, one group in memory at a time."""
+def _midpoints(model: Autoencoder, codes: Tensor, n: int, seed: int) -> Iterator[tuple[str, Tensor]]:
+    """Yield, when it is asked for, the images halfway between the codes of n random pairs."""
     source = generator(seed)
     first = torch.randint(len(codes), (n,), generator=source)
     # a shift of 1 to N - 1 never pairs an image with itself
     second = (first + torch.randint(1, len(codes), (n,), generator=source)) % len(codes)
-    yield (
-        "interpolations",
-        decode(model, mix_codes(codes[first], codes[second], torch.tensor([0.5])).squeeze(1)),
-    )
+    halfway = mix_codes(codes[first], codes[second], torch.tensor([0.5])).squeeze(1)
+    yield "interpolations", decode(model, halfway)
+
+
+def _samples(
+    model: Autoencoder, densities: Mapping[str, Density], n: int, seed: int
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield n images of each density by name, one density in memory at a time."""
     for name, density in densities.items():
         yield name, sample(model, density, n, seed=seed)

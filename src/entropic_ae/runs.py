@@ -163,6 +163,7 @@ class Run:
         split: str = "test",
         densities: Sequence[str] | None = None,
         weights: str | Path | None = None,
+        samples_only: bool = False,
         tell: Callable[[str], None] = lambda _: None,
     ) -> dict[str, Any]:
         """Measure the run against the test or validation images and add what was measured to metrics.json.
@@ -177,6 +178,7 @@ class Run:
             split: test, or validation, which reads no test image: for the choice of settings.
             densities: names of those to fit and measure; the recipe's unless given.
             weights: a file with Inception's weights, where they cannot be downloaded.
+            samples_only: measure the densities' distances alone; metrics.json is left as it is.
             tell: called with what is measured next.
 
         Returns: see ``evaluation.evaluate``. Raises: InputError, see there and ``load_features``;
@@ -207,11 +209,14 @@ class Run:
             seed=seed,
             split=split,
             batch_size=self.system.preset.training.batch_size,
+            samples_only=samples_only,
             tell=tell,
         )
         if space.accuracy is not None:
             result["classifier_accuracy"] = space.accuracy
         result["weights_sha256"] = self._weights_sha256()
+        if samples_only:
+            return result
         key = result["features"] + ("" if split == "test" else f" ({split})")
         write_json(self.folder / _METRICS, kept | {key: result})
         return result

@@ -210,7 +210,13 @@ def _measure(cell: Cell, path: Path, folder: Path, device: str) -> None:
             resume=resumed,
         )
         trained = time.perf_counter()
-        metrics = run.evaluate(features=cell.features, n=cell.n, split=cell.split, densities=cell.densities)
+        metrics = run.evaluate(
+            features=cell.features,
+            n=cell.n,
+            split=cell.split,
+            densities=cell.densities,
+            samples_only=cell.split == "validation",  # where settings are chosen by them
+        )
     except DivergenceError as error:
         result["diverged"] = str(error)
     else:
