@@ -1,16 +1,22 @@
-"""Two processes with half of each minibatch train the same model as one, whatever the system."""
+"""Two processes with half of each minibatch train and use the same model as one, whatever the system."""
 
 import csv
+import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from entropic_ae import runs
+from entropic_ae.distributed import together
+from entropic_ae.files import write_json, write_tensors
 from entropic_ae.recipes import RECIPES
-from entropic_ae.training import LOG, WEIGHTS
+from entropic_ae.training import CHECKPOINT, LOG, WEIGHTS
 
 SYSTEMS = {name: (name, {}) for name in RECIPES} | {
     "memory": ("eae", {"entropy.memory": 40}),
@@ -20,7 +26,9 @@ SYSTEMS = {name: (name, {}) for name in RECIPES} | {
     "cube": ("eae", {"bottleneck": "cube"}),
     "perceptron": ("eae", {"network": "mlp"}),
 }
+DENSITIES = ("prior", "gaussian", "mixture", "second-stage")
 TWO = "from test_distributed import train; import sys; train(sys.argv[1], devices=2)"
+SHARED = "from test_distributed import use; import sys; use(sys.argv[1], devices=2)"
 
 
 def train(folder, devices):
@@ -33,17 +41,56 @@ def train(folder, devices):
         runs.train(recipe, "digits", **options, devices=devices, out=Path(folder) / name, progress=False)
 
 
+def use(folder, devices):
+    """Draw, encode and measure with a run, and write down what each process has."""
+    with together(torch.device("cpu"), devices):
+        run = runs.load(Path(folder) / "run", device="cpu")
+        calls = count_rows(run.model.decoder)
+        images = run.sample(131, density="mixture", seed=3)  # 66 and 65 for two
+        drawn = sum(calls)
+        result = run.evaluate(features="pixels", n=100, densities=DENSITIES)
+        found = {"images": images, "codes": run.encode(images), "decoded": torch.tensor(drawn)}
+        write_tensors(Path(folder) / f"{os.environ.get('RANK', '0')}.safetensors", found)
+        write_json(Path(folder) / f"{os.environ.get('RANK', '0')}.json", result)
+
+
+def count_rows(module):
+    calls = []
+    module.register_forward_hook(lambda *call: calls.append(len(call[-1])))
+    return calls
+
+
+def in_two(code, folder):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "--no-python"]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", code, str(folder)],
+        check=False,
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "--no-python"]
-    command += [sys.executable, "-c", TWO, str(two)]
-    done = subprocess.run(
-        command, check=False, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    in_two(TWO, two)
     train(one, devices=1)
     return one, two
+
+
+def test_a_run_by_itself_is_whole_as_a_later_task_of_a_job_too(tmp_path, monkeypatch):
+    job = {"JOB_ID": "1", "JOB_NAME": "sweep", "NTASKS": "4", "PROCID": "2", "LOCALID": "2", "NODEID": "0"}
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "4")
+    run = runs.train("eae", "digits", set={"width": 2}, epochs=1, device="cpu", out=tmp_path, progress=False)
+    run.evaluate(features="pixels", n=20, densities=["prior"])
+    found = {path.name for path in tmp_path.iterdir()}
+    assert found >= {"run.json", LOG, WEIGHTS, "samples-prior.png", "metrics.json"}
+    assert (tmp_path / CHECKPOINT).is_file()
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -55,3 +102,25 @@ def test_two_processes_equal_one(folders, name):
     for before, after in zip(*rows, strict=True):
         for column in before.keys() - {"images_per_s"}:
             assert float(after[column]) == pytest.approx(float(before[column]), rel=1e-8, abs=1e-8), column
+
+
+def test_two_processes_share_what_one_does(tmp_path):
+    small = {"width": 2, "second-stage.epochs": 2, "second-stage.hidden": 16}
+    run = runs.train("2seae", "digits", set=small, epochs=1, device="cpu", out=tmp_path / "run", progress=False)
+    for name in ("one", "two"):
+        shutil.copytree(run.folder, tmp_path / name / "run")
+    in_two(SHARED, tmp_path / "two")
+    use(tmp_path / "one", 1)
+    alone = load_file(tmp_path / "one" / "0.safetensors")
+    parts = [load_file(tmp_path / "two" / f"{rank}.safetensors") for rank in (0, 1)]
+    assert [int(part["decoded"]) for part in (alone, *parts)] == [131, 66, 66]
+    for part in parts:
+        assert torch.equal(part["images"], alone["images"])
+        assert torch.allclose(part["codes"], alone["codes"], atol=1e-6)
+    expected, *found = (
+        json.loads((tmp_path / name).read_text()) for name in ("one/0.json", "two/0.json", "two/1.json")
+    )
+    assert json.loads((tmp_path / "two/run/metrics.json").read_text()) == {"pixels": found[0]}
+    for name, distances in expected["distances"].items():
+        for result in found:
+            assert result["distances"][name]["frechet"] == pytest.approx(distances["frechet"], rel=1e-4), name

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -35,6 +37,8 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that [b]train[/b] made.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Devices = Annotated[int, typer.Option(help="Processes on each machine, which share the images.")]
+Nodes = Annotated[int, typer.Option(help="Machines; start the command on each, by torchrun or SLURM.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 OptionalData = Annotated[
     str | None,
@@ -141,14 +145,14 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE-DATA-SEED unless given.")] = None,
     device: Device = "auto",
     devices: Annotated[int, typer.Option(help="Processes on each machine, which share each minibatch.")] = 1,
-    nodes: Annotated[int, typer.Option(help="Machines; start the command on each, by torchrun or SLURM.")] = 1,
+    nodes: Nodes = 1,
     precision: Annotated[str, typer.Option(help="32, bf16 or 64.")] = "32",
     resume: Annotated[bool, typer.Option("--resume", help="Go on in an interrupted run folder.")] = False,
 ) -> None:
     """Train a system and leave its run folder, with pictures of what it does."""
     from entropic_ae import runs
-    from entropic_ae.distributed import is_first
 
+    first = _mute(devices * nodes)
     run = runs.train(
         recipe,
         data,
@@ -164,7 +168,7 @@ def train(
         precision=precision,
         resume=resume,
     )
-    if not is_first():
+    if not first:
         return
     console.print(f"{run.folder}: trained; log.csv has the losses, samples-prior.png new images.")
     if (density := run.system.recipe.density) != "prior":
@@ -188,11 +192,17 @@ def sample(
         Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/samples-DENSITY.png, replaced, unless given.")
     ] = None,
     device: Device = "auto",
+    devices: Devices = 1,
+    nodes: Nodes = 1,
 ) -> None:
     """Draw new images."""
-    loaded = _load(run, device)
-    density = density or loaded.system.recipe.density
-    _save(loaded.sample(n, density=density, seed=seed), out, run / f"samples-{density}.png")
+    first = _mute(devices * nodes)
+    with _together(device, devices, nodes):
+        loaded = _load(run, device)
+        density = density or loaded.system.recipe.density
+        images = loaded.sample(n, density=density, seed=seed)
+    if first:
+        _save(images, out, run / f"samples-{density}.png")
 
 
 @app.command()
@@ -255,12 +265,15 @@ def evaluate(
     seed: Seed = 0,
     weights: Annotated[Path | None, typer.Option(help="A file with Inception's weights.")] = None,
     device: Device = "auto",
+    devices: Devices = 1,
+    nodes: Nodes = 1,
 ) -> None:
     """Measure a run against the test images: metrics.json, a table, and a picture of each density."""
     from entropic_ae.densities import DENSITIES
 
-    loaded = _load(run, device)
-    with errors.status("measuring") as status:
+    first = _mute(devices * nodes)
+    with _together(device, devices, nodes), errors.status("measuring") as status:
+        loaded = _load(run, device)
 
         def tell(what: str) -> None:
             status.update(f"measuring: {what}")
@@ -276,6 +289,8 @@ def evaluate(
             tell=tell,
         )
         loaded.draw(*(name for name in result["distances"] if name in DENSITIES))
+    if not first:
+        return
     _print_metrics(result)
     console.print(f"{run}: metrics.json and pictures written.")
 
@@ -495,6 +510,25 @@ def figure(
 _INTERRUPTED = 130  # the shell's exit code for SIGINT
 _FEW = 100  # test images, below which no distance means much
 _COLUMNS = 16  # images a row of the reconstruction grid
+
+
+def _mute(count: int) -> bool:
+    """Let one of so many processes speak for all; return whether it is this one."""
+    from entropic_ae.distributed import is_first
+
+    first = is_first(count)
+    errors.quiet = not first
+    return first
+
+
+@contextmanager
+def _together(device: str, devices: int, nodes: int) -> Iterator[None]:
+    from entropic_ae.distributed import together
+    from entropic_ae.training import check_processes, quiet_lightning, select_device
+
+    check_processes(device, devices, nodes)
+    with quiet_lightning(), together(select_device(device), devices, nodes):
+        yield
 
 
 def _load(folder: Path, device: str) -> Run:

@@ -4,6 +4,8 @@ Each process has as many images of a minibatch as any other. A function here tak
 one process with all the images would have, with a gradient such that the average over processes of the gradients,
 which distributed training takes, is that one process's gradient. Without a process group, and inside ``alone``,
 each is the identity.
+
+What needs no gradient, encoding, decoding and features, is shared out inside ``together`` only.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from entropic_ae.errors import InputError
+
 __all__ = [
     "GlobalBatchNorm1d",
     "GlobalBatchNorm2d",
@@ -26,15 +30,20 @@ __all__ = [
     "average",
     "gather",
     "global_mean",
+    "in_turn",
     "is_first",
     "local_rank",
     "processes",
     "share",
+    "share_out",
+    "sharers",
     "synchronise",
+    "together",
     "total",
 ]
 
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
+_together: ContextVar[bool] = ContextVar("together", default=False)
 
 
 def processes() -> int:
@@ -47,14 +56,16 @@ def processes() -> int:
     return dist.get_world_size() if together else 1
 
 
-def is_first() -> bool:
-    """Return whether this process writes and speaks for all, also before they have met.
+def is_first(count: int) -> bool:
+    """Return whether this process writes and speaks for ``count`` that work together, also before they have met.
 
-    It goes by what torchrun, SLURM and Lightning set.
+    It goes by what torchrun, SLURM and Lightning set; one that works by itself is the first, whatever they set.
 
-    >>> is_first()
+    >>> is_first(1)
     True
     """
+    if count == 1:
+        return True
     names = ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
     return not any(int(os.environ.get(name, "0")) for name in names)
 
@@ -81,6 +92,90 @@ def alone() -> Iterator[None]:
         yield
     finally:
         _alone.reset(token)
+
+
+@contextmanager
+def together(device: torch.device, devices: int = 1, nodes: int = 1) -> Iterator[None]:
+    """Let several processes share the encoding, decoding and features inside the block; all get all results.
+
+    Each process must come to the block and do the same in it. They are started by Lightning, which runs the same
+    command once more for each, by torchrun or by SLURM.
+
+    Arguments:
+        device: of the type that each process has one of.
+        devices: processes on each machine; with one, on one machine, the block is as without this.
+        nodes: machines.
+
+    Raises: InputError if processes that have met already are another number.
+
+    >>> with together(torch.device("cpu")):
+    ...     sharers()
+    1
+    """
+    count = devices * nodes
+    if count == 1:
+        yield
+        return
+    if not dist.is_initialized():
+        from lightning_fabric import Fabric
+
+        kind = "gpu" if device.type == "cuda" else "cpu"
+        Fabric(accelerator=kind, devices=devices, num_nodes=nodes, strategy="ddp").launch()
+    if dist.get_world_size() != count:
+        raise InputError(f"{dist.get_world_size()} processes have met, got devices * nodes = {count}.")
+    token = _together.set(True)
+    try:
+        yield
+    finally:
+        _together.reset(token)
+
+
+def sharers() -> int:
+    """Return how many processes share work that needs no gradient.
+
+    >>> sharers()
+    1
+    """
+    return dist.get_world_size() if _together.get() else 1
+
+
+def share_out(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """Apply a function of rows, (N, ...), that gives as many rows, each process to its share; return all results.
+
+    >>> share_out(lambda rows: rows + 1, torch.zeros(3))
+    tensor([1., 1., 1.])
+    """
+    count = sharers()
+    if count == 1 or len(rows) == 0:
+        return function(rows)
+    even = rows[torch.arange(-(-len(rows) // count) * count) % len(rows)]  # the first once more, where they must
+    own = function(even.chunk(count)[dist.get_rank()]).contiguous()
+    parts = [torch.empty_like(own) for _ in range(count)]
+    dist.all_gather(parts, own)
+    return torch.cat(parts)[: len(rows)]
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """Let process 0 do a block by itself before the others, which find what it has written.
+
+    >>> with in_turn():
+    ...     sharers()
+    1
+    """
+    if sharers() == 1:
+        yield
+        return
+    first = dist.get_rank() == 0
+    token = _together.set(False)
+    try:
+        if not first:
+            dist.barrier()
+        yield
+    finally:
+        if first:
+            dist.barrier()
+        _together.reset(token)
 
 
 class _Total(Function):

@@ -1,7 +1,7 @@
 """What a trained model is for: encode, decode, reconstruct, sample and interpolate, in evaluation mode.
 
 Images go in and come out as uint8, (N, C, H, W); codes are float32, (N, D). Work is done in batches on the
-model's device; results are on the CPU.
+model's device; results are on the CPU. Inside ``distributed.together`` processes share each batch.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.densities import Density
+from entropic_ae.distributed import share_out, sharers
 from entropic_ae.errors import InputError
 from entropic_ae.training import to_unit
 
@@ -194,7 +195,7 @@ def _in_batches(model: Autoencoder, function: Callable[[Tensor], Tensor], inputs
     model.eval()
     try:
         with torch.inference_mode():
-            parts = inputs.split(_BATCHES.get(device.type, _BATCH))
-            return torch.cat([function(part.to(device)).cpu() for part in parts])
+            parts = inputs.split(sharers() * _BATCHES.get(device.type, _BATCH))
+            return torch.cat([share_out(lambda own: function(own.to(device)), part).cpu() for part in parts])
     finally:
         model.train(training)

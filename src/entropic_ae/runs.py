@@ -19,7 +19,7 @@ from entropic_ae import evaluation, generation
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.data import DATASETS, ImageData, load_images
 from entropic_ae.densities import DENSITIES, Density
-from entropic_ae.distributed import is_first
+from entropic_ae.distributed import in_turn, is_first, sharers
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.features import check_features, load_features
 from entropic_ae.files import read_json, read_tensors, write_json, write_tensors
@@ -132,16 +132,17 @@ class Run:
             return kind.fit(torch.empty(0), prior)
         path = self.folder / "densities" / f"{name}.safetensors"
         weights = self._weights_sha256()
-        tensors, metadata = read_tensors(path)
-        if metadata.get("weights") == weights:
-            with suppress(KeyError):  # a parameter is missing: fit again
-                return kind.from_state(tensors, prior)
-        codes, std = self.codes
-        settings = self.system.recipe.densities.get(name, {})
-        device = next(self.model.parameters()).device  # where a density that must be trained is trained
-        density = kind.fit(codes.to(device), prior, std=std, seed=self.info["seed"], **settings)
-        write_tensors(path, density.state(), {"weights": weights})
-        return density
+        with in_turn():
+            tensors, metadata = read_tensors(path)
+            if metadata.get("weights") == weights:
+                with suppress(KeyError):  # a parameter is missing: fit again
+                    return kind.from_state(tensors, prior)
+            codes, std = self.codes
+            settings = self.system.recipe.densities.get(name, {})
+            device = next(self.model.parameters()).device  # where a density that must be trained is trained
+            density = kind.fit(codes.to(device), prior, std=std, seed=self.info["seed"], **settings)
+            write_tensors(path, density.state(), {"weights": weights})
+            return density
 
     def draw(self, *densities: str) -> None:
         """Write the run folder's pictures: samples of each density, reconstructions and interpolations."""
@@ -152,7 +153,8 @@ class Run:
             rows = self.interpolate(test[:pairs], test[pairs : 2 * pairs], steps=10)
             pictures.append(("interpolations.png", rows.flatten(0, 1), 10))
         for name, images, columns in pictures:
-            save_images(images, self.folder / name, columns=columns, overwrite=True)
+            if is_first(sharers()):
+                save_images(images, self.folder / name, columns=columns, overwrite=True)
 
     def evaluate(
         self,
@@ -215,7 +217,7 @@ class Run:
         if space.accuracy is not None:
             result["classifier_accuracy"] = space.accuracy
         result["weights_sha256"] = self._weights_sha256()
-        if samples_only:
+        if samples_only or not is_first(sharers()):
             return result
         key = result["features"] + ("" if split == "test" else f" ({split})")
         write_json(self.folder / _METRICS, kept | {key: result})
@@ -338,7 +340,8 @@ def train(
     check_devices(device, devices, nodes, system.preset.training.batch_size, fewest)
     folder = Path(out) if out is not None else Path("runs") / f"{recipe}-{images.name}-{seed}"
     before = _sha256((folder / WEIGHTS).read_bytes()) if (folder / WEIGHTS).is_file() else None
-    if is_first():
+    first = is_first(devices * nodes)
+    if first:
         _claim(folder, info, resume)
     fit(
         model,
@@ -357,7 +360,7 @@ def train(
     )
     run = Run(folder, info, system, model.to(target))
     run.data = images
-    if not is_first():
+    if not first:
         return run
     if run._weights_sha256() == before and (folder / "samples-prior.png").exists():
         return run  # these weights have been drawn

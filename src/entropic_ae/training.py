@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.strategies import DDPStrategy
@@ -40,6 +41,7 @@ __all__ = [
     "check_checkpoint",
     "check_devices",
     "check_images",
+    "check_processes",
     "fit",
     "quiet_lightning",
     "select_device",
@@ -106,6 +108,14 @@ def select_precision(precision: str) -> Any:
     return PRECISIONS[precision]
 
 
+def check_processes(device: str, devices: int, nodes: int) -> None:
+    """Raise InputError unless each of so many processes has a device here; arguments as of ``fit``."""
+    if min(devices, nodes) < 1:
+        raise InputError(f"devices and nodes must be at least 1, got {devices} and {nodes}.")
+    if select_device(device).type == "cuda" and devices > torch.cuda.device_count():
+        raise InputError(f"this machine has {torch.cuda.device_count()} GPUs, got devices={devices}.")
+
+
 def check_devices(device: str, devices: int, nodes: int, batch_size: int, images: int) -> None:
     """Raise InputError unless so many processes, a device each, can share each minibatch evenly.
 
@@ -116,11 +126,8 @@ def check_devices(device: str, devices: int, nodes: int, batch_size: int, images
         batch_size: of all processes together.
         images: for training or for validation, whichever are fewer.
     """
+    check_processes(device, devices, nodes)
     count = devices * nodes
-    if min(devices, nodes) < 1:
-        raise InputError(f"devices and nodes must be at least 1, got {devices} and {nodes}.")
-    if select_device(device).type == "cuda" and devices > torch.cuda.device_count():
-        raise InputError(f"this machine has {torch.cuda.device_count()} GPUs, got devices={devices}.")
     if batch_size % count:
         raise InputError(f"batch_size must be a multiple of the {count} processes, got {batch_size}.")
     if count > 1 and images < 2 * count:
@@ -250,6 +257,7 @@ def fit(
             accelerator="gpu" if target.type == "cuda" else "cpu",
             devices=devices,
             num_nodes=nodes,
+            plugins=LightningEnvironment() if count == 1 else None,  # alone, also as one of many tasks of a job
             strategy="auto" if count == 1 else DDPStrategy(broadcast_buffers=False),  # they are alike
             precision=mode,
             max_epochs=settings.epochs,
@@ -559,13 +567,15 @@ def _mix(seed: int, epoch: int) -> int:
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Silence Lightning's notes on loaders and hardware; they do not apply to tensors in memory."""
-    logger = logging.getLogger("pytorch_lightning")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning.*")
             warnings.filterwarnings("ignore", module="lightning_fabric.*")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

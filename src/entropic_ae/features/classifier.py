@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from entropic_ae.data import ImageData, load_images
+from entropic_ae.distributed import in_turn
 from entropic_ae.errors import InputError
 from entropic_ae.features.space import Features
 from entropic_ae.files import read_tensors, write_tensors
@@ -73,13 +74,14 @@ def classifier_features(data: ImageData, weights: Path | None, device: str) -> F
     with seeded(0):
         network = _Classifier(tuple(data.train.images.shape[1:]), classes)
     path = _cache_path(data, classes)
-    accuracy = _read_cache(path, network)
-    if accuracy is None:
-        _log.info("training the feature classifier of %s, once; it is kept as %s", data.name, path)
-        with seeded(0):
-            network = _train_classifier(data, classes)
-        accuracy = _accuracy(network, data)
-        _write_cache(path, network, accuracy)
+    with in_turn():
+        accuracy = _read_cache(path, network)
+        if accuracy is None:
+            _log.info("training the feature classifier of %s, once; it is kept as %s", data.name, path)
+            with seeded(0):
+                network = _train_classifier(data, classes)
+            accuracy = _accuracy(network, data)
+            _write_cache(path, network, accuracy)
     return Features("classifier", network, _FEATURES, device=device, accuracy=accuracy, content="classifier")
 
 

@@ -7,6 +7,7 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
+from entropic_ae.distributed import share_out, sharers
 from entropic_ae.errors import InputError
 
 __all__ = ["Features"]
@@ -68,18 +69,22 @@ class Features:
                 "scale to 0..255 and round first."
             )
         features = torch.empty(len(images), self.dim)
-        for start in range(0, len(images), self._batch_size):
-            batch = images[start : start + self._batch_size]
-            with torch.inference_mode():
-                out = self.network(batch.to(self._device))
-            if not isinstance(out, Tensor) or out.shape != (len(batch), self.dim):
-                came = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-                raise InputError(
-                    f"feature space '{self.name}' must map {len(batch)} images to a tensor "
-                    f"({len(batch)}, {self.dim}), got {came}; give a network with one row an image."
-                )
-            features[start : start + len(batch)] = out
+        size = sharers() * self._batch_size
+        for start in range(0, len(images), size):
+            batch = images[start : start + size]
+            features[start : start + len(batch)] = share_out(self._apply, batch)
         return features
+
+    def _apply(self, batch: Tensor) -> Tensor:
+        with torch.inference_mode():
+            out = self.network(batch.to(self._device))
+        if not isinstance(out, Tensor) or out.shape != (len(batch), self.dim):
+            came = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+            raise InputError(
+                f"feature space '{self.name}' must map {len(batch)} images to a tensor "
+                f"({len(batch)}, {self.dim}), got {came}; give a network with one row an image."
+            )
+        return out
 
     def of_real(self, images: Tensor) -> Tensor:
         """Return the same as a call, computed once in a process for the same images and network.
