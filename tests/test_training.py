@@ -10,6 +10,7 @@ from torch import nn
 from entropic_ae import (
     Autoencoder,
     BatchNorm,
+    DecoderGradient,
     Identity,
     InputError,
     MLPDecoder,
@@ -23,8 +24,10 @@ from entropic_ae import (
     fit,
     knn_entropy,
     load_images,
+    training,
 )
 from entropic_ae.generation import encode
+from entropic_ae.recipes import PRESETS, RECIPES, configure
 from entropic_ae.training import to_unit
 
 SHAPE = (1, 8, 8)
@@ -330,6 +333,42 @@ def test_bf16_keeps_codes_and_losses_in_float32(images):
     assert set(seen) == {(torch.float32, torch.float32)}
     exact = train(images)[1]
     assert rows[-1]["validation_squared_error"] == pytest.approx(exact[-1]["validation_squared_error"], rel=0.05)
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("recipe", ["eae", "vae", "rae-gp"])
+def test_several_steps_at_a_time_are_the_same_steps(recipe, precision, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (170, 1, 32, 32), dtype=torch.uint8, generator=generator).split([130, 40])
+    small = {"width": 2, "batch_size": 20} | ({"entropy.memory": 50} if recipe == "eae" else {})
+    system = configure(RECIPES[recipe], PRESETS["mnist"], small)
+    trained = {}
+    for steps in (1, 4):  # of 6 in an epoch
+        monkeypatch.setattr(training, "_STEPS", {"cpu": steps})
+        trained[steps] = train(images, 2, model=system.build((1, 32, 32)), precision=precision)
+    assert equal(trained[1][0], trained[4][0])
+    for one, other in zip(trained[1][1], trained[4][1], strict=True):
+        assert {**one, "images_per_s": 0} == {**other, "images_per_s": 0}
+
+
+def test_compiled_networks_learn_the_same_and_leave_no_trace(images, monkeypatch):
+    compile_network, calls = nn.Module.compile, []
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda self: (calls.append(self), compile_network(self, backend="eager"))
+    )
+    plain, rows = train(images)
+    compiled, again = train(images, compile=True)
+    assert calls == [compiled.encoder, compiled.decoder]
+    assert again[-1]["validation_loss"] == pytest.approx(rows[-1]["validation_loss"], rel=1e-4)
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
+    assert all(network._compiled_call_impl is None for network in calls)
+
+
+def test_what_derives_twice_is_not_compiled_and_says_so(images):
+    with pytest.warns(UserWarning, match="decoder_gradient needs a second derivative, which compiled networks"):
+        model, rows = train(images, 1, model=make((SquaredError(), DecoderGradient(1e-3)), Identity), compile=True)
+    assert len(rows) == 1
+    assert model.decoder._compiled_call_impl is None
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,7 @@ def train(
     devices: Annotated[int, typer.Option(help="Processes on each machine, which share each minibatch.")] = 1,
     nodes: Nodes = 1,
     precision: Annotated[str, typer.Option(help="32, bf16 or 64.")] = "32",
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the networks: for long runs.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in an interrupted run folder.")] = False,
 ) -> None:
     """Train a system and leave its run folder, with pictures of what it does."""
@@ -166,6 +167,7 @@ def train(
         devices=devices,
         nodes=nodes,
         precision=precision,
+        compile=compile,
         resume=resume,
     )
     if not first:

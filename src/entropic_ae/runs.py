@@ -265,6 +265,7 @@ def train(
     devices: int = 1,
     nodes: int = 1,
     precision: str = "32",
+    compile: bool = False,
     resume: bool = False,
     progress: bool = True,
 ) -> Run:
@@ -283,6 +284,7 @@ def train(
         devices: processes on each machine, which share each minibatch; see ``fit``.
         nodes: machines.
         precision: 32, bf16 or 64.
+        compile: compile the networks; see ``fit``.
         resume: go on in a run folder that was interrupted; its settings must be the same, or more epochs.
         progress: show progress on the terminal.
 
@@ -324,6 +326,7 @@ def train(
         "limit": limit,
         "seed": seed,
         "precision": precision,
+        "compiled": compile,
         "overrides": changes,
         "summary": system.recipe.summary,
         "expanded": system.describe(),
@@ -354,6 +357,7 @@ def train(
         devices=devices,
         nodes=nodes,
         precision=precision,
+        compile=compile,
         folder=folder,
         resume=resume,
         progress=progress,

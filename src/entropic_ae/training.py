@@ -52,6 +52,9 @@ __all__ = [
 WEIGHTS, LOG, CHECKPOINT = "weights.safetensors", "log.csv", "checkpoints/last.ckpt"
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "64": "64-true"}
 _ENTROPY_CODES = 2000  # validation codes whose entropy is logged
+_STEPS = {
+    "cuda": 25
+}  # optimiser steps at a time, where Lightning's own part in each would keep the device waiting
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,7 @@ def fit(
     devices: int = 1,
     nodes: int = 1,
     precision: str = "32",
+    compile: bool = False,
     folder: Path | None = None,
     resume: bool = False,
     progress: bool = False,
@@ -218,6 +222,8 @@ def fit(
         nodes: machines.
         precision: 32; bf16 for mixed precision with float32 codes, terms and statistics; or 64, for checks, after
             which the model is float32 again.
+        compile: compile the encoder and the decoder with torch.compile, which takes a minute at first. A term
+            that needs a second derivative cannot go through a compiled decoder: then a warning, and no compiling.
         folder: where log.csv, weights.safetensors (at each new best) and a checkpoint an epoch are written.
         resume: go on from the folder's checkpoint, if it has one.
         progress: show a progress bar on a terminal, a line an epoch elsewhere.
@@ -245,14 +251,17 @@ def fit(
     if count > 1:
         synchronise(model)
     train_data, validation_data = _place(train, validation, target)
-    task = _Task(model, objective, settings, seed)
+    steps = _STEPS.get(target.type, 1) if count == 1 else 1
+    batches = _ShuffledBatches(_length(train), settings.batch_size, seed, count, steps)
+    task = _Task(model, objective, settings, seed, batches)
     keeper = _Keeper(folder, progress)
     callbacks: list[Callback] = [keeper]
     on_terminal = progress and sys.stderr.isatty()
     if on_terminal:
         callbacks.append(TQDMProgressBar())
     checkpoint = folder / CHECKPOINT if resume and folder is not None else None
-    with quiet_lightning(), seeded(seed), alone() if count == 1 else nullcontext():
+    compiling = _compiled(model, objective) if compile else nullcontext()
+    with quiet_lightning(), seeded(seed), alone() if count == 1 else nullcontext(), compiling:
         trainer = Trainer(
             accelerator="gpu" if target.type == "cuda" else "cpu",
             devices=devices,
@@ -271,7 +280,7 @@ def fit(
             inference_mode=False,  # no_grad in its place: a term may need a gradient of its own in validation
         )
         loaders = (
-            _loader(train_data, _ShuffledBatches(_length(train), settings.batch_size, seed, count)),
+            _loader(train_data, batches),
             _loader(validation_data, _EqualBatches(_length(validation), settings.batch_size, count)),
         )
         try:
@@ -315,11 +324,35 @@ def check_checkpoint(path: Path, epochs: int) -> None:
         raise InputError(f"{path} has been trained for {done} epochs, got epochs={epochs}; give at least {done}.")
 
 
-class _Task(LightningModule):
-    """One training or validation step; keeps sums on the device, read once an epoch."""
+@contextmanager
+def _compiled(model: Autoencoder, objective: Objective) -> Iterator[None]:
+    """Compile the networks for the time of the block, unless a term forbids it."""
+    if deep := [term.name for term in objective.terms if term.derives_twice]:
+        warnings.warn(
+            f"{' and '.join(deep)} needs a second derivative, which compiled networks do not have; training goes "
+            "on without compiling.",
+            stacklevel=3,
+        )
+        yield
+        return
+    for network in (model.encoder, model.decoder):
+        network.compile()
+    try:
+        yield
+    finally:
+        for network in (model.encoder, model.decoder):
+            network._compiled_call_impl = None
 
-    def __init__(self, model: Autoencoder, objective: Objective, settings: Settings, seed: int) -> None:
+
+class _Task(LightningModule):
+    """Training and validation steps; keeps sums on the device, read once an epoch."""
+
+    def __init__(
+        self, model: Autoencoder, objective: Objective, settings: Settings, seed: int, batches: _ShuffledBatches
+    ) -> None:
         super().__init__()
+        self.automatic_optimization = False  # so that several steps are one call
+        self.batches = batches
         self.model = model
         self.objective = objective
         self.settings = settings
@@ -329,7 +362,8 @@ class _Task(LightningModule):
         self.entropy_of_draws: float | None = None  # by the same estimate: in many dimensions not the maximum
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.model.parameters(), self.settings.learning_rate)
+        fused = self.device.type == "cuda"
+        optimizer = torch.optim.Adam(self.model.parameters(), self.settings.learning_rate, fused=fused)
         self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer,
             factor=self.settings.factor,
@@ -341,9 +375,6 @@ class _Task(LightningModule):
             "lr_scheduler": {"scheduler": self.schedule, "monitor": "validation_loss"},
         }
 
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Nothing: Lightning would step after the checkpoint is written, so a resumed run would lose the step."""
-
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(_mix(self.seed, self.current_epoch))  # so that a resumed run draws the same
         learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -353,14 +384,20 @@ class _Task(LightningModule):
         self.started, self.images = time.perf_counter(), 0
         self._start_sums()
 
-    def training_step(self, images: Tensor, batch_index: int) -> Tensor:
-        loss, values = self._measure(images)[:2]
+    def training_step(self, images: Tensor, index: int) -> None:
+        optimizer = self.trainer.optimizers[0]
+        for step, batch in enumerate(images.split(self.batches.own_size), start=index * self.batches.steps):
+            loss, values = self._measure(batch)[:2]
+            with torch.autocast(self.device.type, enabled=False):
+                optimizer.zero_grad()
+                self.manual_backward(loss)
+                optimizer.step()
+            torch.clear_autocast_cache()  # it keeps what the weights were when they were first cast
+            self._add(step, len(batch), loss, values)
         self.images += len(images)
-        self._add(batch_index, len(images), loss, values)
-        shown = self.trainer.progress_bar_callback is not None and batch_index % 10 == 0
+        shown = self.trainer.progress_bar_callback is not None and index % 10 == 0
         if shown and self.device.type == "cpu":  # on a GPU this would wait for it
             self.log_dict(values, prog_bar=True, on_step=True, on_epoch=False)
-        return loss
 
     def on_validation_epoch_start(self) -> None:
         self._finish("train")
@@ -387,6 +424,7 @@ class _Task(LightningModule):
                 self.entropy_of_draws = bottleneck.entropy(draws).item()
             self.row["entropy_of_draws"] = self.entropy_of_draws
         self.log_dict(self.summary(), prog_bar=True)
+        # here, not by Lightning after the checkpoint is written: a resumed run would lose the step
         self.schedule.step(self.row["validation_loss"])
 
     def summary(self) -> dict[str, float]:
@@ -513,25 +551,25 @@ def _is_image_batch(data: Tensor) -> bool:
 class _ShuffledBatches(Sampler):
     """Batches of indices in an order drawn from the seed and the epoch; a smaller last batch is left out.
 
-    Of several processes each has its part of every batch.
+    Several batches may come at a time. Of several processes each has its part of every batch, of ``own_size``.
     """
 
-    def __init__(self, n: int, batch_size: int, seed: int, count: int = 1) -> None:
+    def __init__(self, n: int, batch_size: int, seed: int, count: int = 1, steps: int = 1) -> None:
         self.n, self.batch_size, self.seed, self.epoch = n, min(batch_size, n - n % count), seed, 0
-        self.count = count
+        self.count, self.steps, self.own_size = count, steps, self.batch_size // count
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.n // self.batch_size
+        return math.ceil(self.n // self.batch_size / self.steps)
 
     def __iter__(self) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch))
         order = torch.randperm(self.n, generator=generator)
-        for batch in order[: len(self) * self.batch_size].split(self.batch_size):
-            yield _part(batch, self.count)
+        for batches in order[: self.n - self.n % self.batch_size].split(self.steps * self.batch_size):
+            yield _part(batches, self.count)
 
 
 class _EqualBatches(Sampler):

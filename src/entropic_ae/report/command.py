@@ -33,6 +33,8 @@ def train_command(info: dict[str, Any], *options: str) -> str:
             words += [f"--{name}", str(value)]
     if info.get("precision", "32") != "32":
         words += ["--precision", info["precision"]]
+    if info.get("compiled"):
+        words.append("--compile")
     return shlex.join([*words, *options])
 
 

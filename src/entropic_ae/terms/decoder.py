@@ -95,6 +95,7 @@ class DecoderGradient(Term):
 
     name = "decoder_gradient"
     setting = "decoder_gradient"
+    derives_twice = True
 
     def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:
         """Return the squared norm summed over pixels and dimensions, averaged over the batch."""
@@ -102,7 +103,7 @@ class DecoderGradient(Term):
         is_minimised = torch.is_grad_enabled()
         if not (z.requires_grad and x_hat.requires_grad):
             with torch.enable_grad():
-                z = z.detach().requires_grad_()
+                z = z.detach().to(torch.promote_types(z.dtype, torch.float32)).requires_grad_()
                 x_hat = model.decode(z)
         signs = share(x_hat, lambda draws: draws.bernoulli_().mul_(2).sub_(1))
         (gradient,) = torch.autograd.grad(x_hat, z, signs, create_graph=is_minimised, retain_graph=True)

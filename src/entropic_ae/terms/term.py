@@ -25,6 +25,7 @@ class Term:
         weight: what the term is multiplied by in the objective.
         name: the term in logs.
         setting: its weight among the settings of a recipe, as in ``--set entropy=0.5``.
+        derives_twice: whether its gradient is a second derivative of the networks.
 
     >>> class Sparsity(Term):
     ...     name = setting = "sparsity"
@@ -39,6 +40,7 @@ class Term:
 
     name: ClassVar[str] = ""
     setting: ClassVar[str] = ""
+    derives_twice: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.weight) and self.weight >= 0):
