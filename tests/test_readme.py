@@ -1,4 +1,4 @@
-"""The Python of the README and of the docs runs as it stands, and the tables of all pages are those of ``results/``."""
+"""The Python of the README and of docs/scikit.md runs as it stands, and all tables are those of ``results/``."""
 
 import re
 import runpy

@@ -28,7 +28,7 @@ __all__ = ["EntropicAutoencoder"]
 
 _STEPS = 500  # minibatches that training aims at where epochs is None
 _FEWEST_EPOCHS, _MOST_EPOCHS = 20, 100
-_FEWEST_HELD_OUT = 10  # rows; fewer would choose weights by chance
+_FEWEST_HELD_OUT = 100  # rows; fewer choose weights by chance, which costs more than it saves from overfitting
 _BATCH = 10_000  # rows at a time outside training
 _DTYPES = (np.float64, np.float32)
 
@@ -56,8 +56,8 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         batch_size: rows of a minibatch, at least 2; all rows, if there are fewer.
         learning_rate: of Adam, at the start; halved when the validation loss has not fallen for a tenth of the
             epochs.
-        validation_fraction: share of the rows held out to choose the weights of the lowest loss; where that is
-            fewer than 10 rows, all serve for both.
+        validation_fraction: share of the rows held out to choose the weights of the lowest loss. Where that is
+            fewer than 100 rows, which would choose by chance, all rows serve for both.
         random_state: of the weights, the held-out rows, the order of the rows and the samples: an int for the same
             result each time, a ``numpy.random.RandomState`` to draw a seed from, or None for a new seed each time.
             No global random state is used, with None neither: that seed is the operating system's.
