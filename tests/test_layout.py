@@ -17,7 +17,7 @@ ROOT = Path(entropic_ae.__file__).parent
 ORDER = [
     "errors", "randomness", "files", "provenance", "distributed", "estimators", "data_decoding", "data_sources",
     "data", "networks", "distributions", "bottlenecks", "autoencoder", "terms", "training", "densities", "recipes",
-    "generation", "pictures", "features", "metrics", "evaluation", "runs", "scikit", "report", "experiments",
+    "generation", "pictures", "features", "metrics", "evaluation", "scikit", "runs", "report", "experiments",
     "explore", "cli", "__main__",
 ]  # fmt: skip
 MODULES = sorted(

@@ -117,8 +117,14 @@ def test_the_term_raises_the_entropy_of_codes():
         for beta in (0, 0.5)
     )
     maximum = np.log(2 * np.pi * np.e)  # of two values with variance 1
-    assert with_it > without + 0.3
+    assert with_it > without + 1
     assert with_it < maximum + 0.35  # the estimate's error, and codes that keep apart more evenly than draws do
+
+
+@pytest.fixture(scope="module")
+def gaussian_table():
+    X = rows(600, 3) @ np.array([[10.0, 8, 0], [0, 3, 0], [0, 0.5, 0.1]]) + [5, -300, 0]
+    return X, EntropicAutoencoder(3, epochs=80, random_state=0).fit(X)
 
 
 @pytest.mark.parametrize("density", ["prior", "gaussian", "mixture"])
@@ -133,10 +139,11 @@ def test_samples_have_the_mean_and_the_covariance_of_the_data(density, gaussian_
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(X.T), atol=0.17)
 
 
-@pytest.fixture(scope="module")
-def gaussian_table():
-    X = rows(600, 3) @ np.array([[10.0, 8, 0], [0, 3, 0], [0, 0.5, 0.1]]) + [5, -300, 0]
-    return X, EntropicAutoencoder(3, epochs=80, random_state=0).fit(X)
+def test_without_the_entropy_the_prior_is_not_the_codes_distribution(gaussian_table):
+    X, model = gaussian_table
+    drawn = clone(model).set_params(entropy=0).fit(X).sample(20_000, random_state=1)
+    correlations = np.corrcoef(drawn.T) - np.corrcoef(X.T)
+    assert np.abs(correlations).max() > 0.2  # batch norm alone leaves the codes correlated, N(0, I) is not
 
 
 def test_samples_follow_random_state(small):
@@ -284,7 +291,7 @@ def test_more_components_than_columns_and_two_rows():
 def test_epochs_follow_the_number_of_rows():
     assert EntropicAutoencoder()._settings(90).epochs == 100
     assert EntropicAutoencoder()._settings(1000).epochs == 50  # 10 minibatches each
-    assert EntropicAutoencoder()._settings(1_000_000).epochs == 20
+    assert EntropicAutoencoder()._settings(1_000_000).epochs == 10
 
 
 def test_a_tenth_of_many_rows_is_held_out():

@@ -27,7 +27,7 @@ from entropic_ae.training import Settings, fit
 __all__ = ["EntropicAutoencoder"]
 
 _STEPS = 500  # minibatches that training aims at where epochs is None
-_FEWEST_EPOCHS, _MOST_EPOCHS = 20, 100
+_FEWEST_EPOCHS, _MOST_EPOCHS = 10, 100
 _FEWEST_HELD_OUT = 100  # rows; fewer choose weights by chance, which costs more than it saves from overfitting
 _BATCH = 10_000  # rows at a time outside training
 _DTYPES = (np.float64, np.float32)
@@ -52,7 +52,7 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         bottleneck: a name in ``BOTTLENECKS`` other than the variational ones; ``identity`` bounds no entropy and
             asks for ``entropy=0``.
         hidden, depth: units of a hidden layer, and hidden layers, of encoder and decoder each.
-        epochs: passes over the rows; None for as many as give 500 minibatches, from 20 to 100.
+        epochs: passes over the rows; None for as many as give 500 minibatches, from 10 to 100.
         batch_size: rows of a minibatch, at least 2; all rows, if there are fewer.
         learning_rate: of Adam, at the start; halved when the validation loss has not fallen for a tenth of the
             epochs.
