@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands, and the tables of all pages are those of ``results/``."""
+"""The Python of the README and of docs/scikit.md runs as it stands, and all tables are those of ``results/``."""
 
 import re
 import runpy
@@ -8,14 +8,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+SCIKIT = (ROOT / "docs" / "scikit.md").read_text(encoding="utf-8")
+BLOCKS, MORE = (re.findall(r"```python\n(.*?)```", page, re.DOTALL) for page in (README, SCIKIT))
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0])
+@pytest.mark.parametrize("block", BLOCKS + MORE, ids=lambda block: block.splitlines()[0])
 def test_python_blocks_run(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ENTROPIC_AE_CACHE", str(tmp_path / "cache"))
-    exec(compile(block, "README.md", "exec"), {})
+    exec(compile(block, "a block of Python", "exec"), {})
 
 
 def test_first_block_is_short():

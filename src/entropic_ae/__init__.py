@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from entropic_ae.recipes import PRESETS, RECIPES, Preset, Recipe, System, configure
     from entropic_ae.report import write_report
     from entropic_ae.runs import Run, load, train
+    from entropic_ae.scikit import EntropicAutoencoder
     from entropic_ae.terms import (
         TERMS,
         CodeMemory,
@@ -89,6 +90,7 @@ _EXPORTS = {
     "recipes": ("PRESETS", "RECIPES", "Preset", "Recipe", "System", "configure"),
     "report": ("write_report",),
     "runs": ("Run", "load", "train"),
+    "scikit": ("EntropicAutoencoder",),
     "terms": (
         *("TERMS", "CodeMemory", "CodeNorm", "DecoderDecay", "DecoderGradient", "GaussianLikelihood"),
         *("KullbackLeibler", "MaximumMeanDiscrepancy", "NegativeEntropy", "Objective", "SquaredError", "Term"),
@@ -119,6 +121,7 @@ __all__ = [
     "DecoderDecay",
     "DecoderGradient",
     "Density",
+    "EntropicAutoencoder",
     "Gaussian",
     "GaussianLikelihood",
     "GaussianPosterior",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from entropic_ae.errors import InputError
 
-__all__ = ["ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder", "Shape"]
+__all__ = ["ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder", "Perceptron", "Shape"]
 
 Shape = Sequence[int]
 
@@ -231,6 +232,42 @@ class MLPDecoder(nn.Module):
         """Map codes, (N, D), to images, (N, C, H, W) in [0, 1]; the sigmoid is computed in float32."""
         logits = self.layers(z).unflatten(1, self.shape)
         return torch.sigmoid(logits.float() if logits.dtype != torch.float64 else logits)
+
+
+class Perceptron(nn.Module):
+    """ReLU layers of equal width; the input joins the last of them before the linear output layer.
+
+    For rows of numbers of any range, where the two above are for images: no map to [-1, 1] first, no sigmoid last,
+    no batch norm in between. Every linear map is within its reach, whatever the hidden layers do.
+
+    Arguments:
+        inputs: values of a row.
+        outputs: length of the output vector.
+        hidden: units of a hidden layer.
+        depth: number of hidden layers.
+
+    Raises: InputError for a size below 1.
+
+    >>> Perceptron(3, 2, 16, 2)(torch.randn(5, 3)).shape
+    torch.Size([5, 2])
+    """
+
+    def __init__(self, inputs: int, outputs: int, hidden: int, depth: int) -> None:
+        super().__init__()
+        for name, size in {"inputs": inputs, "outputs": outputs, "hidden": hidden, "depth": depth}.items():
+            if size < 1:
+                raise InputError(f"{name} must be at least 1, got {size}.")
+        sizes = [inputs] + [hidden] * depth
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.output = nn.Linear(sizes[-1] + inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs) to (N, outputs)."""
+        h = x
+        for layer in self.layers:
+            h = torch.relu(layer(h))
+        y: Tensor = self.output(torch.cat([x, h], 1))
+        return y
 
 
 def _more(channels: int, depth: int) -> list[nn.Module]:

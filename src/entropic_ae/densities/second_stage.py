@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import Code, GaussianPosterior
 from entropic_ae.densities.density import Density, check_codes, mean_and_deviation
 from entropic_ae.errors import InputError
+from entropic_ae.networks import Perceptron
 from entropic_ae.randomness import generator, seeded
 from entropic_ae.terms import GaussianLikelihood, KullbackLeibler, Objective
 from entropic_ae.training import Settings, fit
@@ -148,30 +148,12 @@ class SecondStage(Density):
         dim, hidden = mean.numel(), len(weights["layers.0.bias"])
         if mean.shape != (dim,) or deviation.shape != (dim,) or gamma.dim():
             raise KeyError("mean, deviation and gamma do not fit each other")
-        decoder = _Perceptron(dim, dim, hidden, len(weights) // 2 - 1)  # a weight and a bias for each layer
+        decoder = Perceptron(dim, dim, hidden, len(weights) // 2 - 1)  # a weight and a bias for each layer
         try:
             decoder.load_state_dict(weights)
         except RuntimeError as error:
             raise KeyError(f"the decoder's weights do not fit: {error}") from None
         return cls(decoder, mean, deviation, gamma)
-
-
-class _Perceptron(nn.Module):
-    """ReLU layers of equal width; the input joins the last of them before the linear output layer."""
-
-    def __init__(self, inputs: int, outputs: int, hidden: int, depth: int) -> None:
-        super().__init__()
-        sizes = [inputs] + [hidden] * depth
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.output = nn.Linear(sizes[-1] + inputs, outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, inputs) to (N, outputs)."""
-        h = x
-        for layer in self.layers:
-            h = torch.relu(layer(h))
-        y: Tensor = self.output(torch.cat([x, h], 1))
-        return y
 
 
 class _AlwaysSampled(GaussianPosterior):
@@ -218,8 +200,8 @@ def _check_std(std: Tensor | None, codes: Tensor) -> Tensor | None:
 
 def _build(dim: int, hidden: int, depth: int) -> Autoencoder:
     bottleneck = _AlwaysSampled(dim)
-    encoder = _Perceptron(dim, bottleneck.in_features, hidden, depth)
-    return Autoencoder(encoder, bottleneck, _Perceptron(dim, dim, hidden, depth))
+    encoder = Perceptron(dim, bottleneck.in_features, hidden, depth)
+    return Autoencoder(encoder, bottleneck, Perceptron(dim, dim, hidden, depth))
 
 
 def _objective(model: Autoencoder) -> Objective:

@@ -1,0 +1,362 @@
+"""The scikit-learn estimator: scikit-learn's own checks, and known answers on tables."""
+
+import pickle
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from entropic_ae import BOTTLENECKS, EntropicAutoencoder, InputError, knn_entropy
+from entropic_ae.scikit import _split
+
+SMALL = {"hidden": 16, "epochs": 2, "random_state": 0}
+# those whose codes are no draws
+DETERMINISTIC = sorted(name for name, kind in BOTTLENECKS.items() if not kind.has_posterior)
+
+
+def rows(n=60, columns=4, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, columns))
+
+
+def plane(n=400, columns=8, seed=0):
+    """Rows whose columns are linear in two independent values, at different scales and places."""
+    source = np.random.default_rng(seed)
+    onto = source.normal(size=(2, columns))
+    return 100 + source.normal(size=(n, 2)) @ onto * np.logspace(-3, 3, columns)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return EntropicAutoencoder(2, **SMALL).fit(rows())
+
+
+@pytest.fixture(scope="module")
+def on_a_plane():
+    return EntropicAutoencoder(2, epochs=60, random_state=0).fit(plane())
+
+
+@parametrize_with_checks([EntropicAutoencoder(hidden=8, epochs=2)])
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+def test_a_plane_is_reconstructed_from_two_values(on_a_plane):
+    X = plane()
+    again = on_a_plane.inverse_transform(on_a_plane.transform(X))
+    explained = 1 - np.square(again - X).mean(0) / X.var(0)  # of each column, in its own units
+    assert explained.min() > 0.95
+    assert on_a_plane.score(X) == pytest.approx(explained.mean(), abs=1e-9)
+    fresh = plane(800)[400:]
+    assert on_a_plane.score(fresh) > 0.95
+
+
+def test_score_is_one_less_the_error_in_units_of_the_training_rows(on_a_plane):
+    X = plane()
+    standard = StandardScaler().fit(X)
+    Z = standard.transform(on_a_plane.inverse_transform(on_a_plane.transform(X)))
+    errors = np.square(Z - standard.transform(X)).mean(1)
+    np.testing.assert_allclose(on_a_plane.score_samples(X), 1 - errors, atol=1e-9)
+    assert on_a_plane.score(X[:1]) == pytest.approx(1 - errors[0], abs=1e-9)
+
+
+def test_score_samples_finds_the_row_that_is_off_the_plane(on_a_plane):
+    X = plane()
+    X[7, 3] += 5 * X[:, 3].std()
+    assert on_a_plane.score_samples(X).argmin() == 7
+
+
+def test_one_component_explains_at_least_nearly_what_the_first_principal_one_does():
+    X = rows(400, 3) @ np.array([[3.0, 0, 0], [0, 1, 0], [2, 1, 1]])
+    Z = StandardScaler().fit_transform(X)
+    first = PCA(1).fit(Z).explained_variance_ratio_[0]
+    assert EntropicAutoencoder(1, entropy=0, epochs=60, random_state=0).fit(X).score(X) > first - 0.02
+
+
+@pytest.mark.parametrize("kind", ["batch-norm", "whitening"])
+def test_codes_of_the_training_rows_have_mean_0_and_variance_1(kind):
+    model = EntropicAutoencoder(3, bottleneck=kind, **SMALL).fit(rows())
+    z = model.transform(rows())
+    np.testing.assert_allclose(z, model.embedding_, atol=1e-9)
+    np.testing.assert_allclose(z.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(z.var(0, ddof=1), 1, rtol=1e-3)  # eps of the bottleneck
+    if kind == "whitening":
+        np.testing.assert_allclose(np.cov(z.T), np.eye(3), atol=1e-3)
+
+
+def test_mean_absolute_codes_are_1_behind_the_l1_norm():
+    z = EntropicAutoencoder(3, bottleneck="l1-norm", **SMALL).fit_transform(rows())
+    np.testing.assert_allclose(np.abs(z).mean(0), 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", DETERMINISTIC)
+def test_every_bottleneck_without_a_posterior_serves(kind):
+    entropy = 0.1 if BOTTLENECKS[kind].bounds_entropy else 0
+    model = EntropicAutoencoder(2, entropy=entropy, bottleneck=kind, **SMALL).fit(rows())
+    assert model.sample(3).shape == (3, 4)
+
+
+def test_the_term_raises_the_entropy_of_codes():
+    # long tails, which a linear map keeps: of variance 1, such codes lie crowded near one corner
+    t = np.random.default_rng(0).exponential(size=(300, 2)) ** 2
+    X = np.concatenate([t, t @ rows(2, 2)], 1)
+    options = {"epochs": 40, "random_state": 0}
+    without, with_it = (
+        knn_entropy(torch.from_numpy(EntropicAutoencoder(2, entropy=beta, **options).fit_transform(X))).item()
+        for beta in (0, 0.5)
+    )
+    maximum = np.log(2 * np.pi * np.e)  # of two values with variance 1
+    assert with_it > without + 1
+    assert with_it < maximum + 0.35  # the estimate's error, and codes that keep apart more evenly than draws do
+
+
+@pytest.fixture(scope="module")
+def gaussian_table():
+    X = rows(600, 3) @ np.array([[10.0, 8, 0], [0, 3, 0], [0, 0.5, 0.1]]) + [5, -300, 0]
+    return X, EntropicAutoencoder(3, epochs=80, random_state=0).fit(X)
+
+
+@pytest.mark.parametrize("density", ["prior", "gaussian", "mixture"])
+def test_samples_have_the_mean_and_the_covariance_of_the_data(density, gaussian_table):
+    X, model = gaussian_table
+    drawn = model.sample(20_000, density=density, random_state=1)
+    standard = StandardScaler().fit(X)
+    X, drawn = standard.transform(X), standard.transform(drawn)
+    # The draws' own error is 0.01. The prior and the codes differ by what 600 rows leave open: a mean or a
+    # covariance of so many is uncertain by 3 * sqrt(2 / 600) = 0.17 at most.
+    np.testing.assert_allclose(drawn.mean(0), X.mean(0), atol=0.17)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(X.T), atol=0.17)
+
+
+def test_without_the_entropy_the_prior_is_not_the_codes_distribution(gaussian_table):
+    X, model = gaussian_table
+    drawn = clone(model).set_params(entropy=0).fit(X).sample(20_000, random_state=1)
+    correlations = np.corrcoef(drawn.T) - np.corrcoef(X.T)
+    assert np.abs(correlations).max() > 0.2  # batch norm alone leaves the codes correlated, N(0, I) is not
+
+
+def test_samples_follow_random_state(small):
+    np.testing.assert_array_equal(small.sample(4), small.sample(4))
+    np.testing.assert_array_equal(small.sample(4, random_state=3), small.sample(4, random_state=3))
+    assert not np.array_equal(small.sample(4, random_state=3), small.sample(4))
+    source = np.random.RandomState(3)
+    assert not np.array_equal(small.sample(4, random_state=source), small.sample(4, random_state=source))
+    fresh = clone(small).set_params(random_state=None).fit(rows())
+    assert not np.array_equal(fresh.sample(4), fresh.sample(4))
+
+
+def test_a_density_does_not_depend_on_the_call_that_asks_for_it_first(small):
+    once, again = pickle.loads(pickle.dumps(small)), pickle.loads(pickle.dumps(small))
+    once.sample(1, density="mixture", random_state=5)
+    expected = again.sample(4, density="mixture", random_state=6)
+    np.testing.assert_array_equal(once.sample(4, density="mixture", random_state=6), expected)
+
+
+def test_same_random_state_same_model(small):
+    again, other = clone(small).fit(rows()), clone(small).set_params(random_state=1).fit(rows())
+    np.testing.assert_array_equal(again.transform(rows()), small.transform(rows()))
+    assert not np.allclose(other.transform(rows()), small.transform(rows()))
+    a, b = (clone(small).set_params(random_state=np.random.RandomState(0)).fit(rows()) for _ in range(2))
+    np.testing.assert_array_equal(a.embedding_, b.embedding_)
+
+
+@pytest.mark.parametrize("random_state", [0, None])
+def test_global_random_states_are_left_alone(random_state):
+    np.random.seed(1)
+    torch.manual_seed(1)
+    random.seed(1)
+    before = np.random.get_state()[1].copy(), np.random.get_state()[2], torch.get_rng_state(), random.getstate()
+    model = EntropicAutoencoder(2, **SMALL | {"random_state": random_state}).fit(rows())
+    for density in ("prior", "gaussian", "mixture"):
+        model.sample(3, density=density)
+    model.transform(rows())
+    after = np.random.get_state()[1], np.random.get_state()[2], torch.get_rng_state(), random.getstate()
+    np.testing.assert_array_equal(after[0], before[0])
+    assert after[1] == before[1]
+    assert torch.equal(after[2], before[2])
+    assert after[3] == before[3]
+
+
+def test_silent_unless_verbose_and_no_file_is_left(tmp_path):
+    script = (
+        "import sys, numpy as np\n"
+        "from entropic_ae import EntropicAutoencoder\n"
+        "X = np.random.default_rng(0).normal(size=(60, 4))\n"
+        "model = EntropicAutoencoder(hidden=8, epochs=2).fit(X)\n"
+        "model.transform(X), model.sample(2, density='mixture'), model.score(X)\n"
+        "print('verbose', file=sys.stderr)\n"
+        "model.set_params(verbose=True).fit(X)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == ""
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["verbose", "epoch", "epoch"], done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pickled_with_its_outputs(small):
+    small.sample(2, density="gaussian")
+    again = pickle.loads(pickle.dumps(small))
+    np.testing.assert_array_equal(again.transform(rows()), small.transform(rows()))
+    np.testing.assert_array_equal(again.sample(5), small.sample(5))
+    assert again.score(rows()) == small.score(rows())
+
+
+def test_clone_is_unfitted_and_has_the_parameters(small):
+    copy = clone(small)
+    assert copy.get_params() == small.get_params()
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        copy.transform(rows())
+
+
+def test_a_fit_that_fails_leaves_the_estimator_unfitted():
+    model = EntropicAutoencoder(2, learning_rate=1e30, **SMALL)
+    with pytest.raises(InputError, match="not finite in epoch"):
+        model.fit(rows())
+    with pytest.raises(NotFittedError):
+        model.transform(rows())
+
+
+def test_in_a_pipeline_and_a_grid_search():
+    X = plane(120)
+    y = StandardScaler().fit_transform(X)[:, 0]
+    pipeline = make_pipeline(EntropicAutoencoder(2, epochs=60, random_state=0), LinearRegression())
+    assert cross_val_score(pipeline, X, y, cv=2).min() > 0.8  # y is a function of the codes
+    search = GridSearchCV(EntropicAutoencoder(epochs=30, random_state=0), {"n_components": [1, 2]}, cv=2).fit(X)
+    assert search.best_params_ == {"n_components": 2}
+    assert search.best_score_ > search.cv_results_["mean_test_score"][0] + 0.05
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_type_is_kept(dtype):
+    X = rows().astype(dtype)
+    model = EntropicAutoencoder(2, **SMALL).fit(X)
+    z = model.transform(X)
+    assert {z.dtype, model.inverse_transform(z).dtype, model.sample(2).dtype} == {np.dtype(dtype)}
+
+
+def test_data_frames():
+    X = pd.DataFrame(rows().astype(np.float32), columns=list("abcd"))
+    X["e"] = np.arange(60)
+    model = EntropicAutoencoder(2, **SMALL).set_output(transform="pandas").fit(X)
+    z = model.transform(X)
+    assert (
+        list(z.columns) == list(model.get_feature_names_out()) == ["entropicautoencoder0", "entropicautoencoder1"]
+    )
+    assert list(model.feature_names_in_) == list("abcde")
+    np.testing.assert_allclose(
+        z, clone(model).fit(X.to_numpy()).set_output(transform="default").transform(X.to_numpy())
+    )
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.transform(X.rename(columns={"a": "z"}))
+
+
+def test_constant_columns_take_no_part():
+    X = rows()
+    wide = np.insert(X, [1, 4], [0.1, -1e6], axis=1)
+    narrow, model = (EntropicAutoencoder(2, **SMALL).fit(table) for table in (X, wide))
+    np.testing.assert_array_equal(model.transform(wide), narrow.transform(X))
+    for made in (model.sample(5), model.inverse_transform(model.transform(wide))):
+        np.testing.assert_array_equal(made[:, [1, 5]], np.tile([0.1, -1e6], (len(made), 1)))
+    wide[:, 1] = 7
+    assert model.score(wide) == narrow.score(X)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e200])
+def test_units_do_not_matter(scale):
+    X = rows()
+    model, scaled = (EntropicAutoencoder(2, **SMALL).fit(table) for table in (X, X * scale))
+    np.testing.assert_allclose(scaled.transform(X * scale), model.transform(X), atol=1e-4)
+    np.testing.assert_allclose(scaled.sample(5) / scale, model.sample(5), rtol=1e-3)
+
+
+def test_more_components_than_columns_and_two_rows():
+    X = rows(50, 2)
+    assert EntropicAutoencoder(5, **SMALL).fit(X).transform(X).shape == (50, 5)
+    pair = EntropicAutoencoder(1, **SMALL).fit(X[:2])
+    np.testing.assert_allclose(np.abs(pair.embedding_), np.sqrt(0.5), rtol=1e-3)  # variance 1, divided by 2 - 1
+    assert pair.sample(3, density="gaussian").shape == (3, 2)
+
+
+def test_epochs_follow_the_number_of_rows():
+    assert EntropicAutoencoder()._settings(90).epochs == 100
+    assert EntropicAutoencoder()._settings(1000).epochs == 50  # 10 minibatches each
+    assert EntropicAutoencoder()._settings(1_000_000).epochs == 10
+
+
+def test_a_tenth_of_many_rows_is_held_out():
+    table = torch.arange(1500.0)[:, None]
+    train, held = _split(table, 0.1, seed=0)
+    assert len(held) == 150
+    assert held.std() > 300  # of rows everywhere: the end of a sorted table has 43, the whole 433
+    assert torch.equal(torch.cat([train, held]).sort(0).values, table)
+    few = table[:999]
+    assert all(torch.equal(part, few) for part in _split(few, 0.1, seed=0))
+
+
+def test_history_has_a_row_an_epoch(small):
+    assert [row["epoch"] for row in small.history_] == [1, 2]
+    assert {"train_squared_error", "validation_negative_entropy", "entropy"} <= small.history_[0].keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"n_components": 0}, "n_components must be a whole number of at least 1, got 0."),
+        ({"n_components": 2.5}, "n_components must be a whole number of at least 1, got 2.5."),
+        ({"hidden": 0}, "hidden must be a whole number of at least 1, got 0."),
+        ({"depth": True}, "depth must be a whole number of at least 1, got True."),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0."),
+        ({"batch_size": 1}, "batch_size must be a whole number of at least 2, got 1."),
+        ({"entropy": "high"}, "entropy must be a number, got 'high'."),
+        ({"entropy": -1}, "entropy must be a finite weight of at least 0, got -1.0."),
+        ({"learning_rate": 0}, "learning_rate must be a finite number above 0, got 0.0."),
+        ({"validation_fraction": 1}, "validation_fraction must be at least 0 and below 1, got 1."),
+        ({"random_state": -1}, "seed must be from 0 to 4294967295, got -1."),
+        ({"device": "tpu"}, "device must be auto, cpu or cuda, got 'tpu'."),
+        ({"bottleneck": "batchnorm"}, "unknown bottleneck 'batchnorm'; did you mean 'batch-norm'? Known: "),
+        ({"bottleneck": "gaussian-posterior"}, "unknown bottleneck 'gaussian-posterior'; "),
+        (
+            {"bottleneck": "identity"},
+            "NegativeEntropy needs a bottleneck that bounds the entropy (BatchNorm, ...)",
+        ),
+        (
+            {"bottleneck": "whitening", "n_components": 60},
+            "the bottleneck 'whitening' with n_components=60 expects minibatches of at least 61 rows, got 60; "
+            "give more rows, a larger batch_size or fewer components.",
+        ),
+    ],
+)
+def test_parameters_out_of_range(options, sentence):
+    with pytest.raises(InputError) as caught:
+        EntropicAutoencoder(**SMALL | options).fit(rows())
+    assert str(caught.value).startswith(sentence)
+
+
+def test_data_that_cannot_be_fitted():
+    model = EntropicAutoencoder(2, **SMALL)
+    with pytest.raises(
+        InputError, match=r"expects at least 2 rows, got n_samples=1, whose codes .*; give more rows"
+    ):
+        model.fit(rows(1))
+    with pytest.raises(InputError, match="expects a column that varies, got 3 constant columns; give rows that"):
+        model.fit(np.ones((10, 3)))
+
+
+def test_what_a_fitted_model_refuses(small):
+    with pytest.raises(InputError, match=r"expects codes \(N, 2\), got shape \(5, 3\); give what transform"):
+        small.inverse_transform(rows(5, 3))
+    with pytest.raises(InputError, match="n_samples must be a whole number of at least 1, got 0"):
+        small.sample(0)
+    with pytest.raises(InputError, match="unknown density 'gausian'; did you mean 'gaussian'"):
+        small.sample(1, density="gausian")
