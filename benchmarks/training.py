@@ -21,12 +21,12 @@ from entropic_ae.recipes import PRESETS, RECIPES, configure
 from entropic_ae.training import fit
 
 
-def library(recipe: str, images: Tensor, width: int) -> float:
-    """Return the seconds of an epoch of ``fit``, its own bookkeeping included."""
+def library(recipe: str, images: Tensor, width: int, **options: Any) -> float:
+    """Return the seconds of an epoch of ``fit``, its own bookkeeping included; the options are its own."""
     changes = {"width": width, "latent_dim": DIM, "batch_size": BATCH, "epochs": EPOCHS}
     system = configure(RECIPES[recipe], PRESETS["cifar10"], changes)
     model, objective = system.build(SHAPE)
-    rows = fit(model, objective, images, images[:BATCH], system.preset.training, device="cpu")
+    rows = fit(model, objective, images, images[:BATCH], system.preset.training, **{"device": "cpu", **options})
     return len(images) / rows[-1]["images_per_s"]
 
 
@@ -40,20 +40,29 @@ class Bare(nn.Module):
         self.decoder = ConvDecoder(SHAPE, DIM, width=width)
 
 
-def bare(recipe: str, images: Tensor, width: int) -> float:
+def bare(
+    recipe: str, images: Tensor, width: int, *, device: str = "cpu", bf16: bool = False, compile: bool = False
+) -> float:
     """Return the seconds of an epoch of a plain loop that computes the loss and steps, and nothing else."""
     torch.manual_seed(0)
-    model = Bare(recipe, width)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    model = Bare(recipe, width).to(device)
+    if compile:
+        model.encoder.compile()
+        model.decoder.compile()
+    images = images.to(device)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=device == "cuda")
     loss_of = LOSSES[recipe]
     for _ in range(EPOCHS):
         started = time.perf_counter()
-        for index in torch.randperm(len(images)).split(BATCH):
+        for index in torch.randperm(len(images), device=device).split(BATCH):
             x = images[index].float() / 255
-            loss = loss_of(model, x)
+            with torch.autocast(device, torch.bfloat16, enabled=bf16):
+                loss = loss_of(model, x)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
         elapsed = time.perf_counter() - started
     return elapsed
 
@@ -86,7 +95,7 @@ def _variational(model: Bare, x: Tensor) -> Tensor:
 
 def _entropic(model: Bare, x: Tensor) -> Tensor:
     z = model.norm(model.encoder(x))
-    itself = torch.eye(len(z), dtype=torch.bool)
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
     distance = torch.cdist(z, z).masked_fill(itself, torch.inf).min(1).values
     return _error(model, x, z) - 0.5 * DIM * distance.log().mean()
 
@@ -95,7 +104,7 @@ def _matched(model: Bare, x: Tensor) -> Tensor:
     z = model.encoder(x)
     y = torch.randn_like(z)
     n = len(z)
-    off = 1 - torch.eye(n)
+    off = 1 - torch.eye(n, device=z.device)
     within_z, within_y, between = (torch.cdist(a, b).square() for a, b in ((z, z), (y, y), (z, y)))
     total = z.new_zeros(())
     for scale in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0):

@@ -1,27 +1,9 @@
 """These tests need torch-fidelity: PYTHONPATH=FOLDER pytest tests/fid, where FOLDER holds it."""
 
-import importlib
 import importlib.util
-import sys
 
 import pytest
-import torch
-
-_declared = []  # a library's operators live as long as the object
-
-
-def _import_torchvision():
-    """Import torchvision; beside a CPU build of torch its compiled operators are missing, so declare them."""
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _declared.append(library)
-        importlib.import_module("torchvision")
+from inception import import_torchvision
 
 
 def _reason():
@@ -29,7 +11,7 @@ def _reason():
     if importlib.util.find_spec("torch_fidelity") is None:
         return "torch-fidelity is not installed; pip install 'entropic-ae[fid]'"
     try:
-        _import_torchvision()
+        import_torchvision()
     except (ImportError, RuntimeError) as error:
         return f"torchvision cannot be imported: {error}"
     return None

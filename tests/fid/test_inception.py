@@ -1,6 +1,5 @@
 """The Inception features against torch-fidelity's own, on randomly initialised weights."""
 
-import io
 import pickle
 import urllib.error
 from types import SimpleNamespace
@@ -8,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import safetensors.torch
 import torch
+from inception import random_inception
 from torch import nn
 
 from entropic_ae.errors import InputError
@@ -24,19 +24,7 @@ def noise(n, seed, channels=3, top=256):
 
 @pytest.fixture(scope="module")
 def network(_needs_torch_fidelity):
-    """torch-fidelity's network with random weights; its constructor loads a file, so one is made for it."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    class Shapes(FeatureExtractorInceptionV3):
-        def load_state_dict(self, *_args, **_options):
-            return None
-
-    empty = io.BytesIO()
-    torch.save({}, empty)
-    empty.seek(0)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return Shapes("random", ["2048"], feature_extractor_weights_path=empty)
+    return random_inception()
 
 
 @pytest.fixture(scope="module")

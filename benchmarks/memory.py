@@ -1,0 +1,172 @@
+"""Memory: training from a set larger than it may use, and the entropy of many codes; a process for each.
+
+Where a control group can be made (Linux, root), the set is trained on once more under a limit of half its pixels:
+pages of a mapped file count for it too, but the kernel may drop them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+IMAGES = (20_000, 200_000)
+SIDE = 64
+CODES = ((10_000, 64), (100_000, 64), (10_000, 16), (100_000, 16), (1_000_000, 16))
+GROUPS = {  # the file of the limit, by where a control group is made
+    "/sys/fs/cgroup/memory": "memory.limit_in_bytes",
+    "/sys/fs/cgroup": "memory.max",
+}
+
+
+def measure(
+    rounds: int,  # noqa: ARG001  # once each: memory does not swing
+    *,
+    images: tuple[int, ...] = IMAGES,
+    codes: tuple[tuple[int, int], ...] = CODES,
+) -> Iterator[dict[str, Any]]:
+    """Yield a row a task: its peak memory beyond mapped files, in MiB, and its seconds."""
+    for count in images:
+        with tempfile.TemporaryDirectory() as folder:
+            pixels = 3 * SIDE**2 * count
+            yield {"task": "write", "images": count, **_apart("write", folder, count)}
+            yield {"task": "load", "images": count, "pixels_mib": pixels / 2**20, **_apart("load", folder)}
+            yield {"task": "train", "images": count, **_apart("train", folder)}
+            limit = pixels // 2
+            if count == max(images) and limit > 2**29:  # PyTorch alone takes some of it
+                with _group(limit) as group:
+                    if group is not None:
+                        found = _apart("train", folder, group=group)
+                        yield {"task": "train", "images": count, "limit_mib": limit / 2**20, **found}
+    for count, dim in codes:
+        yield {"task": "entropy", "codes": count, "dimensions": dim, **_apart("entropy", "", count, dim)}
+
+
+def _apart(task: str, folder: str, *sizes: int, group: Path | None = None) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.memory", task, folder, *map(str, sizes)]
+    cache = {"HF_HOME": folder, "ENTROPIC_AE_CACHE": folder} if folder else {}
+    enter = (lambda: (group / "cgroup.procs").write_text(str(os.getpid()))) if group else None
+    done = subprocess.run(
+        command, env={**os.environ, **cache}, stdout=subprocess.PIPE, text=True, check=True, preexec_fn=enter
+    )
+    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return row
+
+
+@contextmanager
+def _group(limit: int) -> Iterator[Path | None]:
+    """Yield a control group of so many bytes, or None where none can be made."""
+    for parent, file in GROUPS.items():
+        group = Path(parent) / f"entropic-ae-{os.getpid()}"
+        try:
+            group.mkdir()
+            (group / file).write_text(str(limit))
+        except OSError:
+            with suppress(OSError):
+                group.rmdir()
+            continue
+        try:
+            yield group
+        finally:
+            with suppress(OSError):
+                group.rmdir()
+        return
+    yield None
+
+
+def _write(folder: str, count: str) -> None:
+    """Write smooth random images as a file of parquet."""
+    import pyarrow
+    import pyarrow.parquet
+    from PIL import Image
+
+    source = np.random.default_rng(0)
+    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    schema = pyarrow.schema([("image", kind)])
+    with pyarrow.parquet.ParquetWriter(Path(folder) / "set.parquet", schema) as writer:
+        for start in range(0, int(count), 1000):
+            rows = []
+            for _ in range(min(1000, int(count) - start)):
+                stream = io.BytesIO()
+                coarse = Image.fromarray(source.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+                coarse.resize((SIDE, SIDE), Image.Resampling.BILINEAR).save(stream, "jpeg")
+                rows.append({"bytes": stream.getvalue(), "path": None})
+            writer.write_table(pyarrow.table({"image": pyarrow.array(rows, kind)}, schema))
+
+
+def _load(folder: str) -> Any:
+    from entropic_ae.data import load_images
+
+    return load_images(Path(folder) / "set.parquet")
+
+
+def _train(folder: str) -> None:
+    """Train for one epoch on the whole set, with small networks."""
+    from entropic_ae.recipes import PRESETS, RECIPES, configure
+    from entropic_ae.training import fit
+
+    data = _load(folder)
+    system = configure(RECIPES["eae"], PRESETS["celeba"], {"width": 4, "epochs": 1})
+    model, objective = system.build(data.shape)
+    fit(model, objective, data.train.images, data.validation.images[:1000], system.preset.training, device="cpu")
+
+
+def _entropy(_: str, count: str, dim: str) -> None:
+    from entropic_ae.estimators import knn_entropy
+
+    z = torch.randn(int(count), int(dim), generator=torch.Generator().manual_seed(0))
+    knn_entropy(z)
+
+
+TASKS: dict[str, Callable[..., Any]] = {"write": _write, "load": _load, "train": _train, "entropy": _entropy}
+
+
+class _Watch(threading.Thread):
+    """The most memory of this process that is its own: anonymous pages, not those of mapped files."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.most = 0
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        while not self.ended.wait(0.05):
+            self.most = max(self.most, _anonymous())
+
+
+def _anonymous() -> int:
+    """Return this process's anonymous resident memory in KiB (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
+def main() -> None:
+    """Do one task in this process; print what it took, and what the imports had taken before."""
+    import entropic_ae.data
+    import entropic_ae.training  # noqa: F401
+
+    task, *arguments = sys.argv[1:]
+    before = _anonymous()
+    watch = _Watch()
+    watch.start()
+    started = time.perf_counter()
+    TASKS[task](*arguments)
+    seconds = time.perf_counter() - started
+    watch.ended.set()
+    print(json.dumps({"peak_mib": watch.most / 1024, "at_start_mib": before / 1024, "seconds": seconds}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""New images: ``sample`` from each density against a loop over the decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from benchmarks.pairs import compared, interleave, timed
+from benchmarks.sizes import DIM, SHAPE
+from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.densities import DENSITIES
+from entropic_ae.generation import sample
+from entropic_ae.recipes import PRESETS, RECIPES, configure
+
+BATCHES = (64, 500)  # images at a time in the loop
+
+
+def measure(rounds: int, *, n: int = 2000, width: int = 16) -> Iterator[dict[str, Any]]:
+    """Yield a row a density: seconds for n images, and paired ratios."""
+    changes = {"width": width, "latent_dim": DIM}
+    model, _ = configure(RECIPES["eae"], PRESETS["cifar10"], changes).build(SHAPE)
+    model.eval()
+    codes, prior = torch.randn(2000, DIM, generator=torch.Generator().manual_seed(0)), model.bottleneck.prior()
+    for name in ("prior", "gaussian", "mixture"):
+        density = DENSITIES[name].fit(codes, prior, seed=0)
+        contenders = {"entropic-ae": timed(sample, model, density, n)}
+        contenders |= {f"decoder, {size} at a time": timed(_loop, model, n, size) for size in BATCHES}
+        yield {
+            "density": name,
+            "images": n,
+            "width": width,
+            **compared(interleave(contenders, rounds), "entropic-ae"),
+        }
+
+
+@torch.inference_mode()
+def _loop(model: Autoencoder, n: int, size: int) -> None:
+    for z in torch.randn(n, DIM).split(size):
+        (model.decode(z) * 255).round().byte()
