@@ -149,6 +149,10 @@ def train(
     precision: Annotated[str, typer.Option(help="32, bf16 or 64.")] = "32",
     compile: Annotated[bool, typer.Option("--compile", help="Compile the networks: for long runs.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in an interrupted run folder.")] = False,
+    logger: Annotated[
+        str | None, typer.Option(help="csv, tensorboard, wandb or mlflow, besides log.csv; each but csv an extra.")
+    ] = None,
+    picture_every: Annotated[int, typer.Option(help="Epochs between two pictures that the logger gets.")] = 5,
 ) -> None:
     """Train a system and leave its run folder, with pictures of what it does."""
     from entropic_ae import runs
@@ -169,6 +173,8 @@ def train(
         precision=precision,
         compile=compile,
         resume=resume,
+        logger=logger,
+        picture_every=picture_every,
     )
     if not first:
         return

@@ -18,7 +18,7 @@ from torch import Tensor
 from entropic_ae import evaluation, generation
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.data import DATASETS, ImageData, load_images
-from entropic_ae.densities import DENSITIES, Density
+from entropic_ae.densities import DENSITIES, Density, Prior
 from entropic_ae.distributed import in_turn, is_first, sharers
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.features import check_features, load_features
@@ -28,6 +28,7 @@ from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.randomness import check_seed
 from entropic_ae.recipes import PRESETS, RECIPES, System, configure, differences, preset_for
 from entropic_ae.recipes.recipe import Scalar
+from entropic_ae.tracking import SamplePictures, check_logger, close_logger, make_logger
 from entropic_ae.training import (
     CHECKPOINT,
     WEIGHTS,
@@ -268,6 +269,8 @@ def train(
     compile: bool = False,
     resume: bool = False,
     progress: bool = True,
+    logger: str | None = None,
+    picture_every: int = 5,
 ) -> Run:
     """Train a system by name on a data set, into a new run folder.
 
@@ -287,6 +290,8 @@ def train(
         compile: compile the networks; see ``fit``.
         resume: go on in a run folder that was interrupted; its settings must be the same, or more epochs.
         progress: show progress on the terminal.
+        logger: csv, tensorboard, wandb or mlflow, besides log.csv; see ``tracking.make_logger``.
+        picture_every: epochs between two pictures of samples that it gets.
 
     Returns: the run, with the weights of the lowest validation loss.
 
@@ -306,6 +311,7 @@ def train(
     if epochs is not None:
         changes["epochs"] = epochs
     check_seed(seed)
+    check_logger(logger, picture_every)
     _check_names(recipe, preset)
     image_size = _whole("image_size", changes.pop("image_size", None))
     images = load_images(data, image_size=image_size, limit=limit)
@@ -346,6 +352,14 @@ def train(
     first = is_first(devices * nodes)
     if first:
         _claim(folder, info, resume)
+    run = Run(folder, info, system, model)
+    run.data = images
+    tracker, pictures = None, []
+    if logger is not None:
+        tracker = make_logger(logger, folder)
+        tracker.log_hyperparams(system.settings())
+        prior = Prior(model.bottleneck.prior())
+        pictures = [SamplePictures(logger, lambda: generation.sample(model, prior, 64, seed=0), picture_every)]
     fit(
         model,
         objective,
@@ -361,9 +375,12 @@ def train(
         folder=folder,
         resume=resume,
         progress=progress,
+        logger=tracker,
+        callbacks=pictures,
     )
-    run = Run(folder, info, system, model.to(target))
-    run.data = images
+    if logger is not None and tracker is not None:
+        close_logger(logger, tracker)
+    run.model.to(target)
     if not first:
         return run
     if run._weights_sha256() == before and (folder / "samples-prior.png").exists():

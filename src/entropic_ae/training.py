@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import torch.distributed as dist
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -194,6 +195,8 @@ def fit(
     folder: Path | None = None,
     resume: bool = False,
     progress: bool = False,
+    logger: Logger | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> list[dict[str, float]]:
     """Train a model in place and leave it with the weights of the lowest validation loss.
 
@@ -227,6 +230,8 @@ def fit(
         folder: where log.csv, weights.safetensors (at each new best) and a checkpoint an epoch are written.
         resume: go on from the folder's checkpoint, if it has one.
         progress: show a progress bar on a terminal, a line an epoch elsewhere.
+        logger: one of Lightning's, which gets what log.csv does, by the epoch.
+        callbacks: further ones of Lightning's.
 
     Returns: the rows of log.csv, one an epoch.
 
@@ -255,10 +260,8 @@ def fit(
     batches = _ShuffledBatches(_length(train), settings.batch_size, seed, count, steps)
     task = _Task(model, objective, settings, seed, batches)
     keeper = _Keeper(folder, progress)
-    callbacks: list[Callback] = [keeper]
     on_terminal = progress and sys.stderr.isatty()
-    if on_terminal:
-        callbacks.append(TQDMProgressBar())
+    bars = [TQDMProgressBar()] if on_terminal else []
     checkpoint = folder / CHECKPOINT if resume and folder is not None else None
     compiling = _compiled(model, objective) if compile else nullcontext()
     with quiet_lightning(), seeded(seed), alone() if count == 1 else nullcontext(), compiling:
@@ -270,8 +273,8 @@ def fit(
             strategy="auto" if count == 1 else DDPStrategy(broadcast_buffers=False),  # they are alike
             precision=mode,
             max_epochs=settings.epochs,
-            callbacks=callbacks,
-            logger=False,
+            callbacks=[keeper, *bars, *callbacks],
+            logger=logger or False,
             enable_checkpointing=False,  # _Keeper writes them: Lightning's own writing is not atomic across disks
             enable_progress_bar=on_terminal,
             enable_model_summary=False,
@@ -397,7 +400,7 @@ class _Task(LightningModule):
         self.images += len(images)
         shown = self.trainer.progress_bar_callback is not None and index % 10 == 0
         if shown and self.device.type == "cpu":  # on a GPU this would wait for it
-            self.log_dict(values, prog_bar=True, on_step=True, on_epoch=False)
+            self.log_dict(values, prog_bar=True, logger=False, on_step=True, on_epoch=False)
 
     def on_validation_epoch_start(self) -> None:
         self._finish("train")
@@ -423,7 +426,7 @@ class _Task(LightningModule):
                     draws = bottleneck.prior().sample((len(codes),))
                 self.entropy_of_draws = bottleneck.entropy(draws).item()
             self.row["entropy_of_draws"] = self.entropy_of_draws
-        self.log_dict(self.summary(), prog_bar=True)
+        self.log_dict(self.summary(), prog_bar=True, logger=False)
         # here, not by Lightning after the checkpoint is written: a resumed run would lose the step
         self.schedule.step(self.row["validation_loss"])
 
@@ -493,6 +496,8 @@ class _Keeper(Callback):
             if self.folder is not None and trainer.is_global_zero:
                 write_tensors(self.folder / WEIGHTS, self.weights)
         self.rows = [*self.rows, row]
+        if trainer.logger is not None:
+            trainer.logger.log_metrics(row, step=trainer.current_epoch + 1)
         if self.folder is not None and not trainer.is_global_zero:
             trainer.save_checkpoint(self.folder / CHECKPOINT)  # all take part, one writes
         elif self.folder is not None:

@@ -1,0 +1,149 @@
+"""Loggers by name: Lightning's own, with a picture of samples every few epochs.
+
+A logger is a row of ``LOGGERS``: how it is made, and how it takes a picture.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import Logger
+from torch import Tensor
+
+from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.pictures import image_grid, save_images
+
+__all__ = ["LOGGERS", "SamplePictures", "check_logger", "close_logger", "make_logger"]
+
+FOLDER = "logs"
+_PICTURE = "samples"
+
+
+class _Kind(NamedTuple):
+    """How a logger is made, of the run folder; takes the picture of an epoch, uint8 (C, H, W); and is closed."""
+
+    package: str
+    make: Callable[[Path], Logger]
+    log_picture: Callable[[Any, Tensor, int], None]
+    close: Callable[[Any], None] = lambda _: None
+
+
+def _csv(folder: Path) -> Logger:
+    from pytorch_lightning.loggers import CSVLogger
+
+    return CSVLogger(folder, name=FOLDER, version="")
+
+
+def _csv_picture(logger: Any, picture: Tensor, epoch: int) -> None:
+    save_images(picture, Path(logger.log_dir) / f"{_PICTURE}-{epoch:04d}.png", overwrite=True)
+
+
+def _tensorboard(folder: Path) -> Logger:
+    from pytorch_lightning.loggers import TensorBoardLogger
+
+    return TensorBoardLogger(folder, name=FOLDER, version="", default_hp_metric=False)
+
+
+def _tensorboard_picture(logger: Any, picture: Tensor, epoch: int) -> None:
+    logger.experiment.add_image(_PICTURE, picture, epoch)
+
+
+def _wandb(folder: Path) -> Logger:
+    from pytorch_lightning.loggers import WandbLogger
+
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)  # else wandb takes a folder of the system's
+    return WandbLogger(name=folder.name, project=_PROJECT, save_dir=folder / FOLDER)
+
+
+def _wandb_picture(logger: Any, picture: Tensor, epoch: int) -> None:
+    logger.log_image(key=_PICTURE, images=[picture.permute(1, 2, 0).numpy()], step=epoch)
+
+
+def _mlflow(folder: Path) -> Logger:
+    from pytorch_lightning.loggers import MLFlowLogger
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if uri is None:
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # mlflow asks for it since version 3
+        uri = f"file:{(folder / FOLDER).resolve()}"
+    return MLFlowLogger(_PROJECT, run_name=folder.name, tracking_uri=uri)
+
+
+def _mlflow_picture(logger: Any, picture: Tensor, epoch: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = save_images(picture, Path(folder) / f"{_PICTURE}-{epoch:04d}.png")
+        logger.experiment.log_artifact(logger.run_id, str(path))
+
+
+_PROJECT = "entropic-ae"
+LOGGERS: dict[str, _Kind] = {
+    "csv": _Kind("csv", _csv, _csv_picture),
+    "tensorboard": _Kind("tensorboard", _tensorboard, _tensorboard_picture),
+    "wandb": _Kind("wandb", _wandb, _wandb_picture, lambda logger: logger.experiment.finish()),
+    "mlflow": _Kind("mlflow", _mlflow, _mlflow_picture),
+}
+
+
+def check_logger(name: str | None, every: int = 1) -> None:
+    """Raise InputError for a logger that is unknown or not installed, or pictures more often than every epoch.
+
+    >>> check_logger("csv")
+    """
+    if name is not None and name not in LOGGERS:
+        raise unknown_name("logger", name, LOGGERS)
+    if name is not None and find_spec(LOGGERS[name].package) is None:
+        raise InputError(
+            f"the logger '{name}' needs the package {LOGGERS[name].package}; run "
+            f"pip install 'entropic-ae[{name}]'."
+        )
+    if every < 1:
+        raise InputError(f"pictures can be logged every epoch or more rarely, got every {every} epochs.")
+
+
+def make_logger(name: str, folder: Path) -> Logger:
+    """Return Lightning's logger of that name, which writes into ``logs`` of the run folder.
+
+    wandb and mlflow go where their own settings (``WANDB_MODE``, ``MLFLOW_TRACKING_URI``) say, if they do.
+
+    Raises: InputError as ``check_logger``.
+
+    >>> type(make_logger("csv", Path("runs/a"))).__name__
+    'CSVLogger'
+    """
+    check_logger(name)
+    return LOGGERS[name].make(folder)
+
+
+def close_logger(name: str, logger: Logger) -> None:
+    """Let a logger of that name end, where Lightning does not: the next run would go on in this one's.
+
+    >>> close_logger("csv", make_logger("csv", Path("runs/a")))
+    """
+    LOGGERS[name].close(logger)
+
+
+class SamplePictures(Callback):
+    """Log a grid of samples every few epochs, and of the last; the same draws each time.
+
+    Arguments:
+        name: of the logger, in ``LOGGERS``.
+        draw: returns the samples, uint8 (N, C, H, W), of the model as it is.
+        every: epochs between two pictures.
+    """
+
+    def __init__(self, name: str, draw: Callable[[], Tensor], every: int) -> None:
+        self.log_picture = LOGGERS[name].log_picture
+        self.draw = draw
+        self.every = every
+
+    def on_train_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
+        """Draw, if it is time."""
+        epoch = trainer.current_epoch + 1
+        if trainer.is_global_zero and (epoch % self.every == 0 or epoch == trainer.max_epochs):
+            self.log_picture(trainer.logger, image_grid(self.draw()), epoch)

@@ -1,0 +1,115 @@
+"""Each logger gets every row of log.csv, a picture every few epochs and the settings, without a network."""
+
+import csv
+
+import pytest
+
+from entropic_ae import InputError, tracking
+from entropic_ae.runs import train
+
+EPOCHS, EVERY = 5, 2
+PICTURES = 3  # of epochs 2, 4 and 5
+
+
+def read_csv(folder):
+    with (folder / "metrics.csv").open() as file:
+        losses = [float(row["validation_loss"]) for row in csv.DictReader(file)]
+    return (
+        losses,
+        sorted(path.stem for path in folder.glob("samples-*.png")),
+        (folder / "hparams.yaml").read_text(),
+    )
+
+
+def read_tensorboard(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder)).Reload()
+    losses = [event.value for event in events.Scalars("validation_loss")]
+    return losses, [event.step for event in events.Images("samples")], (folder / "hparams.yaml").read_text()
+
+
+def read_mlflow(folder):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"file:{folder}")
+    (run,) = client.search_runs([client.get_experiment_by_name("entropic-ae").experiment_id])
+    history = client.get_metric_history(run.info.run_id, "validation_loss")
+    losses = [point.value for point in sorted(history, key=lambda point: point.step)]
+    return losses, [file.path for file in client.list_artifacts(run.info.run_id)], str(run.data.params)
+
+
+READERS = {"csv": read_csv, "tensorboard": read_tensorboard, "mlflow": read_mlflow}
+
+
+def tracked(name, folder, **options):
+    pytest.importorskip(tracking.LOGGERS[name].package)
+    return train(
+        "eae", "digits", set={"width": 2}, epochs=EPOCHS, limit=200, device="cpu", out=folder, progress=False,
+        logger=name, picture_every=EVERY, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where a logger would leave what it leaves in the working folder
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_ALLOW_FILE_STORE"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)  # what is set in the test is undone after it
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_logger_gets_rows_pictures_and_settings(name, tmp_path):
+    run = tracked(name, tmp_path / "run")
+    with (run.folder / "log.csv").open() as file:
+        expected = [float(row["validation_loss"]) for row in csv.DictReader(file)]
+    losses, pictures, settings = READERS[name](run.folder / "logs")
+    assert losses == pytest.approx(expected, rel=1e-6)
+    assert len(losses) == EPOCHS
+    assert len(pictures) == PICTURES
+    assert "learning_rate" in settings
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_wandb_works_offline_and_ends_with_the_run(tmp_path):
+    run = tracked("wandb", tmp_path / "run")
+    import wandb
+
+    assert wandb.run is None
+    (offline,) = (run.folder / "logs" / "wandb").glob("offline-run-*")
+    assert len(list((offline / "files" / "media" / "images").iterdir())) == PICTURES
+    (record,) = offline.glob("*.wandb")
+    assert b"validation_loss" in record.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_model_is_not_disturbed(tmp_path):
+    plain = train(
+        "eae", "digits", set={"width": 2}, epochs=EPOCHS, limit=200, device="cpu", out=tmp_path / "plain",
+        progress=False,
+    )  # fmt: skip
+    logged = tracked("csv", tmp_path / "run")
+    weights = [(run.folder / "weights.safetensors").read_bytes() for run in (plain, logged)]
+    assert weights[0] == weights[1]
+
+
+def test_a_missing_package_is_named_before_the_folder_is_made(tmp_path, monkeypatch):
+    monkeypatch.setitem(tracking.LOGGERS, "wandb", tracking.LOGGERS["wandb"]._replace(package="not_there"))
+    with pytest.raises(InputError, match=r"needs the package not_there; run pip install 'entropic-ae\[wandb\]'"):
+        train("eae", "digits", out=tmp_path / "run", logger="wandb")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"logger": "tensorbord"}, "unknown logger 'tensorbord'"),
+        ({"logger": "csv", "picture_every": 0}, "pictures can be logged every epoch or more rarely, got every 0"),
+    ],
+)
+def test_what_cannot_be_is_said_before_the_folder_is_made(options, sentence, tmp_path):
+    with pytest.raises(InputError, match=sentence):
+        train("eae", "digits", out=tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
