@@ -35,7 +35,9 @@ app = typer.Typer(
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that [b]train[/b] made.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run folder that [b]train[/b] made, or hf:owner/name on the Hub.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Devices = Annotated[int, typer.Option(help="Processes on each machine, which share the images.")]
 Nodes = Annotated[int, typer.Option(help="Machines; start the command on each, by torchrun or SLURM.")]
@@ -187,7 +189,7 @@ def train(
 
 @app.command()
 def sample(
-    run: RunFolder,
+    run: RunName,
     density: Annotated[
         str | None,
         typer.Option(
@@ -210,12 +212,12 @@ def sample(
         density = density or loaded.system.recipe.density
         images = loaded.sample(n, density=density, seed=seed)
     if first:
-        _save(images, out, run / f"samples-{density}.png")
+        _save(images, out, _place(loaded, f"samples-{density}.png"))
 
 
 @app.command()
 def reconstruct(
-    run: RunFolder,
+    run: RunName,
     data: OptionalData = None,
     n: Annotated[int, typer.Option(help="How many images at most.")] = 32,
     out: Annotated[
@@ -232,14 +234,14 @@ def reconstruct(
     images = _held_out(loaded, data)[:n]
     rebuilt = loaded.reconstruct(images)
     if out is None or out.suffix.lower() == ".png":
-        _save(above(images, rebuilt, _COLUMNS), out, _picture(run, "reconstructions", data), columns=_COLUMNS)
+        _save(above(images, rebuilt, _COLUMNS), out, _picture(loaded, "reconstructions", data), columns=_COLUMNS)
     else:
         _save(rebuilt, out, out)
 
 
 @app.command()
 def interpolate(
-    run: RunFolder,
+    run: RunName,
     data: OptionalData = None,
     n: Annotated[int, typer.Option(help="How many pairs of images at most.")] = 8,
     steps: Annotated[int, typer.Option(help="Images a row, both ends included.")] = 10,
@@ -256,12 +258,12 @@ def interpolate(
     if pairs < 1:
         raise InputError(f"interpolate needs at least 2 images and --n 1, got {len(images)} images and --n {n}.")
     rows = loaded.interpolate(images[:pairs], images[pairs : 2 * pairs], steps=steps, kind=kind)
-    _save(rows.flatten(0, 1), out, _picture(run, "interpolations", data), columns=steps)
+    _save(rows.flatten(0, 1), out, _picture(loaded, "interpolations", data), columns=steps)
 
 
 @app.command()
 def evaluate(
-    run: RunFolder,
+    run: RunName,
     features: Annotated[
         str | None,
         typer.Option(help="inception, classifier, pixels or a TorchScript file; by the preset unless given."),
@@ -296,20 +298,30 @@ def evaluate(
             weights=weights,
             tell=tell,
         )
-        loaded.draw(*(name for name in result["distances"] if name in DENSITIES))
+        if loaded.origin is None:
+            loaded.draw(*(name for name in result["distances"] if name in DENSITIES))
     if not first:
         return
     _print_metrics(result)
-    console.print(f"{run}: metrics.json and pictures written.")
+    if loaded.origin is None:
+        console.print(f"{run}: metrics.json and pictures written.")
+    else:
+        console.print(
+            f"{run}: nothing is written into the Hub's cache; entropic-ae pull makes a run folder of it."
+        )
 
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN ...", help="Run folders that [b]train[/b] made.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN ...", help="Run folders that [b]train[/b] made, or hf:owner/name on the Hub."),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
-            help="FILE.html, replaced; report.html in the run folder, of several runs in this one, unless given."
+            help="FILE.html, replaced; report.html in the run folder, of several runs, or one of the Hub, in this "
+            "one, unless given."
         ),
     ] = None,
 ) -> None:
@@ -321,7 +333,7 @@ def report(
 
 @app.command()
 def explore(
-    run: RunFolder,
+    run: RunName,
     host: Annotated[str, typer.Option(help="An address or a name of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="From 1 to 65535.")] = 7860,
     device: Device = "auto",
@@ -335,6 +347,48 @@ def explore(
 
     serve(run, host=host, port=port, device=device, tell=lambda text: console.print(escape(text)))
     leave()
+
+
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that [b]train[/b] made.")],
+    repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="On the Hugging Face Hub; made if need be.")],
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public, not private.")] = False,
+    revision: Annotated[str | None, typer.Option(help="A branch, made if need be.")] = None,
+    message: Annotated[str | None, typer.Option(help="Of the commit.")] = None,
+    license: Annotated[str | None, typer.Option(help="For the model card, e.g. mit; none unless given.")] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Push this too, of reconstructions.png, interpolations.png and report.html, which show real "
+            "images. May be given again.",
+        ),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Share a run on the Hugging Face Hub, with a model card: weights, densities, results, samples.
+
+    Log in first, by [b]hf auth login[/b] or with a token in HF_TOKEN.
+    """
+    loaded = _load(str(run), device)
+    console.print(
+        loaded.push_to_hub(
+            repo, private=not public, revision=revision, message=message, license=license, include=include or ()
+        )
+    )
+
+
+@app.command()
+def pull(
+    run: Annotated[str, typer.Argument(metavar="hf:OWNER/NAME", help="A run on the Hub; @REVISION may follow.")],
+    out: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME unless given.")] = None,
+) -> None:
+    """Copy a run of the Hugging Face Hub to a run folder, where what is fitted and measured is kept."""
+    from entropic_ae.sharing import fetch, repository
+
+    name = repository(run)[0].partition("/")[2]
+    console.print(str(fetch(run, out=out or Path("runs") / name)))
 
 
 @app.command()
@@ -539,10 +593,10 @@ def _together(device: str, devices: int, nodes: int) -> Iterator[None]:
         yield
 
 
-def _load(folder: Path, device: str) -> Run:
+def _load(run: str, device: str) -> Run:
     from entropic_ae import runs
 
-    return runs.load(folder, device=device)
+    return runs.load(run, device=device)
 
 
 def _settings(pairs: list[str]) -> dict[str, Any]:
@@ -586,10 +640,17 @@ def _held_out(run: Run, data: str | None) -> Tensor:
     return run.data.test.images if data is None else read_images(data, run.shape)
 
 
-def _picture(run: Path, name: str, data: str | None) -> Path:
-    """Return a picture's place in a run folder: that of other data than the run's own has another name."""
+def _place(run: Run, name: str) -> Path:
+    """Return a file's place in a run folder; of a run of the Hub, in the current folder, with its name."""
+    if run.origin is None:
+        return run.folder / name
+    return Path(re.sub(r"[^\w.-]+", "-", run.origin.partition("/")[2]) + f"-{name}")
+
+
+def _picture(run: Run, name: str, data: str | None) -> Path:
+    """Return a picture's place: that of other data than the run's own has another name."""
     other = "" if data is None else "-" + (re.sub(r"\W+", "-", Path(data).stem).strip("-") or "data")
-    return run / f"{name}{other}.png"
+    return _place(run, f"{name}{other}.png")
 
 
 def _save(images: Tensor, out: Path | None, default: Path, columns: int | None = None) -> None:
@@ -655,6 +716,8 @@ def _show_warning(message: Warning | str, category: type[Warning]) -> None:
 
 
 def _stop(sentence: str, code: int) -> NoReturn:
+    # on one line, and without what a terminal obeys: parts of it may come from a file of a stranger's
+    sentence = re.sub(r"\s+|[\x00-\x1f\x7f-\x9f]", " ", sentence)
     errors.print(f"[bold red]error:[/] {escape(sentence)}")
     sys.exit(code)
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 __all__ = ["DivergenceError", "InputError", "unknown_name"]
 
+_LONGEST = 80  # characters of a name in a sentence
+
 
 class InputError(ValueError):
     """Bad input: one sentence that says what was expected, what came and what to do.
@@ -31,10 +33,14 @@ class DivergenceError(InputError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """Return the error for a name that is not registered; it suggests the nearest and lists all.
 
+    The name may come from a file of a stranger's: it is shown on one line, and cut off where it is long.
+
     >>> print(unknown_name("recipe", "eea", ["ae", "eae"]))
     unknown recipe 'eea'; did you mean 'eae'? Known: ae, eae.
     """
     names = sorted(known)
+    if len(name) > _LONGEST:
+        name = f"{name[:_LONGEST]}..."
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-    return InputError(f"unknown {kind} '{name}'; {hint}Known: {', '.join(names)}.")
+    return InputError(f"unknown {kind} {name!r}; {hint}Known: {', '.join(names)}.")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["atomic", "read_json", "read_tensors", "write_json", "write_tensors", "write_text"]
 
+_LARGEST_JSON = 16 << 20  # characters; what the library writes has some thousands
+
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
@@ -72,11 +74,19 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file; InputError names the file if it is missing or damaged."""
+    """Read a JSON file; InputError names the file if it is missing, damaged, too large or nested too deep."""
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_LARGEST_JSON + 1)
+        if len(text) > _LARGEST_JSON:
+            raise InputError(f"{path} is damaged (more than 16 MiB of JSON); restore it or make it anew.")
+        return json.loads(text)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; expected a JSON file there.") from None
+    except RecursionError:
+        raise InputError(f"{path} is damaged (nested too deep); restore it or make it anew.") from None
+    except InputError:  # a ValueError too
+        raise
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
         raise InputError(f"{path} is damaged ({error}); restore it or make it anew.") from None

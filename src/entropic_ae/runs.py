@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from entropic_ae import evaluation, generation
+from entropic_ae import evaluation, generation, sharing
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.data import DATASETS, ImageData, load_images
 from entropic_ae.densities import DENSITIES, Density, Prior
@@ -28,6 +28,7 @@ from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.randomness import check_seed
 from entropic_ae.recipes import PRESETS, RECIPES, System, configure, differences, preset_for
 from entropic_ae.recipes.recipe import Scalar
+from entropic_ae.schema import INFO, check, shown
 from entropic_ae.tracking import SamplePictures, check_logger, close_logger, make_logger
 from entropic_ae.training import (
     CHECKPOINT,
@@ -43,17 +44,16 @@ from entropic_ae.training import (
 __all__ = ["Run", "fingerprint", "load", "system_for", "train"]
 
 _INFO, _METRICS = "run.json", "metrics.json"
-_NEEDED = (
-    *("recipe", "preset", "source", "image_size", "limit", "seed", "overrides", "expanded", "shape"),
-    *("training_images_sha256", "versions"),
-)
+_FEW, _LONGEST = 5, 200  # of many differences, those that one sentence names, and their characters
 
 
 class Run:
     """A trained system with its folder. Made by ``train`` and ``load``.
 
     Attributes:
-        folder: the run folder.
+        folder: the run folder; of a run of the Hub, in the Hub's cache.
+        origin: ``hf:owner/name`` of a run that was loaded from the Hub, else None. Nothing is written into the
+            Hub's cache: what is fitted stays in memory, what is measured is only returned.
         info: what run.json says.
         system: the recipe on its preset, with settings.
         model: the autoencoder, with the weights of the lowest validation loss, on its device.
@@ -65,11 +65,20 @@ class Run:
     torch.Size([360, 8])
     """
 
-    def __init__(self, folder: Path, info: dict[str, Any], system: System, model: Autoencoder) -> None:
+    def __init__(
+        self, folder: Path, info: dict[str, Any], system: System, model: Autoencoder, *, origin: str | None = None
+    ) -> None:
         self.folder = folder
+        self.origin = origin
+        self._fitted: dict[str, Density] = {}
         self.info = info
         self.system = system
         self.model = model
+
+    @property
+    def name(self) -> str:
+        """What the run was loaded by: its folder, or ``hf:owner/name``."""
+        return self.origin or str(self.folder)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -83,7 +92,7 @@ class Run:
         data = self._load_data(self.info["limit"])
         if fingerprint(data.train.images) != self.info["training_images_sha256"]:
             raise InputError(
-                f"the training images of {self.info['source']} are not those that {self.folder} was trained "
+                f"the training images of {self.info['source']} are not those that {self.name} was trained "
                 "on; restore them, or train anew."
             )
         return data
@@ -124,6 +133,8 @@ class Run:
     def density(self, name: str) -> Density:
         """Return a density by name: read from the folder, or fitted to the training codes once and kept.
 
+        It is kept in the folder; of a run of the Hub, in memory.
+
         Raises: InputError for an unknown name, or if it must be fitted and the training images are gone.
         """
         if name not in DENSITIES:
@@ -131,22 +142,41 @@ class Run:
         kind, prior = DENSITIES[name], self.model.bottleneck.prior()
         if not kind.needs_codes:
             return kind.fit(torch.empty(0), prior)
+        if name in self._fitted:
+            return self._fitted[name]
         path = self.folder / "densities" / f"{name}.safetensors"
         weights = self._weights_sha256()
         with in_turn():
             tensors, metadata = read_tensors(path)
             if metadata.get("weights") == weights:
-                with suppress(KeyError):  # a parameter is missing: fit again
+                with suppress(KeyError):  # a parameter is missing or of another model: fit again
                     return kind.from_state(tensors, prior)
-            codes, std = self.codes
+            try:
+                codes, std = self.codes
+            except InputError as error:
+                raise InputError(
+                    f"the density '{name}' is not among the files of {self.name} and must be fitted to its "
+                    f"training images: {error}"
+                ) from None
             settings = self.system.recipe.densities.get(name, {})
             device = next(self.model.parameters()).device  # where a density that must be trained is trained
             density = kind.fit(codes.to(device), prior, std=std, seed=self.info["seed"], **settings)
-            write_tensors(path, density.state(), {"weights": weights})
+            if self.origin is None:
+                write_tensors(path, density.state(), {"weights": weights})
+            else:
+                self._fitted[name] = density
             return density
 
     def draw(self, *densities: str) -> None:
-        """Write the run folder's pictures: samples of each density, reconstructions and interpolations."""
+        """Write the run folder's pictures: samples of each density, reconstructions and interpolations.
+
+        Raises: InputError for a run of the Hub.
+        """
+        if self.origin is not None:
+            raise InputError(
+                f"nothing is written into the Hub's cache, where {self.name} lies; load it with out=FOLDER, or "
+                "entropic-ae pull."
+            )
         test = self.data.test.images[:32]
         pictures = [(f"samples-{name}.png", self.sample(64, density=name), 8) for name in densities]
         pictures.append(("reconstructions.png", above(test, self.reconstruct(test), 16), 16))
@@ -171,6 +201,8 @@ class Run:
     ) -> dict[str, Any]:
         """Measure the run against the test or validation images and add what was measured to metrics.json.
 
+        Of a run of the Hub, what was measured is returned and not kept.
+
         A result lies there under the name of its feature space, one of the validation images with
         `` (validation)`` after it. Results that belong to other weights, from before more training, are dropped.
 
@@ -193,7 +225,7 @@ class Run:
         for density in densities:
             if density not in DENSITIES:
                 raise unknown_name("density", density, DENSITIES)
-        kept = self._kept_metrics()
+        kept = self._kept_metrics() if self.origin is None else {}
         name = features or str(self.system.preset.features)
         data = self._load_data(None)  # with a limit, the classifier and the floor would change with it
         device = str(next(self.model.parameters()).device)
@@ -218,16 +250,70 @@ class Run:
         if space.accuracy is not None:
             result["classifier_accuracy"] = space.accuracy
         result["weights_sha256"] = self._weights_sha256()
-        if samples_only or not is_first(sharers()):
+        if samples_only or self.origin is not None or not is_first(sharers()):
             return result
         key = result["features"] + ("" if split == "test" else f" ({split})")
         write_json(self.folder / _METRICS, kept | {key: result})
         return result
 
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        private: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        message: str | None = None,
+        license: str | None = None,
+        include: Sequence[str] = (),
+    ) -> str:
+        """Share the run on the Hugging Face Hub, in one commit, with a model card that is made of it.
+
+        Pushed are run.json, the weights, the fitted densities, metrics.json, log.csv and the pictures of samples.
+        The density that the recipe draws from is fitted first, if need be, so that the run samples without its
+        data. Never pushed are checkpoints, which are pickles, and what else lies in the folder. Left out unless
+        asked for are **pictures that show real images, or follow them**, since these may be private:
+        reconstructions, interpolations, and the report, which holds both. Local paths do not leave this machine:
+        own data go by their name, and are looked for in the folder where the run is used. The weights may remember
+        images that they were trained on.
+
+        Arguments:
+            repo: ``owner/name``, made if it is not there.
+            private: whether a repository that is made is private; one that is there stays as it is.
+            token: of the Hub, allowed to write; that of ``hf auth login`` or ``HF_TOKEN`` unless given.
+            revision: a branch, made if it is not there; the main one unless given.
+            message: of the commit.
+            license: for the card, as the Hub names it, such as ``mit``; none unless given.
+            include: of reconstructions.png, interpolations.png and report.html, those to push too.
+
+        Returns: the address of the repository.
+
+        Raises: InputError if the run was itself loaded from the Hub, a file is not there or is a link out of the
+            folder, or the Hub cannot be reached or refuses.
+
+        >>> Run(Path("x"), {}, None, None, origin="hf:owner/name").push_to_hub("owner/other")
+        Traceback (most recent call last):
+            ...
+        entropic_ae.errors.InputError: hf:owner/name is on the Hub; load it with out=FOLDER to push it elsewhere.
+        """
+        if self.origin is not None:
+            raise InputError(f"{self.name} is on the Hub; load it with out=FOLDER to push it elsewhere.")
+        self.density(self.system.recipe.density)
+        return sharing.push(
+            self.folder,
+            repo,
+            private=private,
+            token=token,
+            revision=revision,
+            message=message,
+            license=license,
+            include=include,
+        )
+
     def _kept_metrics(self) -> dict[str, Any]:
         """Return what metrics.json holds for these weights; read before measuring, so that no work is lost."""
         path = self.folder / _METRICS
-        kept = read_json(path) if path.exists() else {}
+        kept = read_json(path) if path.is_file() else {}
         if not isinstance(kept, dict) or not all(isinstance(one, dict) for one in kept.values()):
             raise InputError(f"{path} is damaged: it holds no results; delete it and try again.")
         weights = self._weights_sha256()
@@ -240,7 +326,7 @@ class Run:
         return load_images(self.info["source"], image_size=self.info["image_size"], limit=limit)
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r}, {self.info['recipe']} on {self.info['data']}, images {self.shape})"
+        return f"Run({self.name!r}, {self.info['recipe']} on {self.info['data']}, images {self.shape})"
 
     def _check(self, images: Tensor) -> Tensor:
         images = torch.as_tensor(images)
@@ -429,13 +515,23 @@ def _check_names(recipe: str, preset: str | None) -> None:
         raise unknown_name("preset", preset, PRESETS)
 
 
-def load(folder: str | Path, *, device: str = "auto") -> Run:
-    """Load a run from its folder: the named recipe is rebuilt with its overrides and compared.
+def load(
+    folder: str | Path, *, device: str = "auto", token: str | None = None, out: str | Path | None = None
+) -> Run:
+    """Load a run from its folder or from the Hub: the named recipe is rebuilt with its overrides and compared.
 
-    No code and no pickle is read from the folder.
+    No code and no pickle is read. A run of the Hub may be anybody's: only the files of a run are downloaded, and
+    what they hold is checked before memory is taken for it.
+
+    Arguments:
+        folder: a run folder, or ``hf:owner/name`` or ``hf:owner/name@revision`` on the Hugging Face Hub.
+        device: auto, cpu or cuda.
+        token: of the Hub, for a private run; that of ``hf auth login`` or ``HF_TOKEN`` unless given.
+        out: for a run of the Hub, a new folder to copy it to, where it is a run like any other. Without it the run
+            is read from the Hub's cache, into which nothing is written: see ``Run.origin``.
 
     Raises: InputError if the folder is not a run, lacks its weights, is damaged, or was trained with a recipe
-        that this version of the library defines differently.
+        that this version of the library defines differently; or if the Hub has no such run or cannot be reached.
 
     >>> import tempfile
     >>> small = {"width": 2}
@@ -443,35 +539,29 @@ def load(folder: str | Path, *, device: str = "auto") -> Run:
     >>> load(run.folder).system.settings() == run.system.settings()
     True
     """
-    folder = Path(folder)
+    if sharing.is_shared(folder):
+        path = sharing.fetch(str(folder), token=token, out=out)
+        return _load(path, str(folder) if out is None else None, device)
+    if out is not None:
+        raise InputError(f"out is for a run of the Hub, hf:owner/name, got the folder {folder}; leave it out.")
+    return _load(Path(folder), None, device)
+
+
+def _load(folder: Path, origin: str | None, device: str) -> Run:
+    name = origin or str(folder)
     if not (folder / _INFO).is_file():
         raise InputError(f"{folder} is not a run folder: it has no {_INFO}; give the folder that train made.")
     info = read_json(folder / _INFO)
-    try:
-        missing = [name for name in _NEEDED if name not in info]
-        if missing:
-            raise KeyError(", ".join(missing))
-        if info["recipe"] not in RECIPES:
-            raise unknown_name("recipe", info["recipe"], RECIPES)
-        if info["preset"] not in PRESETS:
-            raise unknown_name("preset", info["preset"], PRESETS)
-        system = configure(RECIPES[info["recipe"]], PRESETS[info["preset"]], info["overrides"])
-        channels, height, width = info["shape"]
-        model, _ = system.build((channels, height, width), seed=info["seed"])
-        now, then = system.describe(), info["expanded"]
-        differing = [
-            f"{name} was {then.get(name)!r} and is {now.get(name)!r}"
-            for name in sorted({*now, *then} - {"settings"})
-            if then.get(name) != now.get(name)
-        ] + differences(then["settings"], now["settings"])
-    except InputError:
-        raise
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(f"{folder / _INFO} is damaged ({error!r}); train the run anew.") from None
-    if differing:
+    check(info, {**INFO, "training_images_sha256": str}, str(folder / _INFO))
+    if info["recipe"] not in RECIPES:
+        raise unknown_name("recipe", info["recipe"], RECIPES)
+    if info["preset"] not in PRESETS:
+        raise unknown_name("preset", info["preset"], PRESETS)
+    system = configure(RECIPES[info["recipe"]], PRESETS[info["preset"]], info["overrides"])
+    if differing := _differing(info["expanded"], system.describe()):
         raise InputError(
-            f"{folder} was trained with another definition of '{info['recipe']}' "
-            f"({'; '.join(differing)}); use entropic-ae {info['versions'].get('entropic-ae')}, or train anew."
+            f"{name} was trained with another definition of '{info['recipe']}' ({'; '.join(differing)}); use "
+            f"entropic-ae {str(info['versions'].get('entropic-ae'))[:20]}, or train anew."
         )
     path = folder / WEIGHTS
     if not path.is_file():
@@ -480,11 +570,50 @@ def load(folder: str | Path, *, device: str = "auto") -> Run:
             f"{folder} has no {WEIGHTS}: training stopped before its first epoch ended ({has}); "
             "train again with --resume."
         )
+    channels, height, width = info["shape"]
     try:
-        model.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{path} is damaged or of another model ({_first_line(error)}); train anew.") from None
-    return Run(folder, info, system, model.to(select_device(device)))
+        weights = load_file(path)
+        _check_size(folder / _INFO, system, (channels, height, width), weights)
+        model, _ = system.build((channels, height, width), seed=info["seed"])
+        model.load_state_dict(weights)
+    except InputError:
+        raise
+    except (SafetensorError, OSError, RuntimeError, OverflowError, TypeError, ValueError, MemoryError) as error:
+        reason = shown(_first_line(error), 160)[1:-1]
+        raise InputError(f"{path} is damaged or of another model ({reason}); train anew.") from None
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values()):
+        raise InputError(f"{path} is damaged: it holds values that are not finite; train anew.")
+    return Run(folder, info, system, model.to(select_device(device)), origin=origin)
+
+
+def _differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say how the expanded recipe of run.json differs from that of now."""
+    found = [
+        f"{name} was {shown(then.get(name))} and is {shown(now.get(name))}"
+        for name in sorted({*now, *then} - {"settings"})
+        if then.get(name) != now.get(name)
+    ] + differences(then["settings"], now["settings"])
+    return [text[:_LONGEST] for text in found[:_FEW]] + [f"and {len(found) - _FEW} more"] * (len(found) > _FEW)
+
+
+def _check_size(info: Path, system: System, shape: tuple[int, int, int], weights: Mapping[str, Tensor]) -> None:
+    """Raise InputError for settings that ask for a larger network than the file holds, before memory is taken."""
+    # every layer has a tensor of its own
+    if (depth := int(system.settings().get("depth", 1))) > len(weights):
+        raise InputError(
+            f"{info} asks for {depth:,} layers, {WEIGHTS} holds {len(weights):,} tensors; train anew."
+        )
+    plain = system.with_settings({"spectral": False})  # whose norms would be computed, and add to the size
+    try:
+        with torch.device("meta"):
+            model, _ = plain.build(shape, seed=0)
+        needed = sum(tensor.numel() for tensor in model.state_dict().values())
+    except (RuntimeError, OverflowError, TypeError) as error:  # sizes beyond 64 bits
+        reason = shown(_first_line(error), 160)[1:-1]
+        raise InputError(f"{info} asks for a network that cannot be built ({reason}); train anew.") from None
+    held = sum(tensor.numel() for tensor in weights.values())
+    if needed > held:
+        raise InputError(f"{info} asks for a network of {needed:,} values, {WEIGHTS} holds {held:,}; train anew.")
 
 
 def _claim(folder: Path, info: dict[str, Any], resume: bool) -> None:

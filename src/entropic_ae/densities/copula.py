@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from typing_extensions import Self
 
-from entropic_ae.densities.density import Density, check_codes
+from entropic_ae.densities.density import Density, check_codes, parameters
 from entropic_ae.randomness import generator
 
 __all__ = ["Copula", "Marginals"]
@@ -61,9 +61,10 @@ class Marginals(Density):
         return {"quantiles": self.quantiles}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Self:  # noqa: ARG003
+    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Self:
         """Rebuild from the quantiles."""
-        return cls(state["quantiles"])
+        (quantiles,) = parameters(state, prior, quantiles="QD")
+        return cls(_at_least_two(quantiles))
 
 
 class Copula(Density):
@@ -119,14 +120,21 @@ class Copula(Density):
         return {"quantiles": self.quantiles, "correlation": self.correlation}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Self:  # noqa: ARG003
+    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Self:
         """Rebuild from quantiles and correlation."""
-        return cls(state["quantiles"], state["correlation"])
+        quantiles, correlation = parameters(state, prior, quantiles="QD", correlation="DD")
+        return cls(_at_least_two(quantiles), correlation)
 
 
 def _quantiles(codes: Tensor) -> Tensor:
     levels = torch.linspace(0, 1, _QUANTILES, dtype=torch.float64)
     return _at(codes.sort(0).values, levels[:, None].expand(-1, codes.shape[1]))
+
+
+def _at_least_two(quantiles: Tensor) -> Tensor:
+    if len(quantiles) < 2:
+        raise KeyError("a marginal has one quantile, expected at least two")
+    return quantiles
 
 
 def _at(quantiles: Tensor, levels: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from entropic_ae.errors import DivergenceError, InputError
 
-__all__ = ["Density", "check_codes", "mean_and_deviation"]
+__all__ = ["Density", "check_codes", "mean_and_deviation", "parameters"]
 
 
 class Density:
@@ -60,7 +60,7 @@ class Density:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Density:
-        """Rebuild from ``state()``; KeyError if a parameter is missing."""
+        """Rebuild from ``state()``; KeyError if a parameter is missing or does not fit the others or the prior."""
         raise NotImplementedError
 
 
@@ -83,3 +83,36 @@ def mean_and_deviation(codes: Tensor) -> tuple[Tensor, Tensor]:
     # a constant dimension has no deviation, or that of rounding in float32
     deviation = codes.std(0).maximum(1e-7 * codes.abs().amax(0))
     return codes.mean(0), deviation.clamp_min(torch.finfo(torch.float64).tiny)
+
+
+def parameters(state: Mapping[str, Tensor], prior: Distribution, **shapes: str) -> list[Tensor]:
+    """Return the parameters of a density from its state, in the order of ``shapes``, as float64.
+
+    Arguments:
+        state: from a file that may be anybody's.
+        prior: over (D,), which says what D must be.
+        shapes: of each parameter by name, a letter a dimension: one letter stands for one length throughout.
+
+    Raises: KeyError for one that is missing, has another shape, or is not finite.
+
+    >>> from torch.distributions import Independent, Normal
+    >>> prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
+    >>> parameters({"mean": torch.zeros(3)}, prior, mean="D")
+    Traceback (most recent call last):
+        ...
+    KeyError: 'mean has shape (3,), expected (2,)'
+    """
+    lengths = {"D": prior.event_shape[0]}
+    found = []
+    for name, letters in shapes.items():
+        tensor = state[name]
+        if tensor.dim() == len(letters):
+            for letter, length in zip(letters, tensor.shape, strict=True):
+                lengths.setdefault(letter, length)
+        expected = tuple(lengths.get(letter, letter) for letter in letters)
+        if tuple(tensor.shape) != expected or 0 in expected:
+            raise KeyError(f"{name} has shape {tuple(tensor.shape)}, expected {expected}")
+        if not tensor.is_floating_point() or not bool(torch.isfinite(tensor := tensor.double()).all()):
+            raise KeyError(f"{name} is not finite")
+        found.append(tensor)
+    return found

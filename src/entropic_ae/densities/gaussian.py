@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from entropic_ae.densities.density import Density, check_codes
+from entropic_ae.densities.density import Density, check_codes, parameters
 from entropic_ae.randomness import generator
 
 __all__ = ["Gaussian"]
@@ -65,6 +65,6 @@ class Gaussian(Density):
         return {"mean": self.mean, "covariance": self.covariance}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Gaussian:  # noqa: ARG003
+    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Gaussian:
         """Rebuild from mean and covariance."""
-        return cls(state["mean"], state["covariance"])
+        return cls(*parameters(state, prior, mean="D", covariance="DD"))

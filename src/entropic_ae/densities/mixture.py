@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
 
-from entropic_ae.densities.density import Density, check_codes, mean_and_deviation
+from entropic_ae.densities.density import Density, check_codes, mean_and_deviation, parameters
 from entropic_ae.errors import InputError
 from entropic_ae.randomness import generator
 
@@ -113,6 +113,9 @@ class Mixture(Density):
         return {"weights": self.weights, "means": self.means, "covariances": self.covariances}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Mixture:  # noqa: ARG003
+    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Mixture:
         """Rebuild from weights, means and covariances."""
-        return cls(state["weights"], state["means"], state["covariances"])
+        weights, means, covariances = parameters(state, prior, weights="K", means="KD", covariances="KDD")
+        if weights.min() < 0 or weights.sum() <= 0:
+            raise KeyError("weights are no probabilities")
+        return cls(weights, means, covariances)

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import Code, GaussianPosterior
-from entropic_ae.densities.density import Density, check_codes, mean_and_deviation
+from entropic_ae.densities.density import Density, check_codes, mean_and_deviation, parameters
 from entropic_ae.errors import InputError
 from entropic_ae.networks import Perceptron
 from entropic_ae.randomness import generator, seeded
@@ -141,16 +141,18 @@ class SecondStage(Density):
         return weights | {"mean": self.mean, "deviation": self.deviation, "gamma": self.gamma}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> SecondStage:  # noqa: ARG003
+    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> SecondStage:
         """Rebuild from ``state()``; KeyError if a parameter is missing or does not fit the others."""
-        mean, deviation, gamma = state["mean"], state["deviation"], state["gamma"]
-        weights = {name.removeprefix("decoder."): t for name, t in state.items() if name.startswith("decoder.")}
-        dim, hidden = mean.numel(), len(weights["layers.0.bias"])
-        if mean.shape != (dim,) or deviation.shape != (dim,) or gamma.dim():
-            raise KeyError("mean, deviation and gamma do not fit each other")
-        decoder = Perceptron(dim, dim, hidden, len(weights) // 2 - 1)  # a weight and a bias for each layer
+        mean, deviation, gamma = parameters(state, prior, mean="D", deviation="D", gamma="")
+        names = [name for name in state if name.startswith("decoder.")]
+        weights = {name.removeprefix("decoder."): state[name].float() for name in names}
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
+            raise KeyError("the decoder's weights are not finite")
+        dim, hidden = len(mean), weights["layers.0.bias"].numel()
+        with torch.device("meta"):  # no memory is taken for sizes that a damaged file only claims
+            decoder = Perceptron(dim, dim, hidden, len(weights) // 2 - 1)  # a weight and a bias for each layer
         try:
-            decoder.load_state_dict(weights)
+            decoder.load_state_dict(weights, assign=True)
         except RuntimeError as error:
             raise KeyError(f"the decoder's weights do not fit: {error}") from None
         return cls(decoder, mean, deviation, gamma)

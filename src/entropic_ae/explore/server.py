@@ -63,6 +63,10 @@ def serve(
         raise InputError(f"port must be from 1 to 65535, got {port}; give another --port.")
     if find_spec("nicegui") is None:
         raise InputError("explore needs NiceGUI, which is not installed; pip install 'entropic-ae[explore]'.")
+    if str(folder).startswith("hf:"):
+        raise InputError(
+            f"explore asks nothing of the network, got {folder}; entropic-ae pull makes a run folder of it."
+        )
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the Hub's client is imported
     from entropic_ae import runs
 

@@ -16,6 +16,7 @@ from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.networks import Shape
 from entropic_ae.randomness import seeded
 from entropic_ae.recipes.presets import Preset, check_partial
+from entropic_ae.schema import shown
 from entropic_ae.terms import Objective, Term
 
 __all__ = ["Recipe", "Scalar", "System", "configure", "differences"]
@@ -195,7 +196,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ['width was 16 and is 32']
     """
     return [
-        f"{name} was {value!r} and is {now.get(name)!r}"
+        f"{name} was {shown(value)} and is {shown(now.get(name))}"
         for name, value in sorted(then.items())
         if value != now.get(name)
     ]
@@ -240,4 +241,4 @@ def _read(name: str, value: Scalar, old: Scalar) -> Scalar:
         if read is not None and (isinstance(value, str) or read == value):
             return read
     expected = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[wanted]
-    raise InputError(f"{name} expects {expected}, got {value!r}.")
+    raise InputError(f"{name} expects {expected}, got {shown(value)}.")

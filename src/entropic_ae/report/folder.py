@@ -12,8 +12,8 @@ from typing import Any
 
 from entropic_ae.errors import InputError
 from entropic_ae.files import read_json
-from entropic_ae.report.schema import COMPARED, INFO, RESULT, check
 from entropic_ae.report.tables import FLOOR
+from entropic_ae.schema import COMPARED, INFO, RESULT, check
 
 __all__ = ["Picture", "RunFolder", "read_folder"]
 
@@ -149,6 +149,7 @@ def _read_picture(path: Path) -> Picture:
         with Image.open(BytesIO(content), formats=["PNG"]) as image:
             image.load()
             width, height = image.size
-    except (OSError, SyntaxError, ValueError):  # what Pillow raises for damage
+    # what Pillow raises for damage, and for a small file that unpacks to a huge picture
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise InputError(f"{path} is damaged: it is no whole PNG picture; delete it or draw it again.") from None
     return Picture(f"data:image/png;base64,{base64.b64encode(content).decode()}", width, height)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from entropic_ae.errors import InputError
@@ -14,6 +15,7 @@ from entropic_ae.report.diagnosis import LEVEL
 from entropic_ae.report.folder import RunFolder, read_folder
 from entropic_ae.report.tables import FLOOR
 from entropic_ae.report.view import view
+from entropic_ae.sharing import fetch, is_shared
 
 __all__ = ["write_report"]
 
@@ -28,9 +30,9 @@ def write_report(folders: str | Path | Iterable[str | Path], out: str | Path | N
     Only files are read, no model and no data. The same folders give the same bytes.
 
     Arguments:
-        folders: a run folder, or several.
+        folders: a run folder, or several; ``hf:owner/name`` for one on the Hub.
         out: the page, FILE.html, replaced if it is there; ``report.html`` in the run folder unless given, for
-            several runs in the current folder.
+            several runs, and for one on the Hub, in the current folder.
 
     Returns: the path written.
 
@@ -46,14 +48,21 @@ def write_report(folders: str | Path | Iterable[str | Path], out: str | Path | N
     paths = [Path(folders)] if isinstance(folders, str | os.PathLike) else [Path(folder) for folder in folders]
     if not paths:
         raise InputError("a report needs at least one run folder, got none.")
-    default = paths[0] / _PAGE if len(paths) == 1 else Path(_PAGE)
+    default = paths[0] / _PAGE if len(paths) == 1 and not is_shared(paths[0]) else Path(_PAGE)
     path = default if out is None else Path(out)
     if path.suffix.lower() not in (".html", ".htm") or path.is_dir():
         raise InputError(f"a report is written to FILE.html, got {path}; give another --out.")
-    page = _render([read_folder(folder) for folder in paths])
+    page = _render([_read(folder) for folder in paths])
     with atomic(path) as temporary:
         temporary.write_bytes(page.encode())  # not as text, which has other line ends on Windows
     return path
+
+
+def _read(path: Path) -> RunFolder:
+    if not is_shared(path):
+        return read_folder(path)
+    # known by its name on the Hub, which the commands on the page then take
+    return replace(read_folder(fetch(path.as_posix())), path=path)
 
 
 def _render(runs: Sequence[RunFolder]) -> str:

@@ -1,4 +1,4 @@
-"""What the JSON of a run folder must look like for a report, so that damage is told by its place."""
+"""What the JSON of a run folder must look like, so that damage is told by its place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from entropic_ae.errors import InputError
 
-__all__ = ["COMPARED", "INFO", "RESULT", "check"]
+__all__ = ["COMPARED", "INFO", "RESULT", "check", "shown"]
 
 # A type is itself, and ``float`` any number; a tuple holds alternatives; a list of one gives its elements, of more
 # its length too; a dictionary its keys: "*" stands for all, one that ends in "?" may be missing.
@@ -21,7 +21,14 @@ INFO: dict[str, Any] = {
     "seed": int,
     "precision?": str,
     "overrides": {"*": (str, float, bool)},
-    "expanded": {"bottleneck": str, "terms": [str], "densities": [str], "settings": {"*": (str, float, bool)}},
+    "expanded": {
+        "encoder?": str,
+        "bottleneck": str,
+        "decoder?": str,
+        "terms": [str],
+        "densities": [str],
+        "settings": {"*": (str, float, bool)},
+    },
     "shape": [int, int, int],
     "training_images?": int,
     "device?": str,
@@ -98,13 +105,14 @@ def _fault(value: Any, spec: Any, place: str) -> str | None:
         return next((f for i, (one, kind) in pairs if (f := _fault(one, kind, f"{place}[{i}]"))), None)
     if _is(value, spec):
         return None
-    return f"{place or 'it'} is {_shown(value)}, expected {_expected(spec)}"
+    return f"{place or 'it'} is {shown(value)}, expected {_expected(spec)}"
 
 
 def _fault_of_dictionary(value: dict[str, Any], spec: dict[str, Any], place: str) -> str | None:
     start = f"{place}." if place else ""
     if "*" in spec:
-        return next((f for name, one in value.items() if (f := _fault(one, spec["*"], start + name))), None)
+        pairs = value.items()
+        return next((f for name, one in pairs if (f := _fault(one, spec["*"], start + _printable(name)))), None)
     for key, kind in spec.items():
         name = key.removesuffix("?")
         if name in value:
@@ -131,6 +139,18 @@ def _expected(spec: Any) -> str:
     return _NAMES[spec]
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+def _printable(name: str) -> str:
+    return name if name.isprintable() and len(name) <= 80 else shown(name)
+
+
+def shown(value: Any, most: int = 40) -> str:
+    """Return a value from a file as a sentence can hold it: short, on one line, whatever is in it.
+
+    >>> shown("eae"), shown([1.0]), shown([[[]]]), shown("a" * 100, most=10)
+    ("'eae'", '[1.0]', 'a list', "'aaaaaa...")
+    """
+    # what is nested may be nested too deep to be printed
+    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, dict | list) for v in value)):
+        return "a dictionary" if isinstance(value, dict) else "a list"
+    text = repr(value[: most + 1] if isinstance(value, str | list) else value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -1,0 +1,160 @@
+"""The model card of a run: metadata that the Hub understands, then Markdown for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from entropic_ae.data import DATASETS
+from entropic_ae.densities import DENSITIES
+from entropic_ae.recipes import RECIPES
+from entropic_ae.sharing.names import LIBRARY, PREFIX
+
+__all__ = ["model_card"]
+
+_FLOOR = "held-out images"  # as evaluate names the real images that set the floor of a distance
+
+
+def model_card(
+    info: Mapping[str, Any],
+    metrics: Mapping[str, Mapping[str, Any]],
+    repo: str,
+    *,
+    pictures: Sequence[str] = (),
+    license: str | None = None,
+) -> str:
+    """Write the model card of a run: metadata that the Hub understands, then Markdown for people.
+
+    Arguments:
+        info: run.json, as ``shareable`` leaves it.
+        metrics: metrics.json.
+        repo: owner/name.
+        pictures: files beside the card that it shows.
+        license: as the Hub names it, such as ``mit``; none unless given.
+    """
+    title = f"{info['recipe']} on {info['data']}"
+    summary = info.get("summary", RECIPES[info["recipe"]].summary)
+    shape = ", ".join(map(str, info["shape"]))
+    density = RECIPES[info["recipe"]].density
+    body = f"""# {title}
+
+An autoencoder that generates images, trained by the library `entropic-ae`: {summary}.
+Reference: {RECIPES[info["recipe"]].reference}. The library follows
+[arXiv:2002.10631](https://arxiv.org/abs/2002.10631).
+
+## Use
+
+With `entropic-ae` {info["versions"].get("entropic-ae", "")} or later installed:
+
+```python
+import entropic_ae as eae
+
+run = eae.load("hf:{repo}")
+images = run.sample(64, seed=0)  # uint8 (64, {shape}), codes from the density {density}
+eae.save_images(images, "samples.png")
+codes = run.encode(images)  # float32 (64, {info["expanded"]["settings"]["latent_dim"]})
+```
+
+or `entropic-ae sample hf:{repo} --out samples.png`.
+Loading executes no code of this repository and reads no pickle.
+
+## Samples
+
+{_pictures(pictures)}
+
+## Measured
+
+{_measured(metrics)}
+
+## Training
+
+{_training(info)}
+
+## Versions
+
+{", ".join(f"{package} {version}" for package, version in info["versions"].items())}.
+"""
+    return f"---\n{_metadata(info, metrics, title, license)}\n---\n\n{body}"
+
+
+def _metadata(
+    info: Mapping[str, Any], metrics: Mapping[str, Mapping[str, Any]], title: str, license: str | None
+) -> str:
+    """Return the card's YAML: library, tags, licence, data set, and Frechet distances as a model index."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    hub = _hub_data(info["source"])
+    results = [
+        EvalResult(
+            task_type="unconditional-image-generation",
+            dataset_type=hub or info["data"],
+            dataset_name=info["data"],
+            dataset_split=result.get("split", "test"),
+            metric_type="fid" if result["features"] == "inception" else "frechet-distance",
+            metric_name=f"Frechet distance of {name} ({result['features']} features, n = {row['images']})",
+            metric_value=round(row["frechet"], 4),
+        )
+        for result in metrics.values()
+        for name, row in result["distances"].items()
+        if name in DENSITIES and math.isfinite(row["frechet"])
+    ]
+    kinds = sorted({result.metric_type for result in results})
+    data = ModelCardData(
+        library_name=LIBRARY,
+        tags=[LIBRARY, "autoencoder", "image-generation", str(info["recipe"])],
+        pipeline_tag="unconditional-image-generation",
+        license=license,
+        datasets=[hub] if hub else None,
+        metrics=kinds or None,
+        model_name=title if results else None,
+        eval_results=results or None,
+    )
+    return str(data.to_yaml()).strip()
+
+
+def _pictures(pictures: Sequence[str]) -> str:
+    shown_ = [f"![{Path(name).stem}]({name})" for name in pictures]
+    return "\n\n".join(shown_) or "No picture was pushed."
+
+
+def _measured(metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a table a feature space, with what the numbers are of, and the floor."""
+    parts = []
+    for name, result in metrics.items():
+        rows = "\n".join(
+            f"| {kind}{' (the floor)' * (kind == _FLOOR)} | {row['images']:,} | {row['frechet']:.2f} "
+            f"| {row['kernel']:.4f} |"
+            for kind, row in result["distances"].items()
+        )
+        codes = result["codes"]
+        entropy = f"entropy of {codes['n']:,} held-out codes {codes['entropy']:.2f} nats"
+        if codes["maximum"] is not None:
+            entropy += f" of at most {codes['maximum']:.2f}"
+        against = f"{result['real_images']:,} {result.get('split', 'test')} images"
+        parts.append(
+            f"In the feature space `{name}`, against {against}; n = {result['n']:,} images from each density, "
+            f"seed {result['seed']}. Distances compare with others of the same feature space and numbers of images"
+            " only; the floor is that of real images.\n\n"
+            "| images | number | Frechet distance | kernel distance |\n| --- | ---: | ---: | ---: |\n"
+            f"{rows}\n\nReconstruction error {result['reconstruction_error']:.3f} (squared, summed over an "
+            f"image); {entropy}."
+        )
+    return "\n\n".join(parts) or "Not measured yet."
+
+
+def _training(info: Mapping[str, Any]) -> str:
+    images = f"{info['training_images']:,} training images" if "training_images" in info else "images"
+    machine = info.get("machine", {})
+    device = ", ".join(str(one) for one in (info.get("device"), machine.get("gpu")) if one)
+    settings = info["expanded"]["settings"]
+    rows = "\n".join(f"| {name} | {value} |" for name, value in settings.items())
+    return (
+        f"On {images} ({', '.join(map(str, info['shape']))}) of {info['data']}, seed {info['seed']}, on {device}; "
+        f"the weights of the lowest validation loss.\n\n| setting | value |\n| --- | --- |\n{rows}"
+    )
+
+
+def _hub_data(source: str) -> str | None:
+    return source.removeprefix(PREFIX) if source.startswith(PREFIX) else getattr(DATASETS.get(source), "hub", None)

@@ -1,0 +1,103 @@
+"""What is pushed of a run folder: files by name, some of them rewritten without the paths of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.files import read_json, read_tensors
+from entropic_ae.schema import INFO, RESULT, check
+from entropic_ae.sharing.card import model_card
+from entropic_ae.sharing.names import (
+    CARD,
+    DENSITY_FILES,
+    EXTRAS,
+    INFO_FILE,
+    LOG,
+    METRICS,
+    PREFIX,
+    SAMPLE_FILES,
+    WEIGHTS,
+    shareable,
+    without_path,
+)
+
+__all__ = ["contents"]
+
+_REPORT = "report.html"
+_ABSOLUTE = re.compile(r"entropic-ae [^<\n]*?[\s'\"](?:[/~]|[A-Za-z]:[/\\])")  # a command on an absolute path
+
+
+def contents(folder: Path, repo: str, license: str | None, include: Sequence[str]) -> dict[str, str | bytes]:
+    """Return what is pushed by its name in the repository: a path, or content that differs from the file's."""
+    for extra in include:
+        if extra not in EXTRAS:
+            raise unknown_name("file to include", extra, EXTRAS)
+    for needed in (INFO_FILE, WEIGHTS, *include):
+        if not (folder / needed).is_file():
+            raise InputError(f"{folder} cannot be pushed: it has no {needed}; make it first.")
+    info = read_json(folder / INFO_FILE)
+    check(info, INFO, str(folder / INFO_FILE))
+    weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    names = [WEIGHTS, LOG, *SAMPLE_FILES, *(extra for extra in include if extra != _REPORT)]
+    names += [  # not those of other weights, from before more training
+        file for file in DENSITY_FILES if read_tensors(folder / file)[1].get("weights") == weights
+    ]
+    files: dict[str, str | bytes] = {
+        name: str(_inside(folder, name)) for name in names if (folder / name).is_file()
+    }
+    metrics = _metrics(folder, weights)
+    shared = shareable(info)
+    pictures = [name for name in files if name.endswith(".png")]
+    files[INFO_FILE] = _json(shared)
+    if metrics:
+        files[METRICS] = _json(metrics)
+    if _REPORT in include:
+        files[_REPORT] = _page(folder, info, shared, repo)
+    files[CARD] = model_card(shared, metrics, repo, pictures=pictures, license=license).encode()
+    return files
+
+
+def _metrics(folder: Path, weights: str) -> dict[str, dict[str, Any]]:
+    """Return the results of these weights, under names without paths."""
+    if not (folder / METRICS).is_file():
+        return {}
+    metrics = read_json(_inside(folder, METRICS))
+    check(metrics, {"*": RESULT}, str(folder / METRICS))
+    found = {}
+    for name, result in metrics.items():
+        if result.get("weights_sha256") == weights:
+            features = without_path(result["features"])
+            found[features + name.removeprefix(result["features"])] = {**result, "features": features}
+    return found
+
+
+def _page(folder: Path, info: Mapping[str, Any], shared: Mapping[str, Any], repo: str) -> bytes:
+    """Return the report with the places of this machine replaced by those on the Hub."""
+    page = _inside(folder, _REPORT).read_text(encoding="utf-8")
+    for local, public in ((info["source"], shared["source"]), (str(folder), f"{PREFIX}{repo}")):
+        page = page.replace(html.escape(str(local)), public)
+    if _ABSOLUTE.search(html.unescape(page)):  # the page was made where the folder had another place
+        raise InputError(
+            f"{folder / _REPORT} names folders of this machine; make it anew with entropic-ae report, or leave it "
+            "out."
+        )
+    return page.encode()
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return the path of a file, or raise InputError if a link leads out of the folder: it would be published."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{path} is a link to a place outside of the run folder; put the file itself there.")
+    return path
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()

@@ -1,0 +1,224 @@
+"""To the Hub and back: pushing, downloading, and the Hub's errors as sentences."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from entropic_ae.errors import InputError
+from entropic_ae.files import read_json
+from entropic_ae.schema import INFO, check, shown
+from entropic_ae.sharing.contents import contents
+from entropic_ae.sharing.names import (
+    CARD,
+    DENSITY_FILES,
+    EXTRAS,
+    INFO_FILE,
+    LIBRARY,
+    LOG,
+    METRICS,
+    PREFIX,
+    SAMPLE_FILES,
+    WEIGHTS,
+    check_shared,
+    repository,
+)
+
+__all__ = ["fetch", "push"]
+
+_FILES = (INFO_FILE, METRICS, WEIGHTS, LOG, CARD, *EXTRAS, *DENSITY_FILES, *SAMPLE_FILES)
+_LOG_IN = "log in with hf auth login, or give a token (token=, HF_TOKEN)"
+
+
+def fetch(source: str, *, token: str | None = None, out: str | Path | None = None) -> Path:
+    """Download a run from the Hub and return its folder.
+
+    Arguments:
+        source: ``hf:owner/name`` or ``hf:owner/name@revision``, a branch, a tag or a commit.
+        token: of the Hub; that of ``hf auth login`` or ``HF_TOKEN`` unless given.
+        out: a folder to copy the run to, which must not exist or be empty. Without it the folder lies in the
+            Hub's cache, where nothing may be written.
+
+    Raises: InputError if there is no such run or revision, the Hub cannot be reached and the cache lacks the run,
+        or the run names data or features that no shared run may name.
+
+    >>> fetch("hf:name")
+    Traceback (most recent call last):
+        ...
+    entropic_ae.errors.InputError: expected hf:owner/name or hf:owner/name@revision, got 'hf:name'.
+    """
+    from huggingface_hub import snapshot_download
+
+    from entropic_ae import __version__
+
+    name, revision = repository(source)
+    target = None if out is None else Path(out)
+    if target is not None:
+        _check_free(target)
+    with _hub(name, revision):
+        cached = Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                allow_patterns=list(_FILES),
+                token=token,
+                endpoint=_endpoint(),
+                library_name=LIBRARY,
+                library_version=__version__,
+            )
+        )
+    if not (cached / INFO_FILE).is_file():
+        raise InputError(f"{PREFIX}{name} is no run of entropic-ae: it has no {INFO_FILE}; give another.")
+    info = read_json(cached / INFO_FILE)
+    check(info, INFO, str(cached / INFO_FILE))
+    check_shared(info, source)
+    if target is None:
+        return cached
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=_parent(target)) as temporary:
+        whole = Path(temporary, "run")
+        for file in _FILES:
+            if (cached / file).is_file():
+                (whole / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(cached / file, whole / file)
+        if target.is_dir():
+            target.rmdir()  # empty, as checked
+        whole.rename(target)
+    return target
+
+
+def push(
+    folder: Path,
+    repo: str,
+    *,
+    private: bool = True,
+    token: str | None = None,
+    revision: str | None = None,
+    message: str | None = None,
+    license: str | None = None,
+    include: Sequence[str] = (),
+) -> str:
+    """Put a run folder into a repository of the Hub, in one commit; see ``Run.push_to_hub``.
+
+    Files of a run that are in the repository and no longer in the folder are deleted there; others stay.
+
+    Returns: the address of the repository.
+
+    Raises: InputError if the folder has no whole run, a file is a link out of it, or the Hub refuses.
+    """
+    import huggingface_hub
+
+    from entropic_ae import __version__
+
+    name, marked = repository(repo)
+    revision = revision or marked
+    files = contents(folder, name, license, include)
+    api = huggingface_hub.HfApi(
+        endpoint=_endpoint(), token=token, library_name=LIBRARY, library_version=__version__
+    )
+    with _hub(name, revision):
+        url = str(api.create_repo(name, private=private, exist_ok=True))
+        if revision is not None:
+            api.create_branch(name, branch=revision, exist_ok=True)
+        ours = set(_FILES) - {INFO_FILE, WEIGHTS, CARD}
+        stale = ours.intersection(api.list_repo_files(name, revision=revision)) - set(files)
+        operations: list[Any] = [huggingface_hub.CommitOperationDelete(file) for file in sorted(stale)]
+        operations += [huggingface_hub.CommitOperationAdd(file, content) for file, content in files.items()]
+        api.create_commit(
+            name, operations, commit_message=message or "Push a run of entropic-ae", revision=revision
+        )
+    return url
+
+
+def _check_free(folder: Path) -> None:
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not overwritten; give another place.")
+
+
+def _parent(folder: Path) -> Path:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return folder.parent
+
+
+def _endpoint() -> str | None:
+    """Return the Hub's address if the environment names another; the client looks once, when it is imported."""
+    return (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
+
+
+@contextmanager
+def _hub(repo: str, revision: str | None) -> Iterator[None]:
+    """Talk to the Hub without bars outside a terminal, and turn its errors into one sentence."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        with _quiet():
+            yield
+    except GatedRepoError:
+        raise InputError(
+            f"{repo} is gated on the Hugging Face Hub: ask for access on its page, then {_LOG_IN}."
+        ) from None
+    except RepositoryNotFoundError:
+        raise InputError(
+            f"the Hugging Face Hub has no run '{repo}' that you may see; check the name, or if it is private "
+            f"{_LOG_IN}."
+        ) from None
+    except RevisionNotFoundError:
+        raise InputError(
+            f"{repo} has no revision '{revision}' on the Hugging Face Hub; give a branch, a tag or a commit."
+        ) from None
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", None)
+        if status in (401, 403):
+            raise InputError(f"the Hugging Face Hub does not let you do that with {repo}; {_LOG_IN}.") from None
+        raise InputError(f"the Hugging Face Hub refused ({_reason(error)}); try again later.") from None
+    except HFValidationError as error:
+        raise InputError(
+            f"'{repo}' is no name on the Hugging Face Hub ({_reason(error)}); give another."
+        ) from None
+    except LocalEntryNotFoundError as error:
+        raise InputError(
+            f"{repo} is not on this machine and the Hugging Face Hub cannot be reached "
+            f"({_reason(error.__cause__ or error)}); go online."
+        ) from None
+    except InputError:
+        raise
+    except Exception as error:  # which class says offline depends on the release of the Hub's client
+        raise InputError(
+            f"the Hugging Face Hub cannot be reached for {repo} ({_reason(error)}); go online."
+        ) from None
+
+
+def _reason(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return shown(lines[0], 120).strip("'\"").rstrip(":.") if lines else type(error).__name__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Show the client's progress bars on a terminal only, and none of its remarks."""
+    from huggingface_hub import utils
+
+    bars: Any = utils  # exports these functions, though not to type checkers
+    verbosity = utils.logging.get_verbosity()
+    hidden = not sys.stderr.isatty() and not bars.are_progress_bars_disabled()
+    utils.logging.set_verbosity_error()
+    if hidden:
+        bars.disable_progress_bars()
+    try:
+        yield
+    finally:
+        utils.logging.set_verbosity(verbosity)
+        if hidden:
+            bars.enable_progress_bars()

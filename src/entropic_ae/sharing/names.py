@@ -1,0 +1,124 @@
+"""What is called what on the Hub: repositories, files, and data without the paths of one machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from entropic_ae.data import DATASETS
+from entropic_ae.densities import DENSITIES
+from entropic_ae.errors import InputError
+from entropic_ae.features import FEATURES
+from entropic_ae.recipes import PRESETS
+from entropic_ae.schema import shown
+
+__all__ = [
+    "CARD",
+    "DENSITY_FILES",
+    "EXTRAS",
+    "INFO_FILE",
+    "LIBRARY",
+    "LOG",
+    "METRICS",
+    "PREFIX",
+    "SAMPLE_FILES",
+    "WEIGHTS",
+    "check_shared",
+    "is_shared",
+    "repository",
+    "shareable",
+    "without_path",
+]
+
+LIBRARY = "entropic-ae"
+PREFIX = "hf:"
+INFO_FILE, METRICS, WEIGHTS, LOG, CARD = "run.json", "metrics.json", "weights.safetensors", "log.csv", "README.md"
+EXTRAS = ("reconstructions.png", "interpolations.png", "report.html")  # pushed only if asked for
+DENSITY_FILES = tuple(f"densities/{name}.safetensors" for name, kind in DENSITIES.items() if kind.needs_codes)
+SAMPLE_FILES = tuple(f"samples-{name}.png" for name in DENSITIES)
+_CLASSIFIER = "classifier:"  # the feature space of other data than the run's
+_SOURCE = re.compile(r"hf:[\w.-]+/[\w.-]+|\./(?!\.+$)[^/\\]+")
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_REVISION = re.compile(r"[A-Za-z0-9][\w./-]*", re.ASCII)
+
+
+def is_shared(source: object) -> bool:
+    """Return whether a run is named by its place on the Hub; ``./hf:x`` is a folder of that name.
+
+    >>> is_shared("hf:owner/name"), is_shared("runs/eae-mnist-0")
+    (True, False)
+    """
+    return str(source).startswith(PREFIX)
+
+
+def repository(source: str) -> tuple[str, str | None]:
+    """Split ``hf:owner/name@revision`` into the repository and the revision, None if there is none.
+
+    Raises: InputError for anything else; ``hf:`` may be left out.
+
+    >>> repository("hf:owner/name@v1"), repository("owner/name")
+    (('owner/name', 'v1'), ('owner/name', None))
+    """
+    name, at, revision = source.removeprefix(PREFIX).partition("@")
+    if not _NAME.fullmatch(name) or ".." in source or (at and not _REVISION.fullmatch(revision)):
+        raise InputError(f"expected hf:owner/name or hf:owner/name@revision, got {shown(source, 100)}.")
+    return name, revision or None
+
+
+def shareable(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return run.json without what belongs to one machine.
+
+    The path of own data becomes ``./NAME``: a folder or file of that name where the run is used later, which is
+    taken if its images are the same. A TorchScript file as the feature space becomes the preset's own choice.
+
+    >>> from types import MappingProxyType
+    >>> expanded = {"settings": {"features": "/home/me/net.pt"}}
+    >>> info = {"source": "/home/me/photos", "preset": "mlp", "overrides": {"width": 4}, "expanded": expanded}
+    >>> shareable(info)["source"], shareable(info)["expanded"]["settings"]
+    ('./photos', {'features': 'pixels'})
+    """
+    overrides, settings = dict(info["overrides"]), dict(info["expanded"]["settings"])
+    for values in (overrides, settings):
+        features = str(values.get("features", ""))
+        if features.startswith(_CLASSIFIER):
+            values["features"] = without_path(features)
+        elif features and features not in FEATURES:
+            del values["features"]
+    settings.setdefault("features", PRESETS[info["preset"]].features)
+    return {
+        **info,
+        "source": _nameless(str(info["source"])),
+        "overrides": overrides,
+        "expanded": {**info["expanded"], "settings": settings},
+    }
+
+
+def check_shared(info: Mapping[str, Any], source: str) -> None:
+    """Refuse what ``shareable`` leaves in no run: paths of data, and programs as feature spaces."""
+    if info["source"] not in DATASETS and not _SOURCE.fullmatch(info["source"]):
+        raise InputError(
+            f"{source} names its data by a path, {shown(info['source'])}, which no shared run may; push it anew."
+        )
+    for values in (info["overrides"], info["expanded"]["settings"]):
+        features = str(values.get("features", "pixels"))
+        other = features.removeprefix(_CLASSIFIER)
+        known = other in DATASETS or _SOURCE.fullmatch(other) if other != features else features in FEATURES
+        if not known:
+            raise InputError(
+                f"{source} names a file as its feature space, {shown(features)}, which may be a program; push it "
+                "anew."
+            )
+
+
+def without_path(features: str) -> str:
+    """Return the name of a feature space without the path of a file or of data."""
+    if features.startswith(_CLASSIFIER):
+        return _CLASSIFIER + _nameless(features.removeprefix(_CLASSIFIER))
+    return features if features in FEATURES else Path(features).name
+
+
+def _nameless(source: str) -> str:
+    """Return a data set's source without the path: a registered name and a Hub set stay."""
+    return source if source in DATASETS or source.startswith(PREFIX) else f"./{Path(source).name}"
