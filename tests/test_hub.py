@@ -182,9 +182,7 @@ def test_a_density_that_is_not_there_needs_the_data(hub, folder, trained, tmp_pa
     run = eae.load(folder, device="cpu")
     run.push_to_hub(REPO)
     loaded = eae.load(f"hf:{REPO}", device="cpu")
-    with pytest.raises(
-        InputError, match=r"'copula' is not among the files of hf:owner/small .*photos does not exist"
-    ):
+    with pytest.raises(InputError, match=r"hf:owner/small holds no density 'copula' .*photos does not exist"):
         loaded.sample(2, density="copula")
     with pytest.raises(InputError, match="photos does not exist"):
         loaded.evaluate(features="pixels", n=20)
@@ -195,7 +193,7 @@ def test_a_density_that_is_not_there_needs_the_data(hub, folder, trained, tmp_pa
     assert loaded.density("copula") is loaded.density("copula")
     assert loaded.evaluate(features="pixels", n=20)["distances"]["prior"]["frechet"] > 0
     assert as_it_is(tmp_path / "cache") == before
-    eae.save_images(images, tmp_path / "photos" / "more.png")
+    (tmp_path / "photos" / "00.png").unlink()
     with pytest.raises(InputError, match="are not those that hf:owner/small was trained on"):
         eae.load(f"hf:{REPO}", device="cpu").sample(2, density="copula")
 
@@ -511,7 +509,7 @@ def test_densities_that_do_not_fit_are_not_used(hub, files, call, change):
     text = files[name][8 : 8 + struct.unpack("<Q", files[name][:8])[0]]
     files[name] = save(change(load(files[name])), json.loads(text)["__metadata__"])
     hub.put(REPO, files)
-    refused(call, "the density 'mixture' is not among the files of hf:owner/small", "sample", f"hf:{REPO}")
+    refused(call, "hf:owner/small holds no density 'mixture' that fits its weights", "sample", f"hf:{REPO}")
     assert call("sample", f"hf:{REPO}", "--density", "gaussian", "--n", 2)[0] == 0
 
 

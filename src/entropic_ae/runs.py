@@ -155,8 +155,8 @@ class Run:
                 codes, std = self.codes
             except InputError as error:
                 raise InputError(
-                    f"the density '{name}' is not among the files of {self.name} and must be fitted to its "
-                    f"training images: {error}"
+                    f"{self.name} holds no density '{name}' that fits its weights, and to fit one its training "
+                    f"images are needed: {error}"
                 ) from None
             settings = self.system.recipe.densities.get(name, {})
             device = next(self.model.parameters()).device  # where a density that must be trained is trained
