@@ -17,8 +17,8 @@ ROOT = Path(entropic_ae.__file__).parent
 ORDER = [
     "errors", "randomness", "files", "provenance", "distributed", "estimators", "data_decoding", "data_sources",
     "data", "networks", "distributions", "bottlenecks", "autoencoder", "terms", "training", "densities", "recipes",
-    "generation", "pictures", "features", "metrics", "evaluation", "runs", "report", "experiments", "explore",
-    "cli", "__main__",
+    "generation", "pictures", "features", "metrics", "evaluation", "export", "runs", "report", "experiments",
+    "explore", "cli", "__main__",
 ]  # fmt: skip
 MODULES = sorted(
     m.name for m in pkgutil.walk_packages([str(ROOT)], "entropic_ae.") if not m.name.endswith("__main__")
