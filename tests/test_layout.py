@@ -18,7 +18,7 @@ ORDER = [
     "errors", "randomness", "files", "schema", "provenance", "distributed", "estimators", "data_decoding",
     "data_sources", "data", "networks", "distributions", "bottlenecks", "autoencoder", "terms", "training",
     "densities", "recipes", "generation", "pictures", "tracking", "features", "metrics", "evaluation", "scikit",
-    "sharing", "runs", "report", "experiments", "explore", "cli", "__main__",
+    "export", "sharing", "runs", "report", "experiments", "explore", "cli", "__main__",
 ]  # fmt: skip
 MODULES = sorted(
     m.name for m in pkgutil.walk_packages([str(ROOT)], "entropic_ae.") if not m.name.endswith("__main__")

@@ -332,6 +332,33 @@ def report(
 
 
 @app.command()
+def export(
+    run: RunName,
+    to: Annotated[str, typer.Option(help="onnx (extra [b]onnx[/b]) or safetensors.")] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option(help="A folder that is missing or empty; RUN/TO, replaced, unless given.")
+    ] = None,
+    densities: Annotated[
+        str | None,
+        typer.Option(help="Those to make a sampler of, separated by commas; those of the recipe unless given."),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Write encoder, decoder and samplers for use without this library, and compare them with PyTorch."""
+    from entropic_ae.export import BATCHES, INSTALL
+
+    names = None if densities is None else densities.split(",")
+    files = _load(run, device).export(to, out=out, densities=names)
+    for file, difference in files.items():
+        compared = "" if difference is None else f": largest difference from PyTorch {difference:.1e}"
+        console.print(f"{file}{compared}")
+    if to == "onnx" and None in files.values():
+        console.print(escape(f"Not compared with PyTorch, as onnxruntime is not installed; {INSTALL}."))
+    elif to == "onnx":
+        console.print(f"Compared by onnxruntime in batches of {', '.join(map(str, BATCHES))}.")
+
+
+@app.command()
 def explore(
     run: RunName,
     host: Annotated[str, typer.Option(help="An address or a name of this machine.")] = "127.0.0.1",

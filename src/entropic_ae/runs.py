@@ -21,6 +21,7 @@ from entropic_ae.data import DATASETS, ImageData, load_images
 from entropic_ae.densities import DENSITIES, Density, Prior
 from entropic_ae.distributed import in_turn, is_first, sharers
 from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.export import FORMATS, check_export, export_model, exported
 from entropic_ae.features import check_features, load_features
 from entropic_ae.files import read_json, read_tensors, write_json, write_tensors
 from entropic_ae.pictures import above, save_images
@@ -166,6 +167,46 @@ class Run:
             else:
                 self._fitted[name] = density
             return density
+
+    def export(
+        self, to: str = "onnx", *, out: str | Path | None = None, densities: Sequence[str] | None = None
+    ) -> dict[Path, float | None]:
+        """Write encoder, decoder and samplers for use without this library; see ``export.export_model``.
+
+        Arguments:
+            to: onnx, or safetensors, which hold no samplers.
+            out: a folder that is missing or empty; RUN/onnx or RUN/safetensors, replaced, unless given.
+            densities: names of those to make a sampler of; the recipe's unless given. All but the prior are
+                fitted to the training codes if they are not yet.
+
+        Returns: by file, the largest difference from PyTorch, or None where it was not compared.
+
+        Raises: InputError if a package is missing, the place is taken, or the format cannot hold the model.
+        """
+        if out is None and self.origin is not None:
+            raise InputError(
+                f"nothing is written into the Hub's cache, where {self.name} lies; give a folder (out, --out)."
+            )
+        folder = self.folder / to if out is None else Path(out)
+        check_export(to, densities, folder, overwrite=out is None)
+        fitted = None
+        if to == "onnx":
+            names = tuple(self.system.recipe.densities) if densities is None else densities
+            fitted = {name: self.density(name) for name in names}
+        return export_model(
+            self.model,
+            self.shape,
+            folder,
+            to=to,
+            densities=fitted,
+            about={
+                "recipe": self.info["recipe"],
+                "data": self.info["data"],
+                "weights_sha256": self._weights_sha256(),
+            },
+            settings=self.system.settings(),
+            overwrite=out is None,
+        )
 
     def draw(self, *densities: str) -> None:
         """Write the run folder's pictures: samples of each density, reconstructions and interpolations.
@@ -473,6 +514,7 @@ def train(
         return run  # these weights have been drawn
     # of the weights before a resume
     stale = [run.folder / _METRICS, run.folder / "report.html", *run.folder.glob("samples-*.png")]
+    stale += [path for to in FORMATS for path in exported(run.folder / to, to)]
     if removed := sorted(path.name for path in stale if path.name != "samples-prior.png" and path.exists()):
         warnings.warn(
             f"{', '.join(removed)} in {run.folder} belonged to the weights before and are removed.", stacklevel=2

@@ -77,8 +77,7 @@ class Bottleneck(nn.Module):
                 f"{type(self).__name__}({self.latent_dim}) expects (N, {self.in_features}), got shape "
                 f"{tuple(h.shape)}; give the encoder's output that length."
             )
-        size = len(h) * processes()
-        if self.training and size < self.least_batch:
+        if self.training and (size := len(h) * processes()) < self.least_batch:
             raise InputError(
                 f"{type(self).__name__} needs a batch of at least {self.least_batch} in training, got {size}; "
                 "raise the batch size or switch to eval()."

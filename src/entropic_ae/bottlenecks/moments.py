@@ -155,7 +155,7 @@ class Whitening(Bottleneck):
         with torch.autocast(h.device.type, enabled=False):
             h = as_float(h)
             if not self.training:
-                return Code((h - self.mean) @ self._inverse_root(self.covariance).to(h))
+                return Code((h - self.mean) @ self.matrix().to(h))
             mean = global_mean(h)
             centred = h - mean
             count = len(h) * processes()
@@ -163,6 +163,10 @@ class Whitening(Bottleneck):
             _follow(self.mean, mean, self.momentum)
             _follow(self.covariance, covariance * (count / (count - 1)), self.momentum)  # unbiased
             return Code(centred @ self._inverse_root(covariance).to(h))
+
+    def matrix(self) -> Tensor:
+        """Return what centred features are multiplied by in evaluation, (D, D) float64."""
+        return self._inverse_root(self.covariance)
 
     @property
     def least_batch(self) -> int:

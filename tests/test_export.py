@@ -1,0 +1,468 @@
+"""Exported files against PyTorch, SciPy and the library's own draws.
+
+A graph is that of a network, with or without spectral normalisation, and a bottleneck, or of a density: each is
+exported once, not each recipe, since recipes share them. ``test_graphs_of_every_recipe`` holds them to it.
+"""
+
+import ast
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from torch.distributions import Independent, StudentT
+from torch.nn.utils.parametrize import is_parametrized
+
+import entropic_ae as eae
+from entropic_ae import cli, export
+from entropic_ae.densities import Copula, Gaussian, Marginals, Mixture, Prior, SecondStage
+from entropic_ae.errors import InputError
+from entropic_ae.randomness import generator, seeded
+
+WITHOUT = "the extra onnx is not installed"
+onnx, onnxruntime = (pytest.importorskip(name, reason=WITHOUT) for name in ("onnx", "onnxruntime"))
+pytest.importorskip("onnxscript", reason=WITHOUT)
+BLOCKS = re.findall(
+    r"```python\n(.*?)```", (Path(__file__).parent.parent / "docs" / "export.md").read_text(), re.DOTALL
+)
+ABOUT = {"recipe": "ae", "data": "digits", "library": "entropic-ae"}
+SIZES = (1, 7, 64)
+SMALL = {"width": 2, "latent_dim": 3, "batch_size": 20}
+# by the name of a case: the preset, the shape and the settings of its networks
+NETWORKS = {
+    "conv": ("digits", (1, 8, 8), {"width": 2}),
+    "spectral": ("digits", (1, 8, 8), {"width": 2, "spectral": True}),
+    "large": ("celeba", (3, 64, 48), {"width": 1, "depth": 2}),
+    "mlp": ("mlp", (3, 5, 2), {"hidden": 5}),
+}
+CODES = 1 + torch.randn(200, 3, generator=generator(0)) @ torch.tensor(
+    [[2.0, 1.0, 0.0], [0.0, 0.5, 0.3], [0.0, 0.0, 1.0]]
+)
+
+
+def build(network="mlp", bottleneck="identity", latent_dim=3):
+    """A model whose statistics and spectral norms have settled, as those of a trained one."""
+    preset, shape, settings = NETWORKS[network]
+    changes = {**settings, "latent_dim": latent_dim, "bottleneck": bottleneck}
+    model, _ = eae.configure(eae.RECIPES["ae"], eae.PRESETS[preset], changes).build(shape, seed=0)
+    with torch.no_grad(), seeded(1):
+        for _ in range(40):
+            model(torch.rand(20, *shape) ** 2)
+    return model.eval(), shape
+
+
+def session(name, model, shape, densities=None):
+    graph = export._graphs(model, shape, densities or {})[name]
+    return onnxruntime.InferenceSession(export._onnx(name, graph, ABOUT), providers=["CPUExecutionProvider"])
+
+
+def agree(run, function, columns):
+    """Compare an exported graph with a function of a tensor, for several sizes of the batch."""
+    (given,) = run.get_inputs()
+    for n in SIZES:
+        x = torch.rand(n, *columns, generator=generator(n))
+        with torch.no_grad():
+            expected = function(x)
+        torch.testing.assert_close(
+            torch.from_numpy(run.run(None, {given.name: x.numpy()})[0]), expected, atol=1e-4, rtol=0
+        )
+        assert n == 1 or expected.std(0).max() > 0.02  # not a constant
+
+
+def draw(density, noise, latent_dim=3):
+    """The codes that an exported sampler makes of noise; its images are those of the codes."""
+    model, shape = build(latent_dim=latent_dim)
+    run = session(f"sampler-{density.name}", model, shape, {density.name: density})
+    images, codes = run.run(None, {"noise": noise.float().numpy()})
+    with torch.no_grad():
+        expected = model.decode(torch.from_numpy(codes))
+    torch.testing.assert_close(torch.from_numpy(images), expected, atol=1e-5, rtol=0)
+    return torch.from_numpy(codes)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """In runs/eae-digits-0, where the documentation has it."""
+    out = tmp_path_factory.mktemp("export") / "runs" / "eae-digits-0"
+    return eae.train("eae", "digits", set=SMALL, epochs=1, limit=200, out=out, device="cpu", progress=False)
+
+
+@pytest.fixture(scope="module")
+def exported(run):
+    """The run's ONNX files, with the largest differences."""
+    return {path.name: difference for path, difference in run.export(densities=["prior"]).items()}
+
+
+# networks and bottlenecks
+
+
+@pytest.mark.parametrize("bottleneck", eae.BOTTLENECKS)
+def test_encoder_with_every_bottleneck(bottleneck):
+    network = "conv" if bottleneck in ("batch-norm", "gaussian-posterior") else "mlp"
+    model, shape = build(network, bottleneck)
+    agree(session("encoder", model, shape), model.encode, shape)
+
+
+@pytest.mark.parametrize("network", ["spectral", "large"])
+def test_encoder_of_every_network(network):
+    model, shape = build(network)
+    agree(session("encoder", model, shape), model.encode, shape)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_decoder_of_every_network(network):
+    model, shape = build(network)
+    agree(session("decoder", model, shape), model.decode, (3,))
+
+
+@pytest.mark.parametrize("recipe", eae.RECIPES)
+def test_graphs_of_every_recipe(recipe):
+    """Every recipe on every preset is made of networks, options and a bottleneck that are compared above."""
+    compared = {
+        (encoder, decoder, spectral)
+        for preset, _, settings in NETWORKS.values()
+        for encoder, decoder in [(eae.PRESETS[preset].encoder.func, eae.PRESETS[preset].decoder.func)]
+        for spectral in [settings.get("spectral", False)]
+    }
+    for preset in eae.PRESETS.values():
+        system = eae.configure(eae.RECIPES[recipe], preset)
+        settings = system.settings()
+        if preset.name != "mlp" or not settings["spectral"]:  # which is folded alike for every layer
+            assert (preset.encoder.func, preset.decoder.func, settings["spectral"]) in compared
+        assert settings["bottleneck"] in eae.BOTTLENECKS
+        assert {eae.DENSITIES[name] for name in system.recipe.densities} <= set(export._SAMPLERS)
+
+
+def test_the_model_is_left_as_it_is():
+    model, shape = build("spectral", "whitening")
+    x = torch.rand(5, *shape, generator=generator(0))
+    codes = model.encode(x)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    plain = export._plain(model.double().train())
+    assert model.training
+    assert is_parametrized(model.encoder.linear)
+    assert not any(is_parametrized(layer) for layer in plain.modules())
+    assert next(plain.parameters()).dtype == torch.float32
+    assert model.state_dict().keys() == before.keys()
+    torch.testing.assert_close(model.float().eval().encode(x), codes)
+    torch.testing.assert_close(plain.encode(x), codes, atol=1e-6, rtol=1e-5)
+
+
+# samplers
+
+
+def test_cube_codes_are_the_uniform_quantiles_of_the_noise():
+    levels = torch.linspace(0.005, 0.995, 100, dtype=torch.float64)
+    noise = torch.stack([torch.special.ndtri(levels), torch.special.ndtri(levels).flip(0), torch.zeros(100)], 1)
+    codes = draw(Prior(eae.Cube(3).prior()), noise)
+    expected = torch.stack([2 * levels - 1, 1 - 2 * levels, torch.zeros(100)], 1)  # uniform on [-1, 1]
+    torch.testing.assert_close(codes, expected.float(), atol=1e-6, rtol=0)
+
+
+def test_laplace_codes_are_quantiles_of_the_noise_far_out_too():
+    noise = torch.linspace(-9, 9, 301)[:, None] * torch.tensor([1.0, -1.0, 0.0])
+    codes = draw(Prior(eae.L1Norm(3).prior()), noise)
+    tail = scipy.stats.norm.sf(noise.abs().double().numpy())
+    expected = scipy.stats.laplace.isf(tail) * noise.sign().numpy()
+    torch.testing.assert_close(codes.double(), torch.from_numpy(expected), atol=1e-5, rtol=1e-6)
+
+
+def test_sphere_codes_are_the_directions_of_the_noise():
+    codes = draw(Prior(eae.Sphere(3).prior()), torch.tensor([[3.0, 4.0, 0.0], [-0.1, 0.2, 0.2]]))
+    torch.testing.assert_close(codes, torch.tensor([[0.6, 0.8, 0.0], [-1 / 3, 2 / 3, 2 / 3]]))
+
+
+def test_normal_codes_are_the_noise():
+    noise = torch.randn(50, 3, generator=generator(5))
+    assert torch.equal(draw(Prior(eae.BatchNorm(3).prior()), noise), noise)
+
+
+@pytest.mark.parametrize("kind", [Gaussian, Copula, Marginals])
+def test_fitted_codes_are_the_densitys_own_draws(kind):
+    density = kind.fit(CODES, None)
+    if kind is Marginals:
+        noise = torch.special.ndtri(torch.rand(50, 3, generator=generator(4), dtype=torch.float64))
+    else:
+        noise = torch.randn(50, 3, generator=generator(4), dtype=torch.float64)
+    torch.testing.assert_close(draw(density, noise), density.sample(50, seed=4), atol=1e-4, rtol=0)
+
+
+def test_mixture_codes_are_the_densitys_own_draws():
+    density = Mixture.fit(CODES, None, components=4)
+    source = generator(4)
+    component = torch.multinomial(density.weights, 50, replacement=True, generator=source)
+    noise = torch.randn(50, 3, generator=source, dtype=torch.float64)
+    middle = density.weights.cumsum(0) - density.weights / 2  # of the levels that choose a component
+    noise = torch.cat([torch.special.ndtri(middle[component])[:, None], noise], 1)
+    assert len(component.unique()) == 4
+    torch.testing.assert_close(draw(density, noise), density.sample(50, seed=4), atol=1e-4, rtol=0)
+
+
+def test_mixture_chooses_by_its_weights():
+    weights, zero = torch.tensor([0.2, 0.5, 0.3]).double(), torch.zeros(3, 1, 1).double()
+    sampler = export.make_sampler(Mixture(weights, torch.arange(3.0).double()[:, None], zero))
+    levels = (torch.arange(1000) + 0.5) / 1000
+    codes = sampler(torch.stack([torch.special.ndtri(levels), torch.zeros(1000)], 1))
+    assert codes[:, 0].int().bincount().tolist() == [200, 500, 300]
+
+
+def test_second_stage_codes_are_the_densitys_own_draws():
+    density = SecondStage.fit(CODES, None, hidden=8, depth=2, epochs=1)
+    source = generator(4)
+    noise = torch.cat([torch.randn(50, 3, generator=source) for _ in range(2)], 1)
+    torch.testing.assert_close(draw(density, noise), density.sample(50, seed=4), atol=1e-4, rtol=0)
+
+
+def test_every_density_has_a_sampler_or_a_sentence():
+    assert set(export._SAMPLERS) == set(eae.DENSITIES.values())
+
+    class Own(eae.Density):
+        name = "own"
+
+    with pytest.raises(
+        InputError, match="the density 'own' cannot be exported as a graph; expected one of prior,"
+    ):
+        export.make_sampler(Own())
+    heavy = Independent(StudentT(torch.ones(3)), 1)
+    with pytest.raises(InputError, match=r"the prior StudentT cannot be exported, .* expected one of Normal, Lap"):
+        export.make_sampler(Prior(heavy))
+
+
+# the files of a run
+
+
+def test_decoder_gives_the_images_of_sample(run, exported):
+    codes = run.density("prior").sample(64, seed=3)
+    decoder = onnxruntime.InferenceSession(run.folder / "onnx" / "decoder.onnx")
+    images = 255 * decoder.run(None, {"codes": codes.numpy()})[0]
+    # halves may be rounded either way
+    sure = np.abs(images - np.floor(images) - 0.5) > 1e-3
+    expected = run.sample(64, density="prior", seed=3).numpy()
+    assert sure.mean() > 0.99
+    assert np.array_equal(np.round(images).astype(np.uint8)[sure], expected[sure])
+
+
+def test_encoder_gives_the_codes_of_images(run, exported):
+    images = run.data.test.images[:30]
+    encoder = onnxruntime.InferenceSession(run.folder / "onnx" / "encoder.onnx")
+    codes = encoder.run(None, {"images": (images.numpy() / 255).astype(np.float32)})[0]
+    torch.testing.assert_close(torch.from_numpy(codes), run.encode(images), atol=1e-4, rtol=0)
+
+
+def test_metadata_say_what_goes_in_and_where_it_is_from(run, exported):
+    assert list(exported) == ["encoder.onnx", "decoder.onnx", "sampler-prior.onnx"]
+    assert max(exported.values()) < 1e-4
+    for name in exported:
+        content = (run.folder / "onnx" / name).read_bytes()
+        model = onnx.load_from_string(content)
+        said = {entry.key: entry.value for entry in model.metadata_props}
+        assert (
+            said.items()
+            >= {"recipe": "eae", "data": "digits", "library": f"entropic-ae {eae.__version__}"}.items()
+        )
+        assert said["weights_sha256"] == run._weights_sha256()
+        assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+        assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_param == "N"
+        assert b".py" not in content  # nothing of the machine that it was made on
+        if name == "sampler-prior.onnx":
+            assert said["input.noise"].startswith("float32 (N, 3), independent standard normal values; ")
+            assert said["density"] == "prior"
+        if name == "encoder.onnx":
+            assert said["input.images"] == (
+                "float32 (N, 1, 8, 8), values in [0, 1], grey, rows, columns; pixels of 8 bits divided by 255"
+            )
+
+
+def test_documented_code_runs_without_the_library(run, exported, monkeypatch, capsys):
+    run.export("safetensors")
+    monkeypatch.chdir(run.folder.parent.parent)
+    wanted = [{"numpy", "onnxruntime"}, {"json", "pathlib", "safetensors", "torch"}]
+    for block, allowed in zip(BLOCKS, wanted, strict=True):
+        nodes = list(ast.walk(ast.parse(block)))
+        names = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+        names |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        assert {name.split(".")[0] for name in names} == allowed
+        found = {}
+        exec(compile(block.replace("np.zeros(", "np.ones("), "export.md", "exec"), found)
+        if "new" in found:
+            assert found["new"].shape == (64, 1, 8, 8)
+            ones = torch.ones(5, 1, 8, 8, dtype=torch.uint8)
+            assert np.abs(found["reconstructions"].astype(int) - run.reconstruct(ones).numpy()).max() <= 1
+    assert "standard normal" in capsys.readouterr().out
+
+
+# safetensors
+
+
+@pytest.mark.parametrize(
+    ("network", "bottleneck"),
+    [*((network, "identity") for network in NETWORKS), *(("mlp", name) for name in eae.BOTTLENECKS)],
+)
+def test_safetensors_are_read_by_the_documented_code(network, bottleneck, tmp_path, monkeypatch):
+    model, shape = build(network, bottleneck)
+    export.export_model(model, shape, tmp_path / "out", to="safetensors", settings={"width": 2})
+    code = {}
+    exec(compile(BLOCKS[1].partition("\n\n\npixels")[0], "export.md", "exec"), code)
+    x, z = torch.rand(7, *shape, generator=generator(0)), torch.randn(7, 3, generator=generator(1))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            code["apply"](tmp_path / "out", "encoder", x), model.encode(x), atol=1e-5, rtol=0
+        )
+        torch.testing.assert_close(
+            code["apply"](tmp_path / "out", "decoder", z), model.decode(z), atol=1e-5, rtol=0
+        )
+    said = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert said["images"]["shape"] == list(shape)
+    assert said["codes"]["shape"] == [3]
+    assert said["settings"] == {"width": 2}
+    used = {layer["op"] for part in ("encoder", "decoder") for layer in said[part]["layers"]}
+    assert set(said["operations"]) == used
+
+
+def test_safetensors_refuse_a_network_of_ones_own(tmp_path):
+    model, shape = build()
+    model.encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(30, 3))
+    with pytest.raises(InputError, match=r"Sequential cannot be described for safetensors; .* export --to onnx"):
+        export.export_model(model, shape, tmp_path / "out", to="safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+# places and errors
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run the command line in this process; return exit code, output and errors."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["entropic-ae", "export", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        captured = capsys.readouterr()
+        return exit_.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Let an ONNX file be a few bytes, and its comparison a figure."""
+    monkeypatch.setattr(export, "_onnx", lambda name, *_: name.encode())
+    monkeypatch.setattr(export, "_difference", lambda *_: 2e-7)
+
+
+def test_command_says_the_files_and_the_differences(call, run, quick, tmp_path):
+    code, out, err = call(run.folder, "--densities", "prior,gaussian", "--out", tmp_path / "new")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        *(
+            f"{tmp_path / 'new' / name}.onnx: largest difference from PyTorch 2.0e-07"
+            for name in ("encoder", "decoder", "sampler-prior", "sampler-gaussian")
+        ),
+        "Compared by onnxruntime in batches of 1, 7, 64.",
+    ]
+
+
+def test_without_onnxruntime_nothing_is_compared(call, run, quick, tmp_path, monkeypatch):
+    found = export.find_spec
+    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxruntime" else found(name))
+    code, out, _ = call(run.folder, "--densities", "prior", "--out", tmp_path / "new")
+    assert code == 0
+    assert out.splitlines()[-1] == (
+        "Not compared with PyTorch, as onnxruntime is not installed; pip install 'entropic-ae[onnx]'."
+    )
+
+
+def test_own_place_is_replaced_and_another_refused(call, run, quick, tmp_path):
+    place = run.folder / "safetensors"
+    assert call(run.folder, "--to", "safetensors")[0] == 0
+    assert call(run.folder, "--to", "safetensors")[0] == 0
+    assert {path.name for path in place.iterdir()} == {"encoder.safetensors", "decoder.safetensors", "model.json"}
+    code, _, err = call(run.folder, "--to", "safetensors", "--out", place)
+    assert code == 2
+    assert err == f"error: {place} exists and is not overwritten; give another place.\n"
+    model, shape = build()
+    export.export_model(model, shape, tmp_path, densities={"prior": Prior(model.bottleneck.prior())})
+    (tmp_path / "notes.txt").write_text("mine")
+    export.export_model(model, shape, tmp_path, overwrite=True)  # without the sampler, which would be out of date
+    assert {path.name for path in tmp_path.iterdir()} == {"encoder.onnx", "decoder.onnx", "notes.txt"}
+
+
+def test_a_file_that_differs_leaves_nothing_and_keeps_what_was(quick, tmp_path, monkeypatch):
+    model, shape = build()
+    export.export_model(model, shape, tmp_path / "out")
+
+    def differs(*_):
+        raise InputError("differs")
+
+    monkeypatch.setattr(export, "_onnx", lambda *_: b"new")
+    monkeypatch.setattr(export, "_difference", differs)
+    for out in (tmp_path / "out", tmp_path / "other"):
+        with pytest.raises(InputError, match="differs"):
+            export.export_model(model, shape, out, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "encoder.onnx").read_bytes() == b"encoder"
+
+
+def test_a_difference_is_found(run, exported):
+    graph = export._graphs(run.model, run.shape, {})["decoder"]
+    path = run.folder / "onnx" / "decoder.onnx"
+    assert export._difference(path, graph) < 1e-4
+    shifted = graph._replace(answer=lambda z: (graph.answer(z)[0] + 2e-4,))
+    with pytest.raises(
+        InputError, match=r"decoder\.onnx differs from PyTorch by 2\.0e-04, expected at most 0\.0001"
+    ):
+        export._difference(path, shifted)
+
+
+def test_training_on_removes_the_exports_of_the_weights_before(tmp_path):
+    options = {"set": SMALL, "limit": 200, "out": tmp_path / "run", "device": "cpu", "progress": False}
+    eae.train("eae", "digits", epochs=1, **options).export("safetensors")
+    with pytest.warns(UserWarning, match=r"decoder\.safetensors, encoder\.safetensors, model\.json in .* removed"):
+        run = eae.train("eae", "digits", epochs=4, resume=True, **options)
+    assert not any((run.folder / "safetensors").iterdir())
+    assert run.export("safetensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--to", "onxx"], "unknown format 'onxx'; did you mean 'onnx'? Known: onnx, safetensors."),
+        (["--densities", "prio"], "unknown density 'prio'; did you mean 'prior'?"),
+        (
+            ["--to", "safetensors", "--densities", "prior"],
+            "safetensors hold no samplers, got densities; leave them out, or export --to onnx.",
+        ),
+        (["--out", "model.onnx"], "an export is a folder of several files, got model.onnx; give a name without"),
+        (["--out", "taken"], "taken exists and is not overwritten; give another place."),
+    ],
+)
+def test_bad_input_is_one_sentence(call, run, arguments, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("taken").write_text("")
+    code, out, err = call(run.folder, *arguments)
+    assert code == 2
+    assert err.startswith(f"error: {sentence}")
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+    assert out == ""
+
+
+def test_missing_extra_is_one_sentence(call, run, monkeypatch, tmp_path):
+    monkeypatch.setattr(export, "find_spec", lambda _: None)
+    code, _, err = call(run.folder, "--out", tmp_path / "new")
+    assert code == 2
+    needs = "export to ONNX needs onnx and onnxscript, which cannot be imported"
+    assert err == f"error: {needs}; pip install 'entropic-ae[onnx]'.\n"
+    assert call(run.folder, "--to", "safetensors", "--out", tmp_path / "new")[0] == 0  # which needs no extra
+
+
+def test_weights_beyond_the_format_are_refused(monkeypatch):
+    model, shape = build()
+    monkeypatch.setattr(export, "_LIMIT", 100)
+    with pytest.raises(InputError, match=r"an ONNX file holds at most 2 GiB, got .* export --to safetensors"):
+        session("encoder", model, shape)
