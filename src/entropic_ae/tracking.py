@@ -23,6 +23,7 @@ __all__ = ["LOGGERS", "SamplePictures", "check_logger", "close_logger", "make_lo
 
 FOLDER = "logs"
 _PICTURE = "samples"
+_PROJECT = "entropic-ae"  # where wandb and mlflow file a run
 
 
 class _Kind(NamedTuple):
@@ -81,7 +82,6 @@ def _mlflow_picture(logger: Any, picture: Tensor, epoch: int) -> None:
         logger.experiment.log_artifact(logger.run_id, str(path))
 
 
-_PROJECT = "entropic-ae"
 LOGGERS: dict[str, _Kind] = {
     "csv": _Kind("csv", _csv, _csv_picture),
     "tensorboard": _Kind("tensorboard", _tensorboard, _tensorboard_picture),

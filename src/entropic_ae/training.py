@@ -53,9 +53,8 @@ __all__ = [
 WEIGHTS, LOG, CHECKPOINT = "weights.safetensors", "log.csv", "checkpoints/last.ckpt"
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "64": "64-true"}
 _ENTROPY_CODES = 2000  # validation codes whose entropy is logged
-_STEPS = {
-    "cuda": 25
-}  # optimiser steps at a time, where Lightning's own part in each would keep the device waiting
+# optimiser steps at a time, where a GPU would else wait for Lightning's own part in each
+_STEPS = {"cuda": 25}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.features import FEATURES
 from entropic_ae.recipes import PRESETS
 from entropic_ae.schema import shown
+from entropic_ae.training import LOG, WEIGHTS
 
 __all__ = [
     "CARD",
@@ -34,7 +35,7 @@ __all__ = [
 
 LIBRARY = "entropic-ae"
 PREFIX = "hf:"
-INFO_FILE, METRICS, WEIGHTS, LOG, CARD = "run.json", "metrics.json", "weights.safetensors", "log.csv", "README.md"
+INFO_FILE, METRICS, CARD = "run.json", "metrics.json", "README.md"
 EXTRAS = ("reconstructions.png", "interpolations.png", "report.html")  # pushed only if asked for
 DENSITY_FILES = tuple(f"densities/{name}.safetensors" for name, kind in DENSITIES.items() if kind.needs_codes)
 SAMPLE_FILES = tuple(f"samples-{name}.png" for name in DENSITIES)
