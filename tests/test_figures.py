@@ -8,7 +8,7 @@ import pytest
 from entropic_ae import RECIPES, InputError
 from entropic_ae.experiments import figures
 from entropic_ae.experiments.figures import FIGURES, GALLERIES, Figure, Panel, caption, draw_all, paper_cells
-from entropic_ae.experiments.sweep import Cell, read_cells
+from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
 
 BASE = Cell("eae", "", 0, {}, {"width": "4", "epochs": "1"}, limit=150, n=60, features="pixels")
 SMALL = Figure(
@@ -70,6 +70,20 @@ def test_a_figure_is_made_and_remade(tmp_path, monkeypatch):
     draw_all(["5"], BASE, tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
     assert told[1] == "figure 5 (digits): all measured"
     assert [hashlib.sha256(file.read_bytes()).hexdigest() for file in files] == before
+
+
+def test_the_systems_beside_each_other_are_those_of_the_table(tmp_path, monkeypatch):
+    monkeypatch.setitem(GALLERIES, "11", "digits")
+    monkeypatch.setattr(figures, "RECIPES", {name: RECIPES[name] for name in ("ae", "eae")})
+    table, runs, told = tmp_path / "tables" / "digits", tmp_path / "runs", []
+    run_cells(paper_cells("11", BASE), table, runs, device="cpu")
+    files = draw_all(
+        ["11"], BASE, tmp_path / "out", runs, tables=tmp_path / "tables", device="cpu", tell=told.append
+    )
+    assert told[1] == "figure 11 (digits): all measured"
+    assert [file.name for file in files] == ["figure-11.png", "figure-11.pdf", "figure-11.md"]
+    prior = next(c for c in read_cells(table) if c["label"] == "eae")["metrics"]["distances"]["prior"]["frechet"]
+    assert f"{prior:.2f}" in files[2].read_text()
 
 
 def test_a_claim_is_tested_by_the_distances(monkeypatch):

@@ -559,6 +559,9 @@ def figure(
     tuned: Annotated[
         Path | None, typer.Option(help="The folder with tune's results, for figures 4, 10 and 11.")
     ] = None,
+    tables: Annotated[
+        Path | None, typer.Option(help="The folder with table1's results, for figures 4, 10 and 11.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where figures and results go.")] = Path("results/figures"),
     runs: RunsFolder = Path("runs/figures"),
     device: Device = "auto",
@@ -575,7 +578,8 @@ def figure(
         )
     if data is not None and name not in studies.STUDIES:
         raise InputError(f"figure {name} is of data of its own, got '{data}'; leave it out.")
-    given = {"set": set, "width": width, "epochs": epochs, "limit": limit, "features": features, "tuned": tuned}
+    given = {"set": set, "width": width, "epochs": epochs, "limit": limit, "features": features}
+    given |= {"tuned": tuned, "tables": tables}
     useless = [option for option, value in given.items() if value is not None]
     if name == "constraints" and useless:
         raise InputError(f"figure constraints trains no network; leave --{' and --'.join(useless)} out.")
@@ -591,7 +595,9 @@ def figure(
         )
     else:
         names = papers if name == "all" else [name]
-        files = figures.draw_all(names, base, out, runs, tuned=tuned, device=device, tell=errors.print)
+        files = figures.draw_all(
+            names, base, out, runs, tuned=tuned, tables=tables, device=device, tell=errors.print
+        )
     for file in files:
         console.print(str(file))
 

@@ -163,6 +163,7 @@ def draw_all(
     run_folder: Path,
     *,
     tuned: Path | None = None,
+    tables: Path | None = None,
     device: str = "auto",
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
@@ -170,7 +171,7 @@ def draw_all(
 
     Arguments:
         names: of figures of the paper.
-        base, out, run_folder, tuned, device, tell: as for ``draw_figure`` and ``paper_cells``.
+        base, out, run_folder, tuned, tables, device, tell: as for ``draw_figure`` and ``draw_systems``.
 
     Returns: the files.
     """
@@ -178,7 +179,8 @@ def draw_all(
     tell("finding out what is missing and how long it takes")
     for name in names:
         cells = paper_cells(name, base, tuned)
-        lacking = [cell for cell in cells if not (out / f"figure-{name}" / f"{cell.name}.json").exists()]
+        results = _results(name, out, tables)
+        lacking = [cell for cell in cells if not (results / f"{cell.name}.json").exists()]
         minutes = sum(expected_seconds(cell, target) for cell in lacking) / 60
         what = (
             f"{len(lacking)} of {len(cells)} runs to train, about {minutes:.0f} min" if lacking else "all measured"
@@ -189,7 +191,9 @@ def draw_all(
         if name in FIGURES:
             files += draw_figure(name, base, out, run_folder, device=device, tell=tell)
         else:
-            files += draw_systems(name, base, out, run_folder, tuned=tuned, device=device, tell=tell)
+            files += draw_systems(
+                name, base, out, run_folder, tuned=tuned, tables=tables, device=device, tell=tell
+            )
     return files
 
 
@@ -200,16 +204,24 @@ def draw_systems(
     run_folder: Path,
     *,
     tuned: Path | None = None,
+    tables: Path | None = None,
     device: str = "auto",
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Draw every system beside the others, as figures 4, 10 and 11: PNG, PDF and the table as a caption.
 
-    Real faces must not be published, so figure 4 shows samples alone. Arguments, returns and errors are those of
-    ``draw_figure`` and ``paper_cells``.
+    Real faces must not be published, so figure 4 shows samples alone.
+
+    Arguments:
+        name: a key of ``GALLERIES``.
+        tables: a folder with results of ``table1``, a folder a data set, which are taken and completed; without
+            it the figure has results of its own.
+        base, out, run_folder, tuned, device, tell: as for ``draw_figure`` and ``paper_cells``.
+
+    Returns: the files. Raises: as ``run_cells``.
     """
     cells = paper_cells(name, base, tuned)
-    results = out / f"figure-{name}"
+    results = _results(name, out, tables)
     run_cells(cells, results, run_folder, device=device, tell=tell)
     files = [out / f"figure-{name}{suffix}" for suffix in (".png", ".pdf", ".md")]
     for file in files[:2]:
@@ -217,6 +229,11 @@ def draw_systems(
     title = f"**Figure {name}.** Reconstructions, samples and interpolations of each system, {GALLERIES[name]}."
     write_text(files[2], f"{title}\n\n{render(results, brief=True)}\n")
     return files
+
+
+def _results(name: str, out: Path, tables: Path | None) -> Path:
+    """Return where the results of a figure's cells lie."""
+    return out / f"figure-{name}" if tables is None or name in FIGURES else tables / GALLERIES[name]
 
 
 def cells_of(figure: Figure, base: Cell) -> list[Cell]:
