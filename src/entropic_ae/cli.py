@@ -578,8 +578,8 @@ def figure(
         )
     if data is not None and name not in studies.STUDIES:
         raise InputError(f"figure {name} is of data of its own, got '{data}'; leave it out.")
-    given = {"set": set, "width": width, "epochs": epochs, "limit": limit, "features": features}
-    given |= {"tuned": tuned, "tables": tables}
+    training = {"set": set, "width": width, "epochs": epochs, "limit": limit, "features": features}
+    given: dict[str, Any] = {**training, "tuned": tuned, "tables": tables}
     useless = [option for option, value in given.items() if value is not None]
     if name == "constraints" and useless:
         raise InputError(f"figure constraints trains no network; leave --{' and --'.join(useless)} out.")
