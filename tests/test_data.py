@@ -10,11 +10,12 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 from PIL import Image
 
-from entropic_ae import data_decoding
+from entropic_ae import data_decoding, data_streaming
 from entropic_ae.data import DATASETS, ImageData, load_images, read_images
 from entropic_ae.errors import InputError
 
@@ -189,6 +190,130 @@ def test_an_unreachable_or_incomplete_hub_name():
         load_images("hf:some/set")
     with pytest.raises(InputError, match="expected hf:owner/name, got 'hf:set'"):
         load_images("hf:set")
+
+
+# streams
+
+
+class _Hub:
+    """A set of two parquet files in place of the Hub; ``read`` counts the images that were asked of it."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.files = {split: str(folder / f"{split}.parquet") for split in ("train", "test")}
+        self.revision: str | None = "one"
+        self.read = 0
+        self.ends_after = 10**9
+        self.load = datasets.load_dataset
+        monkeypatch.setattr("entropic_ae.data_sources.hub_revision", lambda _: self.revision)
+        monkeypatch.setattr(data_streaming, "hub_revision", lambda _: self.revision)
+        monkeypatch.setattr(datasets, "load_dataset", self.load_dataset)
+
+    def load_dataset(self, name, revision=None, streaming=False):
+        if not streaming:
+            return self.load("parquet", data_files=self.files)
+        assert (name, revision) == ("some/set", self.revision)
+        kinds = {"image": datasets.Image(), "label": datasets.Value("int64"), "more": datasets.Image()}
+        known = {"train": datasets.Features(kinds), "test": None}  # a stream need not know its columns
+        return {
+            split: datasets.IterableDataset.from_generator(
+                self._rows, features=known[split], gen_kwargs={"file": file}
+            )
+            for split, file in self.files.items()
+        }
+
+    def _rows(self, file):
+        for row in pyarrow.parquet.read_table(file).to_pylist():
+            self.read += 1
+            if self.read > self.ends_after:
+                raise ConnectionError("gone")
+            yield row
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    source = np.random.default_rng(0)
+    for split, count in (("train", 23), ("test", 6)):
+        images = [Image.fromarray(source.integers(0, 256, (30, 41, 3), dtype=np.uint8)) for _ in range(count)]
+        cells = [{"bytes": png(image), "path": f"{i}.png"} for i, image in enumerate(images)]
+        cells[4] = {"bytes": cells[4]["bytes"][:70], "path": "broken.png"}
+        cells[5] = {"bytes": png(Image.new("L", (50, 30), 9)), "path": None}
+        rows = datasets.Dataset.from_dict({"image": cells, "label": [i % 3 for i in range(count)], "more": cells})
+        rows.cast_column("image", datasets.Image()).to_parquet(str(tmp_path / f"{split}.parquet"))
+    monkeypatch.setattr(data_streaming, "_PART", 5)
+    monkeypatch.setattr(data_streaming, "_AT_ONCE", 2)
+    return _Hub(tmp_path, monkeypatch)
+
+
+def load_with_one_warning(*arguments, **options):
+    with pytest.warns(UserWarning, match=r"2 of 29 images of .* left out: broken.png, broken.png") as seen:
+        data = load_images(*arguments, **options)
+    assert len(seen) == 1
+    return data
+
+
+def test_a_stream_gives_the_images_of_the_set(hub):
+    whole = load_with_one_warning("hf:some/set", image_size=16)
+    streamed = load_with_one_warning("hf-stream:some/set", image_size=16)
+    assert hub.read == 29 + 5  # the head of one split twice, to learn its columns
+    assert (streamed.source, streamed.name, streamed.classes) == ("hf-stream:some/set", "set", 3)
+    for split in ("train", "validation", "test"):
+        one, other = getattr(whole, split), getattr(streamed, split)
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
+
+
+def test_a_stream_is_read_once_a_revision_and_is_there_without_the_hub(hub):
+    first = load_with_one_warning("hf-stream:some/set", image_size=16)
+    for revision in ("one", None):
+        hub.revision = revision
+        again = load_with_one_warning("hf-stream:some/set", image_size=16)
+        assert torch.equal(first.train.images, again.train.images)
+    assert hub.read == 29 + 5
+    with pytest.raises(InputError, match=r"has not been read whole .* cannot be reached; go online"):
+        load_images("hf-stream:some/set", image_size=8)
+    hub.revision = "two"
+    load_with_one_warning("hf-stream:some/set", image_size=16)
+    assert hub.read == 2 * (29 + 5)
+
+
+def test_a_stream_goes_on_where_it_ended(hub):
+    hub.ends_after = 18
+    with pytest.raises(InputError, match=r"the Hugging Face Hub cannot be reached; try again: a stream goes on"):
+        load_images("hf-stream:some/set", image_size=16)
+    hub.read, hub.ends_after = 0, 10**9
+    streamed = load_with_one_warning("hf-stream:some/set", image_size=16)
+    assert torch.equal(streamed.train.images, load_with_one_warning("hf:some/set", image_size=16).train.images)
+
+
+def test_a_stream_opens_no_path_outside_its_set(monkeypatch, tmp_path):
+    opened = []
+    monkeypatch.setattr("datasets.utils.file_utils.xopen", lambda path, _: opened.append(path) or io.BytesIO(b"x"))
+    inside = "hf://datasets/some/set@abc/1.png"
+    for path in ("/etc/passwd", "hf://datasets/other/set@abc/1.png", inside, f"zip://1.png::{inside}", None):
+        data_streaming._content({"bytes": None, "path": path}, "some/set")
+    assert opened == [inside, f"zip://1.png::{inside}"]
+
+
+def test_decoding_that_was_interrupted_goes_on_with_the_next_part(folder, monkeypatch):
+    fill(folder, 30)
+    expected = load_images(folder)
+    shutil.rmtree(folder.parent / "cache")
+    monkeypatch.setattr(data_decoding, "_PART", 8)
+    decoded = []
+    original = data_decoding.Fit.__call__
+
+    def counted(self, image):
+        decoded.append(image)
+        if len(decoded) == 20:
+            raise KeyboardInterrupt
+        return original(self, image)
+
+    monkeypatch.setattr(data_decoding.Fit, "__call__", counted)
+    with pytest.raises(KeyboardInterrupt):
+        load_images(folder)
+    again = load_images(folder)
+    assert len(decoded) == 20 + 30 - 16
+    assert marks(again) == marks(expected)
 
 
 # folders of images

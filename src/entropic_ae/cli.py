@@ -130,7 +130,7 @@ def train(
         typer.Argument(
             metavar="DATA",
             help="digits, mnist, cifar10, celeba; a folder of images; a .parquet, .npz or .npy file; "
-            "or hf:owner/name.",
+            "hf:owner/name, or hf-stream:owner/name, which keeps no copy of the set.",
         ),
     ],
     set: Annotated[

@@ -20,15 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from entropic_ae.data_decoding import Fit, Table, decode, scan
+from entropic_ae.data_decoding import GREY, Fit, Table, decode, scan
 from entropic_ae.data_sources import hub_tables, image_tables, parquet_tables, read_arrays
+from entropic_ae.data_streaming import stream_tables
 from entropic_ae.errors import InputError, unknown_name
 
 __all__ = ["DATASETS", "ImageData", "RegisteredData", "Split", "load_images", "read_images"]
 
 SPLITS = ("train", "validation", "test")
-_GREY = re.compile("1|L|LA|I|I;16.*")
-_KINDS = "a folder of images, a .parquet, .npz or .npy file, or hf:owner/name"
+_KINDS = "a folder of images, a .parquet, .npz or .npy file, hf:owner/name or hf-stream:owner/name"
 
 
 class Split(NamedTuple):
@@ -103,7 +103,8 @@ def load_images(source: str | Path, *, image_size: int | None = None, limit: int
     Arguments:
         source: a name in DATASETS (local copies in the folder $ENTROPIC_AE_DATA/<name> go before the Hub;
             write ./mnist for a folder of that name), a folder of images or of parquet files, a .parquet,
-            .npz or .npy file, or hf:owner/name.
+            .npz or .npy file, hf:owner/name, or hf-stream:owner/name: the same images, but of the set nothing
+            is kept on this machine beyond the images at image_size.
         image_size: side in pixels, a multiple of 8 from 8 to 128: the centre square of each image is
             resized to it, bilinear with antialiasing; of a registered set, what it gives without (MNIST with its
             padding, CelebA's centre of 140). Needed where images differ in size.
@@ -132,7 +133,7 @@ def load_images(source: str | Path, *, image_size: int | None = None, limit: int
         )
     if isinstance(source, str) and source in DATASETS:
         return _registered(source, image_size, limit)
-    found = _find(source)
+    found = _find(source, image_size)
     if found.path is not None:
         return _arrays(found.path, image_size, limit)
     return _own(found.tables, found.name, found.source, image_size, limit)
@@ -153,7 +154,7 @@ def read_images(source: str | Path, shape: tuple[int, int, int]) -> Tensor:
 
     Raises: InputError: if the source is unknown, empty, damaged, or an array of other channels.
     """
-    found = _find(source)
+    found = _find(source, shape[1] if shape[1] == shape[2] else None)
     if found.tables:
         images = torch.cat([split.images for split in _decoded(found.tables, Fit(*shape), found.source).values()])
     elif found.path is not None:
@@ -177,18 +178,21 @@ class _Found(NamedTuple):
     path: Path | None = None
 
 
-def _find(source: str | Path) -> _Found:
-    """Look a source up, without decoding anything."""
+def _find(source: str | Path, image_size: int | None) -> _Found:
+    """Look a source up, without decoding anything but a stream."""
     text = str(source)
     if isinstance(source, str) and source in DATASETS:
         return _Found(source, source)
     if not text.strip():
         raise InputError(f"no data set was named; give one of {', '.join(sorted(DATASETS))}, or {_KINDS}.")
-    if isinstance(source, str) and source.startswith("hf:"):
-        name = source.removeprefix("hf:")
+    if isinstance(source, str) and source.startswith(("hf:", "hf-stream:")):
+        kind, _, name = source.partition(":")
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-            raise InputError(f"expected hf:owner/name, got '{source}'; give both owner and name.")
-        return _Found(name.partition("/")[2], source, hub_tables(name, "go online or give a folder or a file."))
+            raise InputError(f"expected {kind}:owner/name, got '{source}'; give both owner and name.")
+        streamed = kind == "hf-stream"
+        advice = "go online or give a folder or a file."
+        tables = stream_tables(name, image_size) if streamed else hub_tables(name, advice)
+        return _Found(name.partition("/")[2], source, tables)
     path = Path(os.path.abspath(Path(source).expanduser()))  # noqa: PTH100 - resolve() would follow links
     if path.is_dir():
         tables = image_tables(path) or parquet_tables(path)
@@ -291,7 +295,7 @@ def _own(
             "crop and resize them with --set image_size=64."
         )
     _check_size(source, int(sizes[0][1]), int(sizes[0][0]), image_size)
-    channels = 1 if all(_GREY.fullmatch(one) for one in modes) else 3
+    channels = 1 if all(GREY.fullmatch(one) for one in modes) else 3
     fit = Fit(channels, image_size or int(sizes[0][1]), image_size or int(sizes[0][0]))
     splits = _decoded(tables, fit, source, shuffled=True)
     classes = max((table.classes or 0 for table in tables.values()), default=0) or None

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import struct
 import sys
 import time
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,7 +34,7 @@ from entropic_ae.files import atomic
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["DAMAGE", "FORMATS", "Fit", "Table", "decode", "digest", "quiet", "scan"]
+__all__ = ["DAMAGE", "FORMATS", "GREY", "Fit", "Table", "cache_folder", "decode", "digest", "quiet", "scan"]
 
 # only formats that Pillow decodes by itself: EPS, for one, would start Ghostscript
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
@@ -41,8 +43,10 @@ DAMAGE = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError),
     *(struct.error, zlib.error, Image.DecompressionBombError),
 )
+GREY = re.compile("1|L|LA|I|I;16.*")  # Pillow's modes
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap width and height
 _LARGE = 2**28  # bytes
+_PART = 2**14  # images in a file of the cache: decoding that was interrupted has lost at most these
 _LAYOUT = 1  # of the cached tables: raise it when decoding changes, so that older caches are not read
 
 
@@ -76,6 +80,11 @@ class Fit:
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """Return the pixels, (C, H, W) uint8."""
+        pixels = np.asarray(self.fitted(image))
+        return pixels.reshape(self.height, self.width, self.channels).transpose(2, 0, 1)
+
+    def fitted(self, image: Image.Image) -> Image.Image:
+        """Return the image in this size, grey or RGB."""
         image = _flattened(ImageOps.exif_transpose(image)).convert("L" if self.channels == 1 else "RGB")
         wanted = (self.width, self.height)
         if self.pad and image.size == (self.width - 2 * self.pad, self.height - 2 * self.pad):
@@ -84,7 +93,7 @@ class Fit:
             side = min(self.crop or sys.maxsize, *image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2
             image = image.crop((left, top, left + side, top + side)).resize(wanted, Image.Resampling.BILINEAR)
-        return np.asarray(image).reshape(self.height, self.width, self.channels).transpose(2, 0, 1)
+        return image
 
 
 def _flattened(image: Image.Image) -> Image.Image:
@@ -137,14 +146,14 @@ def decode(table: Table, fit: Fit, *, shuffled: bool = False) -> tuple[Tensor, n
         with Image.open(stream, formats=FORMATS) as image:
             return fit(image)
 
-    def batch_pixels(batch: pyarrow.Table, indices: list[int]) -> pyarrow.Table:
+    def batch_pixels(batch: pyarrow.Table, indices: list[int], start: int) -> pyarrow.Table:
         found = _each(pixels, table, batch)
         flat = np.zeros((len(found), size), dtype=np.uint8)
         for row, image in zip(flat, found, strict=True):
             if image is not None:
                 row[:] = image.reshape(-1)
         names = [
-            None if image is not None else _name(entry, f"image {index} of {table.split}")
+            None if image is not None else _name(entry, f"image {start + index} of {table.split}")
             for image, entry, index in zip(found, batch.column(table.column).to_pylist(), indices, strict=True)
         ]
         values = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(flat.reshape(-1)), size)
@@ -158,7 +167,7 @@ def decode(table: Table, fit: Fit, *, shuffled: bool = False) -> tuple[Tensor, n
     chosen = np.flatnonzero(damaged.is_null().to_numpy())
     if shuffled:
         chosen = chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0)).numpy()]
-    file = _cache() / f"{digest(table.key, table.split, ['pixels', *astuple(fit), shuffled])}.pixels"
+    file = cache_folder() / f"{digest(table.key, table.split, ['pixels', *astuple(fit), shuffled])}.pixels"
     images = _pixels(rows.data.column("pixels").chunks, chosen, size, file)
     return images.view(-1, fit.channels, fit.height, fit.width), chosen, damaged.drop_null().to_pylist()
 
@@ -228,25 +237,37 @@ def _mapped(
     """Map the split through ``function`` into the cache, or read it from there."""
     import datasets
 
-    key = digest(table.key, table.split, job)
-    with quiet(len(table.rows)), warnings.catch_warnings():
+    count = len(table.rows)
+    parts = []
+    with quiet(count), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd files
-        return table.rows.with_format("arrow").map(
-            function,
-            batched=True,
-            batch_size=batch_size,
-            writer_batch_size=batch_size,
-            with_indices=with_indices,
-            remove_columns=table.rows.column_names,
-            features=datasets.Features(features),
-            cache_file_name=str(_cache() / f"{key}.arrow"),
-            load_from_cache_file=True,
-            new_fingerprint=key,
-            desc=f"reading {table.split} images",
-        )
+        for start in range(0, max(count, 1), _PART):
+            end = min(count, start + _PART)
+            key = digest(table.key, table.split, job, *([start] if count > _PART else []))
+            part = (
+                table.rows.select(range(start, end))
+                .with_format("arrow")
+                .map(
+                    partial(function, start=start) if with_indices else function,
+                    batched=True,
+                    batch_size=batch_size,
+                    writer_batch_size=batch_size,
+                    with_indices=with_indices,
+                    remove_columns=table.rows.column_names,
+                    features=datasets.Features(features),
+                    cache_file_name=str(cache_folder() / f"{key}.arrow"),
+                    load_from_cache_file=True,
+                    new_fingerprint=key,
+                    desc=f"reading {table.split} images"
+                    + (f" {start:,} to {end:,} of {count:,}" if count > _PART else ""),
+                )
+            )
+            parts.append(part)
+    return datasets.concatenate_datasets(parts)
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Return the folder of what is decoded, in the cache of ``datasets``."""
     import datasets
 
     folder = Path(datasets.config.HF_DATASETS_CACHE, "entropic_ae")

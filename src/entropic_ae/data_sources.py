@@ -11,9 +11,10 @@ import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,7 +26,18 @@ from entropic_ae.errors import InputError
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["hub_tables", "image_tables", "parquet_tables", "read_arrays", "split_named"]
+__all__ = [
+    "columns",
+    "hub_errors",
+    "hub_revision",
+    "hub_tables",
+    "image_tables",
+    "known_splits",
+    "opened",
+    "parquet_tables",
+    "read_arrays",
+    "split_named",
+]
 
 _SUFFIXES = ("png", "jpg", "jpeg", "jfif", "bmp", "gif", "tif", "tiff", "webp", "ppm", "pgm", "pbm")
 _SPLITS = {
@@ -138,29 +150,51 @@ def parquet_tables(path: Path, image: str | None = None, label: str | None = Non
             raise InputError(
                 f"{path} cannot be read as parquet ({reason}); restore it or write it anew."
             ) from None
-        tables[split] = _table(rows, split, str(path), image, label, trusted=False)
+        tables[split] = opened(rows, split, str(path), image, label)
     return tables
 
 
 def hub_tables(name: str, advice: str, image: str | None = None, label: str | None = None) -> dict[str, Table]:
     """Return the splits of the Hub's data set ``name`` (owner/name); ``advice`` ends the offline error."""
     import datasets
+
+    offline = datasets.config.HF_HUB_OFFLINE or hub_revision(name) is None
+    before, datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE, offline
+    try:
+        with hub_errors(name, advice), quiet(count=None, hub=True):
+            splits = known_splits(name, datasets.load_dataset(name))
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
+    return {split: opened(rows, split, name, image, label, trusted=True) for split, rows in splits.items()}
+
+
+def hub_revision(name: str) -> str | None:
+    """Return the commit of the Hub's data set, or None if the Hub cannot be reached.
+
+    Raises: InputError if the Hub has no such set.
+    """
     import huggingface_hub
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    offline = datasets.config.HF_HUB_OFFLINE
-    try:  # one short question first: load_dataset would try again for half a minute
-        huggingface_hub.HfApi().dataset_info(name, timeout=10)
+    try:  # one short question: load_dataset would try again for half a minute
+        return huggingface_hub.HfApi().dataset_info(name, timeout=10).sha
     except RepositoryNotFoundError:
         raise InputError(
             f"the Hugging Face Hub has no public data set '{name}'; check the name, or log in if it is private."
         ) from None
-    except Exception:  # its class depends on the release of the Hub's client; load_dataset has the last word
-        offline = True
-    before, datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE, offline
+    except Exception:  # its class depends on the release of the Hub's client
+        return None
+
+
+@contextmanager
+def hub_errors(name: str, advice: str) -> Iterator[None]:
+    """Raise what goes wrong in reading a set of the Hub as InputError; ``advice`` ends it."""
+    import datasets
+
     try:
-        with quiet(count=None, hub=True):
-            splits = datasets.load_dataset(name)
+        yield
+    except InputError:
+        raise
     except ConnectionError:
         raise InputError(
             f"the data set {name} is not on this machine and the Hugging Face Hub cannot be reached; {advice}"
@@ -170,28 +204,60 @@ def hub_tables(name: str, advice: str, image: str | None = None, label: str | No
         raise InputError(
             f"the data set {name} cannot be loaded from the Hugging Face Hub ({reason}); {advice}"
         ) from None
-    finally:
-        datasets.config.HF_HUB_OFFLINE = before
-    named = {split_named(split): rows for split, rows in splits.items() if split_named(split)}
-    if "train" not in named:
-        if len(splits) != 1:
-            raise InputError(
-                f"the data set {name} has no training split, only {', '.join(splits)}; "
-                "save the one you want as parquet and give that file."
-            )
-        named = {"train": next(iter(splits.values()))}
-    return {
-        str(split): _table(rows, str(split), name, image, label, trusted=True) for split, rows in named.items()
-    }
 
 
-def _table(
-    rows: datasets.Dataset, split: str, source: str, image: str | None, label: str | None, *, trusted: bool
+def known_splits(name: str, splits: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a set's splits that are training, validation and test, by these names; a single one trains.
+
+    Raises: InputError if none is for training.
+    """
+    named = {known: rows for split, rows in splits.items() if (known := split_named(split))}
+    if "train" in named:
+        return named
+    if len(splits) != 1:
+        raise InputError(
+            f"the data set {name} has no training split, only {', '.join(splits)}; "
+            "save the one you want as parquet and give that file."
+        )
+    return {"train": next(iter(splits.values()))}
+
+
+def opened(
+    rows: datasets.Dataset,
+    split: str,
+    source: str,
+    image: str | None = None,
+    label: str | None = None,
+    *,
+    trusted: bool = False,
 ) -> Table:
-    """Find the image and label columns of a loaded split."""
+    """Return a loaded split as a table; the columns and errors are those of ``columns``."""
+    images, labels = columns(rows.features, source, image, label)
+    values = None
+    if labels and not rows.data.column(labels).null_count:
+        values = rows.data.column(labels).to_numpy().astype(np.int64)
+        if len(values) and values.min() < 0:  # the Hub marks withheld labels by -1
+            values = None
+    classes = getattr(rows.features[labels], "num_classes", None) if labels else None
+    if classes is None and values is not None and len(values):
+        classes = int(values.max()) + 1
+    return Table(rows, images, values, classes, digest(rows._fingerprint, images), split, None, trusted)
+
+
+def columns(
+    features: Mapping[str, Any], source: str, image: str | None = None, label: str | None = None
+) -> tuple[str, str | None]:
+    """Return the columns of the images and of the labels, None without one.
+
+    Arguments:
+        features: of the set, as ``datasets`` has them.
+        source: what the set is called.
+        image, label: their names; None finds them by type, a label of "" leaves labels out.
+
+    Raises: InputError if no column holds images.
+    """
     import datasets
 
-    features = dict(rows.features)
     images = [
         name
         for name, feature in features.items()
@@ -210,15 +276,7 @@ def _table(
         if isinstance(features.get(name), datasets.Value) and re.match("u?int", features[name].dtype)
     ]
     labels = [name for name in labels if label in (None, name)]
-    values = None
-    if labels and not rows.data.column(labels[0]).null_count:
-        values = rows.data.column(labels[0]).to_numpy().astype(np.int64)
-        if len(values) and values.min() < 0:  # the Hub marks withheld labels by -1
-            values = None
-    classes = getattr(features[labels[0]], "num_classes", None) if labels else None
-    if classes is None and values is not None and len(values):
-        classes = int(values.max()) + 1
-    return Table(rows, images[0], values, classes, digest(rows._fingerprint, images[0]), split, None, trusted)
+    return images[0], labels[0] if labels else None
 
 
 def read_arrays(path: Path) -> dict[str, tuple[Tensor, Tensor | None]]:

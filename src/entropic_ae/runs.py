@@ -403,7 +403,8 @@ def train(
 
     Arguments:
         recipe: a name in ``RECIPES``: ae, bn-ae, eae, ...
-        data: a registered name, a folder of images, a parquet, .npz or .npy file, or ``hf:owner/name``.
+        data: a registered name, a folder of images, a parquet, .npz or .npy file, ``hf:owner/name`` or
+            ``hf-stream:owner/name``; see ``load_images``.
         set: settings to change, by name; ``entropic-ae recipes`` lists them. ``image_size`` belongs to the data.
         preset: sizes to start from; the data set's own, or those for the nearest image size, unless given.
         epochs: short for ``set={"epochs": ...}``.

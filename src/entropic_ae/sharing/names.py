@@ -40,7 +40,7 @@ EXTRAS = ("reconstructions.png", "interpolations.png", "report.html")  # pushed 
 DENSITY_FILES = tuple(f"densities/{name}.safetensors" for name, kind in DENSITIES.items() if kind.needs_codes)
 SAMPLE_FILES = tuple(f"samples-{name}.png" for name in DENSITIES)
 _CLASSIFIER = "classifier:"  # the feature space of other data than the run's
-_SOURCE = re.compile(r"hf:[\w.-]+/[\w.-]+|\./(?!\.+$)[^/\\]+")
+_SOURCE = re.compile(r"hf(?:-stream)?:[\w.-]+/[\w.-]+|\./(?!\.+$)[^/\\]+")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*", re.ASCII)
 
