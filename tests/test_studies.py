@@ -67,6 +67,17 @@ def test_the_papers_prediction_is_judged(far, told):
     assert f"**{told}** (0.50 ± 0.14 nats a dimension at 8" in text
 
 
+def test_the_best_prior_and_the_least_distance_from_the_mixture_are_named():
+    axis = Axis("entropy", "weight", (1, 2), (Line("plain", "eae"),))
+    prior, mixture = {1: [9.0, 11.0], 2: [20.0, 20.0]}, {1: [5.0, 5.0], 2: [19.0, 20.0]}
+    found = {("entropy", "plain", "prior"): prior, ("entropy", "plain", "mixture"): mixture}
+    best, closest = studies._nearest((axis,), found)
+    said = "**plain, weight 1** (prior 10.00 ± 1.41, mixture 5.00 ± 0.00, 5.00 ± 1.41 between them)"
+    assert said in best
+    assert "**plain, weight 2** (prior 20.00 ± 0.00, mixture 19.50 ± 0.71, 0.50 ± 0.71 between them)" in closest
+    assert studies._nearest((axis,), {("entropy", "plain", "prior"): {1: [1.0]}}) == []
+
+
 def test_unknown_and_missing_studies_are_refused(tmp_path):
     with pytest.raises(InputError, match="unknown study 'botleneck'"):
         study_cells("botleneck", BASE, [0])

@@ -3,16 +3,18 @@
 ``python tools/update_docs.py`` rewrites them; with ``--check`` it only says whether it would. The marks are
 ``<!-- table: FOLDER -->`` (the whole table of a folder), ``<!-- brief table: FOLDER -->``,
 ``<!-- tries: FOLDER -->`` (what was tried in tuning), ``<!-- study: FOLDER -->``, ``<!-- caption: FILE -->`` (of a
-figure), and of what pythae does ``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and
-``<!-- deviations: FILE -->``.
+figure), ``<!-- speed: FILE -->`` and ``<!-- memory: FILE -->`` of the benchmarks, and of what pythae does
+``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and ``<!-- deviations: FILE -->``.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from entropic_ae.experiments.studies import render_study
 from entropic_ae.experiments.table1 import render
@@ -32,7 +34,85 @@ def peer_versions(path: Path) -> str:
 def peer_rows(path: Path, *, name: str) -> str:
     """Return what was found as a Markdown table."""
     head, *rows = read_json(path)[name]
+    return markdown(head, rows)
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
+
+
+def speed(path: Path) -> str:
+    """Return a benchmark's times: ours, and how many times as long the others took."""
+    found = read_json(path)
+    rows = found["rows"]
+    described = list(dict.fromkeys(name for row in rows for name in row if name not in PAIRED))
+    others = list(dict.fromkeys(name for row in rows for name in row["ratios"]))
+    head = [*described, "entropic-ae", *(f"{name}, times as long" for name in others)]
+    lines = [
+        [
+            *(plain(row.get(name)) for name in described),
+            duration(row["seconds"]["entropic-ae"]),
+            *(ratio(row["ratios"][name]) if name in row["ratios"] else "-" for name in others),
+        ]
+        for row in rows
+    ]
+    return (
+        f"{markdown(head, lines)}\n\nMedians of {rows[0]['rounds']} rounds, in each of which all had a turn, and "
+        f"the ratios' quartiles. {where(found)}"
+    )
+
+
+def memory(path: Path) -> str:
+    """Return the benchmark of memory: a row a task."""
+    found = read_json(path)
+    lines = [
+        [
+            row["task"],
+            plain(row.get("images") or row.get("codes")),
+            plain(row.get("dimensions")),
+            mebibytes(row.get("pixels_mib")),
+            mebibytes(row.get("limit_mib")),
+            mebibytes(row["peak_mib"]),
+            mebibytes(row["at_start_mib"]),
+            duration(row["seconds"]),
+        ]
+        for row in found["rows"]
+    ]
+    head = ["task", "images or codes", "dimensions", "pixels", "limit", "peak", "of which imports", "time"]
+    return f"{markdown(head, lines)}\n\n{where(found)}"
+
+
+def where(found: Mapping[str, Any]) -> str:
+    """Return where a benchmark ran."""
+    names = ("entropic-ae", "torch", "python")
+    versions = ", ".join(f"{name} {found['versions'][name]}" for name in names)
+    machine = found["machine"]
+    gpu = f", {machine['gpu']}" if "gpu" in machine else ""
+    return f"{machine['processor']}, {machine['cores']} cores, {found['threads']} threads{gpu}; {versions}."
+
+
+def plain(value: Any) -> str:
+    """Return what a cell says of a value."""
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def ratio(found: Mapping[str, Any]) -> str:
+    """Return a ratio with its quartiles."""
+    low, high = found["quartiles"]
+    return f"{found['median']:.2f} ({low:.2f} to {high:.2f})"
+
+
+def duration(seconds: float) -> str:
+    """Return a time to three digits."""
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:,.3g} s"
+
+
+def mebibytes(value: float | None) -> str:
+    """Return an amount of memory."""
+    return "-" if value is None else f"{value:,.0f} MiB"
 
 
 def caption(path: Path) -> str:
@@ -40,12 +120,15 @@ def caption(path: Path) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
+PAIRED = ("rounds", "seconds", "ratios", "log_likelihood")  # what a row holds beside what was timed
 KINDS = {
     "table": render,
     "brief table": partial(render, brief=True),
     "tries": render_tries,
     "study": render_study,
     "caption": caption,
+    "speed": speed,
+    "memory": memory,
     "versions": peer_versions,
     "agreement": partial(peer_rows, name="agreement"),
     "deviations": partial(peer_rows, name="deviations"),

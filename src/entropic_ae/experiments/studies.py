@@ -242,7 +242,32 @@ def render_study(out: Path) -> str:
     if diverged := sum("diverged" in cell for cell in read_cells(out / "cells")):
         lines.append(f"{diverged} runs diverged and are left out.")
     lines += ["", *(text for axis in STUDIES[study["study"]] if (text := _prediction(axis, found, study["data"])))]
+    lines += _nearest(STUDIES[study["study"]], found)
     return "\n".join(lines).strip()
+
+
+def _nearest(axes: Iterable[Axis], found: Mapping[tuple[str, str, str], Curve]) -> list[str]:
+    """Say where samples of the prior are nearest to the data, and where nearest to those of the mixture."""
+    ways = {}
+    for axis in axes:
+        for line in axis.lines:
+            prior, mixture = (found.get((axis.setting, line.label, name), {}) for name in ("prior", "mixture"))
+            for value in prior.keys() & mixture.keys():
+                apart = [one - other for one, other in zip(prior[value], mixture[value], strict=True)]
+                ways[f"{line.label}, {axis.label} {value}"] = (prior[value], mixture[value], apart)
+    if not ways:
+        return []
+
+    def said(way: str) -> str:
+        prior, mixture, apart = map(mean_text, ways[way])
+        return f"**{way}** (prior {prior}, mixture {mixture}, {apart} between them)"
+
+    best = min(ways, key=lambda way: statistics.mean(ways[way][0]))
+    closest = min(ways, key=lambda way: statistics.mean(ways[way][2]))
+    return [
+        f"- Samples from the prior are nearest to the data with {said(best)}.",
+        f"- They are nearest to those from the mixture with {said(closest)}.",
+    ]
 
 
 def _prediction(axis: Axis, found: Mapping[tuple[str, str, str], Curve], data: str) -> str:
