@@ -20,6 +20,7 @@ def cell(label, seed, frechet, data="cifar10", collapsed=(), **cell):
             **cell,
         },
         "label": label,
+        "git_commit": None if recipe == "ae" else "abcdef1234",
         "data": data,
         "training_images": 5,
         "expanded": {"settings": {"epochs": 3, "batch_size": 100, "width": 2, "latent_dim": 8}},
@@ -95,11 +96,47 @@ def test_the_rest_of_the_page(results):
     assert "real images' variance): vae (prior 0.05, 1 of 8 codes active)." in page
     assert "real held-out images are at 0.50" in page
     ahead = "`eae` (11.00 ± 1.41) ahead with prior sampling: of the paper's column, **does not hold**"
-    assert f"- {ahead} (ahead: the second stage of 2svae 9.00); of all here, **does not hold**" in page
+    of_all = "of all other systems here,"
+    assert f"- {ahead} (ahead: the second stage of 2svae 9.00); {of_all} **does not hold**" in page
     # the paper has no vae in its gaussian column
-    assert "gaussian sampling: of the paper's column, **holds** (next: ae 7.00); of all here, **does not" in page
-    assert "mixture sampling: of the paper's column, **holds** (next: ae 4.50); of all here, **holds**" in page
+    assert f"gaussian sampling: of the paper's column, **holds** (next: ae 7.00); {of_all} **does not" in page
+    assert f"mixture sampling: of the paper's column, **holds** (next: ae 4.50); {of_all} **holds**" in page
     assert "(in the paper, but for CV-VAE on CelebA): **does not hold** for 2svae." in page
+    assert "Commits: abcdef1 (5), unknown (1)." in page
+
+
+def test_samples_of_odd_variance_are_named_with_their_range(tmp_path):
+    cells = [cell("vae", seed, columns(1, 2, 3)) for seed in (0, 1)] + [cell("ae", 0, columns(1, 2, 3))]
+    for one, spread in zip(cells, ({"prior": 0.2}, {"prior": 1.1}, {"prior": 0.9, "mixture": 1.6}), strict=True):
+        one["metrics"]["collapse"]["spread"] = spread
+    page = render(write(tmp_path, *cells))
+    assert "(share of their variance): ae (mixture 1.60); vae (prior 0.20 to 1.10)." in page
+
+
+def test_a_second_stage_stands_for_the_prior_only_where_the_system_draws_from_it(tmp_path):
+    cells = [cell(name, 0, columns(10, 5, 4, **{"second-stage": 2})) for name in ("eae", "ae")]
+    page = render(write(tmp_path, *cells))
+    assert "`eae` (10.00) ahead with prior sampling: of all other systems here, **within the spread**" in page
+
+
+def test_columns_that_were_not_measured_have_no_verdict(tmp_path):
+    few = [cell(name, 0, {"reconstructions": 1, "mixture": 4, **more}) for name, more in
+           (("eae", {}), ("vae", {"prior": 3}))]  # fmt: skip
+    page = render(write(tmp_path, *few))
+    assert "ahead with mixture sampling" in page
+    assert "ahead with prior sampling" not in page
+    assert "(in the paper, but for CV-VAE on CelebA): **does not hold** for vae." in page
+    few[1]["metrics"]["distances"].pop("prior")
+    assert "Mixture ahead of prior" not in render(write(tmp_path, *few))
+
+
+def test_a_mixture_within_the_spread_of_the_prior_is_said_to_be_so():
+    assert table1._ahead_for_all([("a", [1.0, 9.0], [3.0, 11.5]), ("b", [2.0, 4.0], [3.0, 3.1])]) == (
+        "**holds**, within the spread for b"
+    )
+    assert table1._ahead_for_all([("a", [3.0], [1.0]), ("b", [1.0], [1.0])]) == (
+        "**does not hold** for a; within the spread for b"
+    )
 
 
 def test_a_small_difference_is_said_to_be_within_the_spread(tmp_path):

@@ -78,6 +78,37 @@ def test_finalists_are_trained_for_longer_and_decide(tmp_path):
         tuning.tune(["rae"], TABLE, out, tmp_path / "runs", finalists=2)
 
 
+def test_a_step_is_taken_beyond_the_ends_of_what_was_tried(tmp_path):
+    def steps(recipe, own, *tried):
+        return tuning._steps_beyond([replace(TABLE, recipe=recipe, own=one) for one in tried], own)
+
+    rates = [{"learning_rate": rate} for rate in (1e-3, 3e-3)]
+    assert steps("ae", rates[0], *rates) == [{"learning_rate": 5e-4}]
+    assert steps("ae", rates[1], *rates) == [{"learning_rate": 6e-3}]
+    assert steps("ae", rates[0], *rates, {"learning_rate": 5e-4}) == []
+    usual = replace(TABLE, recipe="rae").system.settings()["code_norm"]
+    weighted = [{"learning_rate": 1e-3, "code_norm": factor * usual} for factor in (0.2, 5, 25)]
+    assert steps("rae", rates[0], *rates, *weighted) == [{"learning_rate": 5e-4}]
+    low, high = (steps("rae", weighted[i], *rates, {"learning_rate": 5e-4}, *weighted) for i in (0, 2))
+    assert [step["code_norm"] for step in (*low, *high)] == pytest.approx([0.04 * usual, 125 * usual], rel=1e-2)
+    assert {step["learning_rate"] for step in (*low, *high)} == {1e-3}
+
+
+def test_steps_beyond_are_trained_as_long_as_the_finalists_and_decide(tmp_path):
+    out = tmp_path / "out"
+    tuning.tune(["ae"], TABLE, out, tmp_path / "runs", rates=(1e-3,), factors=(2.0,), finalists=1, final_epochs=2,
+                beyond=True, device="cpu")  # fmt: skip
+    (final,), (step,) = read_cells(out / "final"), read_cells(out / "beyond")
+    rate = final["cell"]["own"]["learning_rate"]
+    assert step["cell"]["own"]["learning_rate"] in (rate / 2, rate * 2)
+    assert step["expanded"]["settings"]["epochs"] == 2
+    assert tuning.best(out, "ae") == min(final, step, key=tuning.score)["cell"]["own"]
+    shown = tuning.render_tries(out).split("a step beyond where the best lay at an end of what was tried")[1]
+    assert all(f"{tuning.score(one):.2f}" in shown for one in (final, step))
+    with pytest.raises(InputError, match="give finalists and final epochs"):
+        tuning.tune(["ae"], TABLE, out, tmp_path / "runs", beyond=True)
+
+
 def test_test_images_are_not_read(tmp_path, monkeypatch):
     """Were the test images other ones, the tries would score the same."""
     from entropic_ae import runs

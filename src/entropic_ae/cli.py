@@ -499,6 +499,13 @@ def tune(
         int, typer.Option(help="How many of each system's best are tried again with FINAL-EPOCHS, and decide.")
     ] = 0,
     final_epochs: Annotated[int | None, typer.Option(help="Those of the table.")] = None,
+    beyond: Annotated[
+        bool,
+        typer.Option(
+            "--beyond",
+            help="One more try where a system's best lies at an end of the rates or weights that it tried.",
+        ),
+    ] = False,
     set: Settings = None,
     width: Width = None,
     epochs: Epochs = None,
@@ -530,6 +537,7 @@ def tune(
             factors=_numbers("factors", factors, float),
             refine=refine,
             finalists=finalists,
+            beyond=beyond,
             final_epochs=final_epochs,
             device=device,
             tell=errors.print,

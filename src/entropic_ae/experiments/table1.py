@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ _PAPER = {
     density: [name for name, figures in PUBLISHED["celeba"].items() if {density, also} & {*figures}]
     for density, also in (("prior", "second-stage"), ("gaussian", ""), ("mixture", ""))
 }
+_LITTLE, _MUCH = 0.25, 1.5  # shares of the real images' variance, beyond which samples are named
 
 Members = list[dict[str, Any]]
 
@@ -33,7 +35,8 @@ def render(out: Path, *, brief: bool = False) -> str:
 
     Arguments:
         out: a folder of result files.
-        brief: leave out reconstructions, interpolations, published figures, and settings of a system's own.
+        brief: leave out reconstructions, interpolations, published figures, odd variances, and settings of a
+            system's own.
 
     Raises: InputError if the folder has no cells, cells measured in different ways, or one twice.
     """
@@ -62,7 +65,13 @@ def render(out: Path, *, brief: bool = False) -> str:
             row.append(_published(published.get(_recipe(members), {})))
         lines.append("| " + " | ".join(row) + " |")
     diverged = [cell for cell in read_cells(out) if "diverged" in cell]
-    notes = [*_missing(rows, diverged), *_diverged(diverged), *_collapsed(rows), *statements(out)]
+    notes = [
+        *_missing(rows, diverged),
+        *_diverged(diverged),
+        *_collapsed(rows),
+        *([] if brief else _odd(rows)),
+        *statements(out),
+    ]
     return "\n".join([*lines, "", _protocol_text(cells), *notes])
 
 
@@ -75,10 +84,11 @@ def _name(label: str, rows: Mapping[str, Members]) -> str:
 def statements(out: Path) -> list[str]:
     """Say which of the paper's statements about its Table 1 hold for the cells of a folder, as Markdown lines.
 
-    ``eae`` is set against the systems of the paper's column and against all; a system of two stages draws its
-    codes from the second where the paper says prior. Means over seeds are compared, and a difference smaller than
-    the standard deviations over seeds of the two, added in quadrature, is within the spread. Of several rows of
-    ``eae`` the first is meant. Empty if it was not measured.
+    ``eae`` is set against the systems of the paper's column and against all but its own variants, ``eae-linear``
+    and ``2seae``; a system of two stages draws its codes from the second where the paper says prior. Means over
+    seeds are compared, and a difference that is not larger than the standard deviations over seeds of the two,
+    added in quadrature, is within the spread. Of several rows of ``eae`` the first is meant. Empty if it was not
+    measured.
     """
     rows = _rows(out)
     ours = next((label for label, members in rows.items() if _recipe(members) == "eae"), None)
@@ -95,18 +105,39 @@ def statements(out: Path) -> list[str]:
         lines += [f"`eae` itself has collapsed ({', '.join(sorted(collapsed))}), so these say nothing of it:", ""]
     for density, names in _PAPER.items():
         own = _column(rows, density)[ours]
+        if not own:
+            continue
         rivals = _rivals(rows, density)
-        groups = {"the paper's column": [rival for rival in rivals if rival.recipe in names], "all here": rivals}
+        groups = {"the paper's column": [rival for rival in rivals if rival.recipe in names]}
+        groups["all other systems here"] = rivals
         verdicts = [f"of {group}, {_verdict(own, members)}" for group, members in groups.items() if members]
-        if own and verdicts:
+        if verdicts:
             shown = f"`{_name(ours, rows)}` ({mean_text(own)}) ahead with {density} sampling"
             lines.append(f"- {shown}: {'; '.join(verdicts)}.")
     prior, mixture = _column(rows, "prior"), _column(rows, "mixture")
-    both = [label for label in rows if prior[label] and mixture[label]]
-    behind = [label for label in both if statistics.mean(mixture[label]) >= statistics.mean(prior[label])]
-    said = f"**does not hold** for {', '.join(_name(label, rows) for label in behind)}" if behind else "**holds**"
-    lines.append(f"- Mixture ahead of prior sampling for all (in the paper, but for CV-VAE on CelebA): {said}.")
+    both = [label for label in rows if prior[label] and len(prior[label]) == len(mixture[label])]
+    if both:
+        said = _ahead_for_all([(_name(label, rows), mixture[label], prior[label]) for label in both])
+        lines.append(
+            f"- Mixture ahead of prior sampling for all (in the paper, but for CV-VAE on CelebA): {said}."
+        )
     return lines
+
+
+def _ahead_for_all(pairs: Sequence[tuple[str, Sequence[float], Sequence[float]]]) -> str:
+    """Say whether the first is ahead of the second in every named pair, and name those where it is not."""
+    behind, near = [], []
+    for name, first, second in pairs:
+        leads = [other - one for one, other in zip(first, second, strict=True)]  # of the same runs
+        lead = statistics.mean(leads)
+        if abs(lead) <= spread_of(leads):
+            near.append(name)
+        elif lead < 0:
+            behind.append(name)
+    within = f"within the spread for {', '.join(near)}" if near else ""
+    if behind:
+        return f"**does not hold** for {', '.join(behind)}" + f"; {within}" * bool(near)
+    return f"**holds**, {within}" if near else "**holds**"
 
 
 class _Rival(NamedTuple):
@@ -118,12 +149,13 @@ class _Rival(NamedTuple):
 
 
 def _rivals(rows: Mapping[str, Members], density: str) -> list[_Rival]:
-    """Return the systems of a column, the best first, but for the entropic ones: they are one idea."""
+    """Return the systems of a column, the best first, but for ``eae`` and its variants: they are one idea."""
     second = _column(rows, "second-stage")
     found = []
     for label, values in _column(rows, density).items():
         recipe, name = _recipe(rows[label]), _name(label, rows)
-        if density == "prior" and second[label]:
+        two_stages = recipe in RECIPES and RECIPES[recipe].density == "second-stage"
+        if density == "prior" and two_stages and second[label]:
             found.append(_Rival(f"the second stage of {name}", recipe, second[label]))
         elif values:
             found.append(_Rival(name, recipe, values))
@@ -136,9 +168,9 @@ def _verdict(own: Sequence[float], rivals: Sequence[_Rival]) -> str:
     ahead, near = [], []
     for rival in rivals:
         lead = statistics.mean(rival.values) - statistics.mean(own)
-        if abs(lead) < spread_of(rival.values, own):
+        if abs(lead) <= spread_of(rival.values, own):
             near.append(rival.name)
-        elif lead <= 0:
+        elif lead < 0:
             ahead.append(f"{rival.name} {mean_text(rival.values)}")
     if not ahead and not near:
         return f"**holds** (next: {rivals[0].name} {mean_text(rivals[0].values)})"
@@ -187,6 +219,8 @@ def _published(figures: Mapping[str, float]) -> str:
 def _protocol_text(cells: Members) -> str:
     data, features, n, images, test, split = _protocol(cells[0])[:6]
     settings = cells[0]["expanded"]["settings"]
+    commits = Counter((cell.get("git_commit") or "unknown")[:7] for cell in cells)
+    counted = ", ".join(f"{name} ({count})" for name, count in sorted(commits.items()))
     floor = mean_text([cells[0]["metrics"]["distances"]["held-out images"]["frechet"]])
     said = ("epochs", "batch_size", "width", "latent_dim")
     more = "".join(f", {name} {value}" for name, value in cells[0]["cell"]["shared"].items() if name not in said)
@@ -197,7 +231,7 @@ def _protocol_text(cells: Members) -> str:
         f"Entropy gap: entropy of {test:,} draws from N(0, I) less that of the {split} codes, by the same "
         f"estimate. Last columns: Frechet distance in {features} features to the {split} images, from {n:,} "
         f"images each ({test:,} reconstructions); real held-out images are at {floor}. Mean ± standard deviation "
-        "over seeds, and rank."
+        f"over seeds, and rank. Commits: {counted}."
     )
 
 
@@ -234,6 +268,23 @@ def _collapsed(rows: Mapping[str, Members]) -> list[str]:
             found.append(f"{_name(label, rows)} ({', '.join(said)})")
     shown = "; ".join(found) + "" if found else "none"
     return ["", f"Collapsed (with the least share of the real images' variance): {shown}."]
+
+
+def _odd(rows: Mapping[str, Members]) -> list[str]:
+    """Name samples that vary much less or more than the real images, with the range of their share over seeds."""
+    found = []
+    for label, members in rows.items():
+        said = []
+        for what in members[0]["metrics"]["collapse"]["spread"]:
+            shares = sorted(member["metrics"]["collapse"]["spread"][what] for member in members)
+            if shares[0] < _LITTLE or shares[-1] > _MUCH:
+                ends = dict.fromkeys(f"{share:.2f}" for share in (shares[0], shares[-1]))
+                said.append(f"{what} {' to '.join(ends)}")
+        if said:
+            found.append(f"{_name(label, rows)} ({', '.join(said)})")
+    if not found:
+        return []
+    return ["", f"Much less or more varied than the real images (share of their variance): {'; '.join(found)}."]
 
 
 def _protocol(cell: Mapping[str, Any]) -> tuple[Any, ...]:

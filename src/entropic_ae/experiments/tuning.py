@@ -15,7 +15,7 @@ from entropic_ae.recipes.recipe import Scalar
 
 __all__ = ["best", "render_tries", "score", "tune"]
 
-_FINAL = "final"  # the folder of the finalists' results
+_FINAL, _BEYOND = "final", "beyond"  # the folders of the finalists' results, and of steps beyond what was tried
 
 
 def tune(
@@ -29,6 +29,7 @@ def tune(
     refine: bool = False,
     finalists: int = 0,
     final_epochs: int | None = None,
+    beyond: bool = False,
     device: str = "auto",
     tell: Callable[[str], None] = lambda _: None,
 ) -> None:
@@ -51,6 +52,8 @@ def tune(
         finalists: how many of each system's best tries are measured once more, trained for ``final_epochs``: what
             is best after few epochs need not be so after many. Their results lie in ``out / "final"``, and decide.
         final_epochs: those of the table.
+        beyond: where a system's best settings lie at the end of the learning rates or of the weights that it has
+            tried, one more try a step beyond that end, as long as the finalists; these decide with them.
         device: auto, cpu or cuda.
         tell: called with progress.
 
@@ -67,6 +70,10 @@ def tune(
         raise InputError(f"rates and factors must be above 0, got rates {[*rates]} and factors {[*factors]}.")
     if finalists < 0 or (finalists > 0) != (final_epochs is not None):
         raise InputError(f"finalists need final epochs, got {finalists} finalists and {final_epochs} epochs.")
+    if beyond and not finalists:
+        raise InputError(
+            "steps beyond what was tried are taken from the finalists; give finalists and final epochs."
+        )
     plain = [
         replace(table, recipe=recipe, own={}, split="validation", densities=(RECIPES[recipe].density,))
         for recipe in recipes
@@ -83,8 +90,12 @@ def tune(
         third = []
         for cell in plain:
             own = _best_of(tried[cell.recipe], out)
-            third.append(replace(cell, own={**own, "learning_rate": float(own["learning_rate"]) / 2}))
-            tried[cell.recipe].append(third[-1])
+            before = {one.name for one in tried[cell.recipe]}
+            halved = replace(cell, own={**own, "learning_rate": float(own["learning_rate"]) / 2})
+            while halved.name in before:
+                halved = replace(cell, own={**own, "learning_rate": float(halved.own["learning_rate"]) / 2})
+            third.append(halved)
+            tried[cell.recipe].append(halved)
         run_cells(third, out, run_folder, device=device, tell=tell)
     if finalists and final_epochs:
         last = [
@@ -93,6 +104,37 @@ def tune(
             for own in _ranked(tried[cell.recipe], out)[:finalists]
         ]
         run_cells(last, out / _FINAL, run_folder, device=device, tell=tell)
+        if beyond:
+            steps = [
+                replace(cell, own=own, shared={**cell.shared, "epochs": final_epochs})
+                for cell in plain
+                for own in _steps_beyond(
+                    tried[cell.recipe], _best_of([one for one in last if one.recipe == cell.recipe], out / _FINAL)
+                )
+            ]
+            if steps:
+                run_cells(steps, out / _BEYOND, run_folder, device=device, tell=tell)
+
+
+def _steps_beyond(tried: Sequence[Cell], own: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
+    """Return settings beyond the ends of what was tried at which some settings lie: of the rates, of the weights.
+
+    A rate is doubled or halved, weights go on by the factor between the last two.
+    """
+    settings = [cell.system.settings() for cell in tried]
+    mine = replace(tried[0], own=own).system.settings()
+    names = [term.setting for term in tried[0].system.recipe.terms[1:] if term.weight > 0]
+    found = []
+    for moved in (["learning_rate"], names):
+        values = sorted({float(one[moved[0]]) for one in settings}) if moved else []
+        if len(values) < 2 or float(mine[moved[0]]) not in (values[0], values[-1]):
+            continue
+        lowest = float(mine[moved[0]]) == values[0]
+        factor = values[0] / values[1] if lowest else values[-1] / values[-2]
+        if moved == ["learning_rate"]:
+            factor = 0.5 if lowest else 2.0
+        found.append({**own, **{name: _rounded(factor * float(mine[name])) for name in moved}})
+    return found
 
 
 def _best_of(cells: Sequence[Cell], out: Path) -> dict[str, Scalar]:
@@ -132,7 +174,7 @@ def score(cell: Mapping[str, Any]) -> float:
 
 
 def best(out: Path, recipe: str) -> dict[str, Scalar]:
-    """Return the settings of a system's best try: of its best finalist, where there are any.
+    """Return the settings of a system's best try: of its best finalist or step beyond, where there are any.
 
     Systems that differ in the density alone train the same model: one that has no tries takes the other's.
 
@@ -147,7 +189,8 @@ def best(out: Path, recipe: str) -> dict[str, Scalar]:
     there, complete = len(finalists.get(name, [])), max(map(len, finalists.values()), default=0)
     if there < complete:
         raise InputError(f"{out} has {there} of {complete} finalists of '{name}'; let entropic-ae tune end first.")
-    return dict(min(finalists.get(name, tries[name]), key=score)["cell"]["own"])
+    beyond = _by_recipe(read_cells(out / _BEYOND)).get(name, [])
+    return dict(min([*finalists.get(name, tries[name]), *beyond], key=score)["cell"]["own"])
 
 
 def _by_recipe(cells: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -158,15 +201,19 @@ def _by_recipe(cells: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]
 
 
 def render_tries(out: Path) -> str:
-    """Return all tries as a Markdown table, the best of each system in bold; and that of the finalists.
+    """Return all tries as a Markdown table, the best of each system in bold; and those of the finalists.
 
     Raises: InputError if the folder has none.
     """
     cells = read_cells(out)
     if not cells:
         raise InputError(f"{out} has no tries; run entropic-ae tune first.")
-    tables = [_tries(found) for found in (cells, read_cells(out / _FINAL)) if found]
-    return "\n\nThe best of these, trained for longer; they decide:\n\n".join(tables)
+    text = _tries(cells)
+    if last := read_cells(out / _FINAL):
+        beyond = read_cells(out / _BEYOND)
+        more = ", and a step beyond where the best lay at an end of what was tried" if beyond else ""
+        text += f"\n\nThe best of these, trained for longer{more}; they decide:\n\n{_tries([*last, *beyond])}"
+    return text
 
 
 def _tries(cells: Sequence[Mapping[str, Any]]) -> str:

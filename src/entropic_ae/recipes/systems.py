@@ -105,8 +105,8 @@ RAE_L2 = replace(
 )
 
 # The published gradient weights belong to that code's penalty (see DecoderGradient), averaged over D, which on the
-# same decoder is 57 times larger before training (docs/peers.md) and about 200 times after it: here the term
-# hardly acts, and the system is rae with another code norm. The published configuration for CIFAR-10 has none.
+# same decoder is 57 times larger before training (docs/peers.md): here the term hardly acts, and the system is rae
+# with another code norm. The published configuration for CIFAR-10 has none.
 RAE_GP = replace(
     AE,
     name="rae-gp",
