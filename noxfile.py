@@ -1,0 +1,65 @@
+"""Checks beyond ``make test``: the ends of the supported versions, and the built package in an empty environment.
+
+``pipx run --spec 'nox[uv]' nox -s package`` (or ``oldest``, ``newest``); arguments after ``--`` go to pytest. The
+versions at the ends bring PyTorch's own choice of build, gigabytes on Linux.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["package"]
+
+OLDEST, NEWEST = "3.10", "3.13"
+# fid, exports, clusters and the pages need extras with bounds of their own
+EXTRAS = (
+    "explore",
+    "cluster",
+    "export",
+    "hub",
+    "tracking",
+    "distributed",
+)  # of which versions have bounds of their own
+CORE = [f"--ignore=tests/{folder}" for folder in ("browser", "fid", "peers")]
+CORE += [f"--ignore=tests/test_{name}.py" for name in EXTRAS]
+
+
+@nox.session(python=OLDEST)
+def oldest(session: nox.Session) -> None:
+    """Run the tests of the core with the lowest versions that pyproject.toml allows."""
+    session.install("--resolution", "lowest-direct", ".[test]")
+    session.run("pytest", *(session.posargs or CORE))
+
+
+@nox.session(python=NEWEST)
+def newest(session: nox.Session) -> None:
+    """Run the tests of the core with the newest versions that there are."""
+    session.install("--upgrade", ".[test]")
+    session.run("pytest", *(session.posargs or CORE))
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build wheel and sdist, install each into an empty environment and use it there, away from the checkout."""
+    root = Path(__file__).parent
+    with tempfile.TemporaryDirectory() as folder:
+        session.install("build")
+        session.run("python", "-m", "build", "--outdir", folder, str(root))
+        wheel, sdist = (next(Path(folder).glob(kind)) for kind in ("*.whl", "*.tar.gz"))
+        for built in (wheel, sdist):
+            session.install("--reinstall-package", "entropic-ae", "--constraint", "constraints.txt", str(built))
+            session.run("uv", "pip", "check", external=True)
+            with session.chdir(folder):
+                session.run(
+                    "python", "-c", "import entropic_ae; print(entropic_ae.__file__, entropic_ae.__version__)"
+                )
+                run = f"{folder}/run-{built.suffix[1:]}"
+                session.run("entropic-ae", "train", "eae", "digits", "--epochs", "2", "--out", run)
+                session.run("entropic-ae", "sample", run, "--out", f"{run}.png")
+                session.run("entropic-ae", "evaluate", run, "--features", "pixels", "--n", "100")
+                session.run("entropic-ae", "report", run)
