@@ -91,8 +91,9 @@ def claimed(path: Path | str, taken: str) -> Iterator[None]:
 
 def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a safetensors file and its metadata; both are empty if it is missing or damaged."""
+    path = Path(path)
     try:
-        return unpack_tensors(Path(path).read_bytes())
+        return unpack_tensors(path.read_bytes()) if path.is_file() else ({}, {})
     except (OSError, InputError):
         return {}, {}
 

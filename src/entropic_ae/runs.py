@@ -764,7 +764,7 @@ def _check_same(folder: Path, info: dict[str, Any]) -> None:
     before = _read_info(folder)
     system = configure(RECIPES[before["recipe"]], PRESETS[before["preset"]], before["overrides"])
     old = {name: before.get(name) for name in _SAME} | system.settings() | before["expanded"]["settings"]
-    if (folder / WEIGHTS).exists() and not (folder / CHECKPOINT).exists():
+    if (folder / WEIGHTS).exists() and not (folder / CHECKPOINT).is_file():
         raise InputError(
             f"{folder} has weights but no {CHECKPOINT}, so training cannot go on; give another --out."
         )
@@ -772,7 +772,7 @@ def _check_same(folder: Path, info: dict[str, Any]) -> None:
     differing = differences({name: value for name, value in old.items() if name != "epochs"}, new)
     if differing:
         raise InputError(f"{folder} cannot be resumed with other settings: {'; '.join(differing)}.")
-    if (folder / CHECKPOINT).exists():
+    if (folder / CHECKPOINT).is_file():
         check_checkpoint(folder / CHECKPOINT, info["expanded"]["settings"]["epochs"])
 
 

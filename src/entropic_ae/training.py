@@ -294,7 +294,7 @@ def fit(
             _loader(validation_data, _EqualBatches(_length(validation), settings.batch_size, count)),
         )
         try:
-            _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.exists() else None)
+            _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.is_file() else None)
         finally:  # also after Ctrl-C or a loss that is not finite
             keeper.restore(model)
             if precision == "64":
