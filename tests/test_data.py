@@ -489,6 +489,28 @@ def test_damaged_images_are_left_out_with_one_warning_each_load(folder):
         assert data.train.labels.tolist() == [int(v >= 100) for v in marks(data)[0]]
 
 
+def test_a_png_whose_checksum_is_wrong_is_damaged_even_if_it_decodes(folder):
+    fill(folder, count=20)
+    path = folder / "005.png"
+    content = path.read_bytes()
+    end = content.index(b"IEND") - 8  # of the checksum of the pixels before it
+    path.write_bytes(content[: end + 3] + bytes([content[end + 3] ^ 1]) + content[end + 4 :])
+    assert np.asarray(Image.open(path)).shape == (8, 8)
+    with pytest.warns(UserWarning, match=r"1 of 20 images of .* cannot be read and are left out: 005\.png"):
+        data = load_images(folder)
+    assert len(every(data)) == 19
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_pipes_are_not_waited_at(folder):
+    fill(folder)
+    os.mkfifo(folder / "aa.png")
+    assert len(every(load_images(folder))) == 12
+    os.mkfifo(folder / "a.npz")
+    with pytest.raises(InputError, match=r"a\.npz is neither a file nor a folder"):
+        load_images(folder / "a.npz")
+
+
 def test_a_folder_of_damaged_images_is_an_error(folder):
     for index in range(10):
         (folder / f"{index}.jpg").write_bytes(b"")

@@ -3,9 +3,19 @@ import stat
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from entropic_ae import InputError
-from entropic_ae.files import atomic, read_json, read_tensors, write_json, write_tensors
+from entropic_ae.files import (
+    atomic,
+    claimed,
+    read_json,
+    read_tensors,
+    remove_unfinished,
+    unpack_tensors,
+    write_json,
+    write_tensors,
+)
 
 
 def test_written_whole_or_not_at_all(tmp_path):
@@ -50,3 +60,43 @@ def test_damaged_json_is_named(tmp_path):
         read_json(tmp_path / "a.json")
     with pytest.raises(InputError, match=r"b\.json does not exist"):
         read_json(tmp_path / "b.json")
+
+
+def test_tensors_that_are_not_those_written_are_noticed(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write_tensors(path, {"x": torch.arange(6.0), "y": torch.ones(6)}, {"of": "test"})
+    assert path.read_bytes() == write_again(path)
+    content = path.read_bytes()
+    for damaged in (
+        content[:-1] + bytes([content[-1] ^ 1]),  # a value
+        content.replace(b'"x"', b'"z"'),  # a name
+        content.replace(b'"F32"', b'"I32"', 1),  # a type
+        content.replace(b"[0,24]", b"[9,99]").replace(b"[24,48]", b"[0,24]").replace(b"[9,99]", b"[24,48]"),
+    ):
+        assert damaged != content
+        with pytest.raises(InputError, match="its values are not those that were written"):
+            unpack_tensors(damaged)
+    foreign = save({"x": torch.zeros(2)}, {"of": "another library"})  # without a digest
+    assert unpack_tensors(foreign)[1] == {"of": "another library"}
+
+
+def write_again(path):
+    tensors, metadata = unpack_tensors(path.read_bytes())
+    write_tensors(path, tensors, metadata)
+    return path.read_bytes()
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+    kept = ["run.json", ".lock", ".a-b", ".hidden-folder", "log-12345678.csv", ".gitignore"]
+    for name in [*kept, ".run-ab12_cd3.json", ".drawn-abcdefgh"]:
+        (tmp_path / name).touch()
+    remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(kept)
+
+
+def test_a_claim_is_held_by_one_and_given_back(tmp_path):
+    place = tmp_path / "deep" / ".lock"
+    with claimed(place, "taken."), pytest.raises(InputError, match=r"^taken\.$"), claimed(place, "taken."):
+        pytest.fail("held twice")
+    with claimed(place, "taken."):
+        pass

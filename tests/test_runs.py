@@ -46,8 +46,8 @@ def info(folder):
 
 def test_run_folder(trained):
     assert sorted(p.name for p in trained.folder.iterdir()) == [
-        "checkpoints", "interpolations.png", "log.csv", "reconstructions.png", "run.json", "samples-prior.png",
-        "weights.safetensors",
+        ".lock", "checkpoints", "interpolations.png", "log.csv", "reconstructions.png", "run.json",
+        "samples-prior.png", "weights.safetensors",
     ]  # fmt: skip
     assert info_of(trained.folder)["device"] == "cpu"
     info = json.loads((trained.folder / "run.json").read_text())

@@ -13,6 +13,7 @@ from entropic_ae import (
     DecoderGradient,
     Identity,
     InputError,
+    L1Norm,
     MLPDecoder,
     MLPEncoder,
     NegativeEntropy,
@@ -405,3 +406,32 @@ def test_fit_refuses(images):
         train(images, precision="8")
     with pytest.raises(InputError, match="device must be auto, cpu or cuda, got 'gpu'"):
         train(images, device="gpu")
+
+
+@pytest.mark.parametrize("bottleneck", [BatchNorm, L1Norm, partial(Whitening, eps=1e-4)])
+def test_images_that_are_all_the_same_train_without_a_word(bottleneck, tmp_path):
+    """All codes coincide: every dimension is constant, the entropy as low as it goes, and its gradient 0."""
+    image = torch.randint(256, (1, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    same = image.expand(60, -1, -1, -1), image.expand(20, -1, -1, -1)
+    model, rows = train(same, model=make(bottleneck=bottleneck), folder=tmp_path)
+    assert all(torch.isfinite(torch.tensor(list(row.values()))).all() for row in rows)
+    assert rows[-1]["train_squared_error"] < rows[0]["train_squared_error"]
+    codes = encode(model, same[0])
+    assert codes.isfinite().all()
+    assert torch.equal(codes, codes[:1].expand(60, -1))
+
+
+def test_a_dead_dimension_has_a_code_of_zero_and_harms_no_other(images):
+    model, objective = make()
+    with torch.no_grad():
+        last = [layer for layer in model.encoder.modules() if isinstance(layer, nn.Linear)][-1]
+        last.weight[2] = last.bias[2] = 0
+    last.weight.register_hook(lambda gradient: gradient.index_fill(0, torch.tensor([2]), 0))
+    last.bias.register_hook(lambda gradient: gradient.index_fill(0, torch.tensor([2]), 0))
+    _, rows = train(images, model=(model, objective))
+    assert encode(model, images[1])[:, 2].eq(0).all()
+    with torch.no_grad():
+        variance = model.train()(to_unit(images[1])).code.z.var(0, correction=0)
+    torch.testing.assert_close(variance, torch.tensor([1.0, 1, 0, 1]), rtol=0, atol=0.02)
+    assert rows[-1]["train_squared_error"] < rows[0]["train_squared_error"]
+    assert all(torch.isfinite(torch.tensor(list(row.values()))).all() for row in rows)

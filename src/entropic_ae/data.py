@@ -203,6 +203,8 @@ def _find(source: str | Path, image_size: int | None) -> _Found:
         return _Found(path.name, str(path), tables)
     if not path.exists():
         raise _missing(source, path)
+    if not path.is_file():
+        raise InputError(f"{path} is neither a file nor a folder; give {_KINDS}.")
     if path.suffix.lower() == ".parquet":
         return _Found(path.stem, str(path), parquet_tables(path))
     if path.suffix.lower() not in (".npz", ".npy"):

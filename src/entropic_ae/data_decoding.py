@@ -34,7 +34,19 @@ from entropic_ae.files import atomic
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["DAMAGE", "FORMATS", "GREY", "Fit", "Table", "cache_folder", "decode", "digest", "quiet", "scan"]
+__all__ = [
+    "DAMAGE",
+    "FORMATS",
+    "GREY",
+    "Fit",
+    "Table",
+    "cache_folder",
+    "decode",
+    "digest",
+    "quiet",
+    "scan",
+    "verify",
+]
 
 # only formats that Pillow decodes by itself: EPS, for one, would start Ghostscript
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
@@ -47,7 +59,7 @@ GREY = re.compile("1|L|LA|I|I;16.*")  # Pillow's modes
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap width and height
 _LARGE = 2**28  # bytes
 _PART = 2**14  # images in a file of the cache: decoding that was interrupted has lost at most these
-_LAYOUT = 1  # of the cached tables: raise it when decoding changes, so that older caches are not read
+_LAYOUT = 2  # of the cached tables: raise it when decoding changes, so that older caches are not read
 
 
 class Table(NamedTuple):
@@ -143,6 +155,7 @@ def decode(table: Table, fit: Fit, *, shuffled: bool = False) -> tuple[Tensor, n
     size = fit.channels * fit.height * fit.width
 
     def pixels(stream: io.BytesIO | Path) -> np.ndarray:
+        verify(stream)
         with Image.open(stream, formats=FORMATS) as image:
             return fit(image)
 
@@ -170,6 +183,15 @@ def decode(table: Table, fit: Fit, *, shuffled: bool = False) -> tuple[Tensor, n
     file = cache_folder() / f"{digest(table.key, table.split, ['pixels', *astuple(fit), shuffled])}.pixels"
     images = _pixels(rows.data.column("pixels").chunks, chosen, size, file)
     return images.view(-1, fit.channels, fit.height, fit.width), chosen, damaged.drop_null().to_pylist()
+
+
+def verify(stream: io.BytesIO | Path) -> None:
+    """Compare the checksums of a PNG image, which decoding passes over; SyntaxError if one is wrong."""
+    with Image.open(stream, formats=FORMATS) as image:
+        if image.format == "PNG":
+            image.verify()
+    if isinstance(stream, io.BytesIO):
+        stream.seek(0)
 
 
 def _pixels(chunks: Sequence[Any], chosen: np.ndarray, size: int, file: Path) -> Tensor:

@@ -9,6 +9,8 @@ import glob
 import os
 import re
 import stat
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,6 +47,23 @@ _SPLITS = {
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+
+
+# what NumPy raises for a damaged file, or one that claims a size beyond memory
+_DAMAGE = (
+    *(
+        OSError,
+        ValueError,
+        EOFError,
+        LookupError,
+        SyntaxError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        MemoryError,
+    ),
+    *(NotImplementedError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 
 
 def split_named(name: str) -> str | None:
@@ -132,6 +151,7 @@ def parquet_tables(path: Path, image: str | None = None, label: str | None = Non
 
     groups: dict[str, list[Path]] = {}
     found = [path] if path.is_file() else [path / name for name in _files(path, {"parquet"})]
+    found = [file for file in found if _stamp(file)]  # no pipe, which would be waited at
     for file in found:
         split = split_named(file.name) or split_named(file.parent.name if file.parent != path else "")
         groups.setdefault(split or "", []).append(file)
@@ -307,7 +327,7 @@ def _read_numpy(path: Path) -> dict[str, np.ndarray]:
             return {path.stem: content}
         with content:
             return {key: content[key] for key in content.files}
-    except (OSError, ValueError, EOFError, LookupError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         if "Object arrays" in str(error):
             raise InputError(
                 f"{path} holds pickled objects, which are never opened; expected uint8 images: save them as "

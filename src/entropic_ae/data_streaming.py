@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps
 
-from entropic_ae.data_decoding import DAMAGE, FORMATS, GREY, Fit, Table, cache_folder, digest, quiet
+from entropic_ae.data_decoding import DAMAGE, FORMATS, GREY, Fit, Table, cache_folder, digest, quiet, verify
 from entropic_ae.data_sources import columns, hub_errors, hub_revision, known_splits, opened
 from entropic_ae.errors import InputError
 from entropic_ae.files import atomic, read_json, write_json
@@ -140,7 +140,9 @@ def _content(entry: dict[str, Any], name: str) -> bytes:
 
 def _small(content: bytes, side: int | None) -> bytes:
     """Return an image as an uncompressed file, grey if it was, cut to a square of that side."""
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+    stream = io.BytesIO(content)
+    verify(stream)
+    with Image.open(stream, formats=FORMATS) as image:
         if image.mode == "F":
             raise InputError(
                 "the data set holds images of floating-point pixels, expected 8 or 16 bits; save it with 8 bits."
@@ -148,6 +150,6 @@ def _small(content: bytes, side: int | None) -> bytes:
         turned = ImageOps.exif_transpose(image)
         width, height = (side, side) if side else turned.size
         fitted = Fit(1 if GREY.fullmatch(image.mode) else 3, height, width).fitted(turned)
-    stream = io.BytesIO()
-    fitted.save(stream, "PPM")
-    return stream.getvalue()
+    kept = io.BytesIO()
+    fitted.save(kept, "PPM")
+    return kept.getvalue()

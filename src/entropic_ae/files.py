@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,9 +17,22 @@ from entropic_ae.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["atomic", "read_json", "read_tensors", "write_json", "write_tensors", "write_text"]
+__all__ = [
+    "atomic",
+    "claimed",
+    "read_json",
+    "read_tensors",
+    "remove_unfinished",
+    "unpack_tensors",
+    "write_json",
+    "write_tensors",
+    "write_text",
+]
 
 _LARGEST_JSON = 16 << 20  # characters; what the library writes has some thousands
+# One entry of the metadata of a safetensors file: several would come in any order, and the bytes with them.
+_METADATA = "entropic_ae"
+_DIGEST = "sha256"  # in it: the format has no checksum of its own
 
 
 @contextmanager
@@ -41,23 +56,95 @@ def atomic(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_unfinished(folder: Path | str) -> None:
+    """Remove the temporary files that killed processes left in a folder; only where none may be writing."""
+    for path in Path(folder).glob(".*-*"):
+        if re.fullmatch(r"\..+-\w{8}(\.\w+)?", path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def claimed(path: Path | str, taken: str) -> Iterator[None]:
+    """Hold a lock for the time of the block; the operating system frees it when the process dies.
+
+    The file of that path is made and stays. That other processes see the lock takes a file system with locks, as
+    local disks and NFS have.
+
+    Arguments:
+        path: of the lock.
+        taken: the sentence of the InputError where another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(taken) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a safetensors file and its metadata; both are empty if it is missing or damaged."""
-    from safetensors import SafetensorError, safe_open
-
+    path = Path(path)
     try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            return tensors, file.metadata() or {}
-    except (OSError, SafetensorError):
+        return unpack_tensors(path.read_bytes()) if path.is_file() else ({}, {})
+    except (OSError, InputError):
         return {}, {}
 
 
+def unpack_tensors(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a safetensors file; InputError says what is damaged.
+
+    One that ``write_tensors`` made is compared with the digest in it. One that has none is taken as it is.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(content)
+    except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
+        raise InputError(" ".join(str(error).split()).rstrip(":.")) from None
+    size = int.from_bytes(content[:8], "little")
+    found = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
+    try:
+        metadata: dict[str, str] = json.loads(found[_METADATA]) if _METADATA in found else found
+        written = metadata.pop(_DIGEST, None)
+        sound = all(isinstance(value, str) for value in metadata.values())
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        sound = False
+    if not sound:
+        raise InputError("its metadata are damaged")
+    if written is not None and written != _digest(tensors):
+        raise InputError("its values are not those that were written")
+    return tensors, metadata
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return a SHA-256 of names, types, shapes and values."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write tensors as a safetensors file, whole or not at all; OSError if there is no space or permission."""
+    """Write tensors as a safetensors file, whole or not at all; OSError if there is no space or permission.
+
+    The metadata gain a digest of the tensors, by which reading notices damage.
+    """
     from safetensors.torch import save
 
-    content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    content = save(tensors, {_METADATA: json.dumps({**(metadata or {}), _DIGEST: _digest(tensors)})})
     with atomic(path) as temporary:
         temporary.write_bytes(content)  # safetensors' own writer has another error for a full disk
 

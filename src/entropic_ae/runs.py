@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from entropic_ae import evaluation, generation, sharing
@@ -23,13 +21,23 @@ from entropic_ae.distributed import in_turn, is_first, sharers
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.export import FORMATS, check_export, export_model, exported
 from entropic_ae.features import check_features, load_features
-from entropic_ae.files import read_json, read_tensors, write_json, write_tensors
+from entropic_ae.files import (
+    claimed,
+    read_json,
+    read_tensors,
+    remove_unfinished,
+    unpack_tensors,
+    write_json,
+    write_tensors,
+    write_text,
+)
 from entropic_ae.pictures import above, save_images
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.randomness import check_seed
 from entropic_ae.recipes import PRESETS, RECIPES, System, configure, differences, preset_for
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.schema import INFO, check, shown
+from entropic_ae.terms import Objective
 from entropic_ae.tracking import SamplePictures, check_logger, close_logger, make_logger
 from entropic_ae.training import (
     CHECKPOINT,
@@ -45,6 +53,9 @@ from entropic_ae.training import (
 __all__ = ["Run", "fingerprint", "load", "system_for", "train"]
 
 _INFO, _METRICS = "run.json", "metrics.json"
+_LOCK = ".lock"
+_DRAWN = "checkpoints/drawn"  # which weights the pictures show
+_SAME = ("recipe", "preset", "shape", "limit", "seed", "precision", "training_images_sha256")  # in a resumed run
 _FEW, _LONGEST = 5, 200  # of many differences, those that one sentence names, and their characters
 
 
@@ -67,10 +78,18 @@ class Run:
     """
 
     def __init__(
-        self, folder: Path, info: dict[str, Any], system: System, model: Autoencoder, *, origin: str | None = None
+        self,
+        folder: Path,
+        info: dict[str, Any],
+        system: System,
+        model: Autoencoder,
+        *,
+        origin: str | None = None,
+        weights: str | None = None,
     ) -> None:
         self.folder = folder
         self.origin = origin
+        self._weights = weights
         self._fitted: dict[str, Density] = {}
         self.info = info
         self.system = system
@@ -218,6 +237,7 @@ class Run:
                 f"nothing is written into the Hub's cache, where {self.name} lies; load it with out=FOLDER, or "
                 "entropic-ae pull."
             )
+        kept = is_first(sharers()) and self._is_current("its pictures are left as they are")
         test = self.data.test.images[:32]
         pictures = [(f"samples-{name}.png", self.sample(64, density=name), 8) for name in densities]
         pictures.append(("reconstructions.png", above(test, self.reconstruct(test), 16), 16))
@@ -225,7 +245,7 @@ class Run:
             rows = self.interpolate(test[:pairs], test[pairs : 2 * pairs], steps=10)
             pictures.append(("interpolations.png", rows.flatten(0, 1), 10))
         for name, images, columns in pictures:
-            if is_first(sharers()):
+            if kept:
                 save_images(images, self.folder / name, columns=columns, overwrite=True)
 
     def evaluate(
@@ -242,7 +262,8 @@ class Run:
     ) -> dict[str, Any]:
         """Measure the run against the test or validation images and add what was measured to metrics.json.
 
-        Of a run of the Hub, what was measured is returned and not kept.
+        Of a run of the Hub, what was measured is returned and not kept; nor is it, with a warning, of a run that
+        was trained on meanwhile: its folder has other weights now.
 
         A result lies there under the name of its feature space, one of the validation images with
         `` (validation)`` after it. Results that belong to other weights, from before more training, are dropped.
@@ -292,6 +313,8 @@ class Run:
             result["classifier_accuracy"] = space.accuracy
         result["weights_sha256"] = self._weights_sha256()
         if samples_only or self.origin is not None or not is_first(sharers()):
+            return result
+        if not self._is_current("what was measured is not kept"):
             return result
         key = result["features"] + ("" if split == "test" else f" ({split})")
         write_json(self.folder / _METRICS, kept | {key: result})
@@ -361,7 +384,19 @@ class Run:
         return {name: one for name, one in kept.items() if one.get("weights_sha256") == weights}
 
     def _weights_sha256(self) -> str:
-        return _sha256((self.folder / WEIGHTS).read_bytes())
+        """Of the file as it was loaded, or as training left it."""
+        if self._weights is None:
+            self._weights = _sha256((self.folder / WEIGHTS).read_bytes())
+        return self._weights
+
+    def _is_current(self, otherwise: str) -> bool:
+        """Return whether the folder still has these weights, or warn of what is left undone."""
+        if _sha256((self.folder / WEIGHTS).read_bytes()) == self._weights_sha256():
+            return True
+        warnings.warn(
+            f"{self.folder} has been trained on since it was loaded: {otherwise}; load it again.", stacklevel=3
+        )
+        return False
 
     def _load_data(self, limit: int | None) -> ImageData:
         return load_images(self.info["source"], image_size=self.info["image_size"], limit=limit)
@@ -416,7 +451,8 @@ def train(
         nodes: machines.
         precision: 32, bf16 or 64.
         compile: compile the networks; see ``fit``.
-        resume: go on in a run folder that was interrupted; its settings must be the same, or more epochs.
+        resume: go on in a run folder that was interrupted; its settings must be the same, or more epochs. While
+            one process trains in a folder, another is refused; a run that is being trained may be loaded.
         progress: show progress on the terminal.
         logger: csv, tensorboard, wandb or mlflow, besides log.csv; see ``tracking.make_logger``.
         picture_every: epochs between two pictures of samples that it gets.
@@ -476,54 +512,77 @@ def train(
     fewest = min(len(images.train.images), len(images.validation.images))
     check_devices(device, devices, nodes, system.preset.training.batch_size, fewest)
     folder = Path(out) if out is not None else Path("runs") / f"{recipe}-{images.name}-{seed}"
-    before = _sha256((folder / WEIGHTS).read_bytes()) if (folder / WEIGHTS).is_file() else None
-    first = is_first(devices * nodes)
-    if first:
-        _claim(folder, info, resume)
     run = Run(folder, info, system, model)
     run.data = images
+    first = is_first(devices * nodes)  # the others follow it
+    with _claim(folder, info, resume) if first else nullcontext():
+        _fit(
+            run,
+            objective,
+            images,
+            seed=seed,
+            device=device,
+            devices=devices,
+            nodes=nodes,
+            precision=precision,
+            compile=compile,
+            resume=resume,
+            progress=progress,
+            logger=logger,
+            picture_every=picture_every,
+        )
+        run.model.to(target)
+        if first:
+            _draw(run)
+    return run
+
+
+def _fit(
+    run: Run,
+    objective: Objective,
+    images: ImageData,
+    *,
+    logger: str | None,
+    picture_every: int,
+    **options: Any,
+) -> None:
+    """Train into the run's folder, with a logger by its name; the other options are those of ``fit``."""
     tracker, pictures = None, []
     if logger is not None:
-        tracker = make_logger(logger, folder)
-        tracker.log_hyperparams(system.settings())
-        prior = Prior(model.bottleneck.prior())
-        pictures = [SamplePictures(logger, lambda: generation.sample(model, prior, 64, seed=0), picture_every)]
+        tracker = make_logger(logger, run.folder)
+        tracker.log_hyperparams(run.system.settings())
+        prior = Prior(run.model.bottleneck.prior())
+        pictures = [SamplePictures(logger, lambda: generation.sample(run.model, prior, 64, seed=0), picture_every)]
     fit(
-        model,
+        run.model,
         objective,
         images.train.images,
         images.validation.images,
-        system.preset.training,
-        seed=seed,
-        device=device,
-        devices=devices,
-        nodes=nodes,
-        precision=precision,
-        compile=compile,
-        folder=folder,
-        resume=resume,
-        progress=progress,
+        run.system.preset.training,
+        folder=run.folder,
         logger=tracker,
         callbacks=pictures,
+        **options,
     )
     if logger is not None and tracker is not None:
         close_logger(logger, tracker)
-    run.model.to(target)
-    if not first:
-        return run
-    if run._weights_sha256() == before and (folder / "samples-prior.png").exists():
-        return run  # these weights have been drawn
-    # of the weights before a resume
+
+
+def _draw(run: Run) -> None:
+    """Draw the pictures of a trained run, and remove what shows or measures weights from before a resume."""
+    drawn, weights = run.folder / _DRAWN, run._weights_sha256()
+    if drawn.is_file() and drawn.read_bytes() == weights.encode():
+        return
     stale = [run.folder / _METRICS, run.folder / "report.html", *run.folder.glob("samples-*.png")]
     stale += [path for to in FORMATS for path in exported(run.folder / to, to)]
     if removed := sorted(path.name for path in stale if path.name != "samples-prior.png" and path.exists()):
         warnings.warn(
-            f"{', '.join(removed)} in {run.folder} belonged to the weights before and are removed.", stacklevel=2
+            f"{', '.join(removed)} in {run.folder} belonged to the weights before and are removed.", stacklevel=3
         )
     for path in stale:
         path.unlink(missing_ok=True)
     run.draw("prior")
-    return run
+    write_text(drawn, weights)
 
 
 def system_for(
@@ -594,12 +653,7 @@ def _load(folder: Path, origin: str | None, device: str) -> Run:
     name = origin or str(folder)
     if not (folder / _INFO).is_file():
         raise InputError(f"{folder} is not a run folder: it has no {_INFO}; give the folder that train made.")
-    info = read_json(folder / _INFO)
-    check(info, {**INFO, "training_images_sha256": str}, str(folder / _INFO))
-    if info["recipe"] not in RECIPES:
-        raise unknown_name("recipe", info["recipe"], RECIPES)
-    if info["preset"] not in PRESETS:
-        raise unknown_name("preset", info["preset"], PRESETS)
+    info = _read_info(folder)
     system = configure(RECIPES[info["recipe"]], PRESETS[info["preset"]], info["overrides"])
     if differing := _differing(info["expanded"], system.describe()):
         raise InputError(
@@ -615,18 +669,31 @@ def _load(folder: Path, origin: str | None, device: str) -> Run:
         )
     channels, height, width = info["shape"]
     try:
-        weights = load_file(path)
+        content = path.read_bytes()
+        weights, _ = unpack_tensors(content)
+    except (InputError, OSError) as error:
+        reason = shown(_first_line(error), 160)[1:-1]
+        raise InputError(f"{path} is damaged or of another model ({reason}); train anew.") from None
+    try:
         _check_size(folder / _INFO, system, (channels, height, width), weights)
         model, _ = system.build((channels, height, width), seed=info["seed"])
         model.load_state_dict(weights)
     except InputError:
         raise
-    except (SafetensorError, OSError, RuntimeError, OverflowError, TypeError, ValueError, MemoryError) as error:
+    except (RuntimeError, OverflowError, TypeError, ValueError, MemoryError) as error:
         reason = shown(_first_line(error), 160)[1:-1]
         raise InputError(f"{path} is damaged or of another model ({reason}); train anew.") from None
     if not all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values()):
         raise InputError(f"{path} is damaged: it holds values that are not finite; train anew.")
-    return Run(folder, info, system, model.to(select_device(device)), origin=origin)
+    return Run(folder, info, system, model.to(select_device(device)), origin=origin, weights=_sha256(content))
+
+
+def _read_info(folder: Path) -> dict[str, Any]:
+    """Return run.json; InputError if it is damaged, or names what this version does not have."""
+    info: dict[str, Any] = read_json(folder / _INFO)
+    check(info, {**INFO, "training_images_sha256": str}, str(folder / _INFO))
+    _check_names(info["recipe"], info["preset"])
+    return info
 
 
 def _differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -659,38 +726,55 @@ def _check_size(info: Path, system: System, shape: tuple[int, int, int], weights
         raise InputError(f"{info} asks for a network of {needed:,} values, {WEIGHTS} holds {held:,}; train anew.")
 
 
-def _claim(folder: Path, info: dict[str, Any], resume: bool) -> None:
-    """Make the run folder and write run.json, or check that an existing one can be resumed."""
+@contextmanager
+def _claim(folder: Path, info: dict[str, Any], resume: bool) -> Iterator[None]:
+    """Hold the run folder for the time of the block: made with its run.json, or checked that it can be resumed."""
+    _check_folder(folder, resume)
+    with claimed(
+        folder / _LOCK, f"{folder} is being trained by another process; wait for it, or give another folder."
+    ):
+        _check_folder(folder, resume)  # another process may have been there meanwhile
+        if _begun(folder):
+            _check_same(folder, info)
+        for place in (folder, (folder / CHECKPOINT).parent):
+            remove_unfinished(place)
+        write_json(folder / _INFO, info)
+        yield
+
+
+def _begun(folder: Path) -> bool:
+    """Return whether there is more in a folder than a start that failed leaves: run.json and hidden files."""
+    return folder.is_dir() and any(path.name != _INFO and path.name[0] != "." for path in folder.iterdir())
+
+
+def _check_folder(folder: Path, resume: bool) -> None:
+    """Raise InputError if training cannot go on in a folder, or begin in it."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; give another --out.")
-    # a folder with nothing but run.json was left by a start that failed
-    # or with files that were being written when it was killed
-    if folder.is_dir() and any(path.name != _INFO and path.name[0] != "." for path in folder.iterdir()):
-        if not resume:
-            raise InputError(
-                f"{folder} exists and is not empty; give another folder (out, --out), or go on in this one "
-                "(resume=True, --resume)."
-            )
-        if not (folder / _INFO).is_file():
-            raise InputError(f"{folder} is not a run folder: it has no {_INFO}; give another --out.")
-        before = read_json(folder / _INFO)
-        same = ("recipe", "preset", "shape", "limit", "seed", "precision", "training_images_sha256")
-        try:
-            system = configure(RECIPES[before["recipe"]], PRESETS[before["preset"]], before["overrides"])
-            old = {name: before[name] for name in same} | system.settings() | before["expanded"]["settings"]
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{folder / _INFO} is damaged ({error!r}); train the run anew.") from None
-        if (folder / WEIGHTS).exists() and not (folder / CHECKPOINT).exists():
-            raise InputError(
-                f"{folder} has weights but no {CHECKPOINT}, so training cannot go on; give another --out."
-            )
-        new = {name: info[name] for name in same} | info["expanded"]["settings"]
-        differing = differences({name: value for name, value in old.items() if name != "epochs"}, new)
-        if differing:
-            raise InputError(f"{folder} cannot be resumed with other settings: {'; '.join(differing)}.")
-        if (folder / CHECKPOINT).exists():
-            check_checkpoint(folder / CHECKPOINT, info["expanded"]["settings"]["epochs"])
-    write_json(folder / _INFO, info)
+    if _begun(folder) and not resume:
+        raise InputError(
+            f"{folder} exists and is not empty; give another folder (out, --out), or go on in this one "
+            "(resume=True, --resume)."
+        )
+    if _begun(folder) and not (folder / _INFO).is_file():
+        raise InputError(f"{folder} is not a run folder: it has no {_INFO}; give another --out.")
+
+
+def _check_same(folder: Path, info: dict[str, Any]) -> None:
+    """Raise InputError if what a folder holds cannot be trained on with these settings."""
+    before = _read_info(folder)
+    system = configure(RECIPES[before["recipe"]], PRESETS[before["preset"]], before["overrides"])
+    old = {name: before.get(name) for name in _SAME} | system.settings() | before["expanded"]["settings"]
+    if (folder / WEIGHTS).exists() and not (folder / CHECKPOINT).is_file():
+        raise InputError(
+            f"{folder} has weights but no {CHECKPOINT}, so training cannot go on; give another --out."
+        )
+    new = {name: info[name] for name in _SAME} | info["expanded"]["settings"]
+    differing = differences({name: value for name, value in old.items() if name != "epochs"}, new)
+    if differing:
+        raise InputError(f"{folder} cannot be resumed with other settings: {'; '.join(differing)}.")
+    if (folder / CHECKPOINT).is_file():
+        check_checkpoint(folder / CHECKPOINT, info["expanded"]["settings"]["epochs"])
 
 
 def _whole(name: str, value: Scalar | None) -> int | None:
@@ -714,4 +798,4 @@ def _sha256(content: bytes | memoryview) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(":.")
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(":.")

@@ -10,6 +10,8 @@ import signal
 import sys
 import time
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from entropic_ae.autoencoder import Autoencoder
@@ -55,6 +57,11 @@ PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "64": "64-true"}
 _ENTROPY_CODES = 2000  # validation codes whose entropy is logged
 # optimiser steps at a time, where a GPU would else wait for Lightning's own part in each
 _STEPS = {"cuda": 25}
+# what reading a damaged checkpoint raises
+_DAMAGE = (
+    *(OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, MemoryError),
+    *(NotImplementedError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
+)
 
 
 @dataclass(frozen=True)
@@ -227,7 +234,8 @@ def fit(
         compile: compile the encoder and the decoder with torch.compile, which takes a minute at first. A term
             that needs a second derivative cannot go through a compiled decoder: then a warning, and no compiling.
         folder: where log.csv, weights.safetensors (at each new best) and a checkpoint an epoch are written.
-        resume: go on from the folder's checkpoint, if it has one.
+        resume: go on from the folder's checkpoint, if it has one. On the CPU a run that was killed at any moment
+            ends with the same bits as one that was not.
         progress: show a progress bar on a terminal, a line an epoch elsewhere.
         logger: one of Lightning's, which gets what log.csv does, by the epoch.
         callbacks: further ones of Lightning's.
@@ -286,7 +294,7 @@ def fit(
             _loader(validation_data, _EqualBatches(_length(validation), settings.batch_size, count)),
         )
         try:
-            _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.exists() else None)
+            _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.is_file() else None)
         finally:  # also after Ctrl-C or a loss that is not finite
             keeper.restore(model)
             if precision == "64":
@@ -303,7 +311,7 @@ def _run(
 ) -> None:
     on_interrupt = signal.getsignal(signal.SIGINT)
     if checkpoint is not None:
-        check_checkpoint(checkpoint, trainer.max_epochs or 0)
+        check_checkpoint(checkpoint, trainer.max_epochs or 0, task)
     try:
         trainer.fit(task, train, validation, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:
@@ -313,15 +321,30 @@ def _run(
         raise
 
 
-def check_checkpoint(path: Path, epochs: int) -> None:
-    """Raise InputError if a checkpoint cannot be read, or has been trained for more epochs already."""
+def check_checkpoint(path: Path, epochs: int, task: nn.Module | None = None) -> None:
+    """Raise InputError if a checkpoint cannot be gone on from.
+
+    Arguments:
+        path: of the checkpoint; damage shows by the checksums in it, which PyTorch's own loading passes over.
+        epochs: to be trained for in all; one that has been trained for more is refused.
+        task: what goes on from it, if it is made already; a checkpoint of another is refused.
+    """
     try:
-        done = torch.load(path, map_location="cpu", weights_only=True)["epoch"] + 1
-    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
+        with zipfile.ZipFile(path) as file:
+            if bad := file.testzip():
+                raise ValueError(f"the checksum of {bad} is wrong")
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        done = checkpoint["epoch"] + 1
+        shapes = {name: getattr(tensor, "shape", None) for name, tensor in checkpoint["state_dict"].items()}
+    except _DAMAGE as error:
         reason = " ".join(str(error).split())[:100]
         raise InputError(
             f"{path} is damaged ({reason}), so training cannot go on from it; train anew into another folder."
         ) from None
+    if task is not None and shapes != {
+        name: getattr(tensor, "shape", None) for name, tensor in task.state_dict().items()
+    }:
+        raise InputError(f"{path} is of another model, so training cannot go on from it; restore the run's own.")
     if done > epochs:
         raise InputError(f"{path} has been trained for {done} epochs, got epochs={epochs}; give at least {done}.")
 
@@ -471,7 +494,11 @@ class _Task(LightningModule):
 
 
 class _Keeper(Callback):
-    """Keeps the best weights and the log, in memory and in the folder; both travel in the checkpoint."""
+    """Keeps the best weights and the log, in memory and in the folder; both travel in the checkpoint.
+
+    An epoch is done when its checkpoint is written. The other files follow from it: where a run was killed before
+    they were written, they are written when it is resumed.
+    """
 
     def __init__(self, folder: Path | None, progress: bool) -> None:
         self.folder = folder
@@ -486,30 +513,39 @@ class _Keeper(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best, self.weights, self.rows = state["best"], state["weights"], state["rows"]
 
+    def on_fit_start(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
+        if self.folder is not None and trainer.is_global_zero and self.rows:
+            self._write(self.folder, better=True)
+
     def on_train_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
         assert isinstance(task, _Task)
         row = dict(task.row)
-        if row["validation_loss"] < self.best:
+        if better := row["validation_loss"] < self.best:
             self.best = row["validation_loss"]
             self.weights = {name: t.detach().cpu().clone() for name, t in task.model.state_dict().items()}
-            if self.folder is not None and trainer.is_global_zero:
-                write_tensors(self.folder / WEIGHTS, self.weights)
         self.rows = [*self.rows, row]
         if trainer.logger is not None:
             trainer.logger.log_metrics(row, step=trainer.current_epoch + 1)
         if self.folder is not None and not trainer.is_global_zero:
             trainer.save_checkpoint(self.folder / CHECKPOINT)  # all take part, one writes
         elif self.folder is not None:
-            with atomic(self.folder / LOG) as path, path.open("w", newline="") as file:
-                writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(self.rows)
-            with atomic(self.folder / CHECKPOINT) as path:
-                trainer.save_checkpoint(path)
+            try:
+                with atomic(self.folder / CHECKPOINT) as path:
+                    trainer.save_checkpoint(path)
+            finally:  # also where there is no space for it: the weights take less
+                self._write(self.folder, better)
         if self.progress and trainer.is_global_zero and not sys.stderr.isatty():
             shown = "  ".join(f"{name} {value:.5g}" for name, value in task.summary().items())
             speed = f"{row['images_per_s']:.0f} images/s"
             print(f"epoch {row['epoch']}/{trainer.max_epochs}  {shown}  {speed}", file=sys.stderr, flush=True)
+
+    def _write(self, folder: Path, better: bool) -> None:
+        if better:
+            write_tensors(folder / WEIGHTS, self.weights)
+        with atomic(folder / LOG) as path, path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.rows[0].keys(), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
 
     def restore(self, model: Autoencoder) -> None:
         if self.weights:

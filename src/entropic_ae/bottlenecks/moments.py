@@ -18,7 +18,7 @@ class BatchNorm(Bottleneck):
 
     Among distributions with these moments N(0, I) has the most entropy, D / 2 * log(2 pi e) nats: it is the
     prior. In evaluation the running averages of mean and variance take the place of the minibatch's. A
-    dimension that is constant over the minibatch gives zeros, up to rounding.
+    dimension that is constant over the minibatch gives zeros, up to rounding: 2e-5 of its value.
 
     Arguments:
         latent_dim: length D of a code.
@@ -58,7 +58,7 @@ class L1Norm(Bottleneck):
 
     Among distributions with these moments that of independent Laplace variables of scale 1 has the most entropy,
     D * (1 + log 2) nats: it is the prior. In evaluation running averages of the mean and of the mean absolute
-    deviation take the place of the minibatch's.
+    deviation take the place of the minibatch's. A dimension that is constant over the minibatch gives zeros.
 
     Arguments:
         latent_dim: length D of a code.
@@ -91,7 +91,7 @@ class L1Norm(Bottleneck):
             h = as_float(h)
             if not self.training:
                 return Code((h - self.mean) / (self.deviation + self.eps))
-            mean = global_mean(h)
+            mean = _mean(h)
             deviation = global_mean((h - mean).abs())
             _follow(self.mean, mean, self.momentum)
             _follow(self.deviation, deviation, self.momentum)
@@ -156,7 +156,7 @@ class Whitening(Bottleneck):
             h = as_float(h)
             if not self.training:
                 return Code((h - self.mean) @ self.matrix().to(h))
-            mean = global_mean(h)
+            mean = _mean(h)
             centred = h - mean
             count = len(h) * processes()
             covariance = total(centred.T @ centred) / count
@@ -189,6 +189,15 @@ def _checked(eps: float, momentum: float) -> tuple[float, float]:
     if eps <= 0 or not 0 < momentum <= 1:
         raise InputError(f"expected eps > 0 and 0 < momentum <= 1, got eps={eps} and momentum={momentum}.")
     return eps, momentum
+
+
+def _mean(h: Tensor) -> Tensor:
+    """Return the mean over the rows of all processes, rounded once: of a constant dimension exactly its value.
+
+    A plain sum is a little off, and from that a constant dimension would seem to deviate.
+    """
+    mean = global_mean(h)
+    return mean + global_mean((h - mean).detach())  # which has no gradient
 
 
 @torch.no_grad()

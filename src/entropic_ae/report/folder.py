@@ -96,7 +96,7 @@ def read_folder(path: Path | str) -> RunFolder:
     metrics = _read_metrics(path / _METRICS)
     current = _of_these_weights(metrics, path / _WEIGHTS)
     names = [f"{_SAMPLES}*.png", "reconstructions.png", "interpolations.png"]
-    files = [file for name in names for file in sorted(path.glob(name))]
+    files = [file for name in names for file in sorted(path.glob(name)) if file.is_file()]
     return RunFolder(
         path=path,
         info=info,
