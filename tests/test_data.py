@@ -511,6 +511,14 @@ def test_pipes_are_not_waited_at(folder):
         load_images(folder / "a.npz")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system whose names are bytes")
+def test_a_name_that_is_no_text_is_refused(folder):
+    fill(folder)
+    (folder / "000.png").rename(folder / os.fsdecode(b"\xff.png"))
+    with pytest.raises(InputError, match=r"an image whose name is no text, '\\udcff\.png'; rename it"):
+        load_images(folder)
+
+
 def test_a_folder_of_damaged_images_is_an_error(folder):
     for index in range(10):
         (folder / f"{index}.jpg").write_bytes(b"")

@@ -97,6 +97,15 @@ def _files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
     return sorted(found)
 
 
+def _is_text(name: str) -> bool:
+    """Return whether a name can be written as UTF-8: on Linux a file may have any bytes for one."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def image_tables(folder: Path) -> dict[str, Table]:
     """Return the splits of a folder of images, empty if it holds none.
 
@@ -111,6 +120,8 @@ def image_tables(folder: Path) -> dict[str, Table]:
     stamped = [(path, stamp) for path in _files(folder, _SUFFIXES) if (stamp := _stamp(folder / path))]
     if not stamped:
         return {}
+    if odd := [str(path) for path, _ in stamped if not _is_text(str(path))]:
+        raise InputError(f"{folder} holds an image whose name is no text, {odd[0]!a}; rename it.")
     tops = {path.parts[0] for path, _ in stamped if len(path.parts) > 1}
     named = {name: split for name in tops if (split := _SPLITS.get(name.lower()))}
     held_out = {"validation", "test"} & set(named.values())
