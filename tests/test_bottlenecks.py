@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from entropic_ae import BOTTLENECKS, BatchNorm, Cube, InputError, L1Norm, Sphere, Whitening
+from entropic_ae import BOTTLENECKS, BatchNorm, Codes, Cube, InputError, L1Norm, Sphere, Whitening
 
 
 @pytest.fixture(params=BOTTLENECKS)
@@ -28,6 +28,15 @@ def test_contract(bottleneck):
     torch.testing.assert_close(one, bottleneck(h).z[:1])  # in evaluation a code is its own image's alone
     with pytest.raises(InputError, match="latent_dim must be at least 1, got 0"):
         type(bottleneck)(0)
+
+
+def test_codes_of_a_bottleneck_have_a_place_in_a_sequence(bottleneck):
+    net = torch.nn.Sequential(torch.nn.Linear(3, bottleneck.in_features), Codes(bottleneck), torch.nn.Linear(5, 3))
+    x = torch.randn(20, 3)
+    net(x).sum().backward()
+    assert net[0].weight.grad.isfinite().all()
+    net.eval()
+    torch.testing.assert_close(net(x), net[2](bottleneck(net[0](x)).z))
 
 
 def test_batch_norm_fixes_mean_and_variance():

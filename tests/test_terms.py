@@ -229,6 +229,15 @@ def test_mmd_compares_with_the_prior():
     assert MaximumMeanDiscrepancy()(model, Trace(None, Code(2 * torch.randn(100, 4)), None)) > 10 * drawn.std()
 
 
+def test_mmd_without_a_model_is_with_the_standard_normal():
+    trace = Trace(None, Code(torch.randn(100, 4)), None)
+    model = make(BatchNorm)
+    torch.manual_seed(0)
+    alone = MaximumMeanDiscrepancy()(None, trace)
+    torch.manual_seed(0)
+    assert torch.equal(alone, MaximumMeanDiscrepancy()(model, trace))
+
+
 def test_code_norm_sums_over_dimensions():
     z = torch.tensor([[1.0, 2.0], [0.0, 3.0]])
     assert CodeNorm()(None, Trace(None, Code(z), None)).item() == 7.0

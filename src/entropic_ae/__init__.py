@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         BatchNorm,
         Bottleneck,
         Code,
+        Codes,
         ConstantVariancePosterior,
         Cube,
         GaussianPosterior,
@@ -71,8 +72,8 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "autoencoder": ("Autoencoder", "Trace"),
     "bottlenecks": (
-        *("BOTTLENECKS", "BatchNorm", "Bottleneck", "Code", "ConstantVariancePosterior", "Cube"),
-        *("GaussianPosterior", "Identity", "L1Norm", "Sphere", "Whitening"),
+        *("BOTTLENECKS", "BatchNorm", "Bottleneck", "Code", "Codes", "ConstantVariancePosterior"),
+        *("Cube", "GaussianPosterior", "Identity", "L1Norm", "Sphere", "Whitening"),
     ),
     "data": ("DATASETS", "ImageData", "load_images"),
     "densities": ("DENSITIES", "Copula", "Density", "Gaussian", "Marginals", "Mixture", "Prior", "SecondStage"),
@@ -113,6 +114,7 @@ __all__ = [
     "Code",
     "CodeMemory",
     "CodeNorm",
+    "Codes",
     "ConstantVariancePosterior",
     "ConvDecoder",
     "ConvEncoder",

@@ -1,6 +1,6 @@
 """Bottlenecks: how a code is made of what the encoder emits, and the prior that the constraints imply."""
 
-from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, Identity
+from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, Codes, Identity
 from entropic_ae.bottlenecks.domains import Cube, Sphere
 from entropic_ae.bottlenecks.moments import BatchNorm, L1Norm, Whitening
 from entropic_ae.bottlenecks.posteriors import ConstantVariancePosterior, GaussianPosterior
@@ -10,6 +10,7 @@ __all__ = [
     "BatchNorm",
     "Bottleneck",
     "Code",
+    "Codes",
     "ConstantVariancePosterior",
     "Cube",
     "GaussianPosterior",

@@ -13,7 +13,7 @@ from entropic_ae.distributed import processes
 from entropic_ae.errors import InputError
 from entropic_ae.estimators import knn_entropy
 
-__all__ = ["Bottleneck", "Code", "Identity", "as_float"]
+__all__ = ["Bottleneck", "Code", "Codes", "Identity", "as_float"]
 
 
 class Code(NamedTuple):
@@ -108,6 +108,30 @@ class Identity(Bottleneck):
     def forward(self, h: Tensor) -> Code:
         """Return (N, D) unchanged."""
         return Code(h)
+
+
+class Codes(nn.Module):
+    """A bottleneck that gives the codes alone, a tensor, so that it has a place in ``nn.Sequential``.
+
+    Where codes have a posterior, only they come out: samples in training, means in evaluation. What looks at the
+    posterior calls ``bottleneck`` itself.
+
+    Arguments:
+        bottleneck: maps (N, in_features) to codes, (N, D).
+
+    >>> net = nn.Sequential(nn.Linear(5, 2), Codes(Identity(2)), nn.Linear(2, 5))
+    >>> net(torch.ones(3, 5)).shape
+    torch.Size([3, 5])
+    """
+
+    def __init__(self, bottleneck: Bottleneck) -> None:
+        super().__init__()
+        self.bottleneck = bottleneck
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Return the codes, (N, D), of the encoder's output, (N, in_features)."""
+        code: Code = self.bottleneck(h)
+        return code.z
 
 
 def as_float(h: Tensor) -> Tensor:

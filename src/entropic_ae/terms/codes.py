@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 from entropic_ae.autoencoder import Autoencoder, Trace
+from entropic_ae.bottlenecks import Identity
 from entropic_ae.distributed import gather
 from entropic_ae.errors import InputError
 from entropic_ae.estimators import knn_entropy, mmd2
@@ -32,7 +33,7 @@ class KullbackLeibler(Term):
     name = "kl_divergence"
     setting = "kl"
 
-    def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:  # noqa: ARG002
+    def __call__(self, model: Autoencoder | None, trace: Trace) -> Tensor:  # noqa: ARG002
         """Return the divergence summed over dimensions, averaged over the batch."""
         posterior = trace.code.posterior
         assert posterior is not None
@@ -54,6 +55,7 @@ class MaximumMeanDiscrepancy(Term):
     """Squared maximum mean discrepancy between the minibatch's codes and as many draws from the prior: WAE-MMD.
 
     Unbiased, with the seven inverse multiquadratic kernels of ``mmd2``; the draws are new at each step.
+    The prior is the bottleneck's, N(0, I) without a model.
 
     Reference: Tolstikhin et al. (2017), algorithm 2.
 
@@ -68,10 +70,11 @@ class MaximumMeanDiscrepancy(Term):
     name = "mmd"
     setting = "mmd"
 
-    def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:
+    def __call__(self, model: Autoencoder | None, trace: Trace) -> Tensor:
         """Return the discrepancy of the minibatch; slightly negative at times, as an unbiased estimate is."""
         z = gather(trace.code.z)
-        return mmd2(z, model.bottleneck.prior().sample((len(z),)).to(z, non_blocking=True))
+        bottleneck = Identity(z.shape[1]) if model is None else model.bottleneck
+        return mmd2(z, bottleneck.prior().sample((len(z),)).to(z, non_blocking=True))
 
     @property
     def least_batch(self) -> int:
@@ -93,7 +96,7 @@ class CodeNorm(Term):
     name = "code_norm"
     setting = "code_norm"
 
-    def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:  # noqa: ARG002
+    def __call__(self, model: Autoencoder | None, trace: Trace) -> Tensor:  # noqa: ARG002
         """Return the mean squared norm."""
         return trace.code.z.square().sum(1).mean()
 

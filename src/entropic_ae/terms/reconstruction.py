@@ -29,7 +29,7 @@ class SquaredError(Term):
     name = "squared_error"
     setting = "squared_error"
 
-    def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:  # noqa: ARG002
+    def __call__(self, model: Autoencoder | None, trace: Trace) -> Tensor:  # noqa: ARG002
         """Return the error in squared units of [0, 1] pixels."""
         return (trace.x_hat - trace.x).square().flatten(1).sum(1).mean()
 
@@ -54,7 +54,7 @@ class GaussianLikelihood(Term):
     name = "negative_log_likelihood"
     setting = "likelihood"
 
-    def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:  # noqa: ARG002
+    def __call__(self, model: Autoencoder | None, trace: Trace) -> Tensor:  # noqa: ARG002
         """Return the sum over a code's or an image's values, averaged over the batch."""
         error = (trace.x_hat - trace.x).square().mean()
         variance = average(error.detach()).clamp_min(_LEAST_ERROR)

@@ -1,0 +1,247 @@
+"""The site builds strictly, and every block of code on its pages and in the README runs.
+
+A page's blocks run in order, in one folder and one process; a shell expands those of the command line. ``LESS``
+makes heavy commands small. What cannot run here at all stands in ``ELSEWHERE`` with the reason, or a page says
+``<!-- not run: REASON -->`` above a block; the command line's options are parsed all the same. Where its readers
+have done something before, a page says ``<!-- first: COMMAND -->``.
+"""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+
+import entropic_ae as eae
+from entropic_ae import cli
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PART = re.compile(
+    r"^<!-- (?P<mark>first|not run): (?P<said>[^\n]+) -->$|^```(?P<language>[^\n]*)\n(?P<code>.*?)^```$",
+    re.M | re.S,
+)
+
+# A command that has one of these options gets it so, whatever the page says, which would take hours.
+LESS = {
+    "--epochs": "1",
+    "--limit": "60",
+    "--n": "60",
+    "--seeds": "0",
+    "--width": "2",
+    "--recipes": "2svae",
+    "--rates": "1e-3",
+    "--factors": "5",
+    "--features": "classifier:mnist",  # 64 of them, of a network that is trained once; 1,024 pixels take longer
+}
+LESS_SETTINGS = {"width": "2", "second-stage.epochs": "1"}  # the same, of settings; train gets the width always
+ELSEWHERE = {
+    "make": "installs, then does what other blocks do",
+    "pip": "installs",
+    "python3": "makes an environment to install into",
+    "source": "enters it",
+    "hf": "needs an account",
+    "hf:": "needs the Hub: tests/test_hub.py has a stand-in for it",
+    "push": "needs the Hub: tests/test_hub.py",
+    "explore": "serves until it is stopped: tests/test_explore.py",
+    "torchrun": "needs several GPUs: tests/test_distributed.py has processes on a CPU",
+    "srun": "needs a cluster",
+    "--devices": "needs several GPUs: tests/test_distributed.py",
+    "constraints": "takes minutes at any size: tests/test_figures.py",
+    "bottleneck": "trains one run a bottleneck: tests/test_studies.py",
+}
+RECORD = """
+set -eu
+for name in entropic-ae hf make pip python3 source srun torchrun; do
+    eval "$name() { printf '%s\\037' $name \\"\\$@\\"; printf '\\036'; }"
+done
+"""
+
+
+@pytest.fixture(scope="module")
+def stand_ins(tmp_path_factory):
+    """Registered data sets of a few random images, and a cache for the module."""
+    root = tmp_path_factory.mktemp("docs")
+    draw = np.random.default_rng(0)
+    for name, column, shape in (("mnist", "image", (28, 28)), ("cifar10", "img", (32, 32, 3))):
+        for split, n in (("train", 100), ("validation", 60), ("test", 60)):
+            images = [Image.fromarray(draw.integers(0, 256, shape, np.uint8)) for _ in range(n)]
+            rows = datasets.Dataset.from_dict({column: images, "label": [i % 10 for i in range(n)]})
+            rows.to_parquet(str(root / "data" / name / f"{split}-0.parquet"))
+    return root
+
+
+@pytest.fixture
+def folder(stand_ins, tmp_path, monkeypatch):
+    """An empty folder to run in, but for the pictures that pages call path/to."""
+    for name in ("photos", "other/photos"):
+        (tmp_path / "path/to" / name).mkdir(parents=True)
+        for i in range(30):
+            noise = np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8)
+            Image.fromarray(noise).save(tmp_path / "path/to" / name / f"{i}.png")
+    monkeypatch.setenv("ENTROPIC_AE_CACHE", str(stand_ins / "cache"))
+    monkeypatch.setenv("ENTROPIC_AE_DATA", str(stand_ins / "data"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def parts(page):
+    """Yield each block's language, its code, and why it is not run; a command before is a block of its own."""
+    reason = None
+    for part in PART.finditer(page.read_text(encoding="utf-8")):
+        if part["mark"] == "not run":
+            reason = part["said"]
+        elif part["mark"] == "first":
+            yield "sh", part["said"], None
+        else:
+            yield part["language"], part["code"], reason
+            reason = None
+
+
+def expanded(code):
+    """Return the commands that a shell makes of a block, as lists of words."""
+    done = subprocess.run(["bash", "-c", RECORD + code], capture_output=True, text=True, check=True)
+    return [command.split("\037")[:-1] for command in done.stdout.split("\036")[:-1]]
+
+
+def reason_not_to(words):
+    """Return the reason of ``ELSEWHERE`` for a command, None if it runs here."""
+    for key, reason in ELSEWHERE.items():
+        if key in words or (key.endswith(":") and any(word.startswith(key) for word in words)):
+            return reason
+    return None
+
+
+def parse(arguments):
+    """Return the command of the command line that these are for, having parsed them as it would."""
+    group = typer.main.get_command(cli.app)
+    with group.make_context("entropic-ae", list(arguments), resilient_parsing=True) as context:
+        name, command, rest = group.resolve_command(context, cli._expand(arguments))
+        command.make_context(name, list(rest), parent=context)
+    return command
+
+
+def smaller(arguments):
+    """Return a command with ``LESS`` and ``LESS_SETTINGS`` in it."""
+    known = {option for parameter in parse(arguments).params for option in parameter.opts}
+    kept = []
+    for word in arguments:
+        name, equals, _ = word.partition("=")
+        if kept and kept[-1] in LESS:
+            kept.pop()
+        else:
+            kept.append(f"{name}={LESS_SETTINGS[name]}" if equals and name in LESS_SETTINGS else word)
+    less = [word for option, value in LESS.items() if option in known for word in (option, value)]
+    if arguments[0] == "train" and not any(word.startswith("width=") for word in kept):
+        less += ["--set", f"width={LESS_SETTINGS['width']}"]
+    return kept + less
+
+
+def run(words, reason, monkeypatch):
+    """Run a command in this process, made small; where there is a reason not to, only look at its options."""
+    why = reason or reason_not_to(words)
+    if "torchrun" in words:
+        words = ["entropic-ae", *words[words.index("entropic_ae") + 1 :]]
+    if "entropic-ae" not in words:
+        assert why, f"{words[0]} is run by no test; give a reason in ELSEWHERE"
+        return
+    arguments = words[words.index("entropic-ae") + 1 :]
+    if why:
+        parse(arguments)
+        return
+    monkeypatch.setattr(sys, "argv", ["entropic-ae", *smaller(arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert not exit_.value.code, f"{' '.join(words)}: exit code {exit_.value.code}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_blocks_run(page, folder, monkeypatch):
+    found = {}
+    for language, code, reason in parts(page):
+        assert language in {"python", "sh", "text"}, f"a block of {language or 'no language'}"
+        if language == "python" and reason is None:
+            exec(compile(code, page.name, "exec"), found)
+        elif language == "sh":
+            for words in expanded(code):
+                run(words, reason, monkeypatch)
+
+
+def test_every_fence_is_a_block():
+    for page in PAGES:
+        fences = [
+            line for line in page.read_text(encoding="utf-8").splitlines() if line.lstrip().startswith("```")
+        ]
+        marked = page.read_text(encoding="utf-8").count("<!-- first: ")
+        assert len(fences) == 2 * (len(list(parts(page))) - marked), page.name
+
+
+def test_no_reason_and_no_option_made_small_is_left_over():
+    blocks = [code for page in PAGES for language, code, _ in parts(page) if language == "sh"]
+    words = {word for code in blocks for command in expanded(code) for word in command}
+    assert "hf:" in {word[:3] for word in words}
+    assert set(ELSEWHERE) <= words | {"hf:"}
+    commands = typer.main.get_command(cli.app).commands.values()
+    assert set(LESS) <= {option for command in commands for one in command.params for option in one.opts}
+
+
+# the site
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built as ``make docs`` builds it; the command ends with an error at the first warning."""
+    pytest.importorskip("mkdocs", reason="needs MkDocs: pip install '.[docs]'")
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", out]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_every_page_and_picture_is_in_the_site(site):
+    for page in PAGES[1:]:
+        html = (site / f"{page.stem}.html").read_text(encoding="utf-8")
+        for picture in re.findall(r'<img [^>]*src="([^"]+)"', html):
+            assert (site / picture).stat().st_size > 1000, picture
+
+
+def test_the_reference_has_every_public_name(site):
+    for module, names in eae._EXPORTS.items():
+        html = (site / "api" / f"{module}.html").read_text(encoding="utf-8")
+        for name in names:
+            assert re.search(rf'id="entropic_ae\.{module}\.(\w+\.)*{name}"', html), f"{module}.{name}"
+
+
+def test_the_reference_has_every_command_and_option(site):
+    html = (site / "commands.html").read_text(encoding="utf-8")
+    for name, command in typer.main.get_command(cli.app).commands.items():
+        section = html.partition(f'id="entropic-ae-{name}"')[2].partition("<h2 ")[0]
+        for parameter in command.params:
+            shown = parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[-1]
+            assert shown.strip("[]").split()[0] in section, f"{name} {shown}"
+    assert "[b]" not in html
+
+
+def test_pages_ask_nothing_of_other_servers(site):
+    for page in site.rglob("*.html"):
+        html = page.read_text(encoding="utf-8")
+        asked = re.findall(r'<(?:script|img|iframe)[^>]* src="(\w+://[^"]*)"', html)
+        asked += re.findall(r'<link[^>]* rel="(?:stylesheet|preload|icon)"[^>]* href="(\w+://[^"]*)"', html)
+        assert asked == [], page.name
+
+
+def test_docstrings_become_markdown():
+    tool = runpy.run_path(str(ROOT / "tools" / "site_docstrings.py"))
+    arguments = "Arguments:\n    a, b: numbers,\n        any: at all."
+    text = f"Add.\n\n{arguments}\n\nRaises: InputError\n    never.\n\n>>> add(1, 1)\n2"
+    assert tool["as_markdown"](text) == (
+        "Add.\n\n**Arguments**\n\n- `a, b`: numbers,\n  any: at all.\n\n**Raises:** InputError never.\n\n"
+        "```pycon\n>>> add(1, 1)\n2\n```"
+    )

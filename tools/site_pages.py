@@ -1,0 +1,55 @@
+"""What the site has besides the pages of ``docs/``: pictures of ``results/``, the commands and the modules.
+
+A hook of MkDocs; ``mkdocs.yml`` names it. The page of commands is made of the command line itself, and that of a
+module of its docstrings, so neither is written by hand.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+import entropic_ae
+
+ROOT = Path(__file__).parent.parent
+# The public names of the package by module, and those that only scripts of several processes need.
+MODULES = {**entropic_ae._EXPORTS, "distributed": ("alone", "synchronise", "together")}
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Put the modules into the navigation, in the order of the alphabet."""
+    reference = config.nav[-1]["Reference"]
+    reference.append({"Python": [{module: f"api/{module}.md"} for module in sorted(MODULES)]})
+
+
+def on_files(files: Files, config: MkDocsConfig) -> None:
+    """Add what lies outside ``docs/`` or is generated."""
+    for picture in sorted((ROOT / "results").rglob("*.png")):
+        files.append(File.generated(config, picture.relative_to(ROOT).as_posix(), abs_src_path=str(picture)))
+    files.append(File.generated(config, "commands.md", content=commands()))
+    for module, names in MODULES.items():
+        files.append(File.generated(config, f"api/{module}.md", content=module_page(module, names)))
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Let links of ``docs/`` to ``results/``, which lead there on a disk, lead to the site's copy."""
+    return markdown.replace("](../results/", "](results/")
+
+
+def commands() -> str:
+    """Return the page of commands: Typer's own description of the command line."""
+    command = [sys.executable, "-m", "typer", "entropic_ae.cli", "utils", "docs", "--name", "entropic-ae"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    text = done.stdout.replace("# `entropic-ae`\n", "# Commands\n", 1)
+    return re.sub(r"\[/?b\]", "**", text)  # rich's bold to Markdown's
+
+
+def module_page(module: str, names: tuple[str, ...]) -> str:
+    """Return the page of a module, for mkdocstrings to fill in."""
+    members = ", ".join(sorted(names))
+    return f"# {module}\n\n::: entropic_ae.{module}\n    options:\n      members: [{members}]\n"
