@@ -9,6 +9,6 @@ from hypothesis import Phase, settings
 
 PHASES = (Phase.explicit, Phase.generate, Phase.shrink)  # no tracing of lines for an explanation
 # The same examples each time, so that a failure is a change's; "search" draws others, and many more.
-settings.register_profile("suite", max_examples=40, derandomize=True, deadline=None, database=None, phases=PHASES)
+settings.register_profile("suite", max_examples=25, derandomize=True, deadline=None, database=None, phases=PHASES)
 settings.register_profile("search", max_examples=2000, deadline=None, database=None, phases=PHASES)
 settings.load_profile("suite")

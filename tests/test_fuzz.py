@@ -22,13 +22,13 @@ def tool():
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes and alarms")
 def test_damaged_inputs_are_refused_told_or_of_no_effect(tool, tmp_path):
     first = sum(len(subject.damages) for subject in tool.SUBJECTS.values())  # after the round that draws pages
-    found = tool.fuzz(range(first, first + 60), 1, tmp_path)
+    found = tool.fuzz(range(first, first + 30), 1, tmp_path)
     assert found["failures"] == []
     tried = {
         name: sum(sum(one.values()) for one in damages.values()) for name, damages in found["by_subject"].items()
     }
-    assert sum(tried.values()) == 60
-    assert len(tried) >= 8
+    assert sum(tried.values()) == 30
+    assert len(tried) >= 6
 
 
 def test_a_tool_that_finds_nothing_would_be_told(tool, tmp_path):

@@ -71,14 +71,13 @@ def leftovers(folder):
 def whole(tmp_path_factory):
     """By system, what an undisturbed run leaves, and the seconds that it took."""
     found = {}
+    start(bool).join()  # not to be timed: the process that others are forked from starts with it
     for recipe in SYSTEMS:
         folder = tmp_path_factory.mktemp("whole") / recipe
-        for _ in range(2):  # the second time with the caches of the first
-            shutil.rmtree(folder, ignore_errors=True)
-            started = time.monotonic()
-            child = start(train, folder, recipe)
-            child.join()
-            assert child.exitcode == 0
+        started = time.monotonic()
+        child = start(train, folder, recipe)
+        child.join()
+        assert child.exitcode == 0
         found[recipe] = state(folder), time.monotonic() - started
     return found
 
@@ -154,9 +153,9 @@ def test_a_run_killed_in_the_middle_of_any_file_ends_with_the_same_bits(short, t
 
 
 def test_a_disk_that_is_full_at_a_file_leaves_a_run_that_loads_and_goes_on(short, tmp_path):
-    """At run.json, either checkpoint, the weights, the log, the first picture and the last file."""
+    """At run.json, the first checkpoint, weights and log, the first picture and the last file."""
     expected, count = short
-    for last in (1, 2, 3, 4, 5, count - 3, count):
+    for last in (1, 2, 3, 4, count - 3, count):
         folder = tmp_path / str(last)
         with pytest.raises(OSError, match="No space left on device"):
             train_until(folder, last, no_space)
@@ -198,7 +197,7 @@ def test_a_folder_is_trained_in_by_one_process_which_frees_it_even_when_it_is_ki
 def test_what_is_measured_of_weights_that_training_has_replaced_is_not_kept(tmp_path):
     train(tmp_path / "run", epochs=1)
     before = eae.load(tmp_path / "run", device="cpu")
-    train(tmp_path / "run", epochs=4)
+    train(tmp_path / "run", epochs=2)
     pictures = {path: path.read_bytes() for path in (tmp_path / "run").glob("*.png")}
     with pytest.warns(UserWarning, match="trained on since it was loaded: what was measured is not kept; load it"):
         result = before.evaluate(features="pixels", n=20, densities=["prior", "gaussian"])
@@ -219,10 +218,10 @@ def test_pictures_of_weights_before_are_drawn_again_if_a_resumed_run_was_killed(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(eae.runs, "_draw", lambda run: no_space(run.folder))
         with pytest.raises(OSError, match="No space"):
-            train(folder, epochs=4)
+            train(folder, epochs=2)
     with pytest.warns(UserWarning, match=r"samples-gaussian\.png in .* belonged to the weights before"):
-        train(folder, epochs=4)  # nothing is left to train, but the pictures are of other weights
-    train(tmp_path / "whole", epochs=4)
+        train(folder, epochs=2)  # nothing is left to train, but the pictures are of other weights
+    train(tmp_path / "whole", epochs=2)
     assert state(folder) == state(tmp_path / "whole")
 
 
