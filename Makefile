@@ -24,6 +24,7 @@ check: .venv/installed-dev
 # the site, into site/
 docs: .venv/installed-dev
 	$(BIN)/python -m mkdocs build --strict
+	@echo "Open site/index.html; the search works where the folder is served, as by python3 -m http.server -d site."
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

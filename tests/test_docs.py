@@ -48,6 +48,7 @@ ELSEWHERE = {
     "source": "enters it",
     "hf": "needs an account",
     "hf:": "needs the Hub: tests/test_hub.py has a stand-in for it",
+    "onnx": "takes as long as the rest of the README: docs/export.md has it by default",
     "push": "needs the Hub: tests/test_hub.py",
     "explore": "serves until it is stopped: tests/test_explore.py",
     "torchrun": "needs several GPUs: tests/test_distributed.py has processes on a CPU",
