@@ -15,10 +15,10 @@ import entropic_ae
 ROOT = Path(entropic_ae.__file__).parent
 # Each may import those before it only.
 ORDER = [
-    "errors", "randomness", "files", "schema", "provenance", "distributed", "estimators", "data_decoding",
-    "data_sources", "data", "networks", "distributions", "bottlenecks", "autoencoder", "terms", "training",
-    "densities", "recipes", "generation", "pictures", "tracking", "features", "metrics", "evaluation", "scikit",
-    "export", "sharing", "runs", "report", "experiments", "explore", "cli", "__main__",
+    "errors", "registry", "randomness", "files", "schema", "provenance", "distributed", "estimators",
+    "data_decoding", "data_sources", "data", "networks", "distributions", "bottlenecks", "autoencoder", "terms",
+    "training", "densities", "recipes", "generation", "pictures", "tracking", "features", "metrics", "evaluation",
+    "scikit", "export", "sharing", "runs", "report", "experiments", "explore", "cli", "__main__",
 ]  # fmt: skip
 MODULES = sorted(
     m.name for m in pkgutil.walk_packages([str(ROOT)], "entropic_ae.") if not m.name.endswith("__main__")
