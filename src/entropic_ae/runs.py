@@ -1,4 +1,4 @@
-"""Runs: train a recipe by name into a run folder, load it again, use and measure it."""
+"""Runs: train a recipe into a run folder, load it again, use and measure it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,29 @@ from torch import Tensor
 
 from entropic_ae import evaluation, generation, sharing
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.data import DATASETS, ImageData, load_images
+from entropic_ae.data import IN_MEMORY, Given, ImageData, fingerprint, load_images
 from entropic_ae.densities import DENSITIES, Density, Prior
 from entropic_ae.distributed import in_turn, is_first, sharers
-from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.errors import InputError
 from entropic_ae.export import FORMATS, check_export, export_model, exported
 from entropic_ae.features import check_features, load_features
 from entropic_ae.files import read_json, read_tensors, write_json, write_tensors
 from entropic_ae.pictures import above, save_images
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.randomness import check_seed
-from entropic_ae.recipes import PRESETS, RECIPES, System, configure, differences, preset_for
-from entropic_ae.recipes.recipe import Scalar
+from entropic_ae.recipes import (
+    PRESETS,
+    RECIPES,
+    Recipe,
+    System,
+    changes_of,
+    differences,
+    recipe_for,
+    system_for,
+    system_of,
+)
+from entropic_ae.recipes.recipe import Scalar, read_setting
+from entropic_ae.registry import imported
 from entropic_ae.schema import INFO, check, shown
 from entropic_ae.tracking import SamplePictures, check_logger, close_logger, make_logger
 from entropic_ae.training import (
@@ -42,10 +53,9 @@ from entropic_ae.training import (
     select_precision,
 )
 
-__all__ = ["Run", "fingerprint", "load", "system_for", "train"]
+__all__ = ["Run", "load", "train"]
 
 _INFO, _METRICS = "run.json", "metrics.json"
-_FEW, _LONGEST = 5, 200  # of many differences, those that one sentence names, and their characters
 
 
 class Run:
@@ -67,10 +77,18 @@ class Run:
     """
 
     def __init__(
-        self, folder: Path, info: dict[str, Any], system: System, model: Autoencoder, *, origin: str | None = None
+        self,
+        folder: Path,
+        info: dict[str, Any],
+        system: System,
+        model: Autoencoder,
+        *,
+        origin: str | None = None,
+        given: str | Path | Given | None = None,
     ) -> None:
         self.folder = folder
         self.origin = origin
+        self._given = given
         self._fitted: dict[str, Density] = {}
         self.info = info
         self.system = system
@@ -138,9 +156,7 @@ class Run:
 
         Raises: InputError for an unknown name, or if it must be fitted and the training images are gone.
         """
-        if name not in DENSITIES:
-            raise unknown_name("density", name, DENSITIES)
-        kind, prior = DENSITIES[name], self.model.bottleneck.prior()
+        kind, prior = DENSITIES.find(name), self.model.bottleneck.prior()
         if not kind.needs_codes:
             return kind.fit(torch.empty(0), prior)
         if name in self._fitted:
@@ -264,8 +280,7 @@ class Run:
         evaluation.check_number(n)
         densities = tuple(self.system.recipe.densities) if densities is None else densities
         for density in densities:
-            if density not in DENSITIES:
-                raise unknown_name("density", density, DENSITIES)
+            DENSITIES.find(density)
         kept = self._kept_metrics() if self.origin is None else {}
         name = features or str(self.system.preset.features)
         data = self._load_data(None)  # with a limit, the classifier and the floor would change with it
@@ -364,7 +379,13 @@ class Run:
         return _sha256((self.folder / WEIGHTS).read_bytes())
 
     def _load_data(self, limit: int | None) -> ImageData:
-        return load_images(self.info["source"], image_size=self.info["image_size"], limit=limit)
+        source = self.info["source"] if self._given is None else self._given
+        if isinstance(source, str) and source == IN_MEMORY:
+            raise InputError(
+                f"{self.name} was trained on images in memory, which are needed here; give them again: "
+                "load(folder, data=images)."
+            )
+        return load_images(source, image_size=self.info["image_size"], limit=limit)
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}, {self.info['recipe']} on {self.info['data']}, images {self.shape})"
@@ -380,8 +401,8 @@ class Run:
 
 
 def train(
-    recipe: str,
-    data: str | Path,
+    recipe: str | Recipe,
+    data: str | Path | Given,
     *,
     set: Mapping[str, Scalar] | None = None,
     preset: str | None = None,
@@ -399,11 +420,12 @@ def train(
     logger: str | None = None,
     picture_every: int = 5,
 ) -> Run:
-    """Train a system by name on a data set, into a new run folder.
+    """Train a system on a data set, into a new run folder.
 
     Arguments:
-        recipe: a name in ``RECIPES``: ae, bn-ae, eae, ...
-        data: a registered name, a folder of images, a parquet, .npz or .npy file, or ``hf:owner/name``.
+        recipe: a name in ``RECIPES`` (ae, bn-ae, eae, ...), or a recipe of your own.
+        data: a registered name, a folder of images, a parquet, .npz or .npy file, or ``hf:owner/name``; or the
+            images themselves, see ``load_images``.
         set: settings to change, by name; ``entropic-ae recipes`` lists them. ``image_size`` belongs to the data.
         preset: sizes to start from; the data set's own, or those for the nearest image size, unless given.
         epochs: short for ``set={"epochs": ...}``.
@@ -430,17 +452,14 @@ def train(
     >>> run.sample(2, density="prior", seed=0).shape
     torch.Size([2, 1, 8, 8])
     """
-    if set is not None and not isinstance(set, Mapping):
-        raise InputError(f"set expects a dictionary such as {{'width': 16}}, got {set!r}.")
-    changes = dict(set or {})
-    if epochs is not None and "epochs" in changes:
-        raise InputError("epochs was given twice, by itself and among the settings; give it once.")
-    if epochs is not None:
-        changes["epochs"] = epochs
+    changes = _changes(set, epochs)
     check_seed(seed)
     check_logger(logger, picture_every)
-    _check_names(recipe, preset)
-    image_size = _whole("image_size", changes.pop("image_size", None))
+    recipe = recipe_for(recipe)
+    if preset is not None:
+        PRESETS.find(preset)
+    size = changes.pop("image_size", None)
+    image_size = None if size is None else read_setting("image_size", size, 0)
     images = load_images(data, image_size=image_size, limit=limit)
     system = system_for(recipe, images, changes, preset=preset)
     if system.preset.features != PRESETS[system.preset.name].features:
@@ -451,7 +470,7 @@ def train(
     select_precision(precision)
     check_images(model, objective, images.train.images, images.validation.images, system.preset.training)
     info = {
-        "recipe": recipe,
+        "recipe": recipe.name,
         "preset": system.preset.name,
         "data": images.name,
         "source": images.source,
@@ -471,15 +490,16 @@ def train(
         "machine": machine(),
         "versions": versions(),
         "git_commit": git_commit(),
+        "imports": imported(),
     }
     fewest = min(len(images.train.images), len(images.validation.images))
     check_devices(device, devices, nodes, system.preset.training.batch_size, fewest)
-    folder = Path(out) if out is not None else Path("runs") / f"{recipe}-{images.name}-{seed}"
+    folder = Path(out) if out is not None else Path("runs") / f"{recipe.name}-{images.name}-{seed}"
     before = _sha256((folder / WEIGHTS).read_bytes()) if (folder / WEIGHTS).is_file() else None
     first = is_first(devices * nodes)
     if first:
-        _claim(folder, info, resume)
-    run = Run(folder, info, system, model)
+        _claim(folder, info, resume, recipe)
+    run = Run(folder, info, system, model, given=None if isinstance(data, str | Path) else data)
     run.data = images
     tracker, pictures = None, []
     if logger is not None:
@@ -525,55 +545,42 @@ def train(
     return run
 
 
-def system_for(
-    recipe: str, images: ImageData, changes: Mapping[str, Scalar] | None = None, *, preset: str | None = None
-) -> System:
-    """Put a recipe on the preset of the images, with changed settings.
-
-    Arguments:
-        recipe: a name in ``RECIPES``.
-        images: whose own preset is taken, or that of the nearest image size.
-        changes: settings by name. Own data are measured in ``classifier`` features if they are grey and have
-            labels, else in ``inception``'s, unless ``features`` is among them.
-        preset: a name in ``PRESETS``, to take instead.
-
-    Raises: InputError for an unknown name.
-
-    >>> system_for("eae", load_images("digits"), {"entropy": 1}).settings()["entropy"]
-    1.0
-    """
-    _check_names(recipe, preset)
-    registered = images.source in DATASETS
-    features = "classifier" if images.classes and images.shape[0] == 1 else "inception"
-    chosen = PRESETS[preset or (images.source if registered else preset_for(images.shape))]
-    own: dict[str, Scalar] = {} if registered else {"features": features}
-    return configure(RECIPES[recipe], chosen, {**own, **(changes or {})})
-
-
-def _check_names(recipe: str, preset: str | None) -> None:
-    if recipe not in RECIPES:
-        raise unknown_name("recipe", recipe, RECIPES)
-    if preset is not None and preset not in PRESETS:
-        raise unknown_name("preset", preset, PRESETS)
+def _changes(set: Mapping[str, Scalar] | None, epochs: int | None) -> dict[str, Any]:
+    """Return the settings that change, epochs among them."""
+    if set is not None and not isinstance(set, Mapping):
+        raise InputError(f"set expects a dictionary such as {{'width': 16}}, got {set!r}.")
+    changes = dict(set or {})
+    if epochs is not None and "epochs" in changes:
+        raise InputError("epochs was given twice, by itself and among the settings; give it once.")
+    return changes if epochs is None else {**changes, "epochs": epochs}
 
 
 def load(
-    folder: str | Path, *, device: str = "auto", token: str | None = None, out: str | Path | None = None
+    folder: str | Path,
+    *,
+    recipe: Recipe | None = None,
+    data: str | Path | Given | None = None,
+    device: str = "auto",
+    token: str | None = None,
+    out: str | Path | None = None,
 ) -> Run:
     """Load a run from its folder or from the Hub: the named recipe is rebuilt with its overrides and compared.
 
     No code and no pickle is read. A run of the Hub may be anybody's: only the files of a run are downloaded, and
-    what they hold is checked before memory is taken for it.
+    what they hold is checked before memory is taken for it. What the run has of your own is therefore not in its
+    folder: put it into the registries before, or give it here.
 
     Arguments:
         folder: a run folder, or ``hf:owner/name`` or ``hf:owner/name@revision`` on the Hugging Face Hub.
+        recipe: the one that it was trained with, where that is not in ``RECIPES``.
+        data: where its images are now, or the images; for a run that was trained on images in memory.
         device: auto, cpu or cuda.
         token: of the Hub, for a private run; that of ``hf auth login`` or ``HF_TOKEN`` unless given.
         out: for a run of the Hub, a new folder to copy it to, where it is a run like any other. Without it the run
             is read from the Hub's cache, into which nothing is written: see ``Run.origin``.
 
-    Raises: InputError if the folder is not a run, lacks its weights, is damaged, or was trained with a recipe
-        that this version of the library defines differently; or if the Hub has no such run or cannot be reached.
+    Raises: InputError if the folder is not a run, lacks its weights, is damaged, or was trained with a recipe or
+        a part that is not here or is defined differently; or if the Hub has no such run or cannot be reached.
 
     >>> import tempfile
     >>> small = {"width": 2}
@@ -583,27 +590,27 @@ def load(
     """
     if sharing.is_shared(folder):
         path = sharing.fetch(str(folder), token=token, out=out)
-        return _load(path, str(folder) if out is None else None, device)
+        return _load(path, str(folder) if out is None else None, recipe, data, device)
     if out is not None:
         raise InputError(f"out is for a run of the Hub, hf:owner/name, got the folder {folder}; leave it out.")
-    return _load(Path(folder), None, device)
+    return _load(Path(folder), None, recipe, data, device)
 
 
-def _load(folder: Path, origin: str | None, device: str) -> Run:
+def _load(
+    folder: Path, origin: str | None, recipe: Recipe | None, data: str | Path | Given | None, device: str
+) -> Run:
     name = origin or str(folder)
     if not (folder / _INFO).is_file():
         raise InputError(f"{folder} is not a run folder: it has no {_INFO}; give the folder that train made.")
     info = read_json(folder / _INFO)
     check(info, {**INFO, "training_images_sha256": str}, str(folder / _INFO))
-    if info["recipe"] not in RECIPES:
-        raise unknown_name("recipe", info["recipe"], RECIPES)
-    if info["preset"] not in PRESETS:
-        raise unknown_name("preset", info["preset"], PRESETS)
-    system = configure(RECIPES[info["recipe"]], PRESETS[info["preset"]], info["overrides"])
-    if differing := _differing(info["expanded"], system.describe()):
+    system = system_of(info, recipe)
+    if differing := changes_of(info["expanded"], system.describe()):
+        own = info["recipe"] not in RECIPES.builtin or info["preset"] not in PRESETS.builtin
+        before = "yours as it was" if own else f"entropic-ae {str(info['versions'].get('entropic-ae'))[:20]}"
         raise InputError(
             f"{name} was trained with another definition of '{info['recipe']}' ({'; '.join(differing)}); use "
-            f"entropic-ae {str(info['versions'].get('entropic-ae'))[:20]}, or train anew."
+            f"{before}, or train anew."
         )
     path = folder / WEIGHTS
     if not path.is_file():
@@ -625,17 +632,7 @@ def _load(folder: Path, origin: str | None, device: str) -> Run:
         raise InputError(f"{path} is damaged or of another model ({reason}); train anew.") from None
     if not all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values()):
         raise InputError(f"{path} is damaged: it holds values that are not finite; train anew.")
-    return Run(folder, info, system, model.to(select_device(device)), origin=origin)
-
-
-def _differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say how the expanded recipe of run.json differs from that of now."""
-    found = [
-        f"{name} was {shown(then.get(name))} and is {shown(now.get(name))}"
-        for name in sorted({*now, *then} - {"settings"})
-        if then.get(name) != now.get(name)
-    ] + differences(then["settings"], now["settings"])
-    return [text[:_LONGEST] for text in found[:_FEW]] + [f"and {len(found) - _FEW} more"] * (len(found) > _FEW)
+    return Run(folder, info, system, model.to(select_device(device)), origin=origin, given=data)
 
 
 def _check_size(info: Path, system: System, shape: tuple[int, int, int], weights: Mapping[str, Tensor]) -> None:
@@ -645,12 +642,15 @@ def _check_size(info: Path, system: System, shape: tuple[int, int, int], weights
         raise InputError(
             f"{info} asks for {depth:,} layers, {WEIGHTS} holds {len(weights):,} tensors; train anew."
         )
-    plain = system.with_settings({"spectral": False})  # whose norms would be computed, and add to the size
+    # whose norms would be computed, and add to the size
+    plain = system.with_settings({"spectral": False} if "spectral" in system.settings() else {})
     try:
         with torch.device("meta"):
             model, _ = plain.build(shape, seed=0)
         needed = sum(tensor.numel() for tensor in model.state_dict().values())
     except (RuntimeError, OverflowError, TypeError) as error:  # sizes beyond 64 bits
+        if system.own_parts:
+            return  # which need not know how to be built without memory
         reason = shown(_first_line(error), 160)[1:-1]
         raise InputError(f"{info} asks for a network that cannot be built ({reason}); train anew.") from None
     held = sum(tensor.numel() for tensor in weights.values())
@@ -658,7 +658,7 @@ def _check_size(info: Path, system: System, shape: tuple[int, int, int], weights
         raise InputError(f"{info} asks for a network of {needed:,} values, {WEIGHTS} holds {held:,}; train anew.")
 
 
-def _claim(folder: Path, info: dict[str, Any], resume: bool) -> None:
+def _claim(folder: Path, info: dict[str, Any], resume: bool, recipe: Recipe) -> None:
     """Make the run folder and write run.json, or check that an existing one can be resumed."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; give another --out.")
@@ -675,37 +675,22 @@ def _claim(folder: Path, info: dict[str, Any], resume: bool) -> None:
         before = read_json(folder / _INFO)
         same = ("recipe", "preset", "shape", "limit", "seed", "precision", "training_images_sha256")
         try:
-            system = configure(RECIPES[before["recipe"]], PRESETS[before["preset"]], before["overrides"])
-            old = {name: before[name] for name in same} | system.settings() | before["expanded"]["settings"]
+            differing = differences({name: before[name] for name in same}, info)
+            if before["recipe"] == recipe.name:
+                settings = {**system_of(before, recipe).settings(), **before["expanded"]["settings"]}
+                del settings["epochs"]
+                differing += changes_of({**before["expanded"], "settings": settings}, info["expanded"])
         except (KeyError, TypeError) as error:
             raise InputError(f"{folder / _INFO} is damaged ({error!r}); train the run anew.") from None
         if (folder / WEIGHTS).exists() and not (folder / CHECKPOINT).exists():
             raise InputError(
                 f"{folder} has weights but no {CHECKPOINT}, so training cannot go on; give another --out."
             )
-        new = {name: info[name] for name in same} | info["expanded"]["settings"]
-        differing = differences({name: value for name, value in old.items() if name != "epochs"}, new)
         if differing:
             raise InputError(f"{folder} cannot be resumed with other settings: {'; '.join(differing)}.")
         if (folder / CHECKPOINT).exists():
             check_checkpoint(folder / CHECKPOINT, info["expanded"]["settings"]["epochs"])
     write_json(folder / _INFO, info)
-
-
-def _whole(name: str, value: Scalar | None) -> int | None:
-    try:
-        return None if value is None else int(value)
-    except ValueError:
-        raise InputError(f"{name} expects a whole number, got {value!r}.") from None
-
-
-def fingerprint(images: Tensor) -> str:
-    """Return a SHA-256 of uint8 images.
-
-    >>> len(fingerprint(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)))
-    64
-    """
-    return _sha256(memoryview(images.contiguous().numpy().data).cast("B"))
 
 
 def _sha256(content: bytes | memoryview) -> str:
