@@ -52,7 +52,7 @@ from entropic_ae.densities import (
 )
 from entropic_ae.distributions import UniformSphere
 from entropic_ae.errors import InputError, unknown_name
-from entropic_ae.files import write_tensors
+from entropic_ae.files import check_free, write_tensors
 from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from entropic_ae.randomness import generator
 
@@ -675,8 +675,7 @@ def check_export(to: str, densities: Sequence[str] | None, out: Path, *, overwri
             raise _no_sampler(name)
     if out.suffix in (".onnx", ".safetensors", ".json"):
         raise InputError(f"an export is a folder of several files, got {out}; give a name without {out.suffix}.")
-    if out.exists() and not (out.is_dir() and (overwrite or not any(out.iterdir()))):
-        raise InputError(f"{out} exists and is not overwritten; give another place.")
+    check_free(out, overwrite=overwrite)
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if to == "onnx" and missing:
         raise InputError(f"export to ONNX needs {' and '.join(missing)}, which cannot be imported; {INSTALL}.")

@@ -15,7 +15,7 @@ from entropic_ae.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["atomic", "read_json", "read_tensors", "write_json", "write_tensors", "write_text"]
+__all__ = ["atomic", "check_free", "read_json", "read_tensors", "write_json", "write_tensors", "write_text"]
 
 _LARGEST_JSON = 16 << 20  # characters; what the library writes has some thousands
 
@@ -39,6 +39,21 @@ def atomic(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_free(folder: Path | str, *, overwrite: bool = False) -> None:
+    """Raise InputError unless a folder can be made in a place: nothing is there, or an empty folder.
+
+    With ``overwrite`` a folder with files will do too.
+
+    >>> check_free(__file__)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    entropic_ae.errors.InputError: ...files.py exists and is not overwritten; give another place.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder.is_dir() and (overwrite or not any(folder.iterdir()))):
+        raise InputError(f"{folder} exists and is not overwritten; give another place.")
 
 
 def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
