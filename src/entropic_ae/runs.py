@@ -40,7 +40,7 @@ from entropic_ae.recipes import (
 )
 from entropic_ae.recipes.recipe import Scalar, read_setting
 from entropic_ae.registry import imported
-from entropic_ae.schema import INFO, check, shown
+from entropic_ae.schema import INFO, INFO_FILE, METRICS_FILE, check, shown
 from entropic_ae.tracking import SamplePictures, check_logger, close_logger, make_logger
 from entropic_ae.training import (
     CHECKPOINT,
@@ -54,8 +54,6 @@ from entropic_ae.training import (
 )
 
 __all__ = ["Run", "load", "train"]
-
-_INFO, _METRICS = "run.json", "metrics.json"
 
 
 class Run:
@@ -309,7 +307,7 @@ class Run:
         if samples_only or self.origin is not None or not is_first(sharers()):
             return result
         key = result["features"] + ("" if split == "test" else f" ({split})")
-        write_json(self.folder / _METRICS, kept | {key: result})
+        write_json(self.folder / METRICS_FILE, kept | {key: result})
         return result
 
     def push_to_hub(
@@ -368,7 +366,7 @@ class Run:
 
     def _kept_metrics(self) -> dict[str, Any]:
         """Return what metrics.json holds for these weights; read before measuring, so that no work is lost."""
-        path = self.folder / _METRICS
+        path = self.folder / METRICS_FILE
         kept = read_json(path) if path.is_file() else {}
         if not isinstance(kept, dict) or not all(isinstance(one, dict) for one in kept.values()):
             raise InputError(f"{path} is damaged: it holds no results; delete it and try again.")
@@ -480,7 +478,9 @@ def train(
         "precision": precision,
         "compiled": compile,
         "overrides": changes,
-        "summary": system.recipe.summary,
+        "summary": recipe.summary,
+        "reference": recipe.reference,
+        "density": recipe.density,
         "expanded": system.describe(),
         "shape": list(images.shape),
         "training_images": len(images.train.images),
@@ -533,7 +533,7 @@ def train(
     if run._weights_sha256() == before and (folder / "samples-prior.png").exists():
         return run  # these weights have been drawn
     # of the weights before a resume
-    stale = [run.folder / _METRICS, run.folder / "report.html", *run.folder.glob("samples-*.png")]
+    stale = [run.folder / METRICS_FILE, run.folder / "report.html", *run.folder.glob("samples-*.png")]
     stale += [path for to in FORMATS for path in exported(run.folder / to, to)]
     if removed := sorted(path.name for path in stale if path.name != "samples-prior.png" and path.exists()):
         warnings.warn(
@@ -600,10 +600,10 @@ def _load(
     folder: Path, origin: str | None, recipe: Recipe | None, data: str | Path | Given | None, device: str
 ) -> Run:
     name = origin or str(folder)
-    if not (folder / _INFO).is_file():
-        raise InputError(f"{folder} is not a run folder: it has no {_INFO}; give the folder that train made.")
-    info = read_json(folder / _INFO)
-    check(info, {**INFO, "training_images_sha256": str}, str(folder / _INFO))
+    if not (folder / INFO_FILE).is_file():
+        raise InputError(f"{folder} is not a run folder: it has no {INFO_FILE}; give the folder that train made.")
+    info = read_json(folder / INFO_FILE)
+    check(info, {**INFO, "training_images_sha256": str}, str(folder / INFO_FILE))
     system = system_of(info, recipe)
     if differing := changes_of(info["expanded"], system.describe()):
         own = info["recipe"] not in RECIPES.builtin or info["preset"] not in PRESETS.builtin
@@ -622,7 +622,7 @@ def _load(
     channels, height, width = info["shape"]
     try:
         weights = load_file(path)
-        _check_size(folder / _INFO, system, (channels, height, width), weights)
+        _check_size(folder / INFO_FILE, system, (channels, height, width), weights)
         model, _ = system.build((channels, height, width), seed=info["seed"])
         model.load_state_dict(weights)
     except InputError:
@@ -638,7 +638,7 @@ def _load(
 def _check_size(info: Path, system: System, shape: tuple[int, int, int], weights: Mapping[str, Tensor]) -> None:
     """Raise InputError for settings that ask for a larger network than the file holds, before memory is taken."""
     # every layer has a tensor of its own
-    if (depth := int(system.settings().get("depth", 1))) > len(weights):
+    if not system.own_parts and (depth := int(system.settings().get("depth", 1))) > len(weights):
         raise InputError(
             f"{info} asks for {depth:,} layers, {WEIGHTS} holds {len(weights):,} tensors; train anew."
         )
@@ -664,15 +664,15 @@ def _claim(folder: Path, info: dict[str, Any], resume: bool, recipe: Recipe) -> 
         raise InputError(f"{folder} is a file; give another --out.")
     # a folder with nothing but run.json was left by a start that failed
     # or with files that were being written when it was killed
-    if folder.is_dir() and any(path.name != _INFO and path.name[0] != "." for path in folder.iterdir()):
+    if folder.is_dir() and any(path.name != INFO_FILE and path.name[0] != "." for path in folder.iterdir()):
         if not resume:
             raise InputError(
                 f"{folder} exists and is not empty; give another folder (out, --out), or go on in this one "
                 "(resume=True, --resume)."
             )
-        if not (folder / _INFO).is_file():
-            raise InputError(f"{folder} is not a run folder: it has no {_INFO}; give another --out.")
-        before = read_json(folder / _INFO)
+        if not (folder / INFO_FILE).is_file():
+            raise InputError(f"{folder} is not a run folder: it has no {INFO_FILE}; give another --out.")
+        before = read_json(folder / INFO_FILE)
         same = ("recipe", "preset", "shape", "limit", "seed", "precision", "training_images_sha256")
         try:
             differing = differences({name: before[name] for name in same}, info)
@@ -681,7 +681,7 @@ def _claim(folder: Path, info: dict[str, Any], resume: bool, recipe: Recipe) -> 
                 del settings["epochs"]
                 differing += changes_of({**before["expanded"], "settings": settings}, info["expanded"])
         except (KeyError, TypeError) as error:
-            raise InputError(f"{folder / _INFO} is damaged ({error!r}); train the run anew.") from None
+            raise InputError(f"{folder / INFO_FILE} is damaged ({error!r}); train the run anew.") from None
         if (folder / WEIGHTS).exists() and not (folder / CHECKPOINT).exists():
             raise InputError(
                 f"{folder} has weights but no {CHECKPOINT}, so training cannot go on; give another --out."
@@ -690,7 +690,7 @@ def _claim(folder: Path, info: dict[str, Any], resume: bool, recipe: Recipe) -> 
             raise InputError(f"{folder} cannot be resumed with other settings: {'; '.join(differing)}.")
         if (folder / CHECKPOINT).exists():
             check_checkpoint(folder / CHECKPOINT, info["expanded"]["settings"]["epochs"])
-    write_json(folder / _INFO, info)
+    write_json(folder / INFO_FILE, info)
 
 
 def _sha256(content: bytes | memoryview) -> str:
