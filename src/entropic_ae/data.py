@@ -248,7 +248,7 @@ def _arrays(path: Path, image_size: int | None, limit: int | None) -> ImageData:
 
 def _given(content: Given, name: str, source: str, image_size: int | None, limit: int | None) -> ImageData:
     """Take images that are in memory: those of an ``ImageData`` in its order, others in a random one."""
-    what = source if source == IN_MEMORY else f"the data set '{name}'"
+    what = source if source == IN_MEMORY else f"what the data set '{name}' gives"
     if isinstance(content, ImageData):
         splits = {key: Split(*checked_arrays(what, *getattr(content, key))) for key in SPLITS}
         name = content.name if source == IN_MEMORY else name
@@ -256,7 +256,7 @@ def _given(content: Given, name: str, source: str, image_size: int | None, limit
     images, labels = content if isinstance(content, tuple) and len(content) == 2 else (content, None)
     if not isinstance(images, np.ndarray | Tensor):
         raise InputError(
-            f"expected an array of images, a pair of images and labels, or an ImageData as {what}, got "
+            f"expected {what} to be images, a pair of images and labels, or an ImageData, got "
             f"{type(content).__name__}."
         )
     return _of_one_size(

@@ -12,6 +12,7 @@ from entropic_ae.experiments.published import PUBLISHED
 from entropic_ae.experiments.sweep import read_cells
 from entropic_ae.recipes import RECIPES
 from entropic_ae.recipes.recipe import Scalar
+from entropic_ae.report.tables import FLOOR
 
 __all__ = ["mean_text", "render", "spread_of", "statements"]
 
@@ -39,7 +40,8 @@ def render(out: Path, *, brief: bool = False) -> str:
     """
     rows = _rows(out)
     cells = [cell for members in rows.values() for cell in members]
-    columns = [c for c in (*_IMAGES, *_DENSITIES) if any(c in cell["metrics"]["distances"] for cell in cells)]
+    measured = [name for cell in cells for name in cell["metrics"]["distances"] if name != FLOOR]
+    columns = [name for name in dict.fromkeys([*_IMAGES, *_DENSITIES, *measured]) if name in measured]
     columns = [column for column in columns if not (brief and column in _IMAGES)]
     values = {column: _column(rows, column) for column in columns}
     ranks = {column: _ranks(values[column]) for column in columns}
@@ -187,7 +189,7 @@ def _published(figures: Mapping[str, float]) -> str:
 def _protocol_text(cells: Members) -> str:
     data, features, n, images, test, split = _protocol(cells[0])[:6]
     settings = cells[0]["expanded"]["settings"]
-    floor = mean_text([cells[0]["metrics"]["distances"]["held-out images"]["frechet"]])
+    floor = mean_text([cells[0]["metrics"]["distances"][FLOOR]["frechet"]])
     said = ("epochs", "batch_size", "width", "latent_dim")
     more = "".join(f", {name} {value}" for name, value in cells[0]["cell"]["shared"].items() if name not in said)
     return (

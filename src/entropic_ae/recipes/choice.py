@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from entropic_ae.data import DATASETS, ImageData
@@ -12,7 +13,7 @@ from entropic_ae.recipes.recipe import Recipe, Scalar, System, configure
 from entropic_ae.recipes.systems import RECIPES
 from entropic_ae.schema import shown
 
-__all__ = ["recipe_for", "system_for", "system_of"]
+__all__ = ["by_preset", "recipe_for", "system_for", "system_of"]
 
 
 def recipe_for(recipe: str | Recipe) -> Recipe:
@@ -60,6 +61,19 @@ def system_for(
     chosen = PRESETS.find(preset or (images.source if has_own else preset_for(images.shape)))
     own: dict[str, Scalar] = {} if has_own else {"features": features}
     return configure(recipe_for(recipe), chosen, {**own, **(changes or {})})
+
+
+def by_preset(recipe: Recipe) -> dict[str, dict[str, Scalar]]:
+    """Return the settings of a recipe by the name of the preset, for those that it can be put on.
+
+    >>> by_preset(RECIPES["eae"])["mnist"]["entropy"]
+    0.0516
+    """
+    found = {}
+    for name, preset in PRESETS.items():
+        with suppress(InputError):  # networks of one's own need not take what the recipe sets there
+            found[name] = configure(recipe, preset).settings()
+    return found
 
 
 def system_of(info: Mapping[str, Any], recipe: Recipe | None = None) -> System:
