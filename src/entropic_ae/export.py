@@ -52,7 +52,7 @@ from entropic_ae.densities import (
 )
 from entropic_ae.distributions import UniformSphere
 from entropic_ae.errors import InputError, unknown_name
-from entropic_ae.files import write_tensors
+from entropic_ae.files import check_free, write_tensors
 from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from entropic_ae.randomness import generator
 
@@ -671,14 +671,11 @@ def check_export(to: str, densities: Sequence[str] | None, out: Path, *, overwri
     if to == "safetensors" and densities is not None:
         raise InputError("safetensors hold no samplers, got densities; leave them out, or export --to onnx.")
     for name in densities or ():
-        if name not in DENSITIES:
-            raise unknown_name("density", name, DENSITIES)
-        if DENSITIES[name] not in _SAMPLERS:
+        if DENSITIES.find(name) not in _SAMPLERS:
             raise _no_sampler(name)
     if out.suffix in (".onnx", ".safetensors", ".json"):
         raise InputError(f"an export is a folder of several files, got {out}; give a name without {out.suffix}.")
-    if out.exists() and not (out.is_dir() and (overwrite or not any(out.iterdir()))):
-        raise InputError(f"{out} exists and is not overwritten; give another place.")
+    check_free(out, overwrite=overwrite)
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if to == "onnx" and missing:
         raise InputError(f"export to ONNX needs {' and '.join(missing)}, which cannot be imported; {INSTALL}.")
