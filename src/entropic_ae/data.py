@@ -24,7 +24,7 @@ from torch import Tensor
 from entropic_ae.data_decoding import GREY, Fit, Table, decode, scan
 from entropic_ae.data_sources import checked_arrays, hub_tables, image_tables, parquet_tables, read_arrays
 from entropic_ae.data_streaming import stream_tables
-from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.errors import InputError
 from entropic_ae.registry import Registry
 
 __all__ = [
@@ -45,7 +45,11 @@ _KINDS = "a folder of images, a .parquet, .npz or .npy file, hf:owner/name or hf
 
 
 class Split(NamedTuple):
-    """Images of one split, uint8 (N, C, H, W), and their labels, int64 (N,) or None."""
+    """Images of one split, uint8 (N, C, H, W), and their labels, int64 (N,) or None.
+
+    >>> Split(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5)).at(slice(3)).labels
+    tensor([0, 1, 2])
+    """
 
     images: Tensor
     labels: Tensor | None
@@ -291,8 +295,7 @@ def _of_one_size(
 def _missing(source: str | Path, path: Path) -> InputError:
     """Return the error for what is neither registered nor there."""
     if isinstance(source, str) and Path(source).name == source and not path.suffix:
-        known = str(unknown_name("data set", source, DATASETS)).removesuffix(".")
-        return InputError(f"{known}; or give a path: {_KINDS}.")
+        return DATASETS.unknown(source, f"; or give a path: {_KINDS}")
     return InputError(f"{path} does not exist; give {_KINDS}.")
 
 

@@ -409,16 +409,22 @@ def _onnx(name: str, graph: _Graph, about: Mapping[str, str]) -> bytes:
             "export --to safetensors, or train with a smaller width."
         )
     batch = torch.export.Dim("N")
-    with _quiet():
-        program = torch.onnx.export(
-            graph.module.eval(),
-            (graph.draw(2),),
-            dynamo=True,
-            input_names=[graph.inputs[0]],
-            output_names=list(graph.outputs),
-            dynamic_shapes=({0: batch},),
-            verbose=False,
-        )
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                graph.module.eval(),
+                (graph.draw(2),),
+                dynamo=True,
+                input_names=[graph.inputs[0]],
+                output_names=list(graph.outputs),
+                dynamic_shapes=({0: batch},),
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:  # of networks of one's own
+        reason = str(error.__cause__ or error).strip().partition("\n")[0].rstrip(".")
+        raise InputError(
+            f"PyTorch cannot make a graph of the {name} ({reason}); write its forward otherwise."
+        ) from error
     assert program is not None
     proto = program.model_proto
     # the exporter notes where each operator came from: files of this machine
@@ -709,7 +715,8 @@ def export_model(
 
     Returns: by file, the largest difference from PyTorch, or None where it was not compared.
 
-    Raises: InputError, see ``check_export``; also for a prior, a network or a size that the format cannot hold.
+    Raises: InputError, see ``check_export``; also for a prior, a network or a size that the format cannot hold,
+        and for a network of one's own that PyTorch cannot trace.
 
     >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
     >>> with tempfile.TemporaryDirectory() as out:

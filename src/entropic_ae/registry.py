@@ -67,11 +67,15 @@ class Registry(UserDict[str, Piece]):
         Raises: InputError, with the nearest name, if there is none.
         """
         if name not in self:
-            unknown = str(unknown_name(self.kind, name, self)).removesuffix(".")
-            raise InputError(
-                f"{unknown}; one of your own must be registered before (on the command line by --import MODULE)."
-            )
+            raise self.unknown(name)
         return self[name]
+
+    def unknown(self, name: str, more: str = "") -> InputError:
+        """Return the error for a name that is not there; ``more`` follows what it says of one's own."""
+        known = str(unknown_name(self.kind, name, self)).removesuffix(".")
+        return InputError(
+            f"{known}; one of your own must be registered before (on the command line by --import MODULE){more}."
+        )
 
 
 def check_name(kind: str, name: str) -> None:

@@ -89,10 +89,7 @@ def system_of(info: Mapping[str, Any], recipe: Recipe | None = None) -> System:
     1.0
     """
     if recipe is None and info["recipe"] not in RECIPES:
-        try:
-            RECIPES.find(info["recipe"])
-        except InputError as error:
-            raise InputError(f"{str(error).removesuffix('.')}, or given: load(folder, recipe=...).") from None
+        raise RECIPES.unknown(info["recipe"], ", or given: load(folder, recipe=...)")
     chosen = recipe_for(recipe or info["recipe"])
     if chosen.name != info["recipe"]:
         raise InputError(f"the run has the recipe {shown(info['recipe'])}, got '{chosen.name}'; give that one.")
