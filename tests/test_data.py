@@ -102,7 +102,7 @@ def test_the_same_digits_come_every_time():
 
 def test_a_local_copy_keeps_order_and_gives_up_the_end_of_training(tmp_path, monkeypatch):
     monkeypatch.setenv("ENTROPIC_AE_DATA", str(tmp_path))
-    monkeypatch.setitem(DATASETS, "mnist", replace(DATASETS["mnist"], validation=5))
+    monkeypatch.setitem(DATASETS.data, "mnist", replace(DATASETS["mnist"], validation=5))
     train, test = list(range(1, 21)), list(range(101, 108))
     write_parquet(tmp_path / "mnist/train-00000-of-00001.parquet", train, 28, label=[v % 10 for v in train])
     write_parquet(tmp_path / "mnist/test-00000-of-00001.parquet", test, 28, label=[v % 10 for v in test])

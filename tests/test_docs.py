@@ -22,7 +22,8 @@ import entropic_ae as eae
 from entropic_ae import cli
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+APART = ("extend.md",)  # scripts, each a file: tests/test_extend.py runs them
+PAGES = (ROOT / "README.md", *(p for p in sorted((ROOT / "docs").glob("*.md")) if p.name not in APART))
 PART = re.compile(
     r"^<!-- (?P<mark>first|not run): (?P<said>[^\n]+) -->$|^```(?P<language>[^\n]*)\n(?P<code>.*?)^```$",
     re.M | re.S,

@@ -15,8 +15,9 @@ import entropic_ae
 ROOT = Path(entropic_ae.__file__).parent
 # Each may import those before it only.
 ORDER = [
-    "errors", "randomness", "files", "schema", "provenance", "distributed", "estimators", "data_decoding",
-    "data_sources", "data_streaming", "data", "networks", "distributions", "bottlenecks", "autoencoder", "terms",
+    "errors", "registry", "randomness", "files", "schema", "provenance", "distributed", "estimators",
+    "data_decoding", "data_sources", "data_streaming", "data", "networks", "distributions", "bottlenecks",
+    "autoencoder", "terms",
     "training", "densities", "recipes", "generation", "pictures", "tracking", "features", "metrics", "evaluation",
     "scikit", "export", "sharing", "runs", "report", "experiments", "explore", "cli", "__main__",
 ]  # fmt: skip

@@ -77,7 +77,7 @@ def test_images_of_another_size_are_another_cell():
 def test_a_changed_default_of_the_recipe_is_another_cell(monkeypatch):
     changed = replace(recipes.EAE, settings={"digits": {"learning_rate": 0.1}})
     before = CELL.name
-    monkeypatch.setitem(recipes.RECIPES, "eae", changed)
+    monkeypatch.setitem(recipes.RECIPES.data, "eae", changed)
     assert replace(CELL).name != before
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         Sphere,
         Whitening,
     )
-    from entropic_ae.data import DATASETS, ImageData, load_images
+    from entropic_ae.data import DATASETS, ImageData, Split, load_images
     from entropic_ae.densities import DENSITIES, Copula, Density, Gaussian, Marginals, Mixture, Prior, SecondStage
     from entropic_ae.errors import InputError
     from entropic_ae.estimators import cube_entropy, knn_entropy, mmd2, sphere_entropy
@@ -75,7 +75,7 @@ _EXPORTS = {
         *("BOTTLENECKS", "BatchNorm", "Bottleneck", "Code", "Codes", "ConstantVariancePosterior"),
         *("Cube", "GaussianPosterior", "Identity", "L1Norm", "Sphere", "Whitening"),
     ),
-    "data": ("DATASETS", "ImageData", "load_images"),
+    "data": ("DATASETS", "ImageData", "Split", "load_images"),
     "densities": ("DENSITIES", "Copula", "Density", "Gaussian", "Marginals", "Mixture", "Prior", "SecondStage"),
     "errors": ("InputError",),
     "estimators": ("cube_entropy", "knn_entropy", "mmd2", "sphere_entropy"),
@@ -146,6 +146,7 @@ __all__ = [
     "SecondStage",
     "Settings",
     "Sphere",
+    "Split",
     "SquaredError",
     "System",
     "Term",

@@ -17,6 +17,7 @@ from rich.table import Column, Table
 
 from entropic_ae import __version__
 from entropic_ae.errors import InputError
+from entropic_ae.registry import import_modules
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,13 +79,15 @@ def _expand(arguments: list[str]) -> list[str]:
 
 @app.callback(invoke_without_command=True)
 def _root(
-    context: typer.Context,
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    modules: Annotated[
+        list[str] | None, typer.Option("--import", metavar="MODULE", help="One that registers pieces of your own.")
+    ] = None,
 ) -> None:
     if show_version:
         print(__version__)
         raise typer.Exit
-    del context
+    import_modules(modules or ())
 
 
 @app.command()
@@ -94,8 +97,7 @@ def recipes(
     ] = None,
 ) -> None:
     """List the systems, or describe one: bottleneck, objective, densities, reference and every setting."""
-    from entropic_ae.errors import unknown_name
-    from entropic_ae.recipes import PRESETS, RECIPES, configure
+    from entropic_ae.recipes import RECIPES, by_preset
 
     if recipe is None:
         table = Table("recipe", "what it is", box=None, padding=(0, 2, 0, 0))
@@ -104,21 +106,19 @@ def recipes(
         console.print(table)
         console.print("\n[b]entropic-ae recipes NAME[/b] shows one with its settings, e.g. recipes eae.")
         return
-    if recipe not in RECIPES:
-        raise unknown_name("recipe", recipe, RECIPES)
-    one = RECIPES[recipe]
+    one = RECIPES.find(recipe)
     console.print(f"[b]{one.name}[/b]: {one.summary}")
     console.print(f"reference: {escape(one.reference)}")
     console.print(f"bottleneck: {one.bottleneck.func.__name__}")
     console.print(f"objective: {' + '.join(f'{term.setting} * {type(term).__name__}' for term in one.terms)}")
     console.print(f"measured with: {', '.join(one.densities)}; images are drawn from {one.density} unless told")
     console.print("\nSettings by data set (change any with [b]--set[/b] name=value):")
-    columns = [configure(one, preset).settings() for preset in PRESETS.values()]
-    longest = max(len(name) for column in columns for name in column)  # never cut off
-    by_data = [Column(name, overflow="fold") for name in PRESETS]
+    columns = by_preset(one)
+    longest = max(len(name) for column in columns.values() for name in column)  # never cut off
+    by_data = [Column(name, overflow="fold") for name in columns]
     settings = Table(Column("setting", no_wrap=True, min_width=longest), *by_data, box=None, padding=(0, 2, 0, 0))
-    for name in dict.fromkeys(name for column in columns for name in column):
-        settings.add_row(name, *(_short(column.get(name, "")) for column in columns))
+    for name in dict.fromkeys(name for column in columns.values() for name in column):
+        settings.add_row(name, *(_short(column.get(name, "")) for column in columns.values()))
     console.print(settings)
 
 

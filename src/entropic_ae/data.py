@@ -7,10 +7,11 @@ and without a validation split the last tenth of what remains is validation.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -21,18 +22,34 @@ import torch
 from torch import Tensor
 
 from entropic_ae.data_decoding import GREY, Fit, Table, decode, scan
-from entropic_ae.data_sources import hub_tables, image_tables, parquet_tables, read_arrays
+from entropic_ae.data_sources import checked_arrays, hub_tables, image_tables, parquet_tables, read_arrays
 from entropic_ae.data_streaming import stream_tables
-from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.errors import InputError
+from entropic_ae.registry import Registry
 
-__all__ = ["DATASETS", "ImageData", "RegisteredData", "Split", "load_images", "read_images"]
+__all__ = [
+    "DATASETS",
+    "IN_MEMORY",
+    "Given",
+    "ImageData",
+    "RegisteredData",
+    "Split",
+    "fingerprint",
+    "load_images",
+    "read_images",
+]
 
 SPLITS = ("train", "validation", "test")
+IN_MEMORY = "an array in memory"  # the source of images that no name or path leads back to
 _KINDS = "a folder of images, a .parquet, .npz or .npy file, hf:owner/name or hf-stream:owner/name"
 
 
 class Split(NamedTuple):
-    """Images of one split, uint8 (N, C, H, W), and their labels, int64 (N,) or None."""
+    """Images of one split, uint8 (N, C, H, W), and their labels, int64 (N,) or None.
+
+    >>> Split(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5)).at(slice(3)).labels
+    tensor([0, 1, 2])
+    """
 
     images: Tensor
     labels: Tensor | None
@@ -46,19 +63,19 @@ class Split(NamedTuple):
 class ImageData:
     """A data set in memory: three splits that share no image; see ``load_images``.
 
-    ``name`` is fit for file names, ``source`` is what was given (an absolute path for files and folders),
-    ``classes`` counts the classes, None without labels.
+    ``name`` is fit for file names, ``classes`` counts the classes, None without labels, and ``source`` is what was
+    given (an absolute path for files and folders); leave it out where you make one yourself.
 
     >>> load_images("digits").shape
     (1, 8, 8)
     """
 
     name: str
-    source: str
     train: Split
     validation: Split
     test: Split
-    classes: int | None
+    classes: int | None = None
+    source: str = IN_MEMORY
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -88,23 +105,33 @@ class RegisteredData:
     test: int = 0
 
 
-DATASETS: dict[str, RegisteredData] = {
-    "digits": RegisteredData(size=8, channels=1, validation=360, test=360),
-    "mnist": RegisteredData(size=32, channels=1, hub="ylecun/mnist", pad=2, validation=10_000),
-    "cifar10": RegisteredData(size=32, channels=3, hub="uoft-cs/cifar10", image="img", validation=10_000),
-    # the 140 x 140 centre of the aligned 178 x 218 images, as the autoencoder literature crops them
-    "celeba": RegisteredData(size=64, channels=3, hub="flwrlabs/celeba", label=None, classes=None, crop=140),
-}
+Array = np.ndarray | Tensor
+Given = Array | tuple[Array, Array] | ImageData  # images, with labels, with splits
+
+# One's own is a function without arguments that gives the same images each time.
+DATASETS: Registry[RegisteredData | Callable[[], Given]] = Registry(
+    "data set",
+    {
+        "digits": RegisteredData(size=8, channels=1, validation=360, test=360),
+        "mnist": RegisteredData(size=32, channels=1, hub="ylecun/mnist", pad=2, validation=10_000),
+        "cifar10": RegisteredData(size=32, channels=3, hub="uoft-cs/cifar10", image="img", validation=10_000),
+        # the 140 x 140 centre of the aligned 178 x 218 images, as the autoencoder literature crops them
+        "celeba": RegisteredData(size=64, channels=3, hub="flwrlabs/celeba", label=None, classes=None, crop=140),
+    },
+)
 
 
-def load_images(source: str | Path, *, image_size: int | None = None, limit: int | None = None) -> ImageData:
+def load_images(
+    source: str | Path | Given, *, image_size: int | None = None, limit: int | None = None
+) -> ImageData:
     """Load a data set by registered name, path or Hub id; decoded once, then read from the cache.
 
     Arguments:
         source: a name in DATASETS (local copies in the folder $ENTROPIC_AE_DATA/<name> go before the Hub;
             write ./mnist for a folder of that name), a folder of images or of parquet files, a .parquet,
             .npz or .npy file, hf:owner/name, or hf-stream:owner/name: the same images, but of the set nothing
-            is kept on this machine beyond the images at image_size.
+            is kept on this machine beyond the images at image_size; or the images themselves: an array, a pair of
+            images and labels, or an ``ImageData`` with splits of one's own.
         image_size: side in pixels, a multiple of 8 from 8 to 128: the centre square of each image is
             resized to it, bilinear with antialiasing; of a registered set, what it gives without (MNIST with its
             padding, CelebA's centre of 140). Needed where images differ in size.
@@ -133,6 +160,8 @@ def load_images(source: str | Path, *, image_size: int | None = None, limit: int
         )
     if isinstance(source, str) and source in DATASETS:
         return _registered(source, image_size, limit)
+    if not isinstance(source, str | Path):
+        return _given(source, "images", IN_MEMORY, image_size, limit)
     found = _find(source, image_size)
     if found.path is not None:
         return _arrays(found.path, image_size, limit)
@@ -167,6 +196,15 @@ def read_images(source: str | Path, shape: tuple[int, int, int]) -> Tensor:
         came, wanted = ("x".join(map(str, one)) for one in (images.shape[1:], shape))
         raise InputError(f"the images of {source} are {came}, expected {wanted}; give images like the run's own.")
     return images
+
+
+def fingerprint(images: Tensor) -> str:
+    """Return a SHA-256 of uint8 images.
+
+    >>> len(fingerprint(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)))
+    64
+    """
+    return hashlib.sha256(memoryview(images.contiguous().numpy().data).cast("B")).hexdigest()
 
 
 class _Found(NamedTuple):
@@ -215,20 +253,49 @@ def _find(source: str | Path, image_size: int | None) -> _Found:
 def _arrays(path: Path, image_size: int | None, limit: int | None) -> ImageData:
     """Load an .npz or .npy file."""
     splits = {key: _shuffled(Split(*arrays)) for key, arrays in read_arrays(path).items()}
+    return _of_one_size(splits, path.stem, str(path), image_size, limit)
+
+
+def _given(content: Given, name: str, source: str, image_size: int | None, limit: int | None) -> ImageData:
+    """Take images that are in memory: those of an ``ImageData`` in its order, others in a random one."""
+    what = source if source == IN_MEMORY else f"what the data set '{name}' gives"
+    if isinstance(content, ImageData):
+        splits = {key: Split(*checked_arrays(what, *getattr(content, key))) for key in SPLITS}
+        name = content.name if source == IN_MEMORY else name
+        return _of_one_size(splits, name, source, image_size, limit, content.classes)
+    images, labels = content if isinstance(content, tuple) and len(content) == 2 else (content, None)
+    if not isinstance(images, np.ndarray | Tensor):
+        raise InputError(
+            f"expected {what} to be images, a pair of images and labels, or an ImageData, got "
+            f"{type(content).__name__}."
+        )
+    return _of_one_size(
+        {"train": _shuffled(Split(*checked_arrays(what, images, labels)))}, name, source, image_size, limit
+    )
+
+
+def _of_one_size(
+    splits: Mapping[str, Split],
+    name: str,
+    source: str,
+    image_size: int | None,
+    limit: int | None,
+    classes: int | None = None,
+) -> ImageData:
+    """Make a data set of splits after checking that their images are alike; classes are counted unless given."""
     shapes = {tuple(split.images.shape[1:]) for split in splits.values()}
     if len(shapes) > 1:
-        raise InputError(f"the splits of {path} differ in shape ({shapes}), expected one; save them alike.")
+        raise InputError(f"the splits of {source} differ in shape ({shapes}), expected one; save them alike.")
     height, width = splits["train"].images.shape[2:]
-    _check_size(str(path), height, width, image_size)
+    _check_size(source, height, width, image_size)
     top = max((int(y.max()) + 1 for _, y in splits.values() if y is not None and len(y)), default=None)
-    return _assembled(splits, path.stem, str(path), image_size=image_size, limit=limit, classes=top)
+    return _assembled(splits, name, source, image_size=image_size, limit=limit, classes=classes or top)
 
 
 def _missing(source: str | Path, path: Path) -> InputError:
     """Return the error for what is neither registered nor there."""
     if isinstance(source, str) and Path(source).name == source and not path.suffix:
-        known = str(unknown_name("data set", source, DATASETS)).removesuffix(".")
-        return InputError(f"{known}; or give a path: {_KINDS}.")
+        return DATASETS.unknown(source, f"; or give a path: {_KINDS}")
     return InputError(f"{path} does not exist; give {_KINDS}.")
 
 
@@ -247,6 +314,8 @@ def _check_size(source: object, height: int, width: int, image_size: int | None)
 def _registered(name: str, image_size: int | None, limit: int | None) -> ImageData:
     """Load a registered set: from scikit-learn, the local copy or the Hub."""
     row = DATASETS[name]
+    if not isinstance(row, RegisteredData):
+        return _given(row(), name, name, image_size, limit)
     if row.hub is None:
         return _assembled(_digits(), name, name, image_size=image_size, limit=limit, row=row)
     folder = Path(os.environ.get("ENTROPIC_AE_DATA") or ".", name)
@@ -367,9 +436,9 @@ def _assembled(
         parts = {key: Split(_resized(split.images, image_size), split.labels) for key, split in parts.items()}
     return ImageData(
         name=re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip(".-") or "data",
-        source=source,
         **{key: parts[key] for key in SPLITS},
         classes=row.classes if row else classes,
+        source=source,
     )
 
 

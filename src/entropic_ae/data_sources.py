@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import datasets
 
 __all__ = [
+    "checked_arrays",
     "columns",
     "hub_errors",
     "hub_revision",
@@ -325,10 +326,36 @@ def read_arrays(path: Path) -> dict[str, tuple[Tensor, Tensor | None]]:
             "array, or train_images, val_images, test_images; save the images under one of these names."
         )
     return {
-        split: (_checked_images(path, named[images]), _checked_labels(path, named[images], named.get(labels)))
+        split: checked_arrays(str(path), named[images], named.get(labels))
         for split, (images, labels) in keys.items()
         if images in named
     }
+
+
+def checked_arrays(
+    source: str, images: np.ndarray | Tensor, labels: np.ndarray | Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Return images as uint8 (N, C, H, W) and one label an image as int64 (N,), None where there is none.
+
+    Arguments:
+        source: what to call them in a sentence.
+        images: uint8, (N, H, W), (N, H, W, C) or (N, C, H, W).
+        labels: whole numbers from 0, (N,); others count as none.
+
+    Raises: InputError for images of another type or shape, or another number of labels.
+
+    >>> images, labels = checked_arrays("x", np.zeros((5, 8, 8), np.uint8), np.arange(5))
+    >>> images.shape, labels.dtype
+    (torch.Size([5, 1, 8, 8]), torch.int64)
+    """
+    array = _as_array(images)
+    return _checked_images(source, array), _checked_labels(
+        source, array, None if labels is None else _as_array(labels)
+    )
+
+
+def _as_array(values: np.ndarray | Tensor) -> np.ndarray:
+    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
 
 
 def _read_numpy(path: Path) -> dict[str, np.ndarray]:
@@ -347,7 +374,7 @@ def _read_numpy(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path} is damaged or no NumPy file; restore it or save it anew.") from None
 
 
-def _checked_images(path: Path, array: np.ndarray) -> Tensor:
+def _checked_images(path: str, array: np.ndarray) -> Tensor:
     if array.dtype != np.uint8:
         came = f"{array.dtype}"
         if array.size and np.issubdtype(array.dtype, np.floating):
@@ -370,7 +397,7 @@ def _checked_images(path: Path, array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
-def _checked_labels(path: Path, images: np.ndarray, labels: np.ndarray | None) -> Tensor | None:
+def _checked_labels(path: str, images: np.ndarray, labels: np.ndarray | None) -> Tensor | None:
     """Return one label an image; None for several an image, strings and negative numbers."""
     if labels is None or not np.issubdtype(labels.dtype, np.integer) or labels.size != len(labels):
         return None

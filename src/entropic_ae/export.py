@@ -52,7 +52,7 @@ from entropic_ae.densities import (
 )
 from entropic_ae.distributions import UniformSphere
 from entropic_ae.errors import InputError, unknown_name
-from entropic_ae.files import write_tensors
+from entropic_ae.files import check_free, write_tensors
 from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from entropic_ae.randomness import generator
 
@@ -409,16 +409,22 @@ def _onnx(name: str, graph: _Graph, about: Mapping[str, str]) -> bytes:
             "export --to safetensors, or train with a smaller width."
         )
     batch = torch.export.Dim("N")
-    with _quiet():
-        program = torch.onnx.export(
-            graph.module.eval(),
-            (graph.draw(2),),
-            dynamo=True,
-            input_names=[graph.inputs[0]],
-            output_names=list(graph.outputs),
-            dynamic_shapes=({0: batch},),
-            verbose=False,
-        )
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                graph.module.eval(),
+                (graph.draw(2),),
+                dynamo=True,
+                input_names=[graph.inputs[0]],
+                output_names=list(graph.outputs),
+                dynamic_shapes=({0: batch},),
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:  # of networks of one's own
+        reason = str(error.__cause__ or error).strip().partition("\n")[0].rstrip(".")
+        raise InputError(
+            f"PyTorch cannot make a graph of the {name} ({reason}); write its forward otherwise."
+        ) from error
     assert program is not None
     proto = program.model_proto
     # the exporter notes where each operator came from: files of this machine
@@ -671,14 +677,11 @@ def check_export(to: str, densities: Sequence[str] | None, out: Path, *, overwri
     if to == "safetensors" and densities is not None:
         raise InputError("safetensors hold no samplers, got densities; leave them out, or export --to onnx.")
     for name in densities or ():
-        if name not in DENSITIES:
-            raise unknown_name("density", name, DENSITIES)
-        if DENSITIES[name] not in _SAMPLERS:
+        if DENSITIES.find(name) not in _SAMPLERS:
             raise _no_sampler(name)
     if out.suffix in (".onnx", ".safetensors", ".json"):
         raise InputError(f"an export is a folder of several files, got {out}; give a name without {out.suffix}.")
-    if out.exists() and not (out.is_dir() and (overwrite or not any(out.iterdir()))):
-        raise InputError(f"{out} exists and is not overwritten; give another place.")
+    check_free(out, overwrite=overwrite)
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if to == "onnx" and missing:
         raise InputError(f"export to ONNX needs {' and '.join(missing)}, which cannot be imported; {INSTALL}.")
@@ -712,7 +715,8 @@ def export_model(
 
     Returns: by file, the largest difference from PyTorch, or None where it was not compared.
 
-    Raises: InputError, see ``check_export``; also for a prior, a network or a size that the format cannot hold.
+    Raises: InputError, see ``check_export``; also for a prior, a network or a size that the format cannot hold,
+        and for a network of one's own that PyTorch cannot trace.
 
     >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
     >>> with tempfile.TemporaryDirectory() as out:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "atomic",
+    "check_free",
     "claimed",
     "read_json",
     "read_tensors",
@@ -54,6 +55,21 @@ def atomic(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_free(folder: Path | str, *, overwrite: bool = False) -> None:
+    """Raise InputError unless a folder can be made in a place: nothing is there, or an empty folder.
+
+    With ``overwrite`` a folder with files will do too.
+
+    >>> check_free(__file__)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    entropic_ae.errors.InputError: ...files.py exists and is not overwritten; give another place.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder.is_dir() and (overwrite or not any(folder.iterdir()))):
+        raise InputError(f"{folder} exists and is not overwritten; give another place.")
 
 
 def remove_unfinished(folder: Path | str) -> None:

@@ -1,4 +1,4 @@
-"""Runs: train a recipe by name into a run folder, load it again, use and measure it."""
+"""Runs: train a recipe into a run folder, load it again, use and measure it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from torch import Tensor
 
 from entropic_ae import evaluation, generation, sharing
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.data import DATASETS, ImageData, load_images
+from entropic_ae.data import IN_MEMORY, Given, ImageData, fingerprint, load_images
 from entropic_ae.densities import DENSITIES, Density, Prior
 from entropic_ae.distributed import in_turn, is_first, sharers
-from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.errors import InputError
 from entropic_ae.export import FORMATS, check_export, export_model, exported
 from entropic_ae.features import check_features, load_features
 from entropic_ae.files import (
@@ -34,9 +34,20 @@ from entropic_ae.files import (
 from entropic_ae.pictures import above, save_images
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.randomness import check_seed
-from entropic_ae.recipes import PRESETS, RECIPES, System, configure, differences, preset_for
-from entropic_ae.recipes.recipe import Scalar
-from entropic_ae.schema import INFO, check, shown
+from entropic_ae.recipes import (
+    PRESETS,
+    RECIPES,
+    Recipe,
+    System,
+    changes_of,
+    differences,
+    recipe_for,
+    system_for,
+    system_of,
+)
+from entropic_ae.recipes.recipe import Scalar, read_setting
+from entropic_ae.registry import imported
+from entropic_ae.schema import INFO, INFO_FILE, METRICS_FILE, check, shown
 from entropic_ae.terms import Objective
 from entropic_ae.tracking import SamplePictures, check_logger, close_logger, make_logger
 from entropic_ae.training import (
@@ -50,13 +61,11 @@ from entropic_ae.training import (
     select_precision,
 )
 
-__all__ = ["Run", "fingerprint", "load", "system_for", "train"]
+__all__ = ["Run", "load", "train"]
 
-_INFO, _METRICS = "run.json", "metrics.json"
 _LOCK = ".lock"
 _DRAWN = "checkpoints/drawn"  # which weights the pictures show
 _SAME = ("recipe", "preset", "shape", "limit", "seed", "precision", "training_images_sha256")  # in a resumed run
-_FEW, _LONGEST = 5, 200  # of many differences, those that one sentence names, and their characters
 
 
 class Run:
@@ -85,10 +94,12 @@ class Run:
         model: Autoencoder,
         *,
         origin: str | None = None,
+        given: str | Path | Given | None = None,
         weights: str | None = None,
     ) -> None:
         self.folder = folder
         self.origin = origin
+        self._given = given
         self._weights = weights
         self._fitted: dict[str, Density] = {}
         self.info = info
@@ -157,9 +168,7 @@ class Run:
 
         Raises: InputError for an unknown name, or if it must be fitted and the training images are gone.
         """
-        if name not in DENSITIES:
-            raise unknown_name("density", name, DENSITIES)
-        kind, prior = DENSITIES[name], self.model.bottleneck.prior()
+        kind, prior = DENSITIES.find(name), self.model.bottleneck.prior()
         if not kind.needs_codes:
             return kind.fit(torch.empty(0), prior)
         if name in self._fitted:
@@ -285,8 +294,7 @@ class Run:
         evaluation.check_number(n)
         densities = tuple(self.system.recipe.densities) if densities is None else densities
         for density in densities:
-            if density not in DENSITIES:
-                raise unknown_name("density", density, DENSITIES)
+            DENSITIES.find(density)
         kept = self._kept_metrics() if self.origin is None else {}
         name = features or str(self.system.preset.features)
         data = self._load_data(None)  # with a limit, the classifier and the floor would change with it
@@ -317,7 +325,7 @@ class Run:
         if not self._is_current("what was measured is not kept"):
             return result
         key = result["features"] + ("" if split == "test" else f" ({split})")
-        write_json(self.folder / _METRICS, kept | {key: result})
+        write_json(self.folder / METRICS_FILE, kept | {key: result})
         return result
 
     def push_to_hub(
@@ -376,7 +384,7 @@ class Run:
 
     def _kept_metrics(self) -> dict[str, Any]:
         """Return what metrics.json holds for these weights; read before measuring, so that no work is lost."""
-        path = self.folder / _METRICS
+        path = self.folder / METRICS_FILE
         kept = read_json(path) if path.is_file() else {}
         if not isinstance(kept, dict) or not all(isinstance(one, dict) for one in kept.values()):
             raise InputError(f"{path} is damaged: it holds no results; delete it and try again.")
@@ -399,7 +407,13 @@ class Run:
         return False
 
     def _load_data(self, limit: int | None) -> ImageData:
-        return load_images(self.info["source"], image_size=self.info["image_size"], limit=limit)
+        source = self.info["source"] if self._given is None else self._given
+        if isinstance(source, str) and source == IN_MEMORY:
+            raise InputError(
+                f"{self.name} was trained on images in memory, which are needed here; give them again: "
+                "load(folder, data=images)."
+            )
+        return load_images(source, image_size=self.info["image_size"], limit=limit)
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}, {self.info['recipe']} on {self.info['data']}, images {self.shape})"
@@ -415,8 +429,8 @@ class Run:
 
 
 def train(
-    recipe: str,
-    data: str | Path,
+    recipe: str | Recipe,
+    data: str | Path | Given,
     *,
     set: Mapping[str, Scalar] | None = None,
     preset: str | None = None,
@@ -434,12 +448,12 @@ def train(
     logger: str | None = None,
     picture_every: int = 5,
 ) -> Run:
-    """Train a system by name on a data set, into a new run folder.
+    """Train a system on a data set, into a new run folder.
 
     Arguments:
-        recipe: a name in ``RECIPES``: ae, bn-ae, eae, ...
+        recipe: a name in ``RECIPES`` (ae, bn-ae, eae, ...), or a recipe of your own.
         data: a registered name, a folder of images, a parquet, .npz or .npy file, ``hf:owner/name`` or
-            ``hf-stream:owner/name``; see ``load_images``.
+            ``hf-stream:owner/name``; or the images themselves; see ``load_images``.
         set: settings to change, by name; ``entropic-ae recipes`` lists them. ``image_size`` belongs to the data.
         preset: sizes to start from; the data set's own, or those for the nearest image size, unless given.
         epochs: short for ``set={"epochs": ...}``.
@@ -467,17 +481,14 @@ def train(
     >>> run.sample(2, density="prior", seed=0).shape
     torch.Size([2, 1, 8, 8])
     """
-    if set is not None and not isinstance(set, Mapping):
-        raise InputError(f"set expects a dictionary such as {{'width': 16}}, got {set!r}.")
-    changes = dict(set or {})
-    if epochs is not None and "epochs" in changes:
-        raise InputError("epochs was given twice, by itself and among the settings; give it once.")
-    if epochs is not None:
-        changes["epochs"] = epochs
+    changes = _changes(set, epochs)
     check_seed(seed)
     check_logger(logger, picture_every)
-    _check_names(recipe, preset)
-    image_size = _whole("image_size", changes.pop("image_size", None))
+    recipe = recipe_for(recipe)
+    if preset is not None:
+        PRESETS.find(preset)
+    size = changes.pop("image_size", None)
+    image_size = None if size is None else read_setting("image_size", size, 0)
     images = load_images(data, image_size=image_size, limit=limit)
     system = system_for(recipe, images, changes, preset=preset)
     if system.preset.features != PRESETS[system.preset.name].features:
@@ -488,7 +499,7 @@ def train(
     select_precision(precision)
     check_images(model, objective, images.train.images, images.validation.images, system.preset.training)
     info = {
-        "recipe": recipe,
+        "recipe": recipe.name,
         "preset": system.preset.name,
         "data": images.name,
         "source": images.source,
@@ -498,7 +509,9 @@ def train(
         "precision": precision,
         "compiled": compile,
         "overrides": changes,
-        "summary": system.recipe.summary,
+        "summary": recipe.summary,
+        "reference": recipe.reference,
+        "density": recipe.density,
         "expanded": system.describe(),
         "shape": list(images.shape),
         "training_images": len(images.train.images),
@@ -508,14 +521,15 @@ def train(
         "machine": machine(),
         "versions": versions(),
         "git_commit": git_commit(),
+        "imports": imported(),
     }
     fewest = min(len(images.train.images), len(images.validation.images))
     check_devices(device, devices, nodes, system.preset.training.batch_size, fewest)
-    folder = Path(out) if out is not None else Path("runs") / f"{recipe}-{images.name}-{seed}"
-    run = Run(folder, info, system, model)
+    folder = Path(out) if out is not None else Path("runs") / f"{recipe.name}-{images.name}-{seed}"
+    run = Run(folder, info, system, model, given=None if isinstance(data, str | Path) else data)
     run.data = images
     first = is_first(devices * nodes)  # the others follow it
-    with _claim(folder, info, resume) if first else nullcontext():
+    with _claim(folder, info, resume, recipe) if first else nullcontext():
         _fit(
             run,
             objective,
@@ -573,7 +587,7 @@ def _draw(run: Run) -> None:
     drawn, weights = run.folder / _DRAWN, run._weights_sha256()
     if drawn.is_file() and drawn.read_bytes() == weights.encode():
         return
-    stale = [run.folder / _METRICS, run.folder / "report.html", *run.folder.glob("samples-*.png")]
+    stale = [run.folder / METRICS_FILE, run.folder / "report.html", *run.folder.glob("samples-*.png")]
     stale += [path for to in FORMATS for path in exported(run.folder / to, to)]
     if removed := sorted(path.name for path in stale if path.name != "samples-prior.png" and path.exists()):
         warnings.warn(
@@ -585,55 +599,42 @@ def _draw(run: Run) -> None:
     write_text(drawn, weights)
 
 
-def system_for(
-    recipe: str, images: ImageData, changes: Mapping[str, Scalar] | None = None, *, preset: str | None = None
-) -> System:
-    """Put a recipe on the preset of the images, with changed settings.
-
-    Arguments:
-        recipe: a name in ``RECIPES``.
-        images: whose own preset is taken, or that of the nearest image size.
-        changes: settings by name. Own data are measured in ``classifier`` features if they are grey and have
-            labels, else in ``inception``'s, unless ``features`` is among them.
-        preset: a name in ``PRESETS``, to take instead.
-
-    Raises: InputError for an unknown name.
-
-    >>> system_for("eae", load_images("digits"), {"entropy": 1}).settings()["entropy"]
-    1.0
-    """
-    _check_names(recipe, preset)
-    registered = images.source in DATASETS
-    features = "classifier" if images.classes and images.shape[0] == 1 else "inception"
-    chosen = PRESETS[preset or (images.source if registered else preset_for(images.shape))]
-    own: dict[str, Scalar] = {} if registered else {"features": features}
-    return configure(RECIPES[recipe], chosen, {**own, **(changes or {})})
-
-
-def _check_names(recipe: str, preset: str | None) -> None:
-    if recipe not in RECIPES:
-        raise unknown_name("recipe", recipe, RECIPES)
-    if preset is not None and preset not in PRESETS:
-        raise unknown_name("preset", preset, PRESETS)
+def _changes(set: Mapping[str, Scalar] | None, epochs: int | None) -> dict[str, Any]:
+    """Return the settings that change, epochs among them."""
+    if set is not None and not isinstance(set, Mapping):
+        raise InputError(f"set expects a dictionary such as {{'width': 16}}, got {set!r}.")
+    changes = dict(set or {})
+    if epochs is not None and "epochs" in changes:
+        raise InputError("epochs was given twice, by itself and among the settings; give it once.")
+    return changes if epochs is None else {**changes, "epochs": epochs}
 
 
 def load(
-    folder: str | Path, *, device: str = "auto", token: str | None = None, out: str | Path | None = None
+    folder: str | Path,
+    *,
+    recipe: Recipe | None = None,
+    data: str | Path | Given | None = None,
+    device: str = "auto",
+    token: str | None = None,
+    out: str | Path | None = None,
 ) -> Run:
     """Load a run from its folder or from the Hub: the named recipe is rebuilt with its overrides and compared.
 
     No code and no pickle is read. A run of the Hub may be anybody's: only the files of a run are downloaded, and
-    what they hold is checked before memory is taken for it.
+    what they hold is checked before memory is taken for it. What the run has of your own is therefore not in its
+    folder: put it into the registries before, or give it here.
 
     Arguments:
         folder: a run folder, or ``hf:owner/name`` or ``hf:owner/name@revision`` on the Hugging Face Hub.
+        recipe: the one that it was trained with, where that is not in ``RECIPES``.
+        data: where its images are now, or the images; for a run that was trained on images in memory.
         device: auto, cpu or cuda.
         token: of the Hub, for a private run; that of ``hf auth login`` or ``HF_TOKEN`` unless given.
         out: for a run of the Hub, a new folder to copy it to, where it is a run like any other. Without it the run
             is read from the Hub's cache, into which nothing is written: see ``Run.origin``.
 
-    Raises: InputError if the folder is not a run, lacks its weights, is damaged, or was trained with a recipe
-        that this version of the library defines differently; or if the Hub has no such run or cannot be reached.
+    Raises: InputError if the folder is not a run, lacks its weights, is damaged, or was trained with a recipe or
+        a part that is not here or is defined differently; or if the Hub has no such run or cannot be reached.
 
     >>> import tempfile
     >>> small = {"width": 2}
@@ -643,22 +644,26 @@ def load(
     """
     if sharing.is_shared(folder):
         path = sharing.fetch(str(folder), token=token, out=out)
-        return _load(path, str(folder) if out is None else None, device)
+        return _load(path, str(folder) if out is None else None, recipe, data, device)
     if out is not None:
         raise InputError(f"out is for a run of the Hub, hf:owner/name, got the folder {folder}; leave it out.")
-    return _load(Path(folder), None, device)
+    return _load(Path(folder), None, recipe, data, device)
 
 
-def _load(folder: Path, origin: str | None, device: str) -> Run:
+def _load(
+    folder: Path, origin: str | None, recipe: Recipe | None, data: str | Path | Given | None, device: str
+) -> Run:
     name = origin or str(folder)
-    if not (folder / _INFO).is_file():
-        raise InputError(f"{folder} is not a run folder: it has no {_INFO}; give the folder that train made.")
+    if not (folder / INFO_FILE).is_file():
+        raise InputError(f"{folder} is not a run folder: it has no {INFO_FILE}; give the folder that train made.")
     info = _read_info(folder)
-    system = configure(RECIPES[info["recipe"]], PRESETS[info["preset"]], info["overrides"])
-    if differing := _differing(info["expanded"], system.describe()):
+    system = system_of(info, recipe)
+    if differing := changes_of(info["expanded"], system.describe()):
+        own = info["recipe"] not in RECIPES.builtin or info["preset"] not in PRESETS.builtin
+        before = "yours as it was" if own else f"entropic-ae {str(info['versions'].get('entropic-ae'))[:20]}"
         raise InputError(
             f"{name} was trained with another definition of '{info['recipe']}' ({'; '.join(differing)}); use "
-            f"entropic-ae {str(info['versions'].get('entropic-ae'))[:20]}, or train anew."
+            f"{before}, or train anew."
         )
     path = folder / WEIGHTS
     if not path.is_file():
@@ -675,7 +680,7 @@ def _load(folder: Path, origin: str | None, device: str) -> Run:
         reason = shown(_first_line(error), 160)[1:-1]
         raise InputError(f"{path} is damaged or of another model ({reason}); train anew.") from None
     try:
-        _check_size(folder / _INFO, system, (channels, height, width), weights)
+        _check_size(folder / INFO_FILE, system, (channels, height, width), weights)
         model, _ = system.build((channels, height, width), seed=info["seed"])
         model.load_state_dict(weights)
     except InputError:
@@ -685,40 +690,40 @@ def _load(folder: Path, origin: str | None, device: str) -> Run:
         raise InputError(f"{path} is damaged or of another model ({reason}); train anew.") from None
     if not all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values()):
         raise InputError(f"{path} is damaged: it holds values that are not finite; train anew.")
-    return Run(folder, info, system, model.to(select_device(device)), origin=origin, weights=_sha256(content))
+    return Run(
+        folder,
+        info,
+        system,
+        model.to(select_device(device)),
+        origin=origin,
+        given=data,
+        weights=_sha256(content),
+    )
 
 
 def _read_info(folder: Path) -> dict[str, Any]:
-    """Return run.json; InputError if it is damaged, or names what this version does not have."""
-    info: dict[str, Any] = read_json(folder / _INFO)
-    check(info, {**INFO, "training_images_sha256": str}, str(folder / _INFO))
-    _check_names(info["recipe"], info["preset"])
+    """Return run.json; InputError if it is damaged."""
+    info: dict[str, Any] = read_json(folder / INFO_FILE)
+    check(info, {**INFO, "training_images_sha256": str}, str(folder / INFO_FILE))
     return info
-
-
-def _differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say how the expanded recipe of run.json differs from that of now."""
-    found = [
-        f"{name} was {shown(then.get(name))} and is {shown(now.get(name))}"
-        for name in sorted({*now, *then} - {"settings"})
-        if then.get(name) != now.get(name)
-    ] + differences(then["settings"], now["settings"])
-    return [text[:_LONGEST] for text in found[:_FEW]] + [f"and {len(found) - _FEW} more"] * (len(found) > _FEW)
 
 
 def _check_size(info: Path, system: System, shape: tuple[int, int, int], weights: Mapping[str, Tensor]) -> None:
     """Raise InputError for settings that ask for a larger network than the file holds, before memory is taken."""
     # every layer has a tensor of its own
-    if (depth := int(system.settings().get("depth", 1))) > len(weights):
+    if not system.own_parts and (depth := int(system.settings().get("depth", 1))) > len(weights):
         raise InputError(
             f"{info} asks for {depth:,} layers, {WEIGHTS} holds {len(weights):,} tensors; train anew."
         )
-    plain = system.with_settings({"spectral": False})  # whose norms would be computed, and add to the size
+    # whose norms would be computed, and add to the size
+    plain = system.with_settings({"spectral": False} if "spectral" in system.settings() else {})
     try:
         with torch.device("meta"):
             model, _ = plain.build(shape, seed=0)
         needed = sum(tensor.numel() for tensor in model.state_dict().values())
     except (RuntimeError, OverflowError, TypeError) as error:  # sizes beyond 64 bits
+        if system.own_parts:
+            return  # which need not know how to be built without memory
         reason = shown(_first_line(error), 160)[1:-1]
         raise InputError(f"{info} asks for a network that cannot be built ({reason}); train anew.") from None
     held = sum(tensor.numel() for tensor in weights.values())
@@ -727,7 +732,7 @@ def _check_size(info: Path, system: System, shape: tuple[int, int, int], weights
 
 
 @contextmanager
-def _claim(folder: Path, info: dict[str, Any], resume: bool) -> Iterator[None]:
+def _claim(folder: Path, info: dict[str, Any], resume: bool, recipe: Recipe) -> Iterator[None]:
     """Hold the run folder for the time of the block: made with its run.json, or checked that it can be resumed."""
     _check_folder(folder, resume)
     with claimed(
@@ -735,16 +740,16 @@ def _claim(folder: Path, info: dict[str, Any], resume: bool) -> Iterator[None]:
     ):
         _check_folder(folder, resume)  # another process may have been there meanwhile
         if _begun(folder):
-            _check_same(folder, info)
+            _check_same(folder, info, recipe)
         for place in (folder, (folder / CHECKPOINT).parent):
             remove_unfinished(place)
-        write_json(folder / _INFO, info)
+        write_json(folder / INFO_FILE, info)
         yield
 
 
 def _begun(folder: Path) -> bool:
     """Return whether there is more in a folder than a start that failed leaves: run.json and hidden files."""
-    return folder.is_dir() and any(path.name != _INFO and path.name[0] != "." for path in folder.iterdir())
+    return folder.is_dir() and any(path.name != INFO_FILE and path.name[0] != "." for path in folder.iterdir())
 
 
 def _check_folder(folder: Path, resume: bool) -> None:
@@ -756,41 +761,26 @@ def _check_folder(folder: Path, resume: bool) -> None:
             f"{folder} exists and is not empty; give another folder (out, --out), or go on in this one "
             "(resume=True, --resume)."
         )
-    if _begun(folder) and not (folder / _INFO).is_file():
-        raise InputError(f"{folder} is not a run folder: it has no {_INFO}; give another --out.")
+    if _begun(folder) and not (folder / INFO_FILE).is_file():
+        raise InputError(f"{folder} is not a run folder: it has no {INFO_FILE}; give another --out.")
 
 
-def _check_same(folder: Path, info: dict[str, Any]) -> None:
-    """Raise InputError if what a folder holds cannot be trained on with these settings."""
+def _check_same(folder: Path, info: dict[str, Any], recipe: Recipe) -> None:
+    """Raise InputError if what a folder holds cannot be trained on with this recipe and these settings."""
     before = _read_info(folder)
-    system = configure(RECIPES[before["recipe"]], PRESETS[before["preset"]], before["overrides"])
-    old = {name: before.get(name) for name in _SAME} | system.settings() | before["expanded"]["settings"]
+    differing = differences({name: before.get(name) for name in _SAME}, info)
+    if before["recipe"] == recipe.name:
+        settings = {**system_of(before, recipe).settings(), **before["expanded"]["settings"]}
+        del settings["epochs"]
+        differing += changes_of({**before["expanded"], "settings": settings}, info["expanded"])
     if (folder / WEIGHTS).exists() and not (folder / CHECKPOINT).is_file():
         raise InputError(
             f"{folder} has weights but no {CHECKPOINT}, so training cannot go on; give another --out."
         )
-    new = {name: info[name] for name in _SAME} | info["expanded"]["settings"]
-    differing = differences({name: value for name, value in old.items() if name != "epochs"}, new)
     if differing:
         raise InputError(f"{folder} cannot be resumed with other settings: {'; '.join(differing)}.")
     if (folder / CHECKPOINT).is_file():
         check_checkpoint(folder / CHECKPOINT, info["expanded"]["settings"]["epochs"])
-
-
-def _whole(name: str, value: Scalar | None) -> int | None:
-    try:
-        return None if value is None else int(value)
-    except ValueError:
-        raise InputError(f"{name} expects a whole number, got {value!r}.") from None
-
-
-def fingerprint(images: Tensor) -> str:
-    """Return a SHA-256 of uint8 images.
-
-    >>> len(fingerprint(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)))
-    64
-    """
-    return _sha256(memoryview(images.contiguous().numpy().data).cast("B"))
 
 
 def _sha256(content: bytes | memoryview) -> str:

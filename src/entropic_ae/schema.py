@@ -6,7 +6,9 @@ from typing import Any
 
 from entropic_ae.errors import InputError
 
-__all__ = ["COMPARED", "INFO", "RESULT", "check", "shown"]
+__all__ = ["COMPARED", "INFO", "INFO_FILE", "METRICS_FILE", "RESULT", "check", "shown"]
+
+INFO_FILE, METRICS_FILE = "run.json", "metrics.json"
 
 # A type is itself, and ``float`` any number; a tuple holds alternatives; a list of one gives its elements, of more
 # its length too; a dictionary its keys: "*" stands for all, one that ends in "?" may be missing.
@@ -35,6 +37,9 @@ INFO: dict[str, Any] = {
     "machine?": {"*": (str, int)},
     "versions": {"*": str},
     "git_commit?": (str, None),
+    "imports?": [str],
+    "reference?": str,
+    "density?": str,
 }
 _DIAGNOSTICS = {
     "verdict?": str,

@@ -187,12 +187,10 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             raise InputError(f"n_samples must be a whole number of at least 1, got {n_samples!r}.")
         prior = self.model_.bottleneck.prior()
         name = density or ("prior" if self.model_.bottleneck.bounds_entropy else "mixture")
-        if name not in DENSITIES:
-            raise unknown_name("density", name, DENSITIES)
         if name not in self._densities:
             codes = torch.from_numpy(self.embedding_)
             # by the seed of the fit, so that a density is the same whichever call comes first
-            self._densities[name] = DENSITIES[name].fit(codes, prior, seed=self._fit_seed)
+            self._densities[name] = DENSITIES.find(name).fit(codes, prior, seed=self._fit_seed)
         seed = _seed(self.random_state if random_state is None else random_state)
         codes = self._densities[name].sample(int(n_samples), seed=seed)
         return self._decode(codes.double()).astype(self.embedding_.dtype, copy=False)

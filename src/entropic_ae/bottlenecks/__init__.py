@@ -4,6 +4,7 @@ from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, Codes, Identity
 from entropic_ae.bottlenecks.domains import Cube, Sphere
 from entropic_ae.bottlenecks.moments import BatchNorm, L1Norm, Whitening
 from entropic_ae.bottlenecks.posteriors import ConstantVariancePosterior, GaussianPosterior
+from entropic_ae.registry import Registry
 
 __all__ = [
     "BOTTLENECKS",
@@ -20,13 +21,16 @@ __all__ = [
     "Whitening",
 ]
 
-BOTTLENECKS: dict[str, type[Bottleneck]] = {
-    "identity": Identity,
-    "batch-norm": BatchNorm,
-    "l1-norm": L1Norm,
-    "whitening": Whitening,
-    "sphere": Sphere,
-    "cube": Cube,
-    "gaussian-posterior": GaussianPosterior,
-    "constant-variance-posterior": ConstantVariancePosterior,
-}
+BOTTLENECKS: Registry[type[Bottleneck]] = Registry(
+    "bottleneck",
+    {
+        "identity": Identity,
+        "batch-norm": BatchNorm,
+        "l1-norm": L1Norm,
+        "whitening": Whitening,
+        "sphere": Sphere,
+        "cube": Cube,
+        "gaussian-posterior": GaussianPosterior,
+        "constant-variance-posterior": ConstantVariancePosterior,
+    },
+)

@@ -6,9 +6,10 @@ from entropic_ae.densities.gaussian import Gaussian
 from entropic_ae.densities.mixture import Mixture
 from entropic_ae.densities.prior import Prior
 from entropic_ae.densities.second_stage import SecondStage
+from entropic_ae.registry import Registry
 
 __all__ = ["DENSITIES", "Copula", "Density", "Gaussian", "Marginals", "Mixture", "Prior", "SecondStage"]
 
-DENSITIES: dict[str, type[Density]] = {
-    d.name: d for d in (Prior, Marginals, Gaussian, Copula, Mixture, SecondStage)
-}
+DENSITIES: Registry[type[Density]] = Registry(
+    "density", {d.name: d for d in (Prior, Marginals, Gaussian, Copula, Mixture, SecondStage)}
+)

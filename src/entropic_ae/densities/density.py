@@ -55,13 +55,19 @@ class Density:
         raise NotImplementedError
 
     def state(self) -> dict[str, Tensor]:
-        """Return the parameters as tensors, for safetensors."""
-        raise NotImplementedError
+        """Return the parameters as tensors, for safetensors: the attributes that are tensors."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Density:
-        """Rebuild from ``state()``; KeyError if a parameter is missing or does not fit the others or the prior."""
-        raise NotImplementedError
+    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Density:  # noqa: ARG003
+        """Rebuild from ``state()``; KeyError if a parameter is missing or does not fit the others or the prior.
+
+        What is not overridden gives the parameters to the constructor by name.
+        """
+        try:
+            return cls(**state)
+        except TypeError as error:
+            raise KeyError(str(error)) from None
 
 
 def check_codes(codes: Tensor, least: int, who: str) -> Tensor:

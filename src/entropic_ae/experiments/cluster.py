@@ -7,6 +7,7 @@ from pathlib import Path
 
 from entropic_ae.errors import InputError
 from entropic_ae.experiments.sweep import Cell, run_cells
+from entropic_ae.registry import import_modules, imported
 from entropic_ae.training import select_device
 
 __all__ = ["run_on_ray"]
@@ -26,7 +27,7 @@ def run_on_ray(
 
     The workers share the work as processes do that are given one command: by files and locks, so that a sweep goes
     on where it was interrupted, with or without Ray, and all of them must see the same folders. A worker has a GPU
-    where there is one, else a core.
+    where there is one, else a core. Modules that this process was told to ``--import`` are imported by each.
 
     Arguments:
         cells, out, run_folder, tell: as for ``run_cells``.
@@ -42,11 +43,13 @@ def run_on_ray(
         import ray
     except ModuleNotFoundError:
         raise InputError("Ray is not installed; pip install 'entropic-ae[cluster]'.") from None
+    modules = imported()
     on_gpu = select_device(device).type == "cuda"
     cells, out, run_folder = list(cells), out.resolve(), run_folder.resolve()
 
     @ray.remote(num_cpus=1, num_gpus=int(on_gpu), max_retries=0)
     def work(number: int) -> None:
+        import_modules(modules)
         run_cells(cells, out, run_folder, device=device, tell=lambda text: print(f"worker {number}: {text}"))
 
     started_here = not ray.is_initialized()

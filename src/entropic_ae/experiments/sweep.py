@@ -16,12 +16,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from entropic_ae import runs
-from entropic_ae.data import ImageData, load_images
+from entropic_ae.data import ImageData, fingerprint, load_images
 from entropic_ae.densities import DENSITIES
 from entropic_ae.errors import DivergenceError, InputError, unknown_name
 from entropic_ae.files import read_json, write_json
 from entropic_ae.provenance import git_commit, machine, versions
-from entropic_ae.recipes import System
+from entropic_ae.recipes import System, system_for
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.training import check_images
 
@@ -64,14 +64,14 @@ class Cell:
     @cached_property
     def settings(self) -> dict[str, Scalar]:
         """What ``train`` is told to set."""
-        known = {"image_size", *runs.system_for(self.recipe, self.images).settings()}
+        known = {"image_size", *system_for(self.recipe, self.images).settings()}
         return {**{name: value for name, value in self.shared.items() if name in known}, **self.own}
 
     @cached_property
     def system(self) -> System:
         """The recipe with its settings; InputError if a name of its own or a value is wrong."""
         changes = {name: value for name, value in self.settings.items() if name != "image_size"}
-        return runs.system_for(self.recipe, self.images, changes)
+        return system_for(self.recipe, self.images, changes)
 
     @property
     def images(self) -> ImageData:
@@ -113,7 +113,7 @@ def _images(data: str, image_size: Scalar | None) -> ImageData:
 @lru_cache(maxsize=1)
 def _images_sha256(data: str, image_size: Scalar | None) -> str:
     images = _images(data, image_size)
-    return "".join(runs.fingerprint(split.images) for split in (images.train, images.validation, images.test))
+    return "".join(fingerprint(split.images) for split in (images.train, images.validation, images.test))
 
 
 def parse_system(text: str) -> tuple[str, dict[str, Scalar]]:
@@ -294,8 +294,7 @@ def _check_cells(cells: Iterable[Cell], out: Path) -> None:
         if cell.n < 2:
             raise InputError(f"n must be at least 2 images, got {cell.n}.")
     for density in {density for cell in cells for density in cell.densities or ()}:
-        if density not in DENSITIES:
-            raise unknown_name("density", density, DENSITIES)
+        DENSITIES.find(density)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; give another --out.")
     protocols = [shared_protocol(asdict(cell)) for cell in cells]

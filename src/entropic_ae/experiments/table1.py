@@ -13,6 +13,7 @@ from entropic_ae.experiments.published import PUBLISHED
 from entropic_ae.experiments.sweep import read_cells
 from entropic_ae.recipes import RECIPES
 from entropic_ae.recipes.recipe import Scalar
+from entropic_ae.report.tables import FLOOR
 
 __all__ = ["mean_text", "render", "spread_of", "statements"]
 
@@ -42,7 +43,8 @@ def render(out: Path, *, brief: bool = False) -> str:
     """
     rows = _rows(out)
     cells = [cell for members in rows.values() for cell in members]
-    columns = [c for c in (*_IMAGES, *_DENSITIES) if any(c in cell["metrics"]["distances"] for cell in cells)]
+    measured = [name for cell in cells for name in cell["metrics"]["distances"] if name != FLOOR]
+    columns = [name for name in dict.fromkeys([*_IMAGES, *_DENSITIES, *measured]) if name in measured]
     columns = [column for column in columns if not (brief and column in _IMAGES)]
     values = {column: _column(rows, column) for column in columns}
     ranks = {column: _ranks(values[column]) for column in columns}
@@ -221,7 +223,7 @@ def _protocol_text(cells: Members) -> str:
     settings = cells[0]["expanded"]["settings"]
     commits = Counter((cell.get("git_commit") or "unknown")[:7] for cell in cells)
     counted = ", ".join(f"{name} ({count})" for name, count in sorted(commits.items()))
-    floor = mean_text([cells[0]["metrics"]["distances"]["held-out images"]["frechet"]])
+    floor = mean_text([cells[0]["metrics"]["distances"][FLOOR]["frechet"]])
     said = ("epochs", "batch_size", "width", "latent_dim")
     more = "".join(f", {name} {value}" for name, value in cells[0]["cell"]["shared"].items() if name not in said)
     return (

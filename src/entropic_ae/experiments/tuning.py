@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.errors import InputError
 from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
 from entropic_ae.recipes import RECIPES
 from entropic_ae.recipes.recipe import Scalar
@@ -62,10 +62,7 @@ def tune(
 
     Reference for the finalists: Jamieson and Talwalkar (2016), successive halving.
     """
-    recipes = list(recipes)
-    for recipe in recipes:
-        if recipe not in RECIPES:
-            raise unknown_name("recipe", recipe, RECIPES)
+    densities = {recipe: RECIPES.find(recipe).density for recipe in recipes}
     if not rates or min([*rates, *factors]) <= 0:
         raise InputError(f"rates and factors must be above 0, got rates {[*rates]} and factors {[*factors]}.")
     if finalists < 0 or (finalists > 0) != (final_epochs is not None):
@@ -75,8 +72,8 @@ def tune(
             "steps beyond what was tried are taken from the finalists; give finalists and final epochs."
         )
     plain = [
-        replace(table, recipe=recipe, own={}, split="validation", densities=(RECIPES[recipe].density,))
-        for recipe in recipes
+        replace(table, recipe=recipe, own={}, split="validation", densities=(density,))
+        for recipe, density in densities.items()
     ]
     first = {cell.recipe: [replace(cell, own={"learning_rate": rate}) for rate in rates] for cell in plain}
     run_cells([one for cells in first.values() for one in cells], out, run_folder, device=device, tell=tell)
@@ -170,7 +167,7 @@ def score(cell: Mapping[str, Any]) -> float:
     """Return what is lowered: the distance of samples from the density that the recipe draws from; or infinity."""
     if "diverged" in cell:
         return math.inf
-    return float(cell["metrics"]["distances"][RECIPES[cell["cell"]["recipe"]].density]["frechet"])
+    return float(cell["metrics"]["distances"][RECIPES.find(cell["cell"]["recipe"]).density]["frechet"])
 
 
 def best(out: Path, recipe: str) -> dict[str, Scalar]:
@@ -218,7 +215,7 @@ def render_tries(out: Path) -> str:
 
 def _tries(cells: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| system | settings | density | Frechet distance |", "| --- | --- | --- | ---: |"]
-    for recipe in RECIPES:
+    for recipe in dict.fromkeys([*RECIPES, *(cell["cell"]["recipe"] for cell in cells)]):
         mine = [cell for cell in cells if cell["cell"]["recipe"] == recipe]
         for cell in sorted(mine, key=lambda cell: list(cell["cell"]["own"].values())):
             mark = "**" if cell is min(mine, key=score) else ""

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from entropic_ae.data import DATASETS
+from entropic_ae.data import DATASETS, RegisteredData
 from entropic_ae.data_decoding import DAMAGE, FORMATS, Fit
 from entropic_ae.errors import InputError
 
@@ -27,10 +27,15 @@ def fit_of(info: dict[str, Any]) -> Fit:
     >>> fit_of({"source": "mnist", "image_size": None, "shape": [1, 32, 32]})
     Fit(channels=1, height=32, width=32, pad=2, crop=None)
     """
-    registered = DATASETS.get(info["source"])
+    row = DATASETS.get(info["source"])
     channels, height, width = info["shape"]
     # not the crop of CelebA, whose 140 pixels are right for its own images only
-    return Fit(channels, height, width, pad=registered.pad if registered and info["image_size"] is None else 0)
+    return Fit(
+        channels,
+        height,
+        width,
+        pad=row.pad if isinstance(row, RegisteredData) and info["image_size"] is None else 0,
+    )
 
 
 def fit_image(content: bytes, fit: Fit) -> Tensor:

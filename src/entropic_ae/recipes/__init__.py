@@ -1,7 +1,8 @@
 """Recipes and presets: which bottleneck, terms and network go together, and at which sizes. Data only."""
 
+from entropic_ae.recipes.choice import by_preset, recipe_for, system_for, system_of
 from entropic_ae.recipes.presets import PRESETS, Preset, preset_for
-from entropic_ae.recipes.recipe import Recipe, System, configure, differences
+from entropic_ae.recipes.recipe import Recipe, System, changes_of, configure, differences
 from entropic_ae.recipes.systems import (
     AE,
     AE_L2,
@@ -40,7 +41,12 @@ __all__ = [
     "Preset",
     "Recipe",
     "System",
+    "by_preset",
+    "changes_of",
     "configure",
     "differences",
     "preset_for",
+    "recipe_for",
+    "system_for",
+    "system_of",
 ]

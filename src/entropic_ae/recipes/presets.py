@@ -10,6 +10,7 @@ from typing import Any
 
 from entropic_ae.errors import InputError
 from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from entropic_ae.registry import Registry
 from entropic_ae.training import Settings
 
 __all__ = ["PRESETS", "Preset", "preset_for"]
@@ -38,14 +39,17 @@ class Preset:
     features: str = "inception"
 
     def __post_init__(self) -> None:
-        check_partial(self.encoder)
-        check_partial(self.decoder)
+        check_partial(self.encoder, 2)
+        check_partial(self.decoder, 2)
 
 
-def check_partial(constructor: partial[Any]) -> None:
-    """Raise InputError if a class's signature does not take what a partial constructor gives it."""
+def check_partial(constructor: partial[Any], lacking: int) -> None:
+    """Raise InputError unless so many arguments are all that a partial constructor lacks."""
+    if not isinstance(constructor, partial):
+        name = getattr(constructor, "__name__", repr(constructor))
+        raise InputError(f"expected a class with its settings as functools.partial({name}, ...), got {name}.")
     try:
-        inspect.signature(constructor.func).bind_partial(*constructor.args, **constructor.keywords)
+        inspect.signature(constructor.func).bind(*constructor.args, *[None] * lacking, **constructor.keywords)
     except TypeError as error:
         raise InputError(f"{constructor.func.__name__} cannot be built so: {error}.") from None
 
@@ -92,7 +96,7 @@ _ROWS = (
     ),
 )
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ROWS}
+PRESETS: Registry[Preset] = Registry("preset", {preset.name: preset for preset in _ROWS})
 
 
 def preset_for(shape: Sequence[int]) -> str:

@@ -9,19 +9,25 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.bottlenecks import BOTTLENECKS
+from entropic_ae.bottlenecks import BOTTLENECKS, Code
 from entropic_ae.densities import DENSITIES
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.networks import Shape
 from entropic_ae.randomness import seeded
 from entropic_ae.recipes.presets import Preset, check_partial
+from entropic_ae.registry import check_name
 from entropic_ae.schema import shown
 from entropic_ae.terms import Objective, Term
 
-__all__ = ["Recipe", "Scalar", "System", "configure", "differences"]
+__all__ = ["Recipe", "Scalar", "System", "changes_of", "configure", "differences", "read_setting"]
 
 Scalar = bool | int | float | str
+_ENCODER, _DECODER = "the encoder", "the decoder"
+_FEW, _LONGEST = 5, 200  # of many differences, those that one sentence names, and their characters
 
 
 @dataclass(frozen=True)
@@ -34,13 +40,14 @@ class Recipe:
         reference: where the system was published.
         bottleneck: partial constructor that lacks only ``latent_dim``.
         terms: what the objective sums.
+        encoder, decoder: those of one's own, as in a ``Preset``; None takes the preset's.
         network: options of the encoder and the decoder, such as ``{"spectral": True}``.
         densities: by name, the densities that this system is measured with, and their settings.
         density: the one that its images are drawn from where one must be chosen.
         settings: by the name of a preset, the settings that this system has on that data set.
 
-    Raises: InputError if the bottleneck's constructor does not take what the partial gives it, or a density is
-        unknown.
+    Raises: InputError if a constructor does not take what its partial gives it, the recipe or a term has no fit
+        name, or a density is unknown.
 
     >>> from dataclasses import replace
     >>> from entropic_ae.recipes import EAE
@@ -54,6 +61,8 @@ class Recipe:
     reference: str
     bottleneck: partial[Any]
     terms: tuple[Term, ...]
+    encoder: partial[Any] | None = None
+    decoder: partial[Any] | None = None
     network: Mapping[str, Scalar] = field(default_factory=lambda: MappingProxyType({}))
     densities: Mapping[str, Mapping[str, Scalar]] = field(
         default_factory=lambda: MappingProxyType({"prior": {}, "gaussian": {}, "mixture": {}})
@@ -62,10 +71,16 @@ class Recipe:
     settings: Mapping[str, Mapping[str, Scalar]] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
-        check_partial(self.bottleneck)
+        check_name("recipe", self.name)
+        check_partial(self.bottleneck, 1)
+        for network in (self.encoder, self.decoder):
+            if network is not None:
+                check_partial(network, 2)
+        for term in self.terms:
+            if not (term.name and term.setting):
+                raise InputError(f"{type(term).__name__} has no name or no setting; give its class both.")
         for name in self.densities:
-            if name not in DENSITIES:
-                raise unknown_name("density", name, DENSITIES)
+            DENSITIES.find(name)
         if self.density not in self.densities:
             raise unknown_name("density", self.density, self.densities)
 
@@ -90,19 +105,46 @@ class System:
         >>> System(RECIPES["eae"], PRESETS["mnist"]).settings()["latent_dim"]
         16
         """
-        values: dict[str, Scalar] = {
-            "latent_dim": self.preset.latent_dim,
-            "features": self.preset.features,
-            "bottleneck": _bottleneck_name(self.recipe.bottleneck),
+        return {name: value for _, part in self._parts() for name, value in part.items()}
+
+    def _parts(self) -> list[tuple[str, dict[str, Scalar]]]:
+        """Return the settings of each part of the system, after the part's name."""
+        preset, recipe = self.preset, self.recipe
+        whole: dict[str, Scalar] = {
+            "latent_dim": preset.latent_dim,
+            "features": preset.features,
+            "bottleneck": _bottleneck_name(recipe.bottleneck),
         }
-        for constructor in (self.preset.encoder, self.preset.decoder, self.recipe.bottleneck):
-            values |= _scalars(constructor)
-        for term in self.recipe.terms:
-            for name in (f.name for f in fields(term)):
-                values[_setting(term, name)] = getattr(term, name)
-        for density, own in self.recipe.densities.items():
-            values |= {f"{density}.{name}": value for name, value in _fit_settings(density, own).items()}
-        return values | {f.name: getattr(self.preset.training, f.name) for f in fields(self.preset.training)}
+        parts = [
+            ("the system", whole),
+            (_ENCODER, _scalars(self.encoder)),
+            (_DECODER, _scalars(self.decoder)),
+            ("the bottleneck", _scalars(recipe.bottleneck)),
+        ]
+        for term in recipe.terms:
+            own = {_setting(term, f.name): getattr(term, f.name) for f in fields(term)}
+            parts.append((type(term).__name__, own))
+        for density, given in recipe.densities.items():
+            own = {f"{density}.{name}": value for name, value in _fit_settings(density, given).items()}
+            parts.append((f"the density '{density}'", own))
+        schedule = {f.name: getattr(preset.training, f.name) for f in fields(preset.training)}
+        return [*parts, ("the training", schedule)]
+
+    @property
+    def encoder(self) -> partial[Any]:
+        """The encoder's constructor: the recipe's own or the preset's."""
+        return self.recipe.encoder or self.preset.encoder
+
+    @property
+    def decoder(self) -> partial[Any]:
+        """The decoder's constructor: the recipe's own or the preset's."""
+        return self.recipe.decoder or self.preset.decoder
+
+    @property
+    def own_parts(self) -> list[str]:
+        """The names of the classes of encoder, bottleneck and decoder that are not this library's."""
+        constructors = (self.encoder, self.recipe.bottleneck, self.decoder)
+        return [one.func.__name__ for one in constructors if not one.func.__module__.startswith("entropic_ae.")]
 
     def with_settings(self, changes: Mapping[str, Scalar]) -> System:
         """Return the system with some settings changed; a string is read as the setting's type.
@@ -114,14 +156,12 @@ class System:
         known = self.settings()
         wanted = changes.get("bottleneck", known["bottleneck"])
         if wanted != known["bottleneck"]:
-            if wanted not in BOTTLENECKS:
-                raise unknown_name("bottleneck", str(wanted), BOTTLENECKS)
-            recipe = replace(self.recipe, bottleneck=partial(BOTTLENECKS[str(wanted)]))
+            recipe = replace(self.recipe, bottleneck=partial(BOTTLENECKS.find(str(wanted))))
             return System(recipe, self.preset).with_settings(changes)
         for name in changes:
             if name not in known:
                 raise unknown_name("setting", name, known)
-        new: dict[str, Any] = {name: _read(name, value, known[name]) for name, value in changes.items()}
+        new: dict[str, Any] = {name: read_setting(name, value, known[name]) for name, value in changes.items()}
 
         def constructor(old: partial[Any]) -> partial[Any]:
             return partial(old.func, **old.keywords | {k: new[k] for k in _scalars(old) if k in new})
@@ -144,29 +184,55 @@ class System:
             density: {name: new.get(f"{density}.{name}", old) for name, old in _fit_settings(density, own).items()}
             for density, own in self.recipe.densities.items()
         }
-        bottleneck = constructor(self.recipe.bottleneck)
-        return System(replace(self.recipe, bottleneck=bottleneck, terms=terms, densities=densities), preset)
+        recipe = replace(
+            self.recipe,
+            bottleneck=constructor(self.recipe.bottleneck),
+            encoder=self.recipe.encoder and constructor(self.recipe.encoder),
+            decoder=self.recipe.decoder and constructor(self.recipe.decoder),
+            terms=terms,
+            densities=densities,
+        )
+        return System(recipe, preset)
 
     def build(self, shape: Shape, *, seed: int = 0) -> tuple[Autoencoder, Objective]:
         """Build the model, its weights drawn from the seed, and its objective, for images (C, H, W).
 
+        Parts of one's own are tried on two images, so that one that gives another shape fails here.
+
         Raises: InputError if a size or a combination cannot work.
         """
+        self._check_names()
         with seeded(seed):
             bottleneck = self.recipe.bottleneck(self.preset.latent_dim)
-            encoder = self.preset.encoder(shape, bottleneck.in_features)
-            decoder = self.preset.decoder(shape, self.preset.latent_dim)
-        model = Autoencoder(encoder, bottleneck, decoder)
+            encoder = self.encoder(shape, bottleneck.in_features)
+            decoder = self.decoder(shape, self.preset.latent_dim)
+            model = Autoencoder(encoder, bottleneck, decoder)
+            if self.own_parts:
+                _try(model, shape)
         for density, settings in self.recipe.densities.items():
             DENSITIES[density].check(**settings)
         return model, Objective(self.recipe.terms, model)
 
+    def _check_names(self) -> None:
+        """Raise InputError if one name is a setting of two parts, save of encoder and decoder with one value."""
+        homes: dict[str, str] = {}
+        values: dict[str, Scalar] = {}
+        for part, settings in self._parts():
+            for name, value in settings.items():
+                shared = (homes.get(name), part) == (_ENCODER, _DECODER) and values[name] == value
+                if name in homes and not shared:
+                    raise InputError(
+                        f"{name} is a setting of {homes[name]} ({values[name]}) and of {part} ({value}), expected "
+                        "of one part, or of encoder and decoder with one value; rename one or set it."
+                    )
+                homes[name], values[name] = part, value
+
     def describe(self) -> dict[str, Any]:
         """Return the expanded recipe for run.json: what is built, and every setting."""
         return {
-            "encoder": self.preset.encoder.func.__name__,
+            "encoder": self.encoder.func.__name__,
             "bottleneck": self.recipe.bottleneck.func.__name__,
-            "decoder": self.preset.decoder.func.__name__,
+            "decoder": self.decoder.func.__name__,
             "terms": [type(term).__name__ for term in self.recipe.terms],
             "densities": list(self.recipe.densities),
             "settings": self.settings(),
@@ -180,8 +246,15 @@ def configure(recipe: Recipe, preset: Preset, changes: Mapping[str, Scalar] | No
     >>> configure(RECIPES["eae"], PRESETS["digits"], {"width": 4}).settings()["width"]
     4
     """
+    system = System(recipe, preset)
     own = {**recipe.network, **recipe.settings.get(preset.name, {})}
-    return System(recipe, preset).with_settings(own).with_settings(changes or {})
+    known = system.with_settings({name: own[name] for name in ("bottleneck",) if name in own}).settings()
+    if missing := [name for name in own if name not in known]:
+        raise InputError(
+            f"the recipe '{recipe.name}' sets {' and '.join(missing)} on '{preset.name}', but no part of it "
+            f"takes that, {system.encoder.func.__name__} for one; give it a network and settings that fit."
+        )
+    return system.with_settings(own).with_settings(changes or {})
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -202,6 +275,48 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def changes_of(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say in which parts and settings two systems differ, as ``differences`` does; of many the first ones.
+
+    Arguments:
+        then, now: what ``System.describe`` returns, the first from a file.
+
+    >>> from entropic_ae.recipes import PRESETS, RECIPES
+    >>> then, now = (configure(RECIPES["eae"], PRESETS["digits"], {"width": w}).describe() for w in (2, 4))
+    >>> changes_of({**then, "encoder": "MLPEncoder"}, now)
+    ["encoder was 'MLPEncoder' and is 'ConvEncoder'", 'width was 2 and is 4']
+    """
+    parts = {name: part for name, part in then.items() if name != "settings"}
+    # a bottleneck of one's own may have been registered since; its class is among the parts
+    settings = {name: value for name, value in then["settings"].items() if name != "bottleneck"}
+    found = differences(parts, now) + differences(settings, now["settings"])
+    return [text[:_LONGEST] for text in found[:_FEW]] + [f"and {len(found) - _FEW} more"] * (len(found) > _FEW)
+
+
+def _try(model: Autoencoder, shape: Shape) -> None:
+    """Raise InputError if a part of a new model gives another shape than the next one takes."""
+    n, bottleneck = 2, model.bottleneck
+    model.eval()
+    with torch.no_grad():
+        x = torch.zeros(n, *shape)
+        h = model.encoder(x)
+        _check_shape(model.encoder, h, (n, bottleneck.in_features))
+        code = bottleneck(h)
+        if not isinstance(code, Code):
+            raise InputError(f"{type(bottleneck).__name__} gives {type(code).__name__}, expected Code(z).")
+        _check_shape(bottleneck, code.z, (n, bottleneck.latent_dim))
+        _check_shape(model.decoder, model.decoder(code.z), tuple(x.shape))
+    model.train()
+
+
+def _check_shape(part: nn.Module, output: Tensor, expected: tuple[int, ...]) -> None:
+    if tuple(output.shape) != expected:
+        raise InputError(
+            f"{type(part).__name__} gives shape {tuple(output.shape)} for {expected[0]} images, expected "
+            f"{expected}: what it is built with says the sizes."
+        )
+
+
 def _bottleneck_name(constructor: partial[Any]) -> str:
     """Return the name in the registry, or that of a class of one's own."""
     names = (name for name, bottleneck in BOTTLENECKS.items() if bottleneck is constructor.func)
@@ -213,8 +328,8 @@ def _setting(term: Term, name: str) -> str:
 
 
 def _scalars(constructor: partial[Any]) -> dict[str, Scalar]:
-    defaults = _defaults(constructor.func)
-    return defaults | {k: v for k, v in constructor.keywords.items() if k in defaults}
+    given = {k: v for k, v in constructor.keywords.items() if isinstance(v, bool | int | float | str)}
+    return _defaults(constructor.func) | given
 
 
 def _fit_settings(density: str, own: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -228,8 +343,14 @@ def _defaults(function: Callable[..., Any]) -> dict[str, Scalar]:
     return {p.name: p.default for p in parameters if isinstance(p.default, bool | int | float | str)}
 
 
-def _read(name: str, value: Scalar, old: Scalar) -> Scalar:
-    """Read a value as the type of the old one."""
+def read_setting(name: str, value: Scalar, old: Scalar) -> Any:
+    """Return a value, which may be text, as the type of the old one.
+
+    Raises: InputError if it is of another type.
+
+    >>> read_setting("width", "16", 128)
+    16
+    """
     wanted = type(old)
     if wanted is bool and str(value).lower() in ("true", "false"):
         return str(value).lower() == "true"

@@ -22,6 +22,7 @@ from functools import partial
 
 from entropic_ae.bottlenecks import BatchNorm, ConstantVariancePosterior, GaussianPosterior, Identity
 from entropic_ae.recipes.recipe import Recipe, Scalar
+from entropic_ae.registry import Registry
 from entropic_ae.terms import (
     CodeNorm,
     DecoderDecay,
@@ -247,22 +248,21 @@ TWO_STAGE_EAE = replace(
     settings={**EAE.settings, "digits": {**EAE.settings["digits"], **_SMALL_SECOND_STAGE}},
 )
 
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        AE,
-        AE_L2,
-        RAE,
-        RAE_L2,
-        RAE_GP,
-        RAE_SN,
-        VAE,
-        CV_VAE,
-        WAE,
-        TWO_STAGE_VAE,
-        BN_AE,
-        EAE,
-        EAE_LINEAR,
-        TWO_STAGE_EAE,
-    )
-}
+_ROWS = (
+    AE,
+    AE_L2,
+    RAE,
+    RAE_L2,
+    RAE_GP,
+    RAE_SN,
+    VAE,
+    CV_VAE,
+    WAE,
+    TWO_STAGE_VAE,
+    BN_AE,
+    EAE,
+    EAE_LINEAR,
+    TWO_STAGE_EAE,
+)
+
+RECIPES: Registry[Recipe] = Registry("recipe", {recipe.name: recipe for recipe in _ROWS})

@@ -24,7 +24,7 @@ def train_command(info: dict[str, Any], *options: str) -> str:
     epochs = settings.pop("epochs", None)
     if info["image_size"] is not None:
         settings = {"image_size": info["image_size"], **settings}
-    words = ["entropic-ae", "train", info["recipe"], info["source"], "--preset", info["preset"]]
+    words = [*_start(info), "train", info["recipe"], info["source"], "--preset", info["preset"]]
     if settings:
         words += ["--set", *(f"{name}={setting_text(value)}" for name, value in settings.items())]
     numbers = {"epochs": epochs, "seed": info["seed"], "limit": info["limit"]}
@@ -38,13 +38,24 @@ def train_command(info: dict[str, Any], *options: str) -> str:
     return shlex.join([*words, *options])
 
 
-def run_command(name: str, folder: Path, *options: str) -> str:
+def run_command(name: str, folder: Path, info: dict[str, Any], *options: str) -> str:
     """Return a command on a run folder.
 
-    >>> run_command("sample", Path("runs/a b"), "--density", "mixture")
-    "entropic-ae sample 'runs/a b' --density mixture"
+    Arguments:
+        name: of the command.
+        folder: the run folder.
+        info: run.json.
+        options: to be added.
+
+    >>> run_command("sample", Path("runs/a b"), {"imports": ["mine"]}, "--density", "mixture")
+    "entropic-ae --import mine sample 'runs/a b' --density mixture"
     """
-    return shlex.join(["entropic-ae", name, str(folder), *options])
+    return shlex.join([*_start(info), name, str(folder), *options])
+
+
+def _start(info: dict[str, Any]) -> list[str]:
+    """Return the first words of a command, with the modules that the run needs."""
+    return ["entropic-ae", *(word for name in info.get("imports", []) for word in ("--import", name))]
 
 
 def setting_text(value: Any) -> str:

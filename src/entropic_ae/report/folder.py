@@ -13,11 +13,11 @@ from typing import Any
 from entropic_ae.errors import InputError
 from entropic_ae.files import read_json
 from entropic_ae.report.tables import FLOOR
-from entropic_ae.schema import COMPARED, INFO, RESULT, check
+from entropic_ae.schema import COMPARED, INFO, INFO_FILE, METRICS_FILE, RESULT, check
 
 __all__ = ["Picture", "RunFolder", "read_folder"]
 
-_INFO, _LOG, _METRICS, _WEIGHTS = "run.json", "log.csv", "metrics.json", "weights.safetensors"
+_LOG, _WEIGHTS = "log.csv", "weights.safetensors"
 _SAMPLES = "samples-"
 _NO_DENSITIES = ("reconstructions", "interpolations")  # images in results that no density gave
 
@@ -89,11 +89,11 @@ def read_folder(path: Path | str) -> RunFolder:
     Raises: InputError if it is no run folder, or a file in it is damaged.
     """
     path = Path(path)
-    if not (path / _INFO).is_file():
-        raise InputError(f"{path} is not a run folder: it has no {_INFO}; give the folder that train made.")
-    info = read_json(path / _INFO)
-    check(info, INFO, str(path / _INFO))
-    metrics = _read_metrics(path / _METRICS)
+    if not (path / INFO_FILE).is_file():
+        raise InputError(f"{path} is not a run folder: it has no {INFO_FILE}; give the folder that train made.")
+    info = read_json(path / INFO_FILE)
+    check(info, INFO, str(path / INFO_FILE))
+    metrics = _read_metrics(path / METRICS_FILE)
     current = _of_these_weights(metrics, path / _WEIGHTS)
     names = [f"{_SAMPLES}*.png", "reconstructions.png", "interpolations.png"]
     files = [file for name in names for file in sorted(path.glob(name)) if file.is_file()]

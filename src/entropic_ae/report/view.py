@@ -118,7 +118,7 @@ def view(run: RunFolder, anchor: str, name: str) -> RunView:
 def drawn_samples(run: RunFolder, density: str) -> Drawn:
     """Return the samples of a density, or how to draw them."""
     text = f"images that {run.info['recipe']} decodes from codes drawn from the density {density}"
-    command = run_command("sample", run.path, "--density", density)
+    command = run_command("sample", run.path, run.info, "--density", density)
     return Drawn(density, text, run.samples(density), command)
 
 
@@ -181,7 +181,7 @@ def _tiles(run: RunFolder, result: dict[str, Any]) -> list[Tile]:
 
 
 def _unmeasured(run: RunFolder) -> Missing | None:
-    command = run_command("evaluate", run.path, *_measurable(run))
+    command = run_command("evaluate", run.path, run.info, *_measurable(run))
     if run.outdated:
         return Missing(
             "metrics.json holds results of other weights, from before more training. This measures these:", command
@@ -199,7 +199,7 @@ def _measurable(run: RunFolder) -> list[str]:
 def _untested(run: RunFolder, result: dict[str, Any]) -> Missing | None:
     if "diagnostics" not in result:
         sentence = "The results are from before there were diagnostics. This adds them:"
-        return Missing(sentence, run_command("evaluate", run.path, *_measurable(run)))
+        return Missing(sentence, run_command("evaluate", run.path, run.info, *_measurable(run)))
     if "verdict" not in result["diagnostics"]:
         return Missing("There were too few test images to compare the codes with their prior.")
     return None
@@ -228,7 +228,7 @@ def _pictures(run: RunFolder) -> list[Drawn]:
         "reconstructions": ("reconstruct", "rows of held-out images, each above the row of their reconstructions"),
     }
     return [
-        Drawn(title, text, run.pictures.get(title), run_command(command, run.path))
+        Drawn(title, text, run.pictures.get(title), run_command(command, run.path, run.info))
         for title, (command, text) in shown.items()
     ]
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from entropic_ae.bottlenecks import BOTTLENECKS
 from entropic_ae.data import DATASETS
 from entropic_ae.densities import DENSITIES
-from entropic_ae.recipes import RECIPES
+from entropic_ae.recipes import PRESETS, RECIPES
 from entropic_ae.sharing.names import LIBRARY, PREFIX
 
 __all__ = ["model_card"]
@@ -35,13 +36,16 @@ def model_card(
         license: as the Hub names it, such as ``mit``; none unless given.
     """
     title = f"{info['recipe']} on {info['data']}"
-    summary = info.get("summary", RECIPES[info["recipe"]].summary)
+    # what a run.json of before lacks
+    about = RECIPES.get(info["recipe"])
+    summary, reference, density = (
+        info.get(name) or getattr(about, name, "not known here") for name in ("summary", "reference", "density")
+    )
     shape = ", ".join(map(str, info["shape"]))
-    density = RECIPES[info["recipe"]].density
     body = f"""# {title}
 
 An autoencoder that generates images, trained by the library `entropic-ae`: {summary}.
-Reference: {RECIPES[info["recipe"]].reference}. The library follows
+Reference: {reference}. The library follows
 [arXiv:2002.10631](https://arxiv.org/abs/2002.10631).
 
 ## Use
@@ -58,7 +62,7 @@ codes = run.encode(images)  # float32 (64, {info["expanded"]["settings"]["latent
 ```
 
 or `entropic-ae sample hf:{repo} --out samples.png`.
-Loading executes no code of this repository and reads no pickle.
+Loading executes no code of this repository and reads no pickle.{_own_parts(info)}
 
 ## Samples
 
@@ -77,6 +81,22 @@ Loading executes no code of this repository and reads no pickle.
 {", ".join(f"{package} {version}" for package, version in info["versions"].items())}.
 """
     return f"---\n{_metadata(info, metrics, title, license)}\n---\n\n{body}"
+
+
+def _own_parts(info: Mapping[str, Any]) -> str:
+    """Return the sentence on what the run needs besides the library; empty if that is nothing."""
+    named = (
+        (info["recipe"], "recipe", RECIPES.builtin),
+        (info["preset"], "preset", PRESETS.builtin),
+        (info["overrides"].get("bottleneck", "identity"), "bottleneck", BOTTLENECKS.builtin),
+    )
+    own = [f"{kind} `{name}`" for name, kind, ours in named if name not in ours]
+    if not own:
+        return ""
+    return (
+        f"\nThe {' and the '.join(own)} are its author's own and not in this repository: import the module that "
+        "registers them before."
+    )
 
 
 def _metadata(

@@ -12,18 +12,16 @@ from typing import Any
 
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.files import read_json, read_tensors
-from entropic_ae.schema import INFO, RESULT, check
+from entropic_ae.schema import INFO, INFO_FILE, METRICS_FILE, RESULT, check
 from entropic_ae.sharing.card import model_card
 from entropic_ae.sharing.names import (
     CARD,
-    DENSITY_FILES,
     EXTRAS,
-    INFO_FILE,
     LOG,
-    METRICS,
     PREFIX,
-    SAMPLE_FILES,
     WEIGHTS,
+    density_files,
+    sample_files,
     shareable,
     without_path,
 )
@@ -45,9 +43,9 @@ def contents(folder: Path, repo: str, license: str | None, include: Sequence[str
     info = read_json(folder / INFO_FILE)
     check(info, INFO, str(folder / INFO_FILE))
     weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    names = [WEIGHTS, LOG, *SAMPLE_FILES, *(extra for extra in include if extra != _REPORT)]
+    names = [WEIGHTS, LOG, *sample_files(), *(extra for extra in include if extra != _REPORT)]
     names += [  # not those of other weights, from before more training
-        file for file in DENSITY_FILES if read_tensors(folder / file)[1].get("weights") == weights
+        file for file in density_files() if read_tensors(folder / file)[1].get("weights") == weights
     ]
     files: dict[str, str | bytes] = {
         name: str(_inside(folder, name)) for name in names if (folder / name).is_file()
@@ -57,7 +55,7 @@ def contents(folder: Path, repo: str, license: str | None, include: Sequence[str
     pictures = [name for name in files if name.endswith(".png")]
     files[INFO_FILE] = _json(shared)
     if metrics:
-        files[METRICS] = _json(metrics)
+        files[METRICS_FILE] = _json(metrics)
     if _REPORT in include:
         files[_REPORT] = _page(folder, info, shared, repo)
     files[CARD] = model_card(shared, metrics, repo, pictures=pictures, license=license).encode()
@@ -66,10 +64,10 @@ def contents(folder: Path, repo: str, license: str | None, include: Sequence[str
 
 def _metrics(folder: Path, weights: str) -> dict[str, dict[str, Any]]:
     """Return the results of these weights, under names without paths."""
-    if not (folder / METRICS).is_file():
+    if not (folder / METRICS_FILE).is_file():
         return {}
-    metrics = read_json(_inside(folder, METRICS))
-    check(metrics, {"*": RESULT}, str(folder / METRICS))
+    metrics = read_json(_inside(folder, METRICS_FILE))
+    check(metrics, {"*": RESULT}, str(folder / METRICS_FILE))
     found = {}
     for name, result in metrics.items():
         if result.get("weights_sha256") == weights:

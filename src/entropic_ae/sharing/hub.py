@@ -12,27 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from entropic_ae.errors import InputError
-from entropic_ae.files import read_json
-from entropic_ae.schema import INFO, check, shown
+from entropic_ae.files import check_free, read_json
+from entropic_ae.schema import INFO, INFO_FILE, METRICS_FILE, check, shown
 from entropic_ae.sharing.contents import contents
 from entropic_ae.sharing.names import (
     CARD,
-    DENSITY_FILES,
     EXTRAS,
-    INFO_FILE,
     LIBRARY,
     LOG,
-    METRICS,
     PREFIX,
-    SAMPLE_FILES,
     WEIGHTS,
     check_shared,
+    density_files,
     repository,
+    sample_files,
 )
 
 __all__ = ["fetch", "push"]
 
-_FILES = (INFO_FILE, METRICS, WEIGHTS, LOG, CARD, *EXTRAS, *DENSITY_FILES, *SAMPLE_FILES)
 _LOG_IN = "log in with hf auth login, or give a token (token=, HF_TOKEN)"
 
 
@@ -60,13 +57,13 @@ def fetch(source: str, *, token: str | None = None, out: str | Path | None = Non
     name, revision = repository(source)
     target = None if out is None else Path(out)
     if target is not None:
-        _check_free(target)
+        check_free(target)
     with _hub(name, revision):
         cached = Path(
             snapshot_download(
                 name,
                 revision=revision,
-                allow_patterns=list(_FILES),
+                allow_patterns=_files(),
                 token=token,
                 endpoint=_endpoint(),
                 library_name=LIBRARY,
@@ -82,7 +79,7 @@ def fetch(source: str, *, token: str | None = None, out: str | Path | None = Non
         return cached
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=_parent(target)) as temporary:
         whole = Path(temporary, "run")
-        for file in _FILES:
+        for file in _files():
             if (cached / file).is_file():
                 (whole / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(cached / file, whole / file)
@@ -125,7 +122,7 @@ def push(
         url = str(api.create_repo(name, private=private, exist_ok=True))
         if revision is not None:
             api.create_branch(name, branch=revision, exist_ok=True)
-        ours = set(_FILES) - {INFO_FILE, WEIGHTS, CARD}
+        ours = set(_files()) - {INFO_FILE, WEIGHTS, CARD}
         stale = ours.intersection(api.list_repo_files(name, revision=revision)) - set(files)
         operations: list[Any] = [huggingface_hub.CommitOperationDelete(file) for file in sorted(stale)]
         operations += [huggingface_hub.CommitOperationAdd(file, content) for file, content in files.items()]
@@ -135,9 +132,9 @@ def push(
     return url
 
 
-def _check_free(folder: Path) -> None:
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is not overwritten; give another place.")
+def _files() -> list[str]:
+    """Return the files that a run may have, by their exact names."""
+    return [INFO_FILE, METRICS_FILE, WEIGHTS, LOG, CARD, *EXTRAS, *density_files(), *sample_files()]
 
 
 def _parent(folder: Path) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from entropic_ae.data import DATASETS
+from entropic_ae.data import DATASETS, IN_MEMORY
 from entropic_ae.densities import DENSITIES
 from entropic_ae.errors import InputError
 from entropic_ae.features import FEATURES
@@ -17,30 +17,27 @@ from entropic_ae.training import LOG, WEIGHTS
 
 __all__ = [
     "CARD",
-    "DENSITY_FILES",
     "EXTRAS",
-    "INFO_FILE",
     "LIBRARY",
     "LOG",
-    "METRICS",
     "PREFIX",
-    "SAMPLE_FILES",
     "WEIGHTS",
     "check_shared",
+    "density_files",
     "is_shared",
     "repository",
+    "sample_files",
     "shareable",
     "without_path",
 ]
 
 LIBRARY = "entropic-ae"
 PREFIX = "hf:"
-INFO_FILE, METRICS, CARD = "run.json", "metrics.json", "README.md"
+CARD = "README.md"
 EXTRAS = ("reconstructions.png", "interpolations.png", "report.html")  # pushed only if asked for
-DENSITY_FILES = tuple(f"densities/{name}.safetensors" for name, kind in DENSITIES.items() if kind.needs_codes)
-SAMPLE_FILES = tuple(f"samples-{name}.png" for name in DENSITIES)
 _CLASSIFIER = "classifier:"  # the feature space of other data than the run's
-_SOURCE = re.compile(r"hf(?:-stream)?:[\w.-]+/[\w.-]+|\./(?!\.+$)[^/\\]+")
+# a set of the Hub, a name, or a name in the current folder
+_SOURCE = re.compile(r"hf(?:-stream)?:[\w.-]+/[\w.-]+|(?!\.+$)[\w.-]+|\./(?!\.+$)[^/\\]+")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*", re.ASCII)
 
@@ -66,6 +63,24 @@ def repository(source: str) -> tuple[str, str | None]:
     if not _NAME.fullmatch(name) or ".." in source or (at and not _REVISION.fullmatch(revision)):
         raise InputError(f"expected hf:owner/name or hf:owner/name@revision, got {shown(source, 100)}.")
     return name, revision or None
+
+
+def density_files() -> list[str]:
+    """Return the files of fitted densities that a run may have, of those that are registered.
+
+    >>> density_files()[:2]
+    ['densities/marginals.safetensors', 'densities/gaussian.safetensors']
+    """
+    return [f"densities/{name}.safetensors" for name, kind in DENSITIES.items() if kind.needs_codes]
+
+
+def sample_files() -> list[str]:
+    """Return the pictures of samples that a run may have, a density each.
+
+    >>> sample_files()[:2]
+    ['samples-prior.png', 'samples-marginals.png']
+    """
+    return [f"samples-{name}.png" for name in DENSITIES]
 
 
 def shareable(info: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +113,7 @@ def shareable(info: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_shared(info: Mapping[str, Any], source: str) -> None:
     """Refuse what ``shareable`` leaves in no run: paths of data, and programs as feature spaces."""
-    if info["source"] not in DATASETS and not _SOURCE.fullmatch(info["source"]):
+    if info["source"] != IN_MEMORY and not _SOURCE.fullmatch(info["source"]):
         raise InputError(
             f"{source} names its data by a path, {shown(info['source'])}, which no shared run may; push it anew."
         )
@@ -122,4 +137,5 @@ def without_path(features: str) -> str:
 
 def _nameless(source: str) -> str:
     """Return a data set's source without the path: a registered name and a Hub set stay."""
-    return source if source in DATASETS or source.startswith(PREFIX) else f"./{Path(source).name}"
+    stays = source in DATASETS or source.startswith(PREFIX) or source == IN_MEMORY
+    return source if stays else f"./{Path(source).name}"

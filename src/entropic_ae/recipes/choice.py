@@ -1,0 +1,96 @@
+"""Which recipe and preset are meant: by name or as they are, and by the images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from entropic_ae.data import DATASETS, ImageData
+from entropic_ae.errors import InputError
+from entropic_ae.recipes.presets import PRESETS, preset_for
+from entropic_ae.recipes.recipe import Recipe, Scalar, System, configure
+from entropic_ae.recipes.systems import RECIPES
+from entropic_ae.schema import shown
+
+__all__ = ["by_preset", "recipe_for", "system_for", "system_of"]
+
+
+def recipe_for(recipe: str | Recipe) -> Recipe:
+    """Return the recipe of a name, or one of one's own as it is.
+
+    Raises: InputError for an unknown name, or a recipe of one's own that has the name of one of the library's.
+
+    >>> from dataclasses import replace
+    >>> recipe_for(replace(RECIPES["eae"], density="mixture"))
+    Traceback (most recent call last):
+        ...
+    entropic_ae.errors.InputError: the recipe 'eae' is the library's own; give yours another name.
+    """
+    if not isinstance(recipe, Recipe):
+        return RECIPES.find(recipe)
+    if recipe.name in RECIPES.builtin and recipe is not RECIPES[recipe.name]:
+        raise InputError(f"the recipe '{recipe.name}' is the library's own; give yours another name.")
+    return recipe
+
+
+def system_for(
+    recipe: str | Recipe,
+    images: ImageData,
+    changes: Mapping[str, Scalar] | None = None,
+    *,
+    preset: str | None = None,
+) -> System:
+    """Put a recipe on the preset of the images, with changed settings.
+
+    Arguments:
+        recipe: a name in ``RECIPES``, or one of one's own.
+        images: whose own preset is taken, or that of the nearest image size.
+        changes: settings by name. Own data are measured in ``classifier`` features if they are grey and have
+            labels, else in ``inception``'s, unless ``features`` is among them.
+        preset: a name in ``PRESETS``, to take instead.
+
+    Raises: InputError for an unknown name.
+
+    >>> from entropic_ae.data import load_images
+    >>> system_for("eae", load_images("digits"), {"entropy": 1}).settings()["entropy"]
+    1.0
+    """
+    has_own = images.source in DATASETS and images.source in PRESETS
+    features = "classifier" if images.classes and images.shape[0] == 1 else "inception"
+    chosen = PRESETS.find(preset or (images.source if has_own else preset_for(images.shape)))
+    own: dict[str, Scalar] = {} if has_own else {"features": features}
+    return configure(recipe_for(recipe), chosen, {**own, **(changes or {})})
+
+
+def by_preset(recipe: Recipe) -> dict[str, dict[str, Scalar]]:
+    """Return the settings of a recipe by the name of the preset, for those that it can be put on.
+
+    >>> by_preset(RECIPES["eae"])["mnist"]["entropy"]
+    0.0516
+    """
+    found = {}
+    for name, preset in PRESETS.items():
+        with suppress(InputError):  # networks of one's own need not take what the recipe sets there
+            found[name] = configure(recipe, preset).settings()
+    return found
+
+
+def system_of(info: Mapping[str, Any], recipe: Recipe | None = None) -> System:
+    """Rebuild the system that a run.json names; what it is made of may differ from what run.json says of it.
+
+    Arguments:
+        info: run.json.
+        recipe: the one of that name, where it is not in ``RECIPES``.
+
+    Raises: InputError for a name that is not registered, a recipe of another name, or settings that it lacks.
+
+    >>> system_of({"recipe": "eae", "preset": "digits", "overrides": {"entropy": 1}}).settings()["entropy"]
+    1.0
+    """
+    if recipe is None and info["recipe"] not in RECIPES:
+        raise RECIPES.unknown(info["recipe"], ", or given: load(folder, recipe=...)")
+    chosen = recipe_for(recipe or info["recipe"])
+    if chosen.name != info["recipe"]:
+        raise InputError(f"the run has the recipe {shown(info['recipe'])}, got '{chosen.name}'; give that one.")
+    return configure(chosen, PRESETS.find(info["preset"]), info["overrides"])
