@@ -2,8 +2,9 @@
 
 ``python tools/update_docs.py`` rewrites them; with ``--check`` it only says whether it would. The marks are
 ``<!-- table: FOLDER -->`` (the whole table of a folder), ``<!-- brief table: FOLDER -->``,
-``<!-- tries: FOLDER -->`` (what was tried in tuning), ``<!-- study: FOLDER -->``, ``<!-- caption: FILE -->`` (of a
-figure), ``<!-- speed: FILE -->`` and ``<!-- memory: FILE -->`` of the benchmarks, and of what pythae does
+``<!-- tries: FOLDER -->`` (what was tried in tuning), ``<!-- choice: FOLDER -->`` (a few systems of two tables),
+``<!-- factors: FOLDER -->`` (tries of the entropy's weight), ``<!-- study: FOLDER -->``, ``<!-- caption: FILE -->``
+(of a figure), ``<!-- speed: FILE -->`` and ``<!-- memory: FILE -->`` of the benchmarks, and of what pythae does
 ``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and ``<!-- deviations: FILE -->``.
 """
 
@@ -17,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from entropic_ae.experiments.studies import render_study
-from entropic_ae.experiments.table1 import render
-from entropic_ae.experiments.tuning import render_tries
+from entropic_ae.experiments.sweep import read_cells
+from entropic_ae.experiments.table1 import mean_text, render
+from entropic_ae.experiments.tuning import render_tries, score
 from entropic_ae.files import read_json
+from entropic_ae.recipes import PRESETS, RECIPES, configure
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -115,16 +118,50 @@ def mebibytes(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f} MiB"
 
 
+def choice(path: Path) -> str:
+    """Return two columns of some systems of CIFAR-10's and MNIST's tables: means over seeds."""
+    head, columns = [""], []
+    for data, title in SETS.items():
+        measured = [cell for cell in read_cells(path / data) if "metrics" in cell]
+        for density in ("prior", "mixture"):
+            head.append(f"{title}, {density}")
+            found: dict[str, list[float]] = {}
+            for cell in measured:
+                found.setdefault(cell["cell"]["recipe"], []).append(
+                    cell["metrics"]["distances"][density]["frechet"]
+                )
+            columns.append({recipe: mean_text(values) for recipe, values in found.items()})
+    return markdown(head, [[f"`{recipe}`", *(column[recipe] for column in columns)] for recipe in CHOSEN])
+
+
+def factors(path: Path) -> str:
+    """Return what eae's tries of the entropy's weight gave, by the factor on the data set's own."""
+    rows: dict[float, dict[str, float]] = {}
+    for data in SETS:
+        usual = float(configure(RECIPES["eae"], PRESETS[data]).settings()["entropy"])
+        for cell in read_cells(path / data):
+            own = cell["cell"]["own"]
+            if cell["cell"]["recipe"] == "eae" and float(own["learning_rate"]) == 1e-3:
+                factor = float(f"{float(own.get('entropy', usual)) / usual:.3g}")
+                rows.setdefault(factor, {})[data] = score(cell)
+    lines = [[f"{factor:g}", *(f"{rows[factor][data]:.2f}" for data in SETS)] for factor in sorted(rows)]
+    return markdown(["factor on the default weight", *SETS.values()], lines)
+
+
 def caption(path: Path) -> str:
     """Return what was written beside a figure."""
     return path.read_text(encoding="utf-8").strip()
 
 
 PAIRED = ("rounds", "seconds", "ratios", "log_likelihood")  # what a row holds beside what was timed
+SETS = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
+CHOSEN = ("eae", "bn-ae", "wae", "vae", "rae")
 KINDS = {
     "table": render,
     "brief table": partial(render, brief=True),
     "tries": render_tries,
+    "choice": choice,
+    "factors": factors,
     "study": render_study,
     "caption": caption,
     "speed": speed,
