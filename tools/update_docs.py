@@ -3,8 +3,8 @@
 ``python tools/update_docs.py`` rewrites them; with ``--check`` it only says whether it would. The marks are
 ``<!-- table: FOLDER -->`` (the whole table of a folder), ``<!-- brief table: FOLDER -->``,
 ``<!-- tries: FOLDER -->`` (what was tried in tuning), ``<!-- choice: FOLDER -->`` (a few systems of two tables),
-``<!-- factors: FOLDER -->`` (tries of the entropy's weight), ``<!-- study: FOLDER -->``, ``<!-- caption: FILE -->``
-(of a figure), ``<!-- speed: FILE -->`` and ``<!-- memory: FILE -->`` of the benchmarks, and of what pythae does
+``<!-- factors: FOLDER -->`` (tries of the entropy's weight), ``<!-- study: FOLDER -->``,
+``<!-- caption: FILE -->`` (of a figure), ``<!-- speed: FILE -->`` and ``<!-- memory: FILE -->`` of the benchmarks, and of what pythae does
 ``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and ``<!-- deviations: FILE -->``.
 """
 
@@ -142,8 +142,8 @@ def factors(path: Path) -> str:
         for cell in read_cells(path / data):
             own = cell["cell"]["own"]
             if cell["cell"]["recipe"] == "eae" and float(own["learning_rate"]) == 1e-3:
-                factor = float(f"{float(own.get('entropy', usual)) / usual:.3g}")
-                rows.setdefault(factor, {})[data] = score(cell)
+                factor = float(own.get("entropy", usual)) / usual  # of a weight that was rounded
+                rows.setdefault(min(FACTORS, key=lambda one: abs(one - factor)), {})[data] = score(cell)
     lines = [[f"{factor:g}", *(f"{rows[factor][data]:.2f}" for data in SETS)] for factor in sorted(rows)]
     return markdown(["factor on the default weight", *SETS.values()], lines)
 
@@ -155,6 +155,7 @@ def caption(path: Path) -> str:
 
 PAIRED = ("rounds", "seconds", "ratios", "log_likelihood")  # what a row holds beside what was timed
 SETS = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
+FACTORS = (0.2, 1, 5, 25, 125)
 CHOSEN = ("eae", "bn-ae", "wae", "vae", "rae")
 KINDS = {
     "table": render,
