@@ -7,6 +7,7 @@ import shutil
 import struct
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,39 @@ def test_a_copy_is_a_run_folder_like_any_other(hub, folder, tmp_path, call):
         eae.load("hf:owner/again", device="cpu").push_to_hub("owner/third")
     assert call("pull", f"hf:{REPO}")[:2] == (0, f"{Path('runs/small')}\n")
     assert call("sample", "runs/small", "--n", 3)[:2] == (0, f"{Path('runs/small/samples-mixture.png')}\n")
+
+
+class Tight(eae.Gaussian):
+    """A density of one's own."""
+
+    name = "tight"
+
+
+def test_a_run_with_parts_of_one_s_own_needs_them_on_both_sides(hub, tmp_path, monkeypatch):
+    for registry in (eae.RECIPES, eae.DENSITIES):  # forgotten afterwards
+        monkeypatch.setattr(registry, "data", dict(registry.data))
+    eae.DENSITIES["tight"] = Tight
+    eae.RECIPES["mine"] = replace(eae.RECIPES["ae"], name="mine", densities={"tight": {}}, density="tight")
+    images = torch.randint(256, (60, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    small = {"width": 2, "latent_dim": 3, "batch_size": 20}
+    run = eae.train("mine", images, set=small, epochs=1, out=tmp_path / "run", device="cpu", progress=False)
+    run.push_to_hub(REPO)
+    files = hub.repositories[REPO].files("main")
+    assert "densities/tight.safetensors" in files
+    card = files["README.md"].decode()
+    assert "Not in this repository, and of its author's own: recipe `mine`, density `tight`." in card
+    loaded = eae.load(f"hf:{REPO}", device="cpu")
+    assert torch.equal(loaded.sample(4, seed=1), run.sample(4, seed=1))
+    with pytest.raises(
+        InputError, match="was trained on images in memory, which are needed here; give them again"
+    ):
+        loaded.evaluate(features="pixels", n=20)
+    recipe = eae.RECIPES.pop("mine")
+    with pytest.raises(InputError, match=r"unknown recipe 'mine'.*or given: load\(folder, recipe="):
+        eae.load(f"hf:{REPO}", device="cpu")
+    assert torch.equal(
+        eae.load(f"hf:{REPO}", recipe=recipe, device="cpu").sample(4, seed=1), run.sample(4, seed=1)
+    )
 
 
 def test_branches_commits_and_tokens(hub, folder, monkeypatch):

@@ -89,13 +89,13 @@ def _own_parts(info: Mapping[str, Any]) -> str:
         (info["recipe"], "recipe", RECIPES.builtin),
         (info["preset"], "preset", PRESETS.builtin),
         (info["overrides"].get("bottleneck", "identity"), "bottleneck", BOTTLENECKS.builtin),
+        *((name, "density", DENSITIES.builtin) for name in info["expanded"]["densities"]),
     )
     own = [f"{kind} `{name}`" for name, kind, ours in named if name not in ours]
     if not own:
         return ""
     return (
-        f"\nThe {' and the '.join(own)} are its author's own and not in this repository: import the module that "
-        "registers them before."
+        f"\nNot in this repository, and of its author's own: {', '.join(own)}. Import what registers that before."
     )
 
 
