@@ -5,7 +5,7 @@
 ``<!-- tries: FOLDER -->`` (what was tried in tuning), ``<!-- choice: FOLDER -->`` (a few systems of two tables),
 ``<!-- factors: FOLDER -->`` (tries of the entropy's weight), ``<!-- study: FOLDER -->``,
 ``<!-- caption: FILE -->`` (of a figure), ``<!-- speed: FILE -->`` and ``<!-- memory: FILE -->`` of the benchmarks,
-and of what pythae does ``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and ``<!-- deviations: FILE -->``.
+and of pythae ``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and ``<!-- deviations: FILE -->``.
 """
 
 from __future__ import annotations
