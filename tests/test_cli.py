@@ -50,6 +50,16 @@ def test_train_leaves_a_run_folder_with_pictures(folder):
     }  # fmt: skip
 
 
+def test_width_and_epochs_are_short_for_settings(call, tmp_path):
+    small = ["--limit", 100, "--device", "cpu", "--out", tmp_path / "run", "--set", "latent_dim=2"]
+    assert call("train", "eae", "digits", "--width", 2, "--epochs", 1, *small)[0] == 0
+    settings = json.loads((tmp_path / "run" / "run.json").read_text())["expanded"]["settings"]
+    assert (settings["width"], settings["epochs"], settings["latent_dim"]) == (2, 1, 2)
+    code, _, err = call("train", "eae", "digits", "--width", 2, "--set", "width=4")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "a name twice in 'width=4 width=2'" in err
+
+
 def test_recipes_lists_systems_and_settings(call):
     code, out, _ = call("recipes")
     assert code == 0

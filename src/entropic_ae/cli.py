@@ -141,6 +141,7 @@ def train(
         str | None,
         typer.Option(help="Sizes to start from: digits, mnist, cifar10, celeba or mlp; by the data unless given."),
     ] = None,
+    width: Width = None,
     epochs: Epochs = None,
     seed: Seed = 0,
     limit: Limit = None,
@@ -163,9 +164,8 @@ def train(
     run = runs.train(
         recipe,
         data,
-        set=_settings(set or []),
+        set=_shared(set, width, epochs),
         preset=preset,
-        epochs=epochs,
         seed=seed,
         limit=limit,
         out=out,
@@ -498,7 +498,9 @@ def tune(
     finalists: Annotated[
         int, typer.Option(help="How many of each system's best are tried again with FINAL-EPOCHS, and decide.")
     ] = 0,
-    final_epochs: Annotated[int | None, typer.Option(help="Those of the table.")] = None,
+    final_epochs: Annotated[
+        int | None, typer.Option(help="Epochs of the finalists: those of the table that is to follow.")
+    ] = None,
     beyond: Annotated[
         bool,
         typer.Option(
@@ -551,7 +553,7 @@ def figure(
         str,
         typer.Argument(
             metavar="NAME",
-            help="1 to 11, the paper's; all of them; constraints; or a study, bottleneck or weight, of DATA.",
+            help="1 to 11, the paper's, or all; constraints; or a study, bottleneck or weight, of DATA.",
         ),
     ],
     data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="For a study, as for train.")] = None,
@@ -669,7 +671,7 @@ def _numbers(option: str, text: str, kind: type[Any]) -> list[Any]:
 
 
 def _shared(set: list[str] | None, width: int | None, epochs: int | None) -> dict[str, Any]:
-    """Return the settings of all systems; InputError if one is given twice."""
+    """Return the settings with the short options among them; InputError if one is given twice."""
     pairs = [f"{name}={value}" for name, value in (("width", width), ("epochs", epochs)) if value is not None]
     return _settings([*(set or []), *pairs])
 
@@ -729,7 +731,7 @@ def _print_metrics(result: dict[str, Any]) -> None:
     if collapse["collapsed"]:
         collapsed = ", ".join(collapse["collapsed"])
         console.print(
-            f"[bold yellow]collapsed[/] (images of a tenth of the real variance, dead codes): {collapsed}"
+            f"[bold yellow]collapsed[/] (images with less than a tenth of the real variance; dead codes): {collapsed}"
         )
 
 
