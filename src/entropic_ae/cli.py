@@ -731,7 +731,7 @@ def _print_metrics(result: dict[str, Any]) -> None:
     if collapse["collapsed"]:
         collapsed = ", ".join(collapse["collapsed"])
         console.print(
-            f"[bold yellow]collapsed[/] (images with less than a tenth of the real variance; dead codes): {collapsed}"
+            f"[bold yellow]collapsed[/] (less than a tenth of the real variance; dead codes): {collapsed}"
         )
 
 
