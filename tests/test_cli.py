@@ -19,20 +19,6 @@ SMALL = ["--set", "width=4", "batch_size=20", "learning_rate=0.002", "--limit", 
 TRAIN = [sys.executable, "-m", "entropic_ae", "train", "eae", "digits", *SMALL]
 
 
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run the command line in this process; return exit code, output and errors, each on one line a paragraph."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["entropic-ae", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        captured = capsys.readouterr()
-        return exit_.value.code or 0, captured.out, captured.err
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli") / "run"

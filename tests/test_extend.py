@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import entropic_ae as eae
-from entropic_ae import InputError, cli, data
+from entropic_ae import InputError, data
 from entropic_ae.experiments import sweep, table1
 from entropic_ae.registry import Registry, import_modules
 
@@ -72,18 +72,6 @@ def here(folder, tmp_path, monkeypatch):
     yield Path(place)
     for name in SCRIPTS:
         sys.modules.pop(name, None)
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["entropic-ae", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        captured = capsys.readouterr()
-        return exit_.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 def test_a_script_a_part_of_thirty_lines_at_most():

@@ -5,7 +5,6 @@ import pickle
 import re
 import shutil
 import struct
-import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import yaml
 from safetensors.torch import load, load_file, save
 
 import entropic_ae as eae
-from entropic_ae import InputError, cli
+from entropic_ae import InputError
 from entropic_ae.sharing import shareable
 from hub_stand_in import TOKEN, Hub
 
@@ -58,18 +57,6 @@ def hub(tmp_path, monkeypatch):
 def as_it_is(folder):
     """The content of a folder, to see whether anything has been written into it."""
     return {p: (p.readlink() if p.is_symlink() else p.stat().st_mtime_ns) for p in sorted(folder.rglob("*"))}
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["entropic-ae", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        captured = capsys.readouterr()
-        return exit_.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 def test_a_run_goes_there_and_back(hub, folder, tmp_path):
