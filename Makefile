@@ -13,7 +13,7 @@ demo: .venv/installed
 	@echo "Open runs/demo/report.html in a browser: new images, decoded from N(0, I), and all that was measured."
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 	PYTHONPATH=.venv/fid $(BIN)/python -m pytest tests/fid
 
 check: .venv/installed-dev
