@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def test_train_leaves_a_run_folder_with_pictures(folder):
     assert {"run.json", "log.csv", "weights.safetensors", "samples-prior.png", "reconstructions.png"} <= names
     assert {"interpolations.png"} <= names
     assert json.loads((folder / "run.json").read_text())["overrides"] == {
-        "width": "4", "batch_size": "20", "learning_rate": "0.002", "epochs": 2,
+        "width": "4", "batch_size": "20", "learning_rate": "0.002", "epochs": "2",
     }  # fmt: skip
 
 
@@ -274,7 +275,8 @@ def test_several_set_values_in_every_form():
 def test_ctrl_c_keeps_the_best_weights_so_far(tmp_path):
     folder = tmp_path / "run"
     command = [*TRAIN, "--epochs", "2000", "--out", folder]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs do not
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heeding)  # noqa: PLW1509
     deadline = time.monotonic() + 120
     while not (folder / "checkpoints" / "last.ckpt").exists():
         assert process.poll() is None, process.stderr.read()

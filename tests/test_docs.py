@@ -41,7 +41,7 @@ LESS = {
     "--factors": "5",
     "--features": "classifier:mnist",  # 64 of them, of a network that is trained once; 1,024 pixels take longer
 }
-LESS_SETTINGS = {"width": "2", "second-stage.epochs": "1"}  # the same, of settings; train gets the width always
+LESS_SETTINGS = {"width": "2", "second-stage.epochs": "1"}  # the same, of settings
 ELSEWHERE = {
     "make": "installs, then does what other blocks do",
     "pip": "installs",
@@ -139,9 +139,8 @@ def smaller(arguments):
             kept.pop()
         else:
             kept.append(f"{name}={LESS_SETTINGS[name]}" if equals and name in LESS_SETTINGS else word)
-    less = [word for option, value in LESS.items() if option in known for word in (option, value)]
-    if arguments[0] == "train" and not any(word.startswith("width=") for word in kept):
-        less += ["--set", f"width={LESS_SETTINGS['width']}"]
+    given = {f"--{word.partition('=')[0]}" for word in kept if "=" in word}  # by --set, and once is enough
+    less = [word for option, value in LESS.items() if option in known - given for word in (option, value)]
     return kept + less
 
 
