@@ -74,7 +74,9 @@ def test_finalists_are_trained_for_longer_and_decide(tmp_path):
     (out / "ae-0.json").write_text(json.dumps(unfinished))
     with pytest.raises(InputError, match="has 0 of 2 finalists of 'ae'; let entropic-ae tune end first"):
         tuning.best(out, "ae")
-    with pytest.raises(InputError, match="finalists need final epochs, got 2 finalists and None epochs"):
+    with pytest.raises(
+        InputError, match="finalists need final epochs, got 2 finalists and no final epochs; give both"
+    ):
         tuning.tune(["rae"], TABLE, out, tmp_path / "runs", finalists=2)
 
 
