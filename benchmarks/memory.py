@@ -155,7 +155,7 @@ def _anonymous() -> int:
 def main() -> None:
     """Do one task in this process; print what it took, and what the imports had taken before."""
     import entropic_ae.data
-    import entropic_ae.training  # noqa: F401
+    import entropic_ae.training.loop  # noqa: F401
 
     task, *arguments = sys.argv[1:]
     before = _anonymous()

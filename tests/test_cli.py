@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import shutil
 import signal
@@ -56,7 +57,14 @@ def test_recipes_lists_systems_and_settings(call):
     assert code == 0
     for word in ("BatchNorm", "entropy * NegativeEntropy", "0.0516", "latent_dim", "celeba", "equation (2)"):
         assert word in out
+    assert "classifier  classifier  inception" in out  # nothing is folded where no terminal has a width
     assert call("recipes", "eea")[0] == 2
+
+
+def test_what_the_library_logs_is_shown(call, capsys):
+    call("--version")
+    logging.getLogger("entropic_ae.features").info("training [once]")
+    assert capsys.readouterr().err == "training [once]\n"
 
 
 def test_version(call):
@@ -119,8 +127,8 @@ def test_reconstruction_grid_shows_each_image_above_its_reconstruction(call, fol
 
 
 def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
-    code, out, _ = call("evaluate", folder, "--features", "pixels", "--n", 200)
-    assert code == 0
+    code, out, err = call("evaluate", folder, "--features", "pixels", "--n", 200)
+    assert (code, err) == (0, f"measuring {folder}\n")
     for word in (
         "held-out images",
         "reconstructions",
@@ -165,6 +173,16 @@ def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
             ["train", "eae", "digits", "--device", "cpu", "--limit", "3", "--devices", "2"],
             "2 processes need at least 4 images to share, got 3; take fewer.",
         ),
+        (["table1", "digits", "--features", "pixel"], "unknown feature space 'pixel'; did you mean 'pixels'?"),
+        (
+            ["table1", "digits", "--features", "net.pt"],
+            "net.pt does not exist; --features must name a TorchScript",
+        ),
+        (["table1", "digits", "--device", "cud"], "device must be auto, cpu or cuda, got 'cud'."),
+        (["table1", "digits", "--picture", "all.jpg"], "got all.jpg; give FILE.png or FILE.pdf."),
+        (["train", "nothing", "digits"], "unknown recipe 'nothing'; known: 2seae"),
+        (["tune", "digits", "--rates", "x"], "--rates expects numbers separated by commas, got 'x'."),
+        (["tune", "digits", "--finalists", "2"], "got 2 finalists and no final epochs; give both"),
         (["table1", "digits", "--densities", "mixtur"], "unknown density 'mixtur'; did you mean 'mixture'?"),
         (["figure", "constraint"], "unknown figure 'constraint'; expected 1 to 11, all, constraints, or of the"),
         (["figure", "1", "digits"], "figure 1 is of data of its own, got 'digits'; leave it out."),

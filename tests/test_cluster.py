@@ -31,3 +31,8 @@ def test_wrong_cells_end_with_their_sentence(tmp_path):
         run_on_ray([replace(CELL, n=1)], tmp_path / "out", tmp_path / "runs", 1, device="cpu")
     with pytest.raises(InputError, match="workers must be at least 1, got 0"):
         run_on_ray([CELL], tmp_path / "out", tmp_path / "runs", 0)
+
+
+def test_an_address_without_a_cluster_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"no cluster of Ray answers at 'nowhere' .*; give --ray the HOST:PORT"):
+        run_on_ray([CELL], tmp_path / "out", tmp_path / "runs", 1, address="nowhere", device="cpu")

@@ -78,6 +78,15 @@ def test_import_and_help_load_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+def test_recipes_and_their_names_load_no_lightning():
+    script = (
+        "import sys, entropic_ae.recipes\n"
+        "print([m for m in ('pytorch_lightning', 'torchmetrics', 'datasets', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("name", [m for m in MODULES if not m.endswith(".cli")])
 def test_docstring_examples(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

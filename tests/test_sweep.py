@@ -32,7 +32,7 @@ def test_a_sweep_writes_a_file_a_cell_and_goes_on(tmp_path):
     told = []
     run_cells(cells, out, tmp_path / "runs", device="cpu", tell=told.append)
     assert told[0] == "3 cells (width 2, epochs 1), 2 measured already"
-    assert told[1].startswith("eae entropy=0.3, seed 1; 2 of 3 cells measured, about 0 h 00 min left")
+    assert told[1].startswith("eae entropy=0.3, seed 1; 2 of 3 cells measured, less than a minute left")
     assert told[2:] == ["3 cells measured"]
     second = contents(out)
     assert len(second) == 3

@@ -25,11 +25,10 @@ from entropic_ae import (
     fit,
     knn_entropy,
     load_images,
-    training,
 )
 from entropic_ae.generation import encode
 from entropic_ae.recipes import PRESETS, RECIPES, configure
-from entropic_ae.training import to_unit
+from entropic_ae.training import loop, to_unit
 
 SHAPE = (1, 8, 8)
 
@@ -345,7 +344,7 @@ def test_several_steps_at_a_time_are_the_same_steps(recipe, precision, monkeypat
     system = configure(RECIPES[recipe], PRESETS["mnist"], small)
     trained = {}
     for steps in (1, 4):  # of 6 in an epoch
-        monkeypatch.setattr(training, "_STEPS", {"cpu": steps})
+        monkeypatch.setattr(loop, "_STEPS", {"cpu": steps})
         trained[steps] = train(images, 2, model=system.build((1, 32, 32)), precision=precision)
     assert equal(trained[1][0], trained[4][0])
     for one, other in zip(trained[1][1], trained[4][1], strict=True):

@@ -74,7 +74,9 @@ def test_finalists_are_trained_for_longer_and_decide(tmp_path):
     (out / "ae-0.json").write_text(json.dumps(unfinished))
     with pytest.raises(InputError, match="has 0 of 2 finalists of 'ae'; let entropic-ae tune end first"):
         tuning.best(out, "ae")
-    with pytest.raises(InputError, match="finalists need final epochs, got 2 finalists and None epochs"):
+    with pytest.raises(
+        InputError, match="finalists need final epochs, got 2 finalists and no final epochs; give both"
+    ):
         tuning.tune(["rae"], TABLE, out, tmp_path / "runs", finalists=2)
 
 
@@ -148,8 +150,20 @@ def test_a_second_stage_takes_the_settings_of_its_first(tmp_path):
     }
     (tmp_path / "a.json").write_text(json.dumps(content))
     assert tuning.best(tmp_path, "2seae") == {"entropy": 2.0}
-    with pytest.raises(InputError, match="has no tries of 'vae'; run entropic-ae tune first"):
+    with pytest.raises(InputError, match="has no tries of 'vae'; run entropic-ae tune with it first, or leave it"):
         tuning.best(tmp_path, "vae")
+
+
+def test_settings_tried_on_other_data_are_taken_with_a_warning(tmp_path, recwarn):
+    content = {
+        "cell": {"recipe": "eae", "own": {"entropy": 2.0}, "data": "mnist"},
+        "metrics": {"distances": {"prior": {"frechet": 1.0}}},
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    assert tuning.best(tmp_path, "eae", "mnist") == {"entropy": 2.0}
+    assert not recwarn
+    with pytest.warns(UserWarning, match="were tried on mnist, and are taken for digits"):
+        assert tuning.best(tmp_path, "eae", "digits") == {"entropy": 2.0}
 
 
 @pytest.mark.parametrize("wrong", [{"rates": ()}, {"rates": (0.0,)}, {"factors": (-1.0,)}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import warnings
@@ -103,7 +104,7 @@ def recipes(
         table = Table("recipe", "what it is", box=None, padding=(0, 2, 0, 0))
         for one in RECIPES.values():
             table.add_row(one.name, one.summary)
-        console.print(table)
+        _print_table(table)
         console.print("\n[b]entropic-ae recipes NAME[/b] shows one with its settings, e.g. recipes eae.")
         return
     one = RECIPES.find(recipe)
@@ -119,7 +120,7 @@ def recipes(
     settings = Table(Column("setting", no_wrap=True, min_width=longest), *by_data, box=None, padding=(0, 2, 0, 0))
     for name in dict.fromkeys(name for column in columns.values() for name in column):
         settings.add_row(name, *(_short(column.get(name, "")) for column in columns.values()))
-    console.print(settings)
+    _print_table(settings)
 
 
 @app.command()
@@ -158,9 +159,13 @@ def train(
     picture_every: Annotated[int, typer.Option(help="Epochs between two pictures that the logger gets.")] = 5,
 ) -> None:
     """Train a system and leave its run folder, with pictures of what it does."""
-    from entropic_ae import runs
+    from entropic_ae.recipes import RECIPES
 
     first = _mute(devices * nodes)
+    RECIPES.find(recipe)  # before Lightning is imported, which takes seconds
+
+    from entropic_ae import runs
+
     run = runs.train(
         recipe,
         data,
@@ -284,19 +289,15 @@ def evaluate(
     first = _mute(devices * nodes)
     with _together(device, devices, nodes), errors.status("measuring") as status:
         loaded = _load(run, device)
-
-        def tell(what: str) -> None:
-            status.update(f"measuring: {what}")
-            if not errors.is_terminal:
-                errors.print(f"measuring: {what}")
-
+        if not errors.is_terminal:  # which the status needs
+            errors.print(f"measuring {escape(run)}")
         result = loaded.evaluate(
             features=features,
             n=n,
             seed=seed,
             densities=None if densities is None else densities.split(","),
             weights=weights,
-            tell=tell,
+            tell=lambda what: status.update(f"measuring: {what}"),
         )
         if loaded.origin is None:
             loaded.draw(*(name for name in result["distances"] if name in DENSITIES))
@@ -456,19 +457,23 @@ def table1(
 
     Several processes or machines may share the work: give them the same command and folders.
     """
+    names, numbers = _names(recipes), _numbers("seeds", seeds, int)  # refused before Lightning is imported
+
     from entropic_ae.experiments import cluster, gallery, sweep, tuning
     from entropic_ae.experiments import table1 as experiment
 
+    if picture is not None:
+        gallery.check_picture(picture)
     results = out or Path("results/table1") / Path(data).stem
     if not render or picture is not None:
         shared = _shared(set, width, epochs)
-        systems = [sweep.parse_system(text) for text in _names(recipes)]
+        systems = [sweep.parse_system(text) for text in names]
         if tuned is not None:
-            systems = [(recipe, {**tuning.best(tuned, recipe), **own}) for recipe, own in systems]
+            systems = [(recipe, {**tuning.best(tuned, recipe, data), **own}) for recipe, own in systems]
         measured = None if densities is None else tuple(densities.split(","))
         cells = [
             sweep.Cell(recipe, data, seed, own, shared, limit, n, features, densities=measured)
-            for seed in _numbers("seeds", seeds, int)
+            for seed in numbers
             for recipe, own in systems
         ]
         if not render and (workers > 1 or ray is not None):
@@ -524,19 +529,21 @@ def tune(
     What is lowered is the Frechet distance of samples from the density that a system draws from: the prior for
     eae and the variational systems, the second stage for those of two, the mixture for the others.
     """
-    from entropic_ae.experiments import sweep, tuning
+    names = [name for name in _names(recipes) if recipes is not None or name != "2seae"]
+    learning_rates, multiples = _numbers("rates", rates, float), _numbers("factors", factors, float)
+
+    from entropic_ae.experiments import sweep, tuning  # after the refusals, as it imports Lightning
 
     results = out or Path("results/tuning") / Path(data).stem
     if not render:
-        names = [name for name in _names(recipes) if recipes is not None or name != "2seae"]
         table = sweep.Cell(names[0], data, 0, {}, _shared(set, width, epochs), limit, n, features)
         tuning.tune(
             names,
             table,
             results,
             runs,
-            rates=_numbers("rates", rates, float),
-            factors=_numbers("factors", factors, float),
+            rates=learning_rates,
+            factors=multiples,
             refine=refine,
             finalists=finalists,
             beyond=beyond,
@@ -545,6 +552,8 @@ def tune(
             tell=errors.print,
         )
     print(tuning.render_tries(results))
+    if not render:
+        errors.print(escape(f"table1 {data} --tuned {results} takes the settings in bold, of the last table."))
 
 
 @app.command()
@@ -615,6 +624,7 @@ def figure(
 _INTERRUPTED = 130  # the shell's exit code for SIGINT
 _FEW = 100  # test images, below which no distance means much
 _COLUMNS = 16  # images a row of the reconstruction grid
+_UNBOUNDED = 1000  # characters, more than any table has
 
 
 def _mute(count: int) -> bool:
@@ -653,9 +663,21 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
 
 
 def _names(recipes: str | None) -> list[str]:
+    """Return the systems of --recipes, with their settings as given; InputError if one is unknown."""
     from entropic_ae.recipes import RECIPES
 
-    return list(RECIPES) if recipes is None else recipes.split(",")
+    if recipes is None:
+        return list(RECIPES)
+    names = recipes.split(",")
+    for name in names:
+        RECIPES.find(name.strip().partition(":")[0])
+    return names
+
+
+def _print_table(table: Table) -> None:
+    """Print a table, folded to the width of a terminal only: a file or a pipe has none."""
+    wide = console if console.is_terminal else Console(highlight=False, width=_UNBOUNDED)
+    wide.print(table)
 
 
 def _short(value: Any) -> str:
@@ -711,7 +733,7 @@ def _print_metrics(result: dict[str, Any]) -> None:
     for row in distance_rows(result):
         table.add_row(*row)
     console.print(f"Distances to {result['real_images']:,} test images in {result['features']} features:")
-    console.print(table)
+    _print_table(table)
     console.print(f"reconstruction error {result['reconstruction_error']:.3f} (squared, summed over an image)")
     entropy = f"entropy of {codes['n']:,} held-out codes {codes['entropy']:.2f} nats"
     if codes["maximum"] is not None:
@@ -738,6 +760,9 @@ def _print_metrics(result: dict[str, Any]) -> None:
 def main() -> None:
     """Run the command line; bad input ends with one sentence and exit code 2, Ctrl-C with 130."""
     warnings.showwarning = lambda message, category, *_: _show_warning(message, category)
+    notes = logging.getLogger("entropic_ae")
+    notes.setLevel(logging.INFO)
+    notes.handlers = [_Notes()]
     try:
         app(_expand(sys.argv[1:]))
     except (InputError, OSError) as error:
@@ -750,6 +775,13 @@ def main() -> None:
                 _INTERRUPTED,
             )
         raise
+
+
+class _Notes(logging.Handler):
+    """Prints what the library logs: what takes long, and what it makes anew."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        errors.print(escape(record.getMessage()))
 
 
 def _show_warning(message: Warning | str, category: type[Warning]) -> None:

@@ -42,5 +42,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     if len(name) > _LONGEST:
         name = f"{name[:_LONGEST]}..."
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-    return InputError(f"unknown {kind} {name!r}; {hint}Known: {', '.join(names)}.")
+    hint = f"did you mean '{nearest[0]}'? Known" if nearest else "known"
+    return InputError(f"unknown {kind} {name!r}; {hint}: {', '.join(names)}.")

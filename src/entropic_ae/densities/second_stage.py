@@ -17,7 +17,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.networks import Perceptron
 from entropic_ae.randomness import generator, seeded
 from entropic_ae.terms import GaussianLikelihood, KullbackLeibler, Objective
-from entropic_ae.training import Settings, fit
+from entropic_ae.training import Settings
 
 __all__ = ["SecondStage"]
 
@@ -103,6 +103,8 @@ class SecondStage(Density):
             hidden, depth: units of a hidden layer, and hidden layers, of encoder and decoder each.
             epochs, batch_size, learning_rate: see ``training.Settings``.
         """
+        from entropic_ae.training import fit  # here, as it brings Lightning, which few densities need
+
         device = codes.device
         codes = check_codes(codes, 2, f"the density '{cls.name}'")
         std = _check_std(std, codes)

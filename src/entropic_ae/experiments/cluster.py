@@ -35,7 +35,7 @@ def run_on_ray(
         address: of a cluster that is running; Ray is started on this machine unless given.
         device: auto, cpu or cuda.
 
-    Raises: InputError without Ray, for fewer than one worker, or as ``run_cells``.
+    Raises: InputError without Ray, for fewer than one worker, an address where none runs, or as ``run_cells``.
     """
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}.")
@@ -54,9 +54,17 @@ def run_on_ray(
 
     started_here = not ray.is_initialized()
     if started_here:
-        ray.init(
-            address=address, num_cpus=None if address else workers, include_dashboard=False, log_to_driver=True
-        )
+        try:
+            ray.init(
+                address=address, num_cpus=None if address else workers, include_dashboard=False, log_to_driver=True
+            )
+        except (ValueError, ConnectionError) as error:
+            if address is None:
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"no cluster of Ray answers at '{address}' ({reason}); give --ray the HOST:PORT of one, or auto."
+            ) from None
     tell(f"{workers} workers of Ray")
     try:
         ray.get([work.remote(number) for number in range(workers)])

@@ -13,9 +13,15 @@ from entropic_ae.experiments.sweep import Cell
 from entropic_ae.files import atomic
 from entropic_ae.pictures import comparison
 
-__all__ = ["draw_gallery"]
+__all__ = ["check_picture", "draw_gallery"]
 
 _IMAGES = 8  # a block
+
+
+def check_picture(out: Path) -> None:
+    """Raise InputError if a file's name is not one that a picture can be written to."""
+    if out.suffix.lower() not in (".png", ".pdf"):
+        raise InputError(f"a picture of systems is a PNG or PDF file, got {out}; give FILE.png or FILE.pdf.")
 
 
 def draw_gallery(
@@ -34,8 +40,9 @@ def draw_gallery(
             alone.
         device: auto, cpu or cuda.
 
-    Returns: the file. Raises: InputError if no cell has a run folder.
+    Returns: the file. Raises: InputError if it has another suffix, or no cell has a run folder.
     """
+    check_picture(out)
     found = [cell for cell in cells if (run_folder / cell.run_name / "weights.safetensors").is_file()]
     if not found:
         raise InputError(f"{run_folder} has no run of these cells; run the table with this --runs first.")

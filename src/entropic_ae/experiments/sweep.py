@@ -19,11 +19,12 @@ from entropic_ae import runs
 from entropic_ae.data import ImageData, fingerprint, load_images
 from entropic_ae.densities import DENSITIES
 from entropic_ae.errors import DivergenceError, InputError, unknown_name
+from entropic_ae.features import check_features
 from entropic_ae.files import read_json, write_json
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.recipes import System, system_for
 from entropic_ae.recipes.recipe import Scalar
-from entropic_ae.training import check_images
+from entropic_ae.training import check_images, select_device
 
 __all__ = ["Cell", "parse_system", "read_cells", "run_cells", "shared_protocol"]
 
@@ -161,6 +162,7 @@ def run_cells(
         another protocol.
     """
     cells = list(cells)
+    select_device(device)
     _check_cells(cells, out)
     todo = {cell.name: cell for cell in cells}
     total, measured = len(todo), sum((out / f"{name}.json").exists() for name in todo)
@@ -279,7 +281,7 @@ class _Clock:
                 return ""
             pace = statistics.median(spent)
         minutes = round(left * pace / 60)
-        return f", about {minutes // 60} h {minutes % 60:02d} min left"
+        return f", about {minutes // 60} h {minutes % 60:02d} min left" if minutes else ", less than a minute left"
 
 
 def _check_cells(cells: Iterable[Cell], out: Path) -> None:
@@ -291,6 +293,7 @@ def _check_cells(cells: Iterable[Cell], out: Path) -> None:
         model, objective = cell.system.build(cell.images.shape)
         train, validation = (split.images[: cell.limit] for split in (cell.images.train, cell.images.validation))
         check_images(model, objective, train, validation, cell.system.preset.training)
+        check_features(cell.features or cell.system.preset.features, cell.images)
         if cell.n < 2:
             raise InputError(f"n must be at least 2 images, got {cell.n}.")
     for density in {density for cell in cells for density in cell.densities or ()}:

@@ -221,14 +221,15 @@ def _published(figures: Mapping[str, float]) -> str:
 def _protocol_text(cells: Members) -> str:
     data, features, n, images, test, split = _protocol(cells[0])[:6]
     settings = cells[0]["expanded"]["settings"]
+    epochs = settings["epochs"]
     commits = Counter((cell.get("git_commit") or "unknown")[:7] for cell in cells)
     counted = ", ".join(f"{name} ({count})" for name, count in sorted(commits.items()))
     floor = mean_text([cells[0]["metrics"]["distances"][FLOOR]["frechet"]])
     said = ("epochs", "batch_size", "width", "latent_dim")
     more = "".join(f", {name} {value}" for name, value in cells[0]["cell"]["shared"].items() if name not in said)
     return (
-        f"{data}, {images:,} training images, {settings['epochs']} epochs, batch {settings['batch_size']}, "
-        f"width {settings.get('width', '-')}, D = {settings['latent_dim']}{more}. "
+        f"{data}, {images:,} training images, {epochs} epoch{'s' * (epochs != 1)}, "
+        f"batch {settings['batch_size']}, width {settings.get('width', '-')}, D = {settings['latent_dim']}{more}. "
         f"Reconstruction error: squared, summed over an image, on {test:,} {split} images. "
         f"Entropy gap: entropy of {test:,} draws from N(0, I) less that of the {split} codes, by the same "
         f"estimate. Last columns: Frechet distance in {features} features to the {split} images, from {n:,} "

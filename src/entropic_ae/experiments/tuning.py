@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -66,17 +67,23 @@ def tune(
     if not rates or min([*rates, *factors]) <= 0:
         raise InputError(f"rates and factors must be above 0, got rates {[*rates]} and factors {[*factors]}.")
     if finalists < 0 or (finalists > 0) != (final_epochs is not None):
-        raise InputError(f"finalists need final epochs, got {finalists} finalists and {final_epochs} epochs.")
+        raise InputError(
+            f"finalists need final epochs, got {finalists} finalists and {final_epochs or 'no'} final epochs; "
+            "give both (--finalists and --final-epochs) or neither."
+        )
     if beyond and not finalists:
         raise InputError(
-            "steps beyond what was tried are taken from the finalists; give finalists and final epochs."
+            "steps beyond what was tried are taken from the finalists; give finalists and final epochs "
+            "(--finalists and --final-epochs)."
         )
     plain = [
         replace(table, recipe=recipe, own={}, split="validation", densities=(density,))
         for recipe, density in densities.items()
     ]
+    tell("learning rates:")
     first = {cell.recipe: [replace(cell, own={"learning_rate": rate}) for rate in rates] for cell in plain}
     run_cells([one for cells in first.values() for one in cells], out, run_folder, device=device, tell=tell)
+    tell("at the best rate, factors on the weights, or more rates where a system has none:")
     tried = dict(first)
     for cell in plain:
         rate = float(_best_of(first[cell.recipe], out)["learning_rate"])
@@ -84,6 +91,7 @@ def tune(
         tried[cell.recipe] = [*first[cell.recipe], *second]
     run_cells([one for cells in tried.values() for one in cells], out, run_folder, device=device, tell=tell)
     if refine:
+        tell("the best settings at half their rate:")
         third = []
         for cell in plain:
             own = _best_of(tried[cell.recipe], out)
@@ -95,6 +103,7 @@ def tune(
             tried[cell.recipe].append(halved)
         run_cells(third, out, run_folder, device=device, tell=tell)
     if finalists and final_epochs:
+        tell(f"the best {finalists} of each system, with {final_epochs} epochs:")
         last = [
             replace(cell, own=own, shared={**cell.shared, "epochs": final_epochs})
             for cell in plain
@@ -109,6 +118,7 @@ def tune(
                     tried[cell.recipe], _best_of([one for one in last if one.recipe == cell.recipe], out / _FINAL)
                 )
             ]
+            tell("a step beyond:" if steps else "no best settings lie at an end of what was tried")
             if steps:
                 run_cells(steps, out / _BEYOND, run_folder, device=device, tell=tell)
 
@@ -170,10 +180,15 @@ def score(cell: Mapping[str, Any]) -> float:
     return float(cell["metrics"]["distances"][RECIPES.find(cell["cell"]["recipe"]).density]["frechet"])
 
 
-def best(out: Path, recipe: str) -> dict[str, Scalar]:
+def best(out: Path, recipe: str, data: str | None = None) -> dict[str, Scalar]:
     """Return the settings of a system's best try: of its best finalist or step beyond, where there are any.
 
     Systems that differ in the density alone train the same model: one that has no tries takes the other's.
+
+    Arguments:
+        out: where ``tune`` wrote its results.
+        recipe: the system's name.
+        data: what the settings are for; a warning if they were tried on other data.
 
     Raises: InputError if the folder has no try of the system, or fewer finalists of it than of another system.
     """
@@ -182,12 +197,19 @@ def best(out: Path, recipe: str) -> dict[str, Scalar]:
     tries, finalists = _by_recipe(read_cells(out)), _by_recipe(read_cells(out / _FINAL))
     name = next((one for one in (recipe, *_alike(recipe)) if one in tries), None)
     if name is None:
-        raise InputError(f"{out} has no tries of '{recipe}'; run entropic-ae tune first.")
+        raise InputError(
+            f"{out} has no tries of '{recipe}'; run entropic-ae tune with it first, or leave it out by --recipes."
+        )
     there, complete = len(finalists.get(name, [])), max(map(len, finalists.values()), default=0)
     if there < complete:
         raise InputError(f"{out} has {there} of {complete} finalists of '{name}'; let entropic-ae tune end first.")
     beyond = _by_recipe(read_cells(out / _BEYOND)).get(name, [])
-    return dict(min([*finalists.get(name, tries[name]), *beyond], key=score)["cell"]["own"])
+    chosen = min([*finalists.get(name, tries[name]), *beyond], key=score)["cell"]
+    if data is not None and chosen["data"] != data:
+        warnings.warn(
+            f"the settings in {out} were tried on {chosen['data']}, and are taken for {data}.", stacklevel=2
+        )
+    return dict(chosen["own"])
 
 
 def _by_recipe(cells: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from entropic_ae.data import ImageData
 from entropic_ae.errors import InputError, unknown_name
-from entropic_ae.features.classifier import classifier_features, foreign_classifier_features
-from entropic_ae.features.inception import inception_features
+from entropic_ae.features.classifier import check_labels, classifier_features, foreign_classifier_features
+from entropic_ae.features.inception import check_inception, inception_features
 from entropic_ae.features.pixels import pixel_features
 from entropic_ae.features.space import Features
-from entropic_ae.features.torchscript import SUFFIXES, torchscript_features
+from entropic_ae.features.torchscript import SUFFIXES, check_script, torchscript_features
 
 __all__ = ["FEATURES", "Features", "check_features", "load_features"]
 
@@ -78,8 +78,21 @@ def load_features(
     return torchscript_features(Path(name), data, device)
 
 
-def check_features(name: str) -> None:
-    """Raise InputError if a name is neither a feature space, nor that of other data or of a TorchScript file."""
+def check_features(name: str, data: ImageData | None = None) -> None:
+    """Raise InputError if a name is neither a feature space, nor that of other data or of a TorchScript file.
+
+    Arguments:
+        name: as for ``load_features``.
+        data: given, what the space needs is looked for too: labels, an extra, a file.
+    """
     if name not in FEATURES and not name.startswith(_FOREIGN) and Path(name).suffix not in SUFFIXES:
         known = unknown_name("feature space", name, FEATURES)
         raise InputError(f"{known} A TorchScript file ({', '.join(SUFFIXES)}) may be given instead.")
+    if data is None:
+        return
+    if name == "classifier":
+        check_labels(data)
+    elif name == "inception":
+        check_inception()
+    elif Path(name).suffix in SUFFIXES:
+        check_script(Path(name))

@@ -23,7 +23,7 @@ from entropic_ae.features.space import Features
 from entropic_ae.files import read_tensors, write_tensors
 from entropic_ae.randomness import seeded
 
-__all__ = ["classifier_features", "foreign_classifier_features"]
+__all__ = ["check_labels", "classifier_features", "foreign_classifier_features"]
 
 _log = logging.getLogger(__name__)
 
@@ -70,14 +70,19 @@ class _Classifier(nn.Module):
 
 def classifier_features(data: ImageData, weights: Path | None, device: str) -> Features:  # noqa: ARG001
     """Return the penultimate features of a classifier trained on the data, or read from the cache."""
-    classes = _check_labels(data)
+    classes = check_labels(data)
     with seeded(0):
         network = _Classifier(tuple(data.train.images.shape[1:]), classes)
     path = _cache_path(data, classes)
     with in_turn():
         accuracy = _read_cache(path, network)
         if accuracy is None:
-            _log.info("training the feature classifier of %s, once; it is kept as %s", data.name, path)
+            _log.info(
+                "training the classifier of %s whose features are compared, once; minutes for a large set; it is "
+                "kept as %s",
+                data.name,
+                path,
+            )
             with seeded(0):
                 network = _train_classifier(data, classes)
             accuracy = _accuracy(network, data)
@@ -118,8 +123,8 @@ def foreign_classifier_features(source: str, device: str) -> Features:
     return Features(name, network, own.dim, device=device, accuracy=own.accuracy, content=name)
 
 
-def _check_labels(data: ImageData) -> int:
-    """Return the number of classes, or say why no classifier can be trained."""
+def check_labels(data: ImageData) -> int:
+    """Return the number of classes; InputError if no classifier can be trained."""
     images, labels = data.train.images, data.train.labels
     if labels is None or len(images) == 0:
         raise InputError(

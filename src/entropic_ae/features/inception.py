@@ -6,6 +6,7 @@ import io
 import pickle
 import urllib.error
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.features.space import Features
 from entropic_ae.randomness import seeded
 
-__all__ = ["inception_features"]
+__all__ = ["check_inception", "inception_features"]
 
 
 class _Inception(nn.Module):
@@ -32,8 +33,8 @@ class _Inception(nn.Module):
         return self.network(images.expand(-1, 3, -1, -1))[0]
 
 
-def inception_features(data: ImageData, weights: Path | None, device: str) -> Features:  # noqa: ARG001
-    """Return the 2048 pool features; the weights are downloaded, or read from a file."""
+def check_inception() -> tuple[str, Any]:
+    """Return the address of the weights and the network's class; InputError if the extra is not there."""
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import (
             URL_INCEPTION_V3,
@@ -49,8 +50,13 @@ def inception_features(data: ImageData, weights: Path | None, device: str) -> Fe
             f"feature space 'inception' needs a torchvision made for this torch, importing it failed with "
             f"'{error}'; reinstall both from one index, or use --features classifier or pixels."
         ) from None
+    return URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
-    state = _download(URL_INCEPTION_V3) if weights is None else _read_weights(weights)
+
+def inception_features(data: ImageData, weights: Path | None, device: str) -> Features:  # noqa: ARG001
+    """Return the 2048 pool features; the weights are downloaded, or read from a file."""
+    url, network_class = check_inception()
+    state = _download(url) if weights is None else _read_weights(weights)
     # torch-fidelity's constructor unpickles whatever file it is given. It gets a copy, made here, of
     # tensors that were read without executing anything.
     verified = io.BytesIO()
@@ -58,14 +64,12 @@ def inception_features(data: ImageData, weights: Path | None, device: str) -> Fe
     verified.seek(0)
     try:
         with seeded(0):  # the constructor draws random weights before it loads these
-            network = FeatureExtractorInceptionV3(
-                "inception-v3-compat", ["2048"], feature_extractor_weights_path=verified
-            )
+            network = network_class("inception-v3-compat", ["2048"], feature_extractor_weights_path=verified)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(
-            f"{weights or URL_INCEPTION_V3} does not hold the FID Inception network's weights ({reason}); "
-            f"give --weights the file from {URL_INCEPTION_V3}."
+            f"{weights or url} does not hold the FID Inception network's weights ({reason}); "
+            f"give --weights the file from {url}."
         ) from None
     return Features("inception", _Inception(network), 2048, batch_size=32, device=device, content="inception")
 

@@ -14,7 +14,7 @@ from entropic_ae.data import ImageData
 from entropic_ae.errors import InputError
 from entropic_ae.features.space import Features
 
-__all__ = ["SUFFIXES", "torchscript_features"]
+__all__ = ["SUFFIXES", "check_script", "torchscript_features"]
 
 SUFFIXES = (".pt", ".ts", ".torchscript")
 
@@ -38,12 +38,17 @@ class _Script(nn.Module):
             ) from None
 
 
-def torchscript_features(path: Path, data: ImageData, device: str) -> Features:
-    """Return the space of a TorchScript network, tried on two images."""
+def check_script(path: Path) -> None:
+    """Raise InputError if there is no such file."""
     if not path.is_file():
         raise InputError(
             f"{path} does not exist; --features must name a TorchScript file, inception, classifier or pixels."
         )
+
+
+def torchscript_features(path: Path, data: ImageData, device: str) -> Features:
+    """Return the space of a TorchScript network, tried on two images."""
+    check_script(path)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch")

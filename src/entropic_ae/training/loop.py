@@ -1,20 +1,16 @@
-"""Training: one LightningModule for every system; Lightning owns the loop, checkpoints and precision."""
+"""The loop: one LightningModule for every system; Lightning owns epochs, devices and precision."""
 
 from __future__ import annotations
 
 import csv
 import logging
 import math
-import pickle
 import signal
 import sys
 import time
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,164 +21,25 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.distributed import alone, gather, local_rank, processes, synchronise
-from entropic_ae.errors import DivergenceError, InputError
+from entropic_ae.distributed import alone, gather, processes, synchronise
+from entropic_ae.errors import DivergenceError
 from entropic_ae.files import atomic, write_tensors
 from entropic_ae.randomness import seeded
 from entropic_ae.terms import Objective
+from entropic_ae.training.batches import EqualBatches, ShuffledBatches, length, loader, mix, place
+from entropic_ae.training.checkpoint import CHECKPOINT, LOG, WEIGHTS, check_checkpoint
+from entropic_ae.training.checks import check_devices, check_images, select_device, select_precision
+from entropic_ae.training.settings import Settings
 
-__all__ = [
-    "CHECKPOINT",
-    "LOG",
-    "PRECISIONS",
-    "WEIGHTS",
-    "Settings",
-    "check_checkpoint",
-    "check_devices",
-    "check_images",
-    "check_processes",
-    "fit",
-    "quiet_lightning",
-    "select_device",
-    "select_precision",
-    "to_unit",
-]
+__all__ = ["fit", "quiet_lightning"]
 
-WEIGHTS, LOG, CHECKPOINT = "weights.safetensors", "log.csv", "checkpoints/last.ckpt"
-PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "64": "64-true"}
 _ENTROPY_CODES = 2000  # validation codes whose entropy is logged
 # optimiser steps at a time, where a GPU would else wait for Lightning's own part in each
 _STEPS = {"cuda": 25}
-# what reading a damaged checkpoint raises
-_DAMAGE = (
-    *(OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, MemoryError),
-    *(NotImplementedError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
-)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The published schedule: Adam, the learning rate halved when the validation loss stops falling.
-
-    Attributes:
-        epochs: passes over the training images.
-        batch_size: images of a minibatch; a last, smaller minibatch is left out of each shuffled pass.
-        learning_rate: of Adam, at the start.
-        patience: epochs without a lower validation loss before the learning rate is reduced.
-        factor: what the learning rate is then multiplied by.
-
-    >>> Settings(epochs=20).batch_size
-    100
-    """
-
-    epochs: int = 100
-    batch_size: int = 100
-    learning_rate: float = 5e-4
-    patience: int = 5
-    factor: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience"):
-            if getattr(self, name) < (least := 2 if name == "batch_size" else 1):
-                raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}.")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise InputError(f"learning_rate must be a finite number above 0, got {self.learning_rate}.")
-        if not 0 < self.factor <= 1:
-            raise InputError(f"factor must be above 0 and at most 1, got {self.factor}.")
-
-
-def select_device(device: str) -> torch.device:
-    """Return the device of 'auto', 'cpu' or 'cuda'; auto takes a GPU where there is one.
-
-    Raises: InputError for another name, or where there is no such device.
-    """
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device must be auto, cpu or cuda, got '{device}'.")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device cuda was asked for, but PyTorch sees no GPU; use --device cpu.")
-    use_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    return torch.device("cuda" if use_gpu else "cpu")
-
-
-def select_precision(precision: str) -> Any:
-    """Return Lightning's name for '32', 'bf16' or '64'.
-
-    Raises: InputError for another name.
-    """
-    if precision not in PRECISIONS:
-        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got '{precision}'.")
-    return PRECISIONS[precision]
-
-
-def check_processes(device: str, devices: int, nodes: int) -> None:
-    """Raise InputError unless each of so many processes has a device here; arguments as of ``fit``."""
-    if min(devices, nodes) < 1:
-        raise InputError(f"devices and nodes must be at least 1, got {devices} and {nodes}.")
-    if select_device(device).type == "cuda" and devices > torch.cuda.device_count():
-        raise InputError(f"this machine has {torch.cuda.device_count()} GPUs, got devices={devices}.")
-
-
-def check_devices(device: str, devices: int, nodes: int, batch_size: int, images: int) -> None:
-    """Raise InputError unless so many processes, a device each, can share each minibatch evenly.
-
-    Arguments:
-        device: auto, cpu or cuda.
-        devices: processes on each machine.
-        nodes: machines.
-        batch_size: of all processes together.
-        images: for training or for validation, whichever are fewer.
-    """
-    check_processes(device, devices, nodes)
-    count = devices * nodes
-    if batch_size % count:
-        raise InputError(f"batch_size must be a multiple of the {count} processes, got {batch_size}.")
-    if count > 1 and images < 2 * count:
-        raise InputError(f"{count} processes need at least {2 * count} images to share, got {images}; take fewer.")
-
-
-def check_images(
-    model: Autoencoder,
-    objective: Objective,
-    train: Tensor | Dataset[Tensor],
-    validation: Tensor | Dataset[Tensor],
-    settings: Settings,
-) -> None:
-    """Raise InputError if data cannot be trained on: of another type, or too few for a batch of some part."""
-    data = {"training": train, "validation": validation}
-    images = any(isinstance(one, Tensor) and not one.is_floating_point() for one in data.values())
-    for name, one in data.items():
-        if _length(one) < 2 or (images and not (isinstance(one, Tensor) and _is_image_batch(one))):
-            got = f"{one.dtype} of shape {tuple(one.shape)}" if isinstance(one, Tensor) else f"{_length(one)} rows"
-            raise InputError(
-                f"expected at least 2 {name} images as uint8 (N, C, H, W), or rows of floats for both "
-                f"training and validation, got {got}."
-            )
-    batches = {
-        "training": min(_length(train), settings.batch_size),
-        "validation": min(map(len, _EqualBatches(_length(validation), settings.batch_size))),
-    }
-    least = model.bottleneck.least_batch
-    if batches["training"] < least:
-        raise InputError(
-            f"{type(model.bottleneck).__name__} needs batches of at least {least} images in training, got "
-            f"{batches['training']}; raise batch_size or give more images."
-        )
-    for term in objective.terms:
-        for name, smallest in batches.items():
-            if smallest < term.least_batch:
-                raise InputError(
-                    f"{term.name} needs batches of at least {term.least_batch} images, got {smallest} in "
-                    f"{name}; raise batch_size or give more images."
-                )
-
-
-def to_unit(images: Tensor) -> Tensor:
-    """Map uint8 images to float32 in [0, 1], of the same shape."""
-    return images.float() / 255
 
 
 def fit(
@@ -257,14 +114,14 @@ def fit(
     """
     mode = select_precision(precision)
     check_images(model, objective, train, validation, settings)
-    check_devices(device, devices, nodes, settings.batch_size, min(_length(train), _length(validation)))
+    check_devices(device, devices, nodes, settings.batch_size, min(length(train), length(validation)))
     target = select_device(device)
     count = devices * nodes
     if count > 1:
         synchronise(model)
-    train_data, validation_data = _place(train, validation, target)
+    train_data, validation_data = place(train, validation, target)
     steps = _STEPS.get(target.type, 1) if count == 1 else 1
-    batches = _ShuffledBatches(_length(train), settings.batch_size, seed, count, steps)
+    batches = ShuffledBatches(length(train), settings.batch_size, seed, count, steps)
     task = _Task(model, objective, settings, seed, batches)
     keeper = _Keeper(folder, progress)
     on_terminal = progress and sys.stderr.isatty()
@@ -290,8 +147,8 @@ def fit(
             inference_mode=False,  # no_grad in its place: a term may need a gradient of its own in validation
         )
         loaders = (
-            _loader(train_data, batches),
-            _loader(validation_data, _EqualBatches(_length(validation), settings.batch_size, count)),
+            loader(train_data, batches),
+            loader(validation_data, EqualBatches(length(validation), settings.batch_size, count)),
         )
         try:
             _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.is_file() else None)
@@ -321,34 +178,6 @@ def _run(
         raise
 
 
-def check_checkpoint(path: Path, epochs: int, task: nn.Module | None = None) -> None:
-    """Raise InputError if a checkpoint cannot be gone on from.
-
-    Arguments:
-        path: of the checkpoint; damage shows by the checksums in it, which PyTorch's own loading passes over.
-        epochs: to be trained for in all; one that has been trained for more is refused.
-        task: what goes on from it, if it is made already; a checkpoint of another is refused.
-    """
-    try:
-        with zipfile.ZipFile(path) as file:
-            if bad := file.testzip():
-                raise ValueError(f"the checksum of {bad} is wrong")
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        done = checkpoint["epoch"] + 1
-        shapes = {name: getattr(tensor, "shape", None) for name, tensor in checkpoint["state_dict"].items()}
-    except _DAMAGE as error:
-        reason = " ".join(str(error).split())[:100]
-        raise InputError(
-            f"{path} is damaged ({reason}), so training cannot go on from it; train anew into another folder."
-        ) from None
-    if task is not None and shapes != {
-        name: getattr(tensor, "shape", None) for name, tensor in task.state_dict().items()
-    }:
-        raise InputError(f"{path} is of another model, so training cannot go on from it; restore the run's own.")
-    if done > epochs:
-        raise InputError(f"{path} has been trained for {done} epochs, got epochs={epochs}; give at least {done}.")
-
-
 @contextmanager
 def _compiled(model: Autoencoder, objective: Objective) -> Iterator[None]:
     """Compile the networks for the time of the block, unless a term forbids it."""
@@ -373,7 +202,7 @@ class _Task(LightningModule):
     """Training and validation steps; keeps sums on the device, read once an epoch."""
 
     def __init__(
-        self, model: Autoencoder, objective: Objective, settings: Settings, seed: int, batches: _ShuffledBatches
+        self, model: Autoencoder, objective: Objective, settings: Settings, seed: int, batches: ShuffledBatches
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # so that several steps are one call
@@ -401,7 +230,7 @@ class _Task(LightningModule):
         }
 
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(_mix(self.seed, self.current_epoch))  # so that a resumed run draws the same
+        torch.manual_seed(mix(self.seed, self.current_epoch))  # so that a resumed run draws the same
         learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.row = {"epoch": self.current_epoch + 1, "learning_rate": learning_rate}
         if self.objective.memory is not None:
@@ -550,96 +379,6 @@ class _Keeper(Callback):
     def restore(self, model: Autoencoder) -> None:
         if self.weights:
             model.load_state_dict(self.weights)
-
-
-class _Rows(Dataset[Tensor]):
-    """A tensor indexed by a whole batch of indices at a time: uint8 images come in [0, 1], floats as they are."""
-
-    def __init__(self, rows: Tensor) -> None:
-        self.rows = rows
-
-    def __getitem__(self, indices: Tensor) -> Tensor:
-        batch = self.rows[indices.to(self.rows.device, non_blocking=True)]
-        return to_unit(batch) if batch.dtype == torch.uint8 else batch.float()
-
-
-def _place(
-    train: Tensor | Dataset[Tensor], validation: Tensor | Dataset[Tensor], device: torch.device
-) -> tuple[Dataset[Tensor], Dataset[Tensor]]:
-    """Return both as data sets, tensors on the GPU if they fit there; other data sets keep their place."""
-    if device.type == "cuda":
-        device = torch.device("cuda", local_rank())
-    tensors = sum(one.nbytes for one in (train, validation) if isinstance(one, Tensor))
-    moved = device.type == "cuda" and tensors < torch.cuda.mem_get_info(device)[0] // 2
-
-    def place(data: Tensor | Dataset[Tensor]) -> Dataset[Tensor]:
-        if not isinstance(data, Tensor):
-            return data
-        return _Rows(data.to(device) if moved else data)
-
-    return place(train), place(validation)
-
-
-def _length(data: Tensor | Dataset[Tensor]) -> int:
-    return len(data)  # type: ignore[arg-type]  # a Dataset may lack a length; fit asks for one
-
-
-def _is_image_batch(data: Tensor) -> bool:
-    return data.dtype == torch.uint8 and data.dim() == 4
-
-
-class _ShuffledBatches(Sampler):
-    """Batches of indices in an order drawn from the seed and the epoch; a smaller last batch is left out.
-
-    Several batches may come at a time. Of several processes each has its part of every batch, of ``own_size``.
-    """
-
-    def __init__(self, n: int, batch_size: int, seed: int, count: int = 1, steps: int = 1) -> None:
-        self.n, self.batch_size, self.seed, self.epoch = n, min(batch_size, n - n % count), seed, 0
-        self.count, self.steps, self.own_size = count, steps, self.batch_size // count
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return math.ceil(self.n // self.batch_size / self.steps)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch))
-        order = torch.randperm(self.n, generator=generator)
-        for batches in order[: self.n - self.n % self.batch_size].split(self.steps * self.batch_size):
-            yield _part(batches, self.count)
-
-
-class _EqualBatches(Sampler):
-    """Batches of indices in order, of sizes that differ by one at most; of several processes each has its part."""
-
-    def __init__(self, n: int, batch_size: int, count: int = 1) -> None:
-        each = n // count
-        batches = torch.arange(each * count).view(each, count).tensor_split(math.ceil(n / batch_size))
-        self.batches, self.count = [batch.flatten() for batch in batches], count
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (_part(batch, self.count) for batch in self.batches)
-
-
-def _part(batch: Tensor, count: int) -> Tensor:
-    """Return this process's part of a batch, whose size is a multiple of the processes."""
-    return batch if count == 1 else batch.chunk(count)[dist.get_rank()]
-
-
-def _loader(data: Dataset[Tensor], batches: Sampler) -> DataLoader:
-    # with a generator of its own: a resumed run makes the first pass over a loader before the epoch is seeded, and
-    # must draw no less from the global one after it
-    return DataLoader(data, batch_size=None, sampler=batches, generator=torch.Generator())
-
-
-def _mix(seed: int, epoch: int) -> int:
-    return (seed * 1_000_003 + epoch) % 2**63
 
 
 @contextmanager

@@ -1,0 +1,109 @@
+"""Batches: data indexed by a whole batch at a time, in an order drawn from the seed and the epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from entropic_ae.distributed import local_rank
+
+__all__ = ["EqualBatches", "ShuffledBatches", "length", "loader", "mix", "place", "to_unit"]
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """Map uint8 images to float32 in [0, 1], of the same shape."""
+    return images.float() / 255
+
+
+class _Rows(Dataset[Tensor]):
+    """A tensor indexed by a whole batch of indices at a time: uint8 images come in [0, 1], floats as they are."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+
+    def __getitem__(self, indices: Tensor) -> Tensor:
+        batch = self.rows[indices.to(self.rows.device, non_blocking=True)]
+        return to_unit(batch) if batch.dtype == torch.uint8 else batch.float()
+
+
+def place(
+    train: Tensor | Dataset[Tensor], validation: Tensor | Dataset[Tensor], device: torch.device
+) -> tuple[Dataset[Tensor], Dataset[Tensor]]:
+    """Return both as data sets, tensors on the GPU if they fit there; other data sets keep their place."""
+    if device.type == "cuda":
+        device = torch.device("cuda", local_rank())
+    tensors = sum(one.nbytes for one in (train, validation) if isinstance(one, Tensor))
+    moved = device.type == "cuda" and tensors < torch.cuda.mem_get_info(device)[0] // 2
+
+    def placed(data: Tensor | Dataset[Tensor]) -> Dataset[Tensor]:
+        if not isinstance(data, Tensor):
+            return data
+        return _Rows(data.to(device) if moved else data)
+
+    return placed(train), placed(validation)
+
+
+def length(data: Tensor | Dataset[Tensor]) -> int:
+    """Return how many rows there are."""
+    return len(data)  # type: ignore[arg-type]  # a Dataset may lack a length; fit asks for one
+
+
+class ShuffledBatches(Sampler):
+    """Batches of indices in an order drawn from the seed and the epoch; a smaller last batch is left out.
+
+    Several batches may come at a time. Of several processes each has its part of every batch, of ``own_size``.
+    """
+
+    def __init__(self, n: int, batch_size: int, seed: int, count: int = 1, steps: int = 1) -> None:
+        self.n, self.batch_size, self.seed, self.epoch = n, min(batch_size, n - n % count), seed, 0
+        self.count, self.steps, self.own_size = count, steps, self.batch_size // count
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return math.ceil(self.n // self.batch_size / self.steps)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(mix(self.seed, self.epoch))
+        order = torch.randperm(self.n, generator=generator)
+        for batches in order[: self.n - self.n % self.batch_size].split(self.steps * self.batch_size):
+            yield _part(batches, self.count)
+
+
+class EqualBatches(Sampler):
+    """Batches of indices in order, of sizes that differ by one at most; of several processes each has its part."""
+
+    def __init__(self, n: int, batch_size: int, count: int = 1) -> None:
+        each = n // count
+        batches = torch.arange(each * count).view(each, count).tensor_split(math.ceil(n / batch_size))
+        self.batches, self.count = [batch.flatten() for batch in batches], count
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (_part(batch, self.count) for batch in self.batches)
+
+
+def _part(batch: Tensor, count: int) -> Tensor:
+    """Return this process's part of a batch, whose size is a multiple of the processes."""
+    return batch if count == 1 else batch.chunk(count)[dist.get_rank()]
+
+
+def loader(data: Dataset[Tensor], batches: Sampler) -> DataLoader:
+    """Return a loader that takes whole batches of indices."""
+    # with a generator of its own: a resumed run makes the first pass over a loader before the epoch is seeded, and
+    # must draw no less from the global one after it
+    return DataLoader(data, batch_size=None, sampler=batches, generator=torch.Generator())
+
+
+def mix(seed: int, epoch: int) -> int:
+    """Return the seed of an epoch."""
+    return (seed * 1_000_003 + epoch) % 2**63

@@ -1,0 +1,41 @@
+"""The schedule of a training, as data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from entropic_ae.errors import InputError
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The published schedule: Adam, the learning rate halved when the validation loss stops falling.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images of a minibatch; a last, smaller minibatch is left out of each shuffled pass.
+        learning_rate: of Adam, at the start.
+        patience: epochs without a lower validation loss before the learning rate is reduced.
+        factor: what the learning rate is then multiplied by.
+
+    >>> Settings(epochs=20).batch_size
+    100
+    """
+
+    epochs: int = 100
+    batch_size: int = 100
+    learning_rate: float = 5e-4
+    patience: int = 5
+    factor: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience"):
+            if getattr(self, name) < (least := 2 if name == "batch_size" else 1):
+                raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise InputError(f"learning_rate must be a finite number above 0, got {self.learning_rate}.")
+        if not 0 < self.factor <= 1:
+            raise InputError(f"factor must be above 0 and at most 1, got {self.factor}.")
