@@ -262,7 +262,7 @@ def fit(
     count = devices * nodes
     if count > 1:
         synchronise(model)
-    train_data, validation_data = _place(train, validation, target)
+    train_data, validation_data = _place(train, validation, target, local_rank() if count > 1 else 0)
     steps = _STEPS.get(target.type, 1) if count == 1 else 1
     batches = _ShuffledBatches(_length(train), settings.batch_size, seed, count, steps)
     task = _Task(model, objective, settings, seed, batches)
@@ -564,11 +564,11 @@ class _Rows(Dataset[Tensor]):
 
 
 def _place(
-    train: Tensor | Dataset[Tensor], validation: Tensor | Dataset[Tensor], device: torch.device
+    train: Tensor | Dataset[Tensor], validation: Tensor | Dataset[Tensor], device: torch.device, number: int
 ) -> tuple[Dataset[Tensor], Dataset[Tensor]]:
-    """Return both as data sets, tensors on the GPU if they fit there; other data sets keep their place."""
+    """Return both as data sets, tensors on the GPU of that number if they fit there; others keep their place."""
     if device.type == "cuda":
-        device = torch.device("cuda", local_rank())
+        device = torch.device("cuda", number)
     tensors = sum(one.nbytes for one in (train, validation) if isinstance(one, Tensor))
     moved = device.type == "cuda" and tensors < torch.cuda.mem_get_info(device)[0] // 2
 
