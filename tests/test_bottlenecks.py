@@ -70,9 +70,11 @@ def test_batch_norm_of_constant_dimension_is_zero():
     assert z[:, 1].abs().max() < 1e-3
 
 
-def test_batch_norm_computes_in_float32_under_autocast():
+@pytest.mark.parametrize("name", BOTTLENECKS)
+def test_codes_are_float32_under_autocast(name):
+    bottleneck = BOTTLENECKS[name](3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert BatchNorm(3)(torch.randn(10, 3).bfloat16()).z.dtype == torch.float32
+        assert bottleneck(torch.randn(10, bottleneck.in_features).bfloat16()).z.dtype == torch.float32
 
 
 def test_batch_of_one_is_refused_in_training():

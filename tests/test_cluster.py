@@ -8,7 +8,7 @@ from entropic_ae import InputError
 from entropic_ae.experiments.cluster import run_on_ray
 from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
 
-pytest.importorskip("ray", reason="the extra cluster is not installed")
+ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
 CELL = Cell("eae", "digits", 0, {}, {"width": "2", "epochs": "1"}, limit=100, n=50, features="pixels")
 CELLS = [replace(CELL, recipe=recipe) for recipe in ("eae", "ae", "bn-ae")]
 
@@ -26,9 +26,18 @@ def test_workers_share_a_sweep_and_measure_what_one_process_does(tmp_path):
         assert by_ray[name]["metrics"]["distances"]["prior"] == pytest.approx(distances, rel=1e-3)
 
 
-def test_wrong_cells_end_with_their_sentence(tmp_path):
+@pytest.fixture
+def started():
+    ray.init(num_cpus=1, num_gpus=0, include_dashboard=False)
+    yield
+    ray.shutdown()
+
+
+def test_wrong_cells_end_with_their_sentence(tmp_path, started):
     with pytest.raises(InputError, match="n must be at least 2 images, got 1"):
         run_on_ray([replace(CELL, n=1)], tmp_path / "out", tmp_path / "runs", 1, device="cpu")
+    with pytest.raises(InputError, match="device cuda was asked for, but Ray has no GPU; use --device cpu"):
+        run_on_ray([CELL], tmp_path / "out", tmp_path / "runs", 1, device="cuda")
     with pytest.raises(InputError, match="workers must be at least 1, got 0"):
         run_on_ray([CELL], tmp_path / "out", tmp_path / "runs", 0)
 

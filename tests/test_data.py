@@ -18,6 +18,7 @@ from PIL import Image
 from entropic_ae import data_decoding, data_streaming
 from entropic_ae.data import DATASETS, ImageData, load_images, read_images
 from entropic_ae.errors import InputError
+from entropic_ae.files import read_json
 
 
 @pytest.fixture(autouse=True)
@@ -274,6 +275,15 @@ def test_a_stream_is_read_once_a_revision_and_is_there_without_the_hub(hub):
     hub.revision = "two"
     load_with_one_warning("hf-stream:some/set", image_size=16)
     assert hub.read == 2 * (29 + 5)
+
+
+def test_a_stream_of_which_the_cache_has_lost_a_part_is_read_again_from_there(hub):
+    first = load_with_one_warning("hf-stream:some/set", image_size=16)
+    index = read_json(next(data_decoding.cache_folder().glob("*.json")))
+    (data_decoding.cache_folder() / index["parts"]["train"][2]).unlink()
+    again = load_with_one_warning("hf-stream:some/set", image_size=16)
+    assert torch.equal(first.train.images, again.train.images)
+    assert hub.read == 29 + 5 + 23 + 5  # the training images once more, and the heads
 
 
 def test_a_stream_goes_on_where_it_ended(hub):

@@ -16,7 +16,7 @@ from entropic_ae import runs
 from entropic_ae.distributed import together
 from entropic_ae.files import write_json, write_tensors
 from entropic_ae.recipes import RECIPES
-from entropic_ae.training import CHECKPOINT, LOG, WEIGHTS
+from entropic_ae.training import CHECKPOINT, LOG, WEIGHTS, loop
 
 SYSTEMS = {name: (name, {}) for name in RECIPES} | {
     "memory": ("eae", {"entropy.memory": 40}),
@@ -86,7 +86,10 @@ def test_a_run_by_itself_is_whole_as_a_later_task_of_a_job_too(tmp_path, monkeyp
     for name, value in job.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "4")
+    place, numbers = loop.place, []
+    monkeypatch.setattr(loop, "place", lambda *data: (numbers.append(data[-1]), place(*data))[1])
     run = runs.train("eae", "digits", set={"width": 2}, epochs=1, device="cpu", out=tmp_path, progress=False)
+    assert numbers == [0]  # its GPU is the first that it sees, as for the model
     run.evaluate(features="pixels", n=20, densities=["prior"])
     found = {path.name for path in tmp_path.iterdir()}
     assert found >= {"run.json", LOG, WEIGHTS, "samples-prior.png", "metrics.json"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps
@@ -41,6 +41,9 @@ def stream_tables(name: str, side: int | None) -> dict[str, Table]:
 
     index = cache_folder() / f"{digest('stream', name, side)}.json"
     known = read_json(index) if index.is_file() else None
+    kept = chain(*known["parts"].values()) if known else ()
+    if not all((cache_folder() / part).is_file() for part in kept):
+        known = None  # a part of the cache is gone
     revision = hub_revision(name)
     if revision is None and known is None:
         raise InputError(

@@ -181,9 +181,9 @@ def _log_cap(angle: Tensor, dim: int) -> Tensor:
     The area is that of the sphere in R^(dim - 1) times the integral of sin(t)^(dim - 2) from 0 to the angle,
     which a Gauss-Legendre rule of so many nodes finds to rounding.
     """
-    nodes, weights = _gauss_legendre(max(64, dim))
-    sines = torch.sin(angle[:, None] * torch.as_tensor(nodes, device=angle.device))
-    terms = (dim - 2) * sines.log() + torch.as_tensor(weights, device=angle.device).log()
+    rule = _gauss_legendre(max(64, dim))
+    nodes, weights = (torch.from_numpy(part).to(angle.device, non_blocking=True) for part in rule)
+    terms = (dim - 2) * torch.sin(angle[:, None] * nodes).log() + weights.log()
     log_rim = math.log(2) + 0.5 * (dim - 1) * math.log(math.pi) - math.lgamma(0.5 * (dim - 1))
     return log_rim + angle.log() + terms.logsumexp(1)
 

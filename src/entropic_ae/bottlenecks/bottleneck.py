@@ -106,8 +106,8 @@ class Identity(Bottleneck):
     """
 
     def forward(self, h: Tensor) -> Code:
-        """Return (N, D) unchanged."""
-        return Code(h)
+        """Return (N, D) as it is, in float32 at least, whatever the autocast state."""
+        return Code(as_float(h))
 
 
 class Codes(nn.Module):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from entropic_ae.errors import InputError
 from entropic_ae.experiments.sweep import Cell, run_cells
 from entropic_ae.registry import import_modules, imported
-from entropic_ae.training import select_device
 
 __all__ = ["run_on_ray"]
+
+_FOLDERS = ("ENTROPIC_AE_DATA", "ENTROPIC_AE_CACHE")
 
 
 def run_on_ray(
@@ -26,8 +28,9 @@ def run_on_ray(
     """Train and measure cells as ``run_cells`` does, by several workers of Ray at once.
 
     The workers share the work as processes do that are given one command: by files and locks, so that a sweep goes
-    on where it was interrupted, with or without Ray, and all of them must see the same folders. A worker has a GPU
-    where there is one, else a core. Modules that this process was told to ``--import`` are imported by each.
+    on where it was interrupted, with or without Ray, and all of them must see the same folders: each works in this
+    process's, with its ``ENTROPIC_AE_DATA`` and ``ENTROPIC_AE_CACHE``. A worker has a GPU where Ray has any, else
+    a core. Modules that this process was told to ``--import`` are imported by each.
 
     Arguments:
         cells, out, run_folder, tell: as for ``run_cells``.
@@ -35,7 +38,8 @@ def run_on_ray(
         address: of a cluster that is running; Ray is started on this machine unless given.
         device: auto, cpu or cuda.
 
-    Raises: InputError without Ray, for fewer than one worker, an address where none runs, or as ``run_cells``.
+    Raises: InputError without Ray, for fewer than one worker, for an address where none runs, for cuda where Ray
+        has no GPU, or as ``run_cells``.
     """
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}.")
@@ -43,12 +47,14 @@ def run_on_ray(
         import ray
     except ModuleNotFoundError:
         raise InputError("Ray is not installed; pip install 'entropic-ae[cluster]'.") from None
-    modules = imported()
-    on_gpu = select_device(device).type == "cuda"
+    modules, here = imported(), Path.cwd()
+    folders = {name: os.environ[name] for name in _FOLDERS if name in os.environ}
     cells, out, run_folder = list(cells), out.resolve(), run_folder.resolve()
 
-    @ray.remote(num_cpus=1, num_gpus=int(on_gpu), max_retries=0)
+    @ray.remote(num_cpus=1, max_retries=0)
     def work(number: int) -> None:
+        os.chdir(here)
+        os.environ.update(folders)
         import_modules(modules)
         run_cells(cells, out, run_folder, device=device, tell=lambda text: print(f"worker {number}: {text}"))
 
@@ -65,9 +71,13 @@ def run_on_ray(
             raise InputError(
                 f"no cluster of Ray answers at '{address}' ({reason}); give --ray the HOST:PORT of one, or auto."
             ) from None
-    tell(f"{workers} workers of Ray")
     try:
-        ray.get([work.remote(number) for number in range(workers)])
+        gpus = ray.cluster_resources().get("GPU", 0)  # this process's machine need not have one
+        if device == "cuda" and not gpus:
+            raise InputError("device cuda was asked for, but Ray has no GPU; use --device cpu.")
+        tell(f"{workers} workers of Ray")
+        own = work.options(num_gpus=int(gpus > 0 and device != "cpu"))
+        ray.get([own.remote(number) for number in range(workers)])
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, InputError):
             raise InputError(str(error.cause)) from None

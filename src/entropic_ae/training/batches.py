@@ -10,8 +10,6 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from entropic_ae.distributed import local_rank
-
 __all__ = ["EqualBatches", "ShuffledBatches", "length", "loader", "mix", "place", "to_unit"]
 
 
@@ -32,11 +30,11 @@ class _Rows(Dataset[Tensor]):
 
 
 def place(
-    train: Tensor | Dataset[Tensor], validation: Tensor | Dataset[Tensor], device: torch.device
+    train: Tensor | Dataset[Tensor], validation: Tensor | Dataset[Tensor], device: torch.device, number: int
 ) -> tuple[Dataset[Tensor], Dataset[Tensor]]:
-    """Return both as data sets, tensors on the GPU if they fit there; other data sets keep their place."""
+    """Return both as data sets, tensors on the GPU of that number if they fit there; others keep their place."""
     if device.type == "cuda":
-        device = torch.device("cuda", local_rank())
+        device = torch.device("cuda", number)
     tensors = sum(one.nbytes for one in (train, validation) if isinstance(one, Tensor))
     moved = device.type == "cuda" and tensors < torch.cuda.mem_get_info(device)[0] // 2
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.distributed import alone, gather, processes, synchronise
+from entropic_ae.distributed import alone, gather, local_rank, processes, synchronise
 from entropic_ae.errors import DivergenceError
 from entropic_ae.files import atomic, write_tensors
 from entropic_ae.randomness import seeded
@@ -119,7 +119,7 @@ def fit(
     count = devices * nodes
     if count > 1:
         synchronise(model)
-    train_data, validation_data = place(train, validation, target)
+    train_data, validation_data = place(train, validation, target, local_rank() if count > 1 else 0)
     steps = _STEPS.get(target.type, 1) if count == 1 else 1
     batches = ShuffledBatches(length(train), settings.batch_size, seed, count, steps)
     task = _Task(model, objective, settings, seed, batches)
