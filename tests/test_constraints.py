@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from entropic_ae import BOTTLENECKS, BatchNorm, Sphere
-from entropic_ae.experiments import constraints
+from entropic_ae.experiments import constraints, drawing
 from entropic_ae.experiments.constraints import null_distances, prior_distance, raise_entropy, toy
 from entropic_ae.files import read_json
 
@@ -54,6 +54,8 @@ def test_null_distances_are_those_of_samples():
 
 def test_the_figure(tmp_path, monkeypatch):
     monkeypatch.setattr(constraints, "STARTS", {"line": constraints.STARTS["line"]})
+    drawn, save = [], drawing.save_canvas
+    monkeypatch.setattr(drawing, "save_canvas", lambda canvas, file: (drawn.append(canvas), save(canvas, file)))
     told = []
     files = constraints.draw_constraints(tmp_path, n=60, steps=30, tell=told.append)
     assert [file.name for file in files] == [f"constraints.{kind}" for kind in ("json", "png", "pdf", "md")]
@@ -62,3 +64,4 @@ def test_the_figure(tmp_path, monkeypatch):
     page = files[3].read_text()
     assert all(f"| {one['bottleneck']} | line | {one['start_distance']:.3f} |" in page for one in found)
     assert files[1].stat().st_size > 5000
+    assert [axes.get_title() for axes in drawn[0].axes[:4]] == ["step 0", "step 20", "end", "prior"]

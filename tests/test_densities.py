@@ -243,3 +243,10 @@ def test_marginals_are_kept_and_a_copula_keeps_correlation_too(kind, correlation
         assert scipy.stats.kstest(drawn[:, d].log().numpy(), "norm").statistic < 0.015  # 1.36 / sqrt(N) = 0.0096
     assert torch.corrcoef(drawn[:, :2].log().T)[0, 1].item() == pytest.approx(correlation, abs=0.03)
     assert drawn[:, 2].eq(2).all()
+
+
+def test_a_copula_of_values_that_repeat_has_their_correlation():
+    """Of two values the normal scores are a shift and a scale of them, whatever the order of equal ones."""
+    signs = torch.sign(torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)))
+    expected = torch.corrcoef(signs.T.double())
+    torch.testing.assert_close(Copula.fit(signs, PRIOR).correlation, expected, atol=1e-6, rtol=0)

@@ -186,6 +186,22 @@ def test_degenerate_codes_are_told_in_finite_numbers(case):
     json.dumps(result, allow_nan=False)
 
 
+def test_fine_structure_of_few_codes_is_told():
+    """Each code has a twin nearby, of which parts of the sample hold but few."""
+    one = draws(180, 8)
+    twins = torch.cat([one, (1 - 0.1**2) ** 0.5 * one + 0.1 * draws(180, 8, seed=1)])
+    result = diagnose(twins, BatchNorm(8).prior())
+    assert result["p_values"]["joint structure"] < 1e-6
+    assert result["verdict"].endswith("mainly by joint structure")
+
+
+def test_one_dimension_has_neither_correlation_nor_joint_structure():
+    result = diagnose(draws(200, 1), BatchNorm(1).prior())
+    assert (result["parts"]["correlation"], result["parts"]["joint structure"]) == (0, 0)
+    assert "not told from N(0, I)" in result["verdict"]
+    assert diagnose(draws(200, 1).exp(), BatchNorm(1).prior())["p_values"]["marginals"] < LEVEL
+
+
 def test_codes_that_come_twice_count_once():
     z = draws(2000, 8)
     result = diagnose(torch.cat([z, z[:200]]), BatchNorm(8).prior())

@@ -4,10 +4,20 @@ import hashlib
 import json
 
 import pytest
+import torch
 
 from entropic_ae import RECIPES, InputError
-from entropic_ae.experiments import figures
-from entropic_ae.experiments.figures import FIGURES, GALLERIES, Figure, Panel, caption, draw_all, paper_cells
+from entropic_ae.experiments import drawing, figures
+from entropic_ae.experiments.figures import (
+    FIGURES,
+    GALLERIES,
+    Figure,
+    Panel,
+    caption,
+    draw_all,
+    draw_systems,
+    paper_cells,
+)
 from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
 
 BASE = Cell("eae", "", 0, {}, {"width": "4", "epochs": "1"}, limit=150, n=60, features="pixels")
@@ -84,6 +94,36 @@ def test_the_systems_beside_each_other_are_those_of_the_table(tmp_path, monkeypa
     assert [file.name for file in files] == ["figure-11.png", "figure-11.pdf", "figure-11.md"]
     prior = next(c for c in read_cells(table) if c["label"] == "eae")["metrics"]["distances"]["prior"]["frechet"]
     assert f"{prior:.2f}" in files[2].read_text()
+
+
+def test_real_faces_are_neither_shown_nor_promised(tmp_path, monkeypatch):
+    shown = {}
+    monkeypatch.setattr(figures, "run_cells", lambda *_, **__: None)
+    monkeypatch.setattr(figures, "render", lambda *_, **__: "the table")
+    monkeypatch.setattr(figures, "draw_gallery", lambda *given, real, **_: shown.update({given[2].name: real}))
+    for name in ("4", "10"):
+        draw_systems(name, BASE, tmp_path, tmp_path)
+    assert shown == {
+        "figure-4.png": False,
+        "figure-4.pdf": False,
+        "figure-10.png": True,
+        "figure-10.pdf": True,
+    }
+    assert (tmp_path / "figure-4.md").read_text() == "**Figure 4.** Samples of each system, celeba.\n\nthe table\n"
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_no_title_of_a_panel_is_cut_off(count, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(drawing, "save_canvas", lambda canvas, _: drawn.append(canvas))
+    grid = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    drawing.draw_panels(
+        [(f"{i} dimensions\nFrechet distance 9", grid) for i in range(count)], [tmp_path / "a.png"]
+    )
+    drawn[0].draw_without_rendering()
+    titles = [axes.title for axes in drawn[0].axes if axes.title.get_text()]
+    assert len(titles) == count
+    assert all(title.get_window_extent().y1 <= drawn[0].bbox.y1 for title in titles)
 
 
 def test_a_claim_is_tested_by_the_distances(monkeypatch):

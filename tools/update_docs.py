@@ -3,7 +3,8 @@
 ``python tools/update_docs.py`` rewrites them; with ``--check`` it only says whether it would. The marks are
 ``<!-- table: FOLDER -->`` (the whole table of a folder), ``<!-- brief table: FOLDER -->``,
 ``<!-- tries: FOLDER -->`` (what was tried in tuning), ``<!-- choice: FOLDER -->`` (a few systems of two tables),
-``<!-- factors: FOLDER -->`` (tries of the entropy's weight), ``<!-- study: FOLDER -->``,
+``<!-- factors: FOLDER -->`` (tries of the entropy's weight), ``<!-- parts: FOLDER -->`` (what parts of the
+divergence cost in images), ``<!-- study: FOLDER -->``,
 ``<!-- caption: FILE -->`` (of a figure), ``<!-- speed: FILE -->`` and ``<!-- memory: FILE -->`` of the benchmarks,
 and of pythae ``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and ``<!-- deviations: FILE -->``.
 """
@@ -14,6 +15,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,18 @@ def factors(path: Path) -> str:
     return markdown(["factor on the default weight", *SETS.values()], lines)
 
 
+def parts(path: Path) -> str:
+    """Return what marginals, correlation and joint structure cost in images, in that order: means over seeds."""
+    order = ("prior", "marginals", "copula", "mixture")
+    rows: dict[str, list[list[float]]] = {}
+    for cell in read_cells(path):
+        distances = [cell["metrics"]["distances"][density]["frechet"] for density in order]
+        steps = [one - other for one, other in pairwise(distances)]
+        rows.setdefault(cell["cell"]["recipe"], []).append([distances[0], *steps, distances[-1]])
+    lines = [[f"`{recipe}`", *map(mean_text, zip(*found, strict=True))] for recipe, found in rows.items()]
+    return markdown(["", "prior", "marginals", "correlation", "joint structure", "mixture"], lines)
+
+
 def caption(path: Path) -> str:
     """Return what was written beside a figure."""
     return path.read_text(encoding="utf-8").strip()
@@ -163,6 +177,7 @@ KINDS = {
     "tries": render_tries,
     "choice": choice,
     "factors": factors,
+    "parts": parts,
     "study": render_study,
     "caption": caption,
     "speed": speed,

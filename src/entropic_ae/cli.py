@@ -558,6 +558,7 @@ def tune(
 
 @app.command()
 def figure(
+    context: typer.Context,
     name: Annotated[
         str,
         typer.Argument(
@@ -567,7 +568,7 @@ def figure(
     ],
     data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="For a study, as for train.")] = None,
     seeds: Annotated[
-        str, typer.Option(help="Seeds, separated by commas; a figure of the paper has the first.")
+        str, typer.Option(help="Seeds, separated by commas; all but the studies take the first.")
     ] = "0",
     set: Settings = None,
     width: Width = None,
@@ -597,11 +598,11 @@ def figure(
         )
     if data is not None and name not in studies.STUDIES:
         raise InputError(f"figure {name} is of data of its own, got '{data}'; leave it out.")
-    training = {"set": set, "width": width, "epochs": epochs, "limit": limit, "features": features}
-    given: dict[str, Any] = {**training, "tuned": tuned, "tables": tables}
-    useless = [option for option, value in given.items() if value is not None]
-    if name == "constraints" and useless:
-        raise InputError(f"figure constraints trains no network; leave --{' and --'.join(useless)} out.")
+    training = ("set", "width", "epochs", "limit", "features", "n", "tuned", "tables", "runs", "device")
+    sources = {option: context.get_parameter_source(option) for option in training}
+    given = [option for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if name == "constraints" and given:
+        raise InputError(f"figure constraints trains no network; leave --{' and --'.join(given)} out.")
     numbers = _numbers("seeds", seeds, int)
     base = Cell("eae", data or "", numbers[0], {}, _shared(set, width, epochs), limit, n, features)
     if name == "constraints":

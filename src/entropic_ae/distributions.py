@@ -1,4 +1,4 @@
-"""Distributions over codes that PyTorch lacks, and the marginals of a prior."""
+"""Distributions over codes that PyTorch lacks, and normal scores of codes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 
 import torch
 from scipy.special import betainc, ndtri
+from scipy.stats import rankdata
 from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 
 from entropic_ae.errors import InputError
 
-__all__ = ["UniformSphere", "normal_scores"]
+__all__ = ["UniformSphere", "normal_scores", "rank_scores"]
 
 _LEAST_TAIL = 1e-6  # over the number of codes
 
@@ -92,6 +93,16 @@ def normal_scores(codes: Tensor, prior: Distribution) -> Tensor:
     tail = torch.minimum(lower, upper).clamp_min(least)
     scores = torch.from_numpy(ndtri(tail.numpy()))
     return torch.where(lower < upper, scores, -scores)
+
+
+def rank_scores(codes: Tensor) -> Tensor:
+    """Return the normal quantiles of the codes' ranks in each dimension, (N, D) float64; equal values share one.
+
+    >>> rank_scores(torch.tensor([[3.0], [1.0], [1.0], [9.0]])).flatten().round(decimals=4).tolist()
+    [0.3186, -0.6745, -0.6745, 1.1503]
+    """
+    ranks = rankdata(codes.detach().cpu().numpy(), axis=0)
+    return torch.from_numpy(ndtri((ranks - 0.5) / len(codes)))
 
 
 def _is_even(base: Distribution) -> bool:

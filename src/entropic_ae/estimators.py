@@ -86,9 +86,9 @@ def sphere_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check
         H = 1 / N * sum_i log A(t_i) + log(N - 1) - digamma(k).
 
     The area is exact at any angle and the sphere has no edge, so for the uniform distribution the estimate is
-    unbiased, up to log(N - 1) - digamma(N) < 1 / N, however large D. Its maximum is the logarithm of the area
-    of the sphere. Codes closer than the floating-point resolution coincide as in ``knn_entropy``; so do their
-    opposites.
+    unbiased, up to log(N - 1) - digamma(N) < 1 / N, however large D. No entropy is above the logarithm of the
+    sphere's area, but the estimate of points more even than draws is. Codes closer than the floating-point
+    resolution coincide as in ``knn_entropy``; so do their opposites.
 
     Arguments:
         z: codes of norm 1, (N, D) floating point, D >= 2, N + M > k.
@@ -131,7 +131,8 @@ def cube_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_f
         H = 1 / N * sum_i sum_d log(min(z_id + R_i, 1) - max(z_id - R_i, -1)) + log(N - 1) - digamma(k).
 
     So for the uniform distribution the estimate is unbiased, up to log(N - 1) - digamma(N) < 1 / N, however large
-    D. Its maximum is D log 2. Codes closer than the floating-point resolution coincide as in ``knn_entropy``.
+    D. No entropy is above D log 2, but the estimate of points more even than draws is. Codes closer than the
+    floating-point resolution coincide as in ``knn_entropy``.
 
     Arguments:
         z: codes from -1 to 1, (N, D) floating point, N + M > k.

@@ -210,7 +210,9 @@ def _diagnostics(
             bounds[f"the likelihood under the {name}"] = gain.mean().item()
     found |= diagnose(drawn, prior, estimator=bottleneck.entropy, lower_bounds=bounds, seed=seed)
     if "divergence" in found and found["error_from_others_codes"] < _IGNORED * found["error_from_own_codes"]:
-        found["verdict"] += "; but the decoder makes as much of the codes of other images: it ignores them"
+        found["verdict"] += (
+            "; but the decoder ignores codes: an image is rebuilt hardly better from its own than from another's"
+        )
     return found
 
 

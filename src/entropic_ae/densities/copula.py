@@ -10,6 +10,7 @@ from torch.distributions import Distribution
 from typing_extensions import Self
 
 from entropic_ae.densities.density import Density, check_codes, parameters
+from entropic_ae.distributions import rank_scores
 from entropic_ae.randomness import generator
 
 __all__ = ["Copula", "Marginals"]
@@ -104,9 +105,8 @@ class Copula(Density):
     ) -> Self:
         """Take the quantiles of codes, (N, D), and the correlation of their scores."""
         codes = check_codes(codes, 2, f"the density '{cls.name}'")
-        scores = torch.special.ndtri((codes.argsort(0).argsort(0).double() + 0.5) / len(codes))
-        scores = torch.where(codes.std(0) > 0, scores, 0)  # a constant dimension has no order
-        correlation = torch.corrcoef(scores.T).reshape(codes.shape[1], -1).nan_to_num(0)
+        # not a number for a constant dimension, whose scores are all 0
+        correlation = torch.corrcoef(rank_scores(codes).T).reshape(codes.shape[1], -1).nan_to_num(0)
         return cls(_quantiles(codes), correlation.fill_diagonal_(1))
 
     def sample(self, n: int, *, seed: int = 0) -> Tensor:

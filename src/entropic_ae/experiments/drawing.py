@@ -27,7 +27,7 @@ def save_canvas(canvas: Figure, file: Path) -> None:
 
 
 def draw_panels(panels: Sequence[tuple[str, Tensor]], files: Sequence[Path]) -> None:
-    """Draw grids of images beside each other under their titles, into each file.
+    """Draw grids of images under their titles, up to three in a row and four as two rows, into each file.
 
     Arguments:
         panels: title and grid, uint8 (C, H, W).
@@ -35,12 +35,17 @@ def draw_panels(panels: Sequence[tuple[str, Tensor]], files: Sequence[Path]) -> 
     """
     from matplotlib.figure import Figure
 
-    canvas = Figure(figsize=(4 * len(panels), 4.6), layout="constrained")
-    for axes, (title, grid) in zip(canvas.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    columns = len(panels) if len(panels) < 4 else 2
+    rows = math.ceil(len(panels) / columns)
+    # constrained layout would cut titles of fixed shapes off
+    canvas = Figure(figsize=(4 * columns, 4.6 * rows), layout="compressed")
+    places = canvas.subplots(rows, columns, squeeze=False).flatten()
+    for axes in places:
+        axes.axis("off")
+    for axes, (title, grid) in zip(places, panels, strict=False):
         picture = grid.permute(1, 2, 0).numpy()
         axes.imshow(picture.squeeze(2) if picture.shape[2] == 1 else picture, cmap="gray", vmin=0, vmax=255)
         axes.set_title(title)
-        axes.axis("off")
     for file in files:
         save_canvas(canvas, file)
 
@@ -60,14 +65,14 @@ def draw_toy(found: Sequence[Mapping[str, Any]], shown: Sequence[int], files: Se
     titles = [*(f"step {step}" for step in shown), "end", "prior"]
     canvas = Figure(figsize=(2.1 * len(titles), 2.1 * len(found)), layout="constrained")
     grid = canvas.subplots(len(found), len(titles), squeeze=False)
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title)
     for row, one in zip(grid, found, strict=True):
         clouds = [_flat(codes) for codes in (*one["codes"], one["prior"])]
         reach = max(cloud.abs().max().item() for cloud in clouds[-2:]) * 1.05
         for axes, cloud, title in zip(row, clouds, titles, strict=True):
             axes.scatter(cloud[:, 0], cloud[:, 1], s=2, color="tab:gray" if title == "prior" else "tab:blue")
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], aspect="equal")
-            if row is grid[0]:
-                axes.set_title(title)
         row[0].set_ylabel(f"{one['bottleneck']}, from {one['start']}", fontsize="small")
         row[-2].set_xlabel(f"distance {one['distance']:.3f} (null {one['null'][1]:.3f})", fontsize="small")
     for file in files:

@@ -224,9 +224,11 @@ def draw_systems(
     results = _results(name, out, tables)
     run_cells(cells, results, run_folder, device=device, tell=tell)
     files = [out / f"figure-{name}{suffix}" for suffix in (".png", ".pdf", ".md")]
+    real = GALLERIES[name] != "celeba"
     for file in files[:2]:
-        draw_gallery(cells, run_folder, file, real=name != "4", device=device)
-    title = f"**Figure {name}.** Reconstructions, samples and interpolations of each system, {GALLERIES[name]}."
+        draw_gallery(cells, run_folder, file, real=real, device=device)
+    shown = "Reconstructions, samples and interpolations" if real else "Samples"
+    title = f"**Figure {name}.** {shown} of each system, {GALLERIES[name]}."
     write_text(files[2], f"{title}\n\n{render(results, brief=True)}\n")
     return files
 

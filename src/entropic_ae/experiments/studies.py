@@ -98,7 +98,8 @@ STUDIES: dict[str, tuple[Axis, ...]] = {
             {"cifar10": (32, 64, 128), "celeba": (48, 64, 128)},
             expected=1,
         ),
-        Axis("width", "width of the networks", (8, 16, 32), _WITH_AND_WITHOUT),
+        # section 5.2 takes the number of channels for depth
+        Axis("width", "width of the networks", (8, 16, 32), _WITH_AND_WITHOUT, expected=-1),
         Axis("depth", "convolutions at each size", (1, 2, 3), _WITH_AND_WITHOUT, expected=-1),
     ),
     # how much entropy, and of which estimate
@@ -108,7 +109,7 @@ STUDIES: dict[str, tuple[Axis, ...]] = {
         Axis("entropy.k", "nearest neighbour", (1, 3, 5), _ESTIMATES),
         Axis(
             "entropy.memory",
-            "codes in memory",
+            "codes in memory (batches of 200)",
             (0, 500, 2000, 8000),
             (Line("batch norm", "eae", _LARGE), Line("whitening", "eae", {"bottleneck": "whitening", **_LARGE})),
         ),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +15,7 @@ from scipy import special, stats
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Laplace, Normal, Uniform
 
-from entropic_ae.distributions import UniformSphere, normal_scores
+from entropic_ae.distributions import UniformSphere, normal_scores, rank_scores
 from entropic_ae.errors import InputError
 from entropic_ae.estimators import knn_entropy
 from entropic_ae.metrics.codes import check_finite
@@ -26,7 +27,8 @@ LEVEL = 0.01  # of each test: the share of exact draws from the prior that it re
 _POOL = 100  # samples of the prior that codes are ranked among
 _RANKED = 2000  # codes that are ranked
 _PROJECTIONS = 100
-_BLOCKS, _BLOCK = 20, 50  # at most so many blocks of at least so many codes
+_BLOCKS = 20  # of codes, or samples of the prior
+_WHOLE = 2000  # codes up to which samples of the prior are estimated whole
 _LEAST_EIGENVALUE = 1e-6  # of correlations: a direction with less is a copy of others
 _DITHER = 1e-3  # standard deviations, without which tied values would have an entropy of minus infinity
 _EXACT = 5000  # codes from which on the marginals' test needs no simulation
@@ -100,7 +102,9 @@ def diagnose(
     ``marginals``: D'Agostino and Pearson's of skewness and kurtosis for each dimension, the smallest p-value times
     D; for fewer than 5,000 codes, where its tail is too heavy, the share of simulated normal samples beyond it.
     ``correlation``: Schott's sum of squared correlations, against the gamma distribution of its moments.
-    ``joint structure`` and ``density``: Welch's, between the estimates for up to 20 blocks of codes and of draws.
+    ``joint structure`` and ``density``: Student's, of the estimate among those for 20 samples of as many draws;
+    for more than 2,000 codes, where that takes long, Welch's, between the estimates for 20 blocks of codes and of
+    draws, which see less of what is fine.
     ``distance``: the rank of the codes' sliced Wasserstein distance from 100 samples of the prior among the
     distances of these samples from each other (of 2,000 codes at most).
 
@@ -168,20 +172,19 @@ def _compare(
     """Measure divergence, parts, tests and distance, of the dimensions that are alive."""
     living = scores[:, alive]
     with seeded(seed):
-        drawn = prior.sample((len(codes),))
+        drawn = [prior.sample((len(codes),)) for _ in range(_BLOCKS if len(codes) <= _WHOLE else 1)]
     dependent = 0
     if isinstance(prior, Independent):
         moments, moments_p = _moments(living)
         marginals, marginals_p = _marginals(living, seed)
         correlation, correlation_p, dependent = _correlation(living)
-        joint, bias, joint_p = _joint(living, normal_scores(drawn, prior)[:, alive])
+        joint, bias, joint_p = _joint(living, [normal_scores(sample, prior)[:, alive] for sample in drawn])
         parts = {"moments": moments, "marginals": marginals - moments, "correlation": correlation}
         parts["joint structure"] = joint
         p_values = [moments_p, marginals_p, correlation_p, joint_p]
     else:
-        bias = _divergence(drawn, prior, estimator)
-        parts = {"density": _divergence(codes, prior, estimator) - bias}
-        p_values = [_blocks_p(codes.double(), drawn.double(), lambda z: -estimator(z).item())]
+        density, bias, density_p = _excess(codes, drawn, lambda z: _divergence(z, prior, estimator))
+        parts, p_values = {"density": density}, [density_p]
     distance, distance_p = _distance(codes, alive, prior, seed)
     p_values.append(distance_p)
     pearson = torch.corrcoef(living.T).reshape(living.shape[1], -1)
@@ -297,7 +300,7 @@ def _correlation(scores: Tensor) -> tuple[float, float, int]:
     n, dim = scores.shape
     if dim < 2:
         return 0.0, 1.0, 0
-    r = torch.corrcoef(_rank_scores(scores).T)
+    r = torch.corrcoef(rank_scores(scores).T)
     nu, pairs = n - 1, dim * (dim - 1) / 2
     total = (r.square().sum().item() - dim) / 2
     mean, variance = pairs / nu, 2 * pairs * (nu - 1) / (nu**2 * (nu + 2))
@@ -309,32 +312,39 @@ def _correlation(scores: Tensor) -> tuple[float, float, int]:
     return 0.5 * (float(expected) - eigenvalues.clamp_min(_LEAST_EIGENVALUE).log().sum().item()), p_value, lost
 
 
-def _joint(scores: Tensor, drawn: Tensor) -> tuple[float, float, float]:
+def _joint(scores: Tensor, drawn: Sequence[Tensor]) -> tuple[float, float, float]:
     """Return the divergence that marginals and correlations do not show, its bias, and its p-value."""
+    if scores.shape[1] < 2:
+        return 0.0, 0.0, 1.0
     normal = Normal(torch.zeros((), dtype=torch.float64), 1.0)
 
     def raw(z: Tensor) -> float:
         return -normal.log_prob(z).sum(1).mean().item() - knn_entropy(z).item()
 
-    codes, draws = _whitened(_rank_scores(scores)), _whitened(_rank_scores(drawn))
-    bias = raw(draws)
-    return raw(codes) - bias, bias, _blocks_p(codes, draws, raw)
+    return _excess(_whitened(rank_scores(scores)), [_whitened(rank_scores(z)) for z in drawn], raw)
+
+
+def _excess(codes: Tensor, drawn: Sequence[Tensor], raw: Callable[[Tensor], float]) -> tuple[float, float, float]:
+    """Return a statistic of codes less its mean over samples of draws, that mean, and its p-value.
+
+    It is Student's of one more sample among several; for one, Welch's of blocks.
+    """
+    null = [raw(sample) for sample in drawn]
+    bias = statistics.mean(null)
+    excess = raw(codes) - bias
+    if len(null) == 1:
+        return excess, bias, _blocks_p(codes, drawn[0], raw)
+    error = statistics.stdev(null) * math.sqrt(1 + 1 / len(null))
+    return excess, bias, float(stats.t.sf(excess / error, len(null) - 1))
 
 
 def _blocks_p(codes: Tensor, drawn: Tensor, raw: Callable[[Tensor], float]) -> float:
     """Return the p-value that a statistic is no higher in blocks of codes than in blocks of draws."""
     source = generator(0)
     order = torch.randperm(len(codes), generator=source)  # codes may come in the order of classes
-    count = max(2, min(_BLOCKS, len(codes) // _BLOCK))
-    ours = [raw(block) for block in codes[order].tensor_split(count)]
-    theirs = [raw(block) for block in drawn.tensor_split(count)]
+    ours = [raw(block) for block in codes[order].tensor_split(_BLOCKS)]
+    theirs = [raw(block) for block in drawn.tensor_split(_BLOCKS)]
     return float(stats.ttest_ind(ours, theirs, equal_var=False, alternative="greater").pvalue)
-
-
-def _rank_scores(z: Tensor) -> Tensor:
-    """Return the normal quantiles of the ranks in each dimension, (N, D)."""
-    ranks = stats.rankdata(z.numpy(), axis=0)
-    return torch.from_numpy(special.ndtri((ranks - 0.5) / len(z)))
 
 
 def _whitened(z: Tensor) -> Tensor:
