@@ -118,7 +118,7 @@ def test_reconstruction_grid_shows_each_image_above_its_reconstruction(call, fol
 
 
 @pytest.mark.parametrize(("epochs", "seen"), [(7, None), (1, 15)])
-def test_short_training_is_told(call, folder, tmp_path, epochs, seen):
+def test_short_training_is_told(folder, tmp_path, epochs, seen):
     run = tmp_path / "run"
     shutil.copytree(folder, run, ignore=shutil.ignore_patterns("metrics.json"))
     losses = [f"{epoch},{abs(epoch - epochs)}" for epoch in range(1, 9)]  # lowest at that one
