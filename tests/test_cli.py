@@ -126,6 +126,31 @@ def test_reconstruction_grid_shows_each_image_above_its_reconstruction(call, fol
     assert at(3, 9).eq(255).all()
 
 
+@pytest.mark.parametrize(("epochs", "seen"), [(7, None), (1, 15)])
+def test_short_training_is_told(folder, tmp_path, epochs, seen):
+    run = tmp_path / "run"
+    shutil.copytree(folder, run, ignore=shutil.ignore_patterns("metrics.json"))
+    losses = [f"{epoch},{abs(epoch - epochs)}" for epoch in range(1, 9)]  # lowest at that one
+    (run / "log.csv").write_text("\n".join(["epoch,validation_loss", *losses[: epochs + 1]]))
+    caution = eae.load(run, device="cpu").caution
+    assert caution == (
+        seen
+        and f"the weights have seen {seen} minibatches, and the running averages of the norms are not settled "
+        "before 100: entropies, distances and images say little yet; train for at least 7 epochs "
+        "(--resume goes on)."
+    )
+
+
+def test_a_run_without_a_readable_log_has_no_caution(folder, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(folder, run)
+    for text in ("", "epoch,validation_loss\n", "epoch,validation_loss\none,0\n", "epoch,validation_loss\n1\n"):
+        (run / "log.csv").write_text(text)
+        assert eae.load(run, device="cpu").caution is None
+    (run / "log.csv").unlink()
+    assert eae.load(run, device="cpu").caution is None
+
+
 def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
     code, out, err = call("evaluate", folder, "--features", "pixels", "--n", 200)
     assert (code, err) == (0, f"measuring {folder}\n")

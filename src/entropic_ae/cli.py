@@ -186,6 +186,7 @@ def train(
     if not first:
         return
     console.print(f"{run.folder}: trained; log.csv has the losses, samples-prior.png new images.")
+    _print_caution(run.caution)
     if (density := run.system.recipe.density) != "prior":
         console.print(
             f"Its codes are not meant to follow the prior: entropic-ae sample {run.folder} draws from {density}."
@@ -304,6 +305,7 @@ def evaluate(
     if not first:
         return
     _print_metrics(result)
+    _print_caution(loaded.caution)
     if loaded.origin is None:
         console.print(f"{run}: metrics.json and pictures written.")
     else:
@@ -756,6 +758,11 @@ def _print_metrics(result: dict[str, Any]) -> None:
         console.print(
             f"[bold yellow]collapsed[/] (less than a tenth of the real variance; dead codes): {collapsed}"
         )
+
+
+def _print_caution(caution: str | None) -> None:
+    if caution is not None:
+        console.print(f"[bold yellow]short training:[/] {caution}")
 
 
 def main() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -52,6 +54,7 @@ from entropic_ae.terms import Objective
 from entropic_ae.tracking import SamplePictures, check_logger, close_logger, make_logger
 from entropic_ae.training import (
     CHECKPOINT,
+    LOG,
     WEIGHTS,
     check_checkpoint,
     check_devices,
@@ -66,6 +69,8 @@ __all__ = ["Run", "load", "train"]
 _LOCK = ".lock"
 _DRAWN = "checkpoints/drawn"  # which weights the pictures show
 _SAME = ("recipe", "preset", "shape", "limit", "seed", "precision", "training_images_sha256")  # in a resumed run
+_SPANS = 10  # of a running average, until its start is forgotten
+_UNREADABLE = (OSError, LookupError, ValueError, TypeError, ArithmeticError, csv.Error)  # reading a log
 
 
 class Run:
@@ -110,6 +115,36 @@ class Run:
     def name(self) -> str:
         """What the run was loaded by: its folder, or ``hf:owner/name``."""
         return self.origin or str(self.folder)
+
+    @property
+    def caution(self) -> str | None:
+        """What so short a training does to every figure, in a sentence; None if it was long enough, or has no log.
+
+        In evaluation the norms use running averages, which begin at mean 0 and variance 1 and follow the weights
+        with a delay. After ten times the minibatches that an average spans, the start is forgotten; before that
+        entropies may be far below the maximum, and even reconstructions may look alike.
+
+        >>> import tempfile
+        >>> small = {"width": 4, "batch_size": 20}
+        >>> run = train("eae", "digits", epochs=1, set=small, out=tempfile.mkdtemp(), device="cpu", progress=False)
+        >>> run.caution.split(",")[0]
+        'the weights have seen 53 minibatches'
+        """
+        momenta = [module.momentum for module in self.model.modules() if getattr(module, "momentum", None)]
+        if not momenta:
+            return None
+        with suppress(*_UNREADABLE), (self.folder / LOG).open(newline="", encoding="utf-8") as file:
+            best = min(csv.DictReader(file), key=lambda row: float(row["validation_loss"]))
+            images = self.info["training_images"]
+            per_epoch = images // min(images, self.system.preset.training.batch_size)
+            seen, needed = int(best["epoch"]) * per_epoch, math.ceil(_SPANS / min(momenta))
+            if seen < needed:
+                return (
+                    f"the weights have seen {seen} minibatches, and the running averages of the norms are not "
+                    f"settled before {needed}: entropies, distances and images say little yet; train for at least "
+                    f"{math.ceil(needed / per_epoch)} epochs (--resume goes on)."
+                )
+        return None
 
     @property
     def shape(self) -> tuple[int, int, int]:
