@@ -130,7 +130,8 @@ class Run:
         >>> run.caution.split(",")[0]
         'the weights have seen 53 minibatches'
         """
-        momenta = [module.momentum for module in self.model.modules() if getattr(module, "momentum", None)]
+        found = (getattr(module, "momentum", None) for module in self.model.modules())
+        momenta = [momentum for momentum in found if isinstance(momentum, float | int) and momentum > 0]
         if not momenta:
             return None
         with suppress(*_UNREADABLE), (self.folder / LOG).open(newline="", encoding="utf-8") as file:
