@@ -16,17 +16,10 @@ nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["package"]
 
 OLDEST, NEWEST = "3.10", "3.13"
-# fid, exports, clusters and the pages need extras with bounds of their own
-EXTRAS = (
-    "explore",
-    "cluster",
-    "export",
-    "hub",
-    "tracking",
-    "distributed",
-)  # of which versions have bounds of their own
+# whose packages have bounds of their own, or whose clients and processes take long
+APART = ("explore", "cluster", "export", "hub", "tracking", "distributed")
 CORE = [f"--ignore=tests/{folder}" for folder in ("browser", "fid", "peers")]
-CORE += [f"--ignore=tests/test_{name}.py" for name in EXTRAS]
+CORE += [f"--ignore=tests/test_{name}.py" for name in APART]
 
 
 @nox.session(python=OLDEST)

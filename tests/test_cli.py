@@ -230,6 +230,12 @@ def test_bad_input_is_one_sentence_and_exit_code_2(call, arguments, sentence, tm
     assert not list(tmp_path.iterdir())
 
 
+def test_a_warning_is_one_line_and_gives_the_terminal_no_orders(capsys):
+    """It may name a stranger's file, and a file's name may hold anything."""
+    cli._show_warning("1 of 9 images cannot be read: a\n\x1b[31mred.png.", UserWarning)
+    assert capsys.readouterr().err == "warning: 1 of 9 images cannot be read: a [31mred.png.\n"
+
+
 def test_unknown_names_on_a_run(call, folder):
     assert (
         "unknown density 'gausian'; did you mean 'gaussian'?" in call("sample", folder, "--density", "gausian")[2]

@@ -18,9 +18,11 @@ from torch.distributions import Independent, StudentT
 from torch.nn.utils.parametrize import is_parametrized
 
 import entropic_ae as eae
-from entropic_ae import cli, export
+from entropic_ae import cli
 from entropic_ae.densities import Copula, Gaussian, Marginals, Mixture, Prior, SecondStage
 from entropic_ae.errors import InputError
+from entropic_ae.export import export_model, graphs, make_sampler, samplers, writing
+from entropic_ae.export import onnx as onnx_files
 from entropic_ae.randomness import generator, seeded
 
 WITHOUT = "the extra onnx is not installed"
@@ -56,8 +58,10 @@ def build(network="mlp", bottleneck="identity", latent_dim=3):
 
 
 def session(name, model, shape, densities=None):
-    graph = export._graphs(model, shape, densities or {})[name]
-    return onnxruntime.InferenceSession(export._onnx(name, graph, ABOUT), providers=["CPUExecutionProvider"])
+    graph = graphs.make_graphs(model, shape, densities or {})[name]
+    return onnxruntime.InferenceSession(
+        onnx_files.onnx_bytes(name, graph, ABOUT), providers=["CPUExecutionProvider"]
+    )
 
 
 def agree(run, function, columns):
@@ -134,7 +138,7 @@ def test_graphs_of_every_recipe(recipe):
         if preset.name != "mlp" or not settings["spectral"]:  # which is folded alike for every layer
             assert (preset.encoder.func, preset.decoder.func, settings["spectral"]) in compared
         assert settings["bottleneck"] in eae.BOTTLENECKS
-        assert {eae.DENSITIES[name] for name in system.recipe.densities} <= set(export._SAMPLERS)
+        assert {eae.DENSITIES[name] for name in system.recipe.densities} <= set(samplers.SAMPLERS)
 
 
 def test_the_model_is_left_as_it_is():
@@ -142,7 +146,7 @@ def test_the_model_is_left_as_it_is():
     x = torch.rand(5, *shape, generator=generator(0))
     codes = model.encode(x)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    plain = export._plain(model.double().train())
+    plain = graphs.plain_copy(model.double().train())
     assert model.training
     assert is_parametrized(model.encoder.linear)
     assert not any(is_parametrized(layer) for layer in plain.modules())
@@ -204,7 +208,7 @@ def test_mixture_codes_are_the_densitys_own_draws():
 
 def test_mixture_chooses_by_its_weights():
     weights, zero = torch.tensor([0.2, 0.5, 0.3]).double(), torch.zeros(3, 1, 1).double()
-    sampler = export.make_sampler(Mixture(weights, torch.arange(3.0).double()[:, None], zero))
+    sampler = make_sampler(Mixture(weights, torch.arange(3.0).double()[:, None], zero))
     levels = (torch.arange(1000) + 0.5) / 1000
     codes = sampler(torch.stack([torch.special.ndtri(levels), torch.zeros(1000)], 1))
     assert codes[:, 0].int().bincount().tolist() == [200, 500, 300]
@@ -218,7 +222,7 @@ def test_second_stage_codes_are_the_densitys_own_draws():
 
 
 def test_every_density_has_a_sampler_or_a_sentence():
-    assert set(export._SAMPLERS) == set(eae.DENSITIES.values())
+    assert set(samplers.SAMPLERS) == set(eae.DENSITIES.values())
 
     class Own(eae.Density):
         name = "own"
@@ -226,10 +230,10 @@ def test_every_density_has_a_sampler_or_a_sentence():
     with pytest.raises(
         InputError, match="the density 'own' cannot be exported as a graph; expected one of prior,"
     ):
-        export.make_sampler(Own())
+        make_sampler(Own())
     heavy = Independent(StudentT(torch.ones(3)), 1)
     with pytest.raises(InputError, match=r"the prior StudentT cannot be exported, .* expected one of Normal, Lap"):
-        export.make_sampler(Prior(heavy))
+        make_sampler(Prior(heavy))
 
 
 # the files of a run
@@ -304,7 +308,7 @@ def test_documented_code_runs_without_the_library(run, exported, monkeypatch, ca
 )
 def test_safetensors_are_read_by_the_documented_code(network, bottleneck, tmp_path, monkeypatch):
     model, shape = build(network, bottleneck)
-    export.export_model(model, shape, tmp_path / "out", to="safetensors", settings={"width": 2})
+    export_model(model, shape, tmp_path / "out", to="safetensors", settings={"width": 2})
     code = {}
     exec(compile(BLOCKS[1].partition("\n\n\npixels")[0], "export.md", "exec"), code)
     x, z = torch.rand(7, *shape, generator=generator(0)), torch.randn(7, 3, generator=generator(1))
@@ -327,7 +331,7 @@ def test_safetensors_refuse_a_network_of_ones_own(tmp_path):
     model, shape = build()
     model.encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(30, 3))
     with pytest.raises(InputError, match=r"Sequential cannot be described for safetensors; .* export --to onnx"):
-        export.export_model(model, shape, tmp_path / "out", to="safetensors")
+        export_model(model, shape, tmp_path / "out", to="safetensors")
     assert not list(tmp_path.iterdir())
 
 
@@ -351,8 +355,8 @@ def call(monkeypatch, capsys):
 @pytest.fixture
 def quick(monkeypatch):
     """Let an ONNX file be a few bytes, and its comparison a figure."""
-    monkeypatch.setattr(export, "_onnx", lambda name, *_: name.encode())
-    monkeypatch.setattr(export, "_difference", lambda *_: 2e-7)
+    monkeypatch.setattr(writing, "onnx_bytes", lambda name, *_: name.encode())
+    monkeypatch.setattr(writing, "largest_difference", lambda *_: 2e-7)
 
 
 def test_command_says_the_files_and_the_differences(call, run, quick, tmp_path):
@@ -368,8 +372,8 @@ def test_command_says_the_files_and_the_differences(call, run, quick, tmp_path):
 
 
 def test_without_onnxruntime_nothing_is_compared(call, run, quick, tmp_path, monkeypatch):
-    found = export.find_spec
-    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxruntime" else found(name))
+    found = writing.find_spec
+    monkeypatch.setattr(writing, "find_spec", lambda name: None if name == "onnxruntime" else found(name))
     code, out, _ = call(run.folder, "--densities", "prior", "--out", tmp_path / "new")
     assert code == 0
     assert out.splitlines()[-1] == (
@@ -386,37 +390,37 @@ def test_own_place_is_replaced_and_another_refused(call, run, quick, tmp_path):
     assert code == 2
     assert err == f"error: {place} exists and is not overwritten; give another place.\n"
     model, shape = build()
-    export.export_model(model, shape, tmp_path, densities={"prior": Prior(model.bottleneck.prior())})
+    export_model(model, shape, tmp_path, densities={"prior": Prior(model.bottleneck.prior())})
     (tmp_path / "notes.txt").write_text("mine")
-    export.export_model(model, shape, tmp_path, overwrite=True)  # without the sampler, which would be out of date
+    export_model(model, shape, tmp_path, overwrite=True)  # without the sampler, which would be out of date
     assert {path.name for path in tmp_path.iterdir()} == {"encoder.onnx", "decoder.onnx", "notes.txt"}
 
 
 def test_a_file_that_differs_leaves_nothing_and_keeps_what_was(quick, tmp_path, monkeypatch):
     model, shape = build()
-    export.export_model(model, shape, tmp_path / "out")
+    export_model(model, shape, tmp_path / "out")
 
     def differs(*_):
         raise InputError("differs")
 
-    monkeypatch.setattr(export, "_onnx", lambda *_: b"new")
-    monkeypatch.setattr(export, "_difference", differs)
+    monkeypatch.setattr(writing, "onnx_bytes", lambda *_: b"new")
+    monkeypatch.setattr(writing, "largest_difference", differs)
     for out in (tmp_path / "out", tmp_path / "other"):
         with pytest.raises(InputError, match="differs"):
-            export.export_model(model, shape, out, overwrite=True)
+            export_model(model, shape, out, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out" / "encoder.onnx").read_bytes() == b"encoder"
 
 
 def test_a_difference_is_found(run, exported):
-    graph = export._graphs(run.model, run.shape, {})["decoder"]
+    graph = graphs.make_graphs(run.model, run.shape, {})["decoder"]
     path = run.folder / "onnx" / "decoder.onnx"
-    assert export._difference(path, graph) < 1e-4
+    assert onnx_files.largest_difference(path, graph) < 1e-4
     shifted = graph._replace(answer=lambda z: (graph.answer(z)[0] + 2e-4,))
     with pytest.raises(
         InputError, match=r"decoder\.onnx differs from PyTorch by 2\.0e-04, expected at most 0\.0001"
     ):
-        export._difference(path, shifted)
+        onnx_files.largest_difference(path, shifted)
 
 
 def test_training_on_removes_the_exports_of_the_weights_before(tmp_path):
@@ -453,7 +457,7 @@ def test_bad_input_is_one_sentence(call, run, arguments, sentence, tmp_path, mon
 
 
 def test_missing_extra_is_one_sentence(call, run, monkeypatch, tmp_path):
-    monkeypatch.setattr(export, "find_spec", lambda _: None)
+    monkeypatch.setattr(writing, "find_spec", lambda _: None)
     code, _, err = call(run.folder, "--out", tmp_path / "new")
     assert code == 2
     needs = "export to ONNX needs onnx and onnxscript, which cannot be imported"
@@ -463,6 +467,6 @@ def test_missing_extra_is_one_sentence(call, run, monkeypatch, tmp_path):
 
 def test_weights_beyond_the_format_are_refused(monkeypatch):
     model, shape = build()
-    monkeypatch.setattr(export, "_LIMIT", 100)
+    monkeypatch.setattr(onnx_files, "_LIMIT", 100)
     with pytest.raises(InputError, match=r"an ONNX file holds at most 2 GiB, got .* export --to safetensors"):
         session("encoder", model, shape)

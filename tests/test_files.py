@@ -34,6 +34,18 @@ def test_written_whole_or_not_at_all(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
 
 
+def test_what_is_written_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    path, synced = tmp_path / "a.json", []
+
+    def sync(descriptor):
+        synced.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size))
+        assert not path.exists()
+
+    monkeypatch.setattr(os, "fsync", sync)
+    write_json(path, {"a": 1})
+    assert synced == [(path.stat().st_ino, path.stat().st_size)]
+
+
 def test_tensors_there_and_back(tmp_path):
     path = tmp_path / "a.safetensors"
     assert read_tensors(path) == ({}, {})

@@ -33,7 +33,7 @@ def read_mlflow(folder):
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(f"file:{folder}")
-    (run,) = client.search_runs([client.get_experiment_by_name("entropic-ae").experiment_id])
+    run = client.search_runs([client.get_experiment_by_name("entropic-ae").experiment_id])[0]  # the latest
     history = client.get_metric_history(run.info.run_id, "validation_loss")
     losses = [point.value for point in sorted(history, key=lambda point: point.step)]
     return losses, [file.path for file in client.list_artifacts(run.info.run_id)], str(run.data.params)
@@ -42,12 +42,17 @@ def read_mlflow(folder):
 READERS = {"csv": read_csv, "tensorboard": read_tensorboard, "mlflow": read_mlflow}
 
 
-def tracked(name, folder, **options):
+def tracked(name, folder, epochs=EPOCHS, settings=None, **options):
     pytest.importorskip(tracking.LOGGERS[name].package)
     return train(
-        "eae", "digits", set={"width": 2}, epochs=EPOCHS, limit=200, device="cpu", out=folder, progress=False,
-        logger=name, picture_every=EVERY, **options,
+        "eae", "digits", set={"width": 2, **(settings or {})}, epochs=epochs, limit=200, device="cpu", out=folder,
+        progress=False, logger=name, picture_every=EVERY, **options,
     )  # fmt: skip
+
+
+def losses_in(run):
+    with (run.folder / "log.csv").open() as file:
+        return [float(row["validation_loss"]) for row in csv.DictReader(file)]
 
 
 @pytest.fixture(autouse=True)
@@ -63,14 +68,30 @@ def _elsewhere(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", READERS)
 def test_a_logger_gets_rows_pictures_and_settings(name, tmp_path):
     run = tracked(name, tmp_path / "run")
-    with (run.folder / "log.csv").open() as file:
-        expected = [float(row["validation_loss"]) for row in csv.DictReader(file)]
     losses, pictures, settings = READERS[name](run.folder / "logs")
-    assert losses == pytest.approx(expected, rel=1e-6)
+    assert losses == pytest.approx(losses_in(run), rel=1e-6)
     assert len(losses) == EPOCHS
     assert len(pictures) == PICTURES
     assert "learning_rate" in settings
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_the_logger_of_a_resumed_run_has_the_epochs_before_too(name, tmp_path, recwarn):
+    tracked(name, tmp_path / "run", epochs=1)
+    run = tracked(name, tmp_path / "run", epochs=2, resume=True)
+    losses, _, _ = READERS[name](run.folder / "logs")
+    assert losses == pytest.approx(losses_in(run), rel=1e-6)
+    assert len(losses) == 2
+    assert not any("will be deleted" in str(one.message) for one in recwarn)  # as the CSV logger says of them
+
+
+def test_a_logger_is_closed_when_training_fails(tmp_path, monkeypatch):
+    closed = []
+    monkeypatch.setitem(tracking.LOGGERS, "csv", tracking.LOGGERS["csv"]._replace(close=closed.append))
+    with pytest.raises(InputError, match="not finite in epoch"):
+        tracked("csv", tmp_path / "run", settings={"learning_rate": 1e30})
+    assert len(closed) == 1
 
 
 def test_wandb_works_offline_and_ends_with_the_run(tmp_path):

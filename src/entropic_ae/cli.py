@@ -795,14 +795,17 @@ class _Notes(logging.Handler):
 def _show_warning(message: Warning | str, category: type[Warning]) -> None:
     """Print a warning, unless it is one library's to another."""
     if not issubclass(category, FutureWarning | DeprecationWarning):
-        errors.print(f"[bold yellow]warning:[/] {escape(str(message))}")
+        errors.print(f"[bold yellow]warning:[/] {escape(_one_line(str(message)))}")
 
 
 def _stop(sentence: str, code: int) -> NoReturn:
-    # on one line, and without what a terminal obeys: parts of it may come from a file of a stranger's
-    sentence = re.sub(r"\s+|[\x00-\x1f\x7f-\x9f]", " ", sentence)
-    errors.print(f"[bold red]error:[/] {escape(sentence)}")
+    errors.print(f"[bold red]error:[/] {escape(_one_line(sentence))}")
     sys.exit(code)
+
+
+def _one_line(sentence: str) -> str:
+    """Return a sentence without what a terminal obeys; parts of it may come from a stranger's file."""
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", sentence)
 
 
 if __name__ == "__main__":

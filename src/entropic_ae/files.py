@@ -40,7 +40,9 @@ _DIGEST = "sha256"  # in it: the format has no checksum of its own
 def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it when the block ends without an error.
 
-    The temporary name keeps the suffix, since writers such as Pillow choose the format by it.
+    What was written is on the disk before it takes its name, so that after a loss of power too the file is the one
+    of before or the new one. The temporary name keeps the suffix, since writers such as Pillow choose the format
+    by it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +51,8 @@ def atomic(path: Path | str) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
+        with temporary.open("rb+") as file:  # the writer has closed its own
+            os.fsync(file.fileno())
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)  # mkstemp makes private files

@@ -8,11 +8,13 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning import Callback
+from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from entropic_ae import evaluation, generation, sharing
@@ -51,7 +53,7 @@ from entropic_ae.recipes.recipe import Scalar, read_setting
 from entropic_ae.registry import imported
 from entropic_ae.schema import INFO, INFO_FILE, METRICS_FILE, check, shown
 from entropic_ae.terms import Objective
-from entropic_ae.tracking import SamplePictures, check_logger, close_logger, make_logger
+from entropic_ae.tracking import EarlierEpochs, SamplePictures, check_logger, close_logger, make_logger
 from entropic_ae.training import (
     CHECKPOINT,
     LOG,
@@ -60,6 +62,7 @@ from entropic_ae.training import (
     check_devices,
     check_images,
     fit,
+    quiet_lightning,
     select_device,
     select_precision,
 )
@@ -597,25 +600,35 @@ def _fit(
     **options: Any,
 ) -> None:
     """Train into the run's folder, with a logger by its name; the other options are those of ``fit``."""
-    tracker, pictures = None, []
-    if logger is not None:
-        tracker = make_logger(logger, run.folder)
-        tracker.log_hyperparams(run.system.settings())
+    with _logging(run, logger, picture_every) as (tracker, callbacks):
+        fit(
+            run.model,
+            objective,
+            images.train.images,
+            images.validation.images,
+            run.system.preset.training,
+            folder=run.folder,
+            logger=tracker,
+            callbacks=callbacks,
+            **options,
+        )
+
+
+@contextmanager
+def _logging(run: Run, name: str | None, picture_every: int) -> Iterator[tuple[Logger | None, list[Callback]]]:
+    """Yield a logger by its name and the callbacks that feed it besides; both are none without a name."""
+    if name is None:
+        yield None, []
+        return
+    tracker = make_logger(name, run.folder)
+    try:
+        with quiet_lightning():
+            tracker.log_hyperparams(run.system.settings())
         prior = Prior(run.model.bottleneck.prior())
-        pictures = [SamplePictures(logger, lambda: generation.sample(run.model, prior, 64, seed=0), picture_every)]
-    fit(
-        run.model,
-        objective,
-        images.train.images,
-        images.validation.images,
-        run.system.preset.training,
-        folder=run.folder,
-        logger=tracker,
-        callbacks=pictures,
-        **options,
-    )
-    if logger is not None and tracker is not None:
-        close_logger(logger, tracker)
+        draw = partial(generation.sample, run.model, prior, 64, seed=0)
+        yield tracker, [EarlierEpochs(name, run.folder / LOG), SamplePictures(name, draw, picture_every)]
+    finally:  # also after Ctrl-C or a loss that is not finite
+        close_logger(name, tracker)
 
 
 def _draw(run: Run) -> None:

@@ -5,6 +5,7 @@ A logger is a row of ``LOGGERS``: how it is made, and how it takes a picture.
 
 from __future__ import annotations
 
+import csv
 import os
 import tempfile
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from torch import Tensor
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.pictures import image_grid, save_images
 
-__all__ = ["LOGGERS", "SamplePictures", "check_logger", "close_logger", "make_logger"]
+__all__ = ["LOGGERS", "EarlierEpochs", "SamplePictures", "check_logger", "close_logger", "make_logger"]
 
 FOLDER = "logs"
 _PICTURE = "samples"
@@ -27,12 +28,16 @@ _PROJECT = "entropic-ae"  # where wandb and mlflow file a run
 
 
 class _Kind(NamedTuple):
-    """How a logger is made, of the run folder; takes the picture of an epoch, uint8 (C, H, W); and is closed."""
+    """How a logger is made, of the run folder; takes the picture of an epoch, uint8 (C, H, W); and is closed.
+
+    ``goes_on`` says whether that of a resumed run adds to what was logged before; else it begins anew.
+    """
 
     package: str
     make: Callable[[Path], Logger]
     log_picture: Callable[[Any, Tensor, int], None]
     close: Callable[[Any], None] = lambda _: None
+    goes_on: bool = False
 
 
 def _csv(folder: Path) -> Logger:
@@ -84,7 +89,7 @@ def _mlflow_picture(logger: Any, picture: Tensor, epoch: int) -> None:
 
 LOGGERS: dict[str, _Kind] = {
     "csv": _Kind("csv", _csv, _csv_picture),
-    "tensorboard": _Kind("tensorboard", _tensorboard, _tensorboard_picture),
+    "tensorboard": _Kind("tensorboard", _tensorboard, _tensorboard_picture, goes_on=True),
     "wandb": _Kind("wandb", _wandb, _wandb_picture, lambda logger: logger.experiment.finish()),
     "mlflow": _Kind("mlflow", _mlflow, _mlflow_picture),
 }
@@ -147,3 +152,24 @@ class SamplePictures(Callback):
         epoch = trainer.current_epoch + 1
         if trainer.is_global_zero and (epoch % self.every == 0 or epoch == trainer.max_epochs):
             self.log_picture(trainer.logger, image_grid(self.draw()), epoch)
+
+
+class EarlierEpochs(Callback):
+    """Give the logger of a resumed run the rows of the epochs before, where it begins anew.
+
+    Arguments:
+        name: of the logger, in ``LOGGERS``.
+        log: the run's log.csv, which training has brought up to its checkpoint before.
+    """
+
+    def __init__(self, name: str, log: Path) -> None:
+        self.goes_on = LOGGERS[name].goes_on
+        self.file = log
+
+    def on_fit_start(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
+        """Log the rows, if there are any."""
+        if self.goes_on or trainer.logger is None or not self.file.is_file():
+            return
+        with self.file.open(newline="") as file:
+            for row in csv.DictReader(file):
+                trainer.logger.log_metrics({name: float(x) for name, x in row.items()}, step=int(row["epoch"]))

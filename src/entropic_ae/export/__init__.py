@@ -1,0 +1,14 @@
+"""Export: a trained model as ONNX graphs, or as plain safetensors, for use without this library.
+
+The encoder maps images in [0, 1], (N, C, H, W), to codes, (N, D), the means of their posteriors where they have
+any; the decoder maps codes to images in [0, 1]. A sampler, ONNX only, maps noise to new images and their codes.
+Its noise is always standard normal: the graph turns it to the density, so that a caller draws it alike for each.
+
+Everything is float32, in evaluation mode, with spectral normalisation folded into the weights.
+"""
+
+from entropic_ae.export.onnx import BATCHES
+from entropic_ae.export.samplers import Sampler, make_sampler
+from entropic_ae.export.writing import FORMATS, INSTALL, check_export, export_model, exported
+
+__all__ = ["BATCHES", "FORMATS", "INSTALL", "Sampler", "check_export", "export_model", "exported", "make_sampler"]

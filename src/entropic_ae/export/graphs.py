@@ -1,0 +1,143 @@
+"""The model as it is deployed: copies with nothing left to compute before use, and the graphs to be."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.bottlenecks import Code, Whitening
+from entropic_ae.densities import Density
+from entropic_ae.export.samplers import Sampler, make_sampler
+from entropic_ae.randomness import generator
+
+__all__ = ["Graph", "Whitened", "colours", "make_graphs", "plain_copy"]
+
+
+class Whitened(nn.Module):
+    """``Whitening`` in evaluation, its matrix computed once."""
+
+    mean: Tensor
+    matrix: Tensor
+
+    def __init__(self, bottleneck: Whitening) -> None:
+        super().__init__()
+        self.register_buffer("mean", bottleneck.mean)
+        self.register_buffer("matrix", bottleneck.matrix().to(bottleneck.mean))
+
+    def forward(self, h: Tensor) -> Code:
+        """Return the codes, (N, D), of encoder outputs, (N, D)."""
+        return Code((h - self.mean) @ self.matrix)
+
+
+class _Encode(nn.Module):
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        self.encoder = model.encoder
+        self.bottleneck = model.bottleneck
+
+    def forward(self, images: Tensor) -> Tensor:
+        code: Code = self.bottleneck(self.encoder(images))
+        return code.z
+
+
+class _Sample(nn.Module):
+    def __init__(self, sampler: Sampler, decoder: nn.Module) -> None:
+        super().__init__()
+        self.sampler = sampler
+        self.decoder = decoder
+
+    def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        codes = self.sampler(noise)
+        return self.decoder(codes), codes
+
+
+def _copied(model: Autoencoder) -> Autoencoder:
+    return copy.deepcopy(model).float().cpu().eval()
+
+
+def plain_copy(model: Autoencoder) -> Autoencoder:
+    """Return a copy whose weights are what they are in evaluation, with nothing to be computed before use."""
+    model = _copied(model)
+    for layer in list(model.modules()):
+        if is_parametrized(layer, "weight"):
+            weight: Any = layer.weight
+            # by hand, as PyTorch's remover changes the layer's class, which is the original's too
+            layer.__class__ = type(layer).__bases__[0]
+            del layer.parametrizations
+            layer.weight = nn.Parameter(weight.detach().clone())
+    if isinstance(model.bottleneck, Whitening):
+        whitened: Any = Whitened(model.bottleneck)
+        model.bottleneck = whitened
+    return model
+
+
+class Graph(NamedTuple):
+    """One ONNX file to be: the module, PyTorch's answer, and what goes in and out, as (name, description)."""
+
+    module: nn.Module
+    answer: Callable[[Tensor], tuple[Tensor, ...]]
+    draw: Callable[[int], Tensor]
+    inputs: tuple[str, str]
+    outputs: dict[str, str]
+    extra: dict[str, str]
+
+
+def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str, Density]) -> dict[str, Graph]:
+    """Return the graphs of encoder, decoder and a sampler for each density, by the names of their files.
+
+    Arguments:
+        model: left as it is; what the graphs are compared with is a copy.
+        shape: (C, H, W) of its images.
+        densities: fitted ones, by name.
+
+    Raises: InputError for a density without a sampler.
+    """
+    plain, model = plain_copy(model), _copied(model)
+    dim, source = model.bottleneck.latent_dim, generator(0)
+    axes = f"float32 (N, {', '.join(map(str, shape))}), values in [0, 1], {colours(shape)}, rows, columns"
+    codes = f"float32 (N, {dim})" + ", the means of the posteriors" * model.bottleneck.has_posterior
+    images = f"{axes}; pixels of 8 bits are round(255 * images)"
+
+    def normal(columns: int) -> Callable[[int], Tensor]:
+        return lambda n: torch.randn(n, columns, generator=source)
+
+    graphs = {
+        "encoder": Graph(
+            _Encode(plain),
+            lambda x: (model.encode(x),),
+            lambda n: torch.rand(n, *shape, generator=source),
+            ("images", f"{axes}; pixels of 8 bits divided by 255"),
+            {"codes": codes},
+            {},
+        ),
+        "decoder": Graph(
+            plain.decoder,
+            lambda z: (model.decode(z),),
+            normal(dim),
+            ("codes", f"float32 (N, {dim})"),
+            {"images": images},
+            {},
+        ),
+    }
+    for name, density in densities.items():
+        sampler = make_sampler(density)
+        graphs[f"sampler-{name}"] = Graph(
+            _Sample(sampler, plain.decoder),
+            _Sample(sampler, model.decoder),
+            normal(sampler.noise),
+            ("noise", f"float32 (N, {sampler.noise}), independent standard normal values; {sampler.columns}"),
+            {"images": images, "codes": f"float32 (N, {dim})"},
+            {"density": name},
+        )
+    return graphs
+
+
+def colours(shape: Sequence[int]) -> str:
+    """Return what the channels of images, (C, H, W), are, in words."""
+    return {1: "grey", 3: "red, green and blue"}.get(shape[0], f"{shape[0]} channels")

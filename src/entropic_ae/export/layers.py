@@ -1,0 +1,195 @@
+"""The layers of both networks as data: what safetensors hold, and what model.json says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+from torch.distributions import Independent, Laplace, Normal, Uniform
+
+from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.bottlenecks import (
+    BatchNorm,
+    Bottleneck,
+    ConstantVariancePosterior,
+    Cube,
+    GaussianPosterior,
+    Identity,
+    L1Norm,
+    Sphere,
+)
+from entropic_ae.distributions import UniformSphere
+from entropic_ae.errors import InputError
+from entropic_ae.export.graphs import Whitened, colours, plain_copy
+from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+
+__all__ = ["describe"]
+
+_TENSORS = ("weight", "bias", "running_mean", "running_var")
+_OPERATIONS: dict[type[nn.Module], Callable[[Any], dict[str, Any]]] = {
+    nn.Flatten: lambda _: {"op": "flatten"},
+    nn.Linear: lambda _: {"op": "linear"},
+    nn.ReLU: lambda _: {"op": "relu"},
+    nn.BatchNorm1d: lambda layer: {"op": "batch_norm", "eps": layer.eps},
+    nn.BatchNorm2d: lambda layer: {"op": "batch_norm", "eps": layer.eps},
+    nn.Conv2d: lambda layer: {"op": "conv2d", "stride": layer.stride, "padding": layer.padding},
+    nn.ConvTranspose2d: lambda layer: {
+        "op": "conv_transpose2d",
+        "stride": layer.stride,
+        "padding": layer.padding,
+        "output_padding": layer.output_padding,
+    },
+}
+_MEANING = {
+    "affine": "scale * x + shift, by value",
+    "batch_norm": "(x - running_mean) / sqrt(running_var + eps), by channel, then times weight plus bias if given",
+    "conv2d": "weight is (outputs, inputs, rows, columns); bias if given; zeros are the padding",
+    "conv_transpose2d": "weight is (inputs, outputs, rows, columns); bias if given",
+    "crop": "the first rows and columns, as many as size says",
+    "divide_by_norm": "each row by its Euclidean norm, which counts as eps at least",
+    "first": "the first features, as many as size says",
+    "flatten": "(N, C, H, W) to (N, C * H * W), the columns of a row first",
+    "linear": "x times weight transposed, weight being (outputs, inputs); plus bias if given",
+    "multiply": "x times matrix",
+    "normalise": "(x - mean) / deviation, by value; mean alone is taken away where no deviation is given",
+    "relu": "max(x, 0)",
+    "reshape": "(N, ...) to (N, *shape), the reverse of flatten",
+    "sigmoid": "1 / (1 + exp(-x))",
+    "tanh": "the hyperbolic tangent",
+}
+
+
+class _Part(NamedTuple):
+    """A part of the model as data: its layers in order, and the tensors that they name."""
+
+    layers: list[dict[str, Any]]
+    tensors: dict[str, Tensor]
+
+
+def _rows(network: nn.Module, *names: str) -> _Part:
+    """Describe some children of a network, layers or sequences of them."""
+    layers: list[dict[str, Any]] = []
+    tensors: dict[str, Tensor] = {}
+    for name in names:
+        child = network.get_submodule(name)
+        sequence = child.named_children() if isinstance(child, nn.Sequential) else [("", child)]
+        for place, layer in sequence:
+            prefix = f"{name}.{place}".rstrip(".")
+            own = {t: f"{prefix}.{t}" for t in _TENSORS if getattr(layer, t, None) is not None}
+            layers.append(_OPERATIONS[type(layer)](layer) | own)
+            tensors |= {full: getattr(layer, t) for t, full in own.items()}
+    return _Part(layers, tensors)
+
+
+_CENTRE: dict[str, Any] = {"op": "affine", "scale": 2.0, "shift": -1.0}
+
+
+def _conv_encoder(network: ConvEncoder) -> _Part:
+    convolutions, linear = _rows(network, "convolutions"), _rows(network, "linear")
+    layers = [_CENTRE, *convolutions.layers, {"op": "flatten"}, *linear.layers]
+    return _Part(layers, convolutions.tensors | linear.tensors)
+
+
+def _conv_decoder(network: ConvDecoder) -> _Part:
+    linear, convolutions = _rows(network, "linear"), _rows(network, "convolutions")
+    end: list[dict[str, Any]] = [{"op": "crop", "size": network.shape[1:]}, {"op": "sigmoid"}]
+    layers = [*linear.layers, {"op": "reshape", "shape": network.start}, *convolutions.layers, *end]
+    return _Part(layers, linear.tensors | convolutions.tensors)
+
+
+def _mlp_encoder(network: MLPEncoder) -> _Part:
+    layers, tensors = _rows(network, "layers")
+    return _Part([_CENTRE, *layers], tensors)
+
+
+def _mlp_decoder(network: MLPDecoder) -> _Part:
+    layers, tensors = _rows(network, "layers")
+    return _Part([*layers, {"op": "reshape", "shape": network.shape}, {"op": "sigmoid"}], tensors)
+
+
+def _normalised(mean: Tensor, deviation: Tensor) -> _Part:
+    names = {"mean": "bottleneck.mean", "deviation": "bottleneck.deviation"}
+    return _Part([{"op": "normalise", **names}], {names["mean"]: mean, names["deviation"]: deviation})
+
+
+def _running_statistics(bottleneck: BatchNorm) -> _Part:
+    mean, variance = bottleneck.norm.running_mean, bottleneck.norm.running_var
+    assert mean is not None
+    assert variance is not None
+    return _normalised(mean, (variance + bottleneck.norm.eps).sqrt())
+
+
+def _whitened(bottleneck: Whitened) -> _Part:
+    names = {"mean": "bottleneck.mean", "matrix": "bottleneck.matrix"}
+    layers = [{"op": "normalise", "mean": names["mean"]}, {"op": "multiply", "matrix": names["matrix"]}]
+    return _Part(layers, {names["mean"]: bottleneck.mean, names["matrix"]: bottleneck.matrix})
+
+
+_PARTS: dict[type[nn.Module], Callable[[Any], _Part]] = {
+    ConvEncoder: _conv_encoder,
+    ConvDecoder: _conv_decoder,
+    MLPEncoder: _mlp_encoder,
+    MLPDecoder: _mlp_decoder,
+    Identity: lambda _: _Part([], {}),
+    ConstantVariancePosterior: lambda _: _Part([], {}),
+    GaussianPosterior: lambda bottleneck: _Part([{"op": "first", "size": bottleneck.latent_dim}], {}),
+    BatchNorm: _running_statistics,
+    L1Norm: lambda bottleneck: _normalised(bottleneck.mean, bottleneck.deviation + bottleneck.eps),
+    Whitened: _whitened,
+    Sphere: lambda bottleneck: _Part([{"op": "divide_by_norm", "eps": bottleneck.eps}], {}),
+    Cube: lambda _: _Part([{"op": "tanh"}], {}),
+}
+
+
+def _part(module: nn.Module) -> _Part:
+    if type(module) not in _PARTS:
+        known = ", ".join(sorted(kind.__name__ for kind in _PARTS))
+        raise InputError(
+            f"{type(module).__name__} cannot be described for safetensors; expected one of {known}: "
+            "export --to onnx, which takes any network."
+        )
+    return _PARTS[type(module)](module)
+
+
+def _prior_of(bottleneck: Bottleneck) -> str:
+    prior = bottleneck.prior()
+    base = prior.base_dist if isinstance(prior, Independent) else prior
+    return {
+        Normal: "standard normal: independent values of mean 0 and variance 1",
+        Laplace: "independent Laplace variables of location 0 and scale 1",
+        Uniform: "independent uniform variables on [-1, 1]",
+        UniformSphere: "uniform on the unit sphere",
+    }.get(type(base), type(base).__name__)
+
+
+def describe(
+    model: Autoencoder, shape: Sequence[int], about: Mapping[str, str], settings: Mapping[str, Any]
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Return the tensors of encoder and decoder, and what model.json says."""
+    plain = plain_copy(model)
+    encoder, bottleneck, decoder = (_part(m) for m in (plain.encoder, plain.bottleneck, plain.decoder))
+    parts = {
+        "encoder": _Part(encoder.layers + bottleneck.layers, encoder.tensors | bottleneck.tensors),
+        "decoder": decoder,
+    }
+    used = sorted({layer["op"] for part in parts.values() for layer in part.layers})
+    content = {
+        **about,
+        "images": {
+            "shape": list(shape),
+            "layout": f"float32 (N, C, H, W): N images, {colours(shape)}, rows, columns",
+            "range": [0, 1],
+            "from 8 bits": "pixels / 255",
+            "to 8 bits": "round(255 * images)",
+        },
+        "codes": {
+            "shape": [model.bottleneck.latent_dim],
+            "posterior": "its mean" if model.bottleneck.has_posterior else None,
+            "prior": _prior_of(model.bottleneck),
+        },
+        **{name: {"file": f"{name}.safetensors", "layers": part.layers} for name, part in parts.items()},
+        "operations": {op: _MEANING[op] for op in used},
+        "settings": dict(settings),
+    }
+    return {name: part.tensors for name, part in parts.items()}, content
