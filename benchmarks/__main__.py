@@ -4,51 +4,74 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks import accelerator, densities, entropy, frechet, memory, sampling, startup, training
 from entropic_ae.files import write_json
 from entropic_ae.provenance import git_commit, machine, versions
 
 ROOT = Path(__file__).parent.parent
+MODULES = {
+    **{name: name for name in ("training", "entropy", "densities", "sampling", "startup", "memory", "frechet")},
+    "gpu": "accelerator",
+}
+APART = ("frechet", "gpu")  # of what not every machine has
+ROUNDS = 7
+GPU_ROUNDS = 3  # of a GPU that nobody else uses times swing little
+DRY: dict[str, dict[str, Any]] = {
+    "training": {"images": 200, "width": 2},
+    "entropy": {"sizes": ((100, 4),)},
+    "densities": {"sizes": ((500, 2),)},
+    "sampling": {"n": 20, "width": 2},
+    "frechet": {"features": 100, "dim": 16, "images": 4},
+    "memory": {"images": (200,), "codes": ((1000, 4),)},
+    "gpu": {"dry": True},
+}
 
 
 def main() -> None:
     """Run the benchmarks that were named, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    names = "training, entropy, densities, sampling, frechet, startup, memory; all of these unless given; or gpu"
+    usual = [name for name in MODULES if name not in APART]
+    names = f"{', '.join(usual)}: these unless given; gpu, which needs one; frechet, with PYTHONPATH=.venv/fid"
     parser.add_argument("names", nargs="*", metavar="NAME", help=names)
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each contender")
-    parser.add_argument("--peers", type=Path, help="the Python of pythae's environment: tests/peers says how")
-    parser.add_argument("--dry", action="store_true", help="gpu: on the CPU, with little of everything")
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "performance")
+    rounds = f"turns of each contender; {ROUNDS} unless given, of gpu {GPU_ROUNDS}"
+    parser.add_argument("--rounds", type=int, help=rounds)
+    parser.add_argument(
+        "--peers", type=Path, help="the Python of pythae's environment, which tests/peers says how to make"
+    )
+    parser.add_argument("--dry", action="store_true", help="one round of little, on the CPU, to see that it works")
+    parser.add_argument("--out", type=Path, help="folder of the results; with --dry runs/performance unless given")
     options = parser.parse_args()
-    known: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
-        "training": partial(training.measure, peers=options.peers),
-        "entropy": entropy.measure,
-        "densities": densities.measure,
-        "sampling": sampling.measure,
-        "frechet": frechet.measure,
-        "startup": startup.measure,
-        "memory": memory.measure,
-        "gpu": partial(accelerator.measure, dry=options.dry),
-    }
-    if unknown := [name for name in options.names if name not in known]:
-        sys.exit(f"no benchmark '{unknown[0]}'; expected {', '.join(known)}.")
-    for name in options.names or [name for name in known if name != "gpu"]:
+    if unknown := [name for name in options.names if name not in MODULES]:
+        sys.exit(f"no benchmark '{unknown[0]}'; expected {', '.join(MODULES)}.")
+    if options.rounds is not None and options.rounds < 1:
+        sys.exit(f"--rounds must be at least 1, got {options.rounds}.")
+    if "gpu" in options.names and not options.dry and not torch.cuda.is_available():
+        sys.exit("gpu needs a GPU, and PyTorch sees none; --dry tries it on the CPU.")
+    out = options.out or ROOT / ("runs" if options.dry else "results") / "performance"
+    packages = versions()
+    if options.peers is not None:
+        from benchmarks.training import peer_versions
+
+        packages |= peer_versions(options.peers)
+    for name in options.names or usual:
+        usual_rounds = 1 if options.dry else GPU_ROUNDS if name == "gpu" else ROUNDS
+        own = DRY.get(name, {}) if options.dry else {}
+        if name in ("training", "gpu"):
+            own = {**own, "peers": options.peers}
+        measure = import_module(f"benchmarks.{MODULES[name]}").measure
         rows = []
-        for row in known[name](options.rounds):
+        for row in measure(options.rounds or usual_rounds, **own):
             print(name, row, file=sys.stderr, flush=True)
             rows.append(row)
         where = {"machine": machine(), "threads": torch.get_num_threads()}
-        result = {"rows": rows, **where, "versions": versions(), "git_commit": git_commit()}
-        write_json(options.out / f"{name}.json", result)
-        print(options.out / f"{name}.json")
+        result = {"rows": rows, **where, "versions": packages, "git_commit": git_commit()}
+        write_json(out / f"{name}.json", result)
+        print(out / f"{name}.json")
 
 
 if __name__ == "__main__":

@@ -1,62 +1,88 @@
-"""A GPU: images a second, the share of its matrix rate, waits for it, and a whole row of the table.
+"""A GPU: images a second, the share of its matrix rate, waits for it, where its time goes, a row of the table.
 
-The one benchmark that needs a GPU. On a CPU it runs with ``--dry``, small, to see that it works.
+The one benchmark that needs a GPU, for about ten minutes. With ``--dry`` it runs on a CPU, small, to see that it
+works.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
+from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.pairs import compared, interleave
-from benchmarks.sizes import BATCH, DIM, SHAPE
-from benchmarks.training import LOSSES, bare, library
+from benchmarks.pairs import Contender, compared, interleave
+from benchmarks.sizes import BATCH, SHAPE
+from benchmarks.training import PEERS, bare, configured, library, pythae
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.recipes import PRESETS, RECIPES, System, configure
 from entropic_ae.terms import Objective
 from entropic_ae.training import fit
 
-SYSTEMS = ("eae", "ae", "vae", "wae", "rae-gp")
+WAYS = (  # of training that are timed
+    *(("eae", "bf16"), ("ae", "bf16"), ("vae", "bf16"), ("wae", "bf16"), ("rae-gp", "bf16")),
+    *(("eae", "32"), ("ae", "32")),
+)
+KINDS = {  # what a kernel's name holds, looked for in this order
+    "copies": ("memcpy", "memset", "copy"),
+    "batch norm": ("batch_norm", "batchnorm", "bn_fw", "bn_bw", "batch_normalization"),
+    "optimiser": ("adam", "multi_tensor"),
+    "convolutions and matrix products": (
+        *("conv", "gemm", "xmma", "cutlass", "cudnn", "nvjet", "wgrad", "dgrad", "fprop", "addmm", "aten::mm"),
+    ),
+    "neighbours": ("topk", "sort", "gather", "scatter", "index"),
+}
 
 
-def measure(rounds: int, *, dry: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield the card, its matrix rate, a row a system and way of training, the waits, and a row of the table.
+def measure(rounds: int, *, peers: Path | None = None, dry: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield the card and its rate, a row a way of training, the waits, where time goes, and a row of the table.
 
     Arguments:
         rounds: turns of each contender.
+        peers: the Python of pythae's environment, if pythae takes part.
         dry: on the CPU, with little of everything.
     """
     device = "cpu" if dry else "cuda"
-    count, width, side, epochs = (500, 4, 256, 2) if dry else (50_000, 128, 8192, 100)
+    count, width, side, epochs = (200, 4, 256, 2) if dry else (50_000, 128, 8192, 100)
     images = torch.randint(256, (count, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    part = images[:10_000]  # four calls of many steps each: an epoch takes a fraction of a second
     rate = matrix_rate(side, device)
     yield {
         "device": "cpu" if dry else torch.cuda.get_device_name(),
         "matrix": side,
         "bf16_tflops": rate / 1e12,
     }
-    for recipe in SYSTEMS:
+    for recipe, precision in WAYS:
         work = flops(recipe, width)
-        for precision in ("bf16", "32"):
-            seconds = interleave(_contenders(recipe, images, width, device, precision), rounds)
-            fastest = min(min(times) for name, times in seconds.items() if name.startswith("entropic-ae"))
-            yield {
-                "system": recipe,
-                "precision": precision,
-                "width": width,
-                "flops_per_image": work,
-                "images_per_second": count / fastest,
-                "share_of_matrix_rate": work * count / fastest / rate,
-                **compared(seconds, "entropic-ae"),
-            }
-    yield {"waits_per_step": {recipe: waits_per_step(recipe, images[:2000], width, device) for recipe in SYSTEMS}}
+        contenders = _contenders(recipe, part, width, device, precision, peers, compiles=not dry)
+        seconds = interleave(contenders, rounds)
+        speeds = {name: len(part) / median(times) for name, times in seconds.items()}
+        yield {
+            "system": recipe,
+            "precision": precision,
+            "images": len(part),
+            "width": width,
+            "flops_per_image": work,
+            "images_per_second": speeds,
+            "share_of_matrix_rate": {name: work * speed / rate for name, speed in speeds.items()},
+            **compared(seconds, "entropic-ae"),
+        }
+    systems = list(dict.fromkeys(recipe for recipe, _ in WAYS))
+    yield {"waits": {recipe: waits(recipe, part, width, device) for recipe in systems}}
+    for compiles in (False,) if dry else (False, True):
+        yield {"profile": "eae", "compiled": compiles, **where_time_goes(part, width, device, compiles)}
     yield table_row(images, width, epochs, device)
 
 
@@ -75,25 +101,85 @@ def matrix_rate(side: int, device: str) -> float:
 
 def flops(recipe: str, width: int) -> float:
     """Return the floating-point operations of a training step, an image."""
-    model, objective = _system(recipe, width, 1).build(SHAPE)
+    model, objective = configured(recipe, width).build(SHAPE)
     counter = FlopCounterMode(display=False)
     with counter:
         _loss(model, objective, torch.rand(BATCH, *SHAPE)).backward()
     return counter.get_total_flops() / BATCH
 
 
-def waits_per_step(recipe: str, images: Tensor, width: int, device: str) -> float | None:
-    """Return how many more waits for the GPU an epoch has for each step more; None on a CPU, which has none."""
+def waits(recipe: str, images: Tensor, width: int, device: str) -> dict[str, Any] | None:
+    """Return the waits for the GPU that a further step and validation batch brings; None on a CPU, which has none.
+
+    An epoch has some of its own, so two of different lengths are compared.
+
+    Returns: waits for each step and batch more, and how many more for each line of code that waited more often.
+    """
     if device == "cpu":
         return None
-    few, many = images[: len(images) // 2], images
-    waits = [_waits(recipe, part, width) for part in (few, many)]
-    return (waits[1] - waits[0]) / ((len(many) - len(few)) / BATCH)
+    few, many = (_waits(recipe, part, width) for part in (images[: len(images) // 2], images))
+    more = Counter(many)
+    more.subtract(few)
+    steps = (len(images) - len(images) // 2) / BATCH
+    return {"per_step": sum(more.values()) / steps, "lines": {line: n for line, n in more.items() if n}}
+
+
+class _Watch(Callback):
+    """Profiles the training steps of the last epoch."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.profile = profile(
+            activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]
+        )
+
+    def on_train_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            _wait(self.device)
+            self.profile.start()
+            self.started = time.perf_counter()
+
+    def on_validation_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            _wait(self.device)
+            self.seconds = time.perf_counter() - self.started
+            self.profile.stop()
+
+
+def where_time_goes(images: Tensor, width: int, device: str, compiles: bool) -> dict[str, Any]:
+    """Return the shares of an epoch of eae in bf16 by kind of kernel (of operator, on a CPU), and the longest.
+
+    What is left to 1 is time without a kernel. The profiler makes an epoch longer, and this share larger.
+    """
+    system = configured("eae", width)
+    model, objective = system.build(SHAPE)
+    watch = _Watch(device)
+    options: dict[str, Any] = {"device": device, "precision": "bf16", "compile": compiles, "callbacks": [watch]}
+    fit(model, objective, images, images[:BATCH], system.preset.training, **options)
+    times = Counter[str]()
+    for event in watch.profile.key_averages():
+        if device == "cpu":
+            times[event.key] += event.self_cpu_time_total
+        elif event.device_type == DeviceType.CUDA:
+            times[event.key] += event.self_device_time_total
+    kinds = Counter[str]()
+    for name, microseconds in times.items():
+        kinds[_kind(name)] += microseconds / 1e6 / watch.seconds
+    longest = {name[:100]: microseconds / 1e6 / watch.seconds for name, microseconds in times.most_common(15)}
+    return {"seconds": watch.seconds, "shares": dict(kinds.most_common()), "longest": longest}
+
+
+def _kind(kernel: str) -> str:
+    """Return what a kernel does, by its name."""
+    name = kernel.lower()
+    return next(
+        (kind for kind, parts in KINDS.items() if any(part in name for part in parts)), "elementwise, sums"
+    )
 
 
 def table_row(images: Tensor, width: int, epochs: int, device: str) -> dict[str, Any]:
     """Return the seconds of a whole training of eae, compiling and validation included."""
-    system = _system("eae", width, epochs)
+    system = configured("eae", width, epochs)
     model, objective = system.build(SHAPE)
     started = time.perf_counter()
     held_out = images[: len(images) // 5]
@@ -107,35 +193,39 @@ def table_row(images: Tensor, width: int, epochs: int, device: str) -> dict[str,
     }
 
 
-def _contenders(recipe: str, images: Tensor, width: int, device: str, precision: str) -> dict[str, Any]:
+def _contenders(
+    recipe: str, images: Tensor, width: int, device: str, precision: str, peers: Path | None, *, compiles: bool
+) -> dict[str, Contender]:
     ours = partial(library, recipe, images, width, device=device, precision=precision)
-    found: dict[str, Any] = {"entropic-ae": ours}
     loop = partial(bare, recipe, images, width, device=device, bf16=precision == "bf16")
-    if recipe in LOSSES:
-        found["bare loop"] = loop
-    if not any(term.derives_twice for term in _system(recipe, width, 1).recipe.terms):
+    found: dict[str, Contender] = {"entropic-ae": ours, "bare loop": loop}
+    if compiles and not any(term.derives_twice for term in configured(recipe, width).recipe.terms):
         found["entropic-ae, compiled"] = partial(ours, compile=True)
-        if recipe in LOSSES:
-            found["bare loop, compiled"] = partial(loop, compile=True)
+        found["bare loop, compiled"] = partial(loop, compile=True)
+    if peers is not None and recipe in PEERS:
+        mixed = precision == "bf16" and device == "cuda"
+        found["pythae, mixed" if mixed else "pythae"] = partial(
+            pythae, peers, PEERS[recipe], len(images), width, device=device, mixed=mixed
+        )
     return found
 
 
-def _waits(recipe: str, images: Tensor, width: int) -> int:
-    system = _system(recipe, width, 1)
+def _waits(recipe: str, images: Tensor, width: int) -> Counter[str]:
+    """Return how often each line waited for the GPU in an epoch with as many images to validate on."""
+    system = configured(recipe, width, 1)
     model, objective = system.build(SHAPE)
     torch.cuda.set_sync_debug_mode("warn")
     try:
-        with warnings.catch_warnings(record=True) as seen:
+        with (
+            warnings.catch_warnings(record=True) as seen,
+            patch("entropic_ae.training.quiet_lightning", nullcontext),  # which hides warnings of its lines
+        ):
             warnings.simplefilter("always")
-            fit(model, objective, images, images[:BATCH], system.preset.training, device="cuda", precision="bf16")
+            fit(model, objective, images, images, system.preset.training, device="cuda", precision="bf16")
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    return sum("synchroniz" in str(one.message) for one in seen)
-
-
-def _system(recipe: str, width: int, epochs: int) -> System:
-    changes = {"width": width, "latent_dim": DIM, "batch_size": BATCH, "epochs": epochs}
-    return configure(RECIPES[recipe], PRESETS["cifar10"], changes)
+    lines = [f"{Path(one.filename).name}:{one.lineno}" for one in seen if "synchroniz" in str(one.message)]
+    return Counter(lines)
 
 
 def _loss(model: Autoencoder, objective: Objective, x: Tensor) -> Tensor:

@@ -18,21 +18,22 @@ SIZES = ((100, 16), (100, 128), (1000, 16), (1000, 64), (10_000, 16), (10_000, 6
 LARGE = 5000  # beyond it the naive matrix of differences would not fit
 
 
-def _constant(n: int, dim: int) -> float:
+def constant(n: int, dim: int) -> float:
+    """Return what the estimate adds to D times the mean logarithm of the distances."""
     return 0.5 * dim * math.log(math.pi) - math.lgamma(0.5 * dim + 1) + math.log(n - 1) - digamma(1)
 
 
 def neighbours(z: Tensor) -> float:
     """Return the estimate by scikit-learn, which has no gradient."""
     distance = NearestNeighbors(n_neighbors=2).fit(z.numpy()).kneighbors(z.numpy())[0][:, 1]
-    return z.shape[1] * float(torch.from_numpy(distance).log().mean()) + _constant(*z.shape)
+    return z.shape[1] * float(torch.from_numpy(distance).log().mean()) + constant(*z.shape)
 
 
 def naive(z: Tensor) -> Tensor:
     """Return the estimate by the whole matrix of distances."""
     square = (z[:, None] - z).square().sum(2)
     nearest = square.masked_fill(torch.eye(len(z), dtype=torch.bool), torch.inf).min(1).values
-    return 0.5 * z.shape[1] * nearest.log().mean() + _constant(*z.shape)
+    return 0.5 * z.shape[1] * nearest.log().mean() + constant(*z.shape)
 
 
 def _both(estimate: Any, z: Tensor) -> None:
@@ -45,9 +46,9 @@ def _forward(estimate: Any, z: Tensor) -> None:
         estimate(z)
 
 
-def measure(rounds: int) -> Iterator[dict[str, Any]]:
+def measure(rounds: int, *, sizes: tuple[tuple[int, int], ...] = SIZES) -> Iterator[dict[str, Any]]:
     """Yield a row a size and direction: seconds and paired ratios; the estimates are checked to agree first."""
-    for n, dim in SIZES:
+    for n, dim in sizes:
         z = torch.randn(n, dim, generator=torch.Generator().manual_seed(0))
         expected = knn_entropy(z).item()
         assert abs(neighbours(z) - expected) < 1e-3 * abs(expected)

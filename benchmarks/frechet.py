@@ -1,26 +1,25 @@
 """The Frechet distance against torch-fidelity's: of given features, and end to end from images.
 
 It needs the extra ``fid``. Both take the same Inception network with random weights, so the distance means nothing
-but is the same.
+but is the same. From images each reads the weights from a file first.
 """
 
 from __future__ import annotations
 
+import runpy
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from tests.fid.inception import import_torchvision, random_inception
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from benchmarks.pairs import compared, interleave, timed
-from entropic_ae.features import Features
-from entropic_ae.features.inception import inception_features
-from entropic_ae.metrics import frechet_distance
 
+# by its path: torch-fidelity brings a package of the name tests
+INCEPTION = runpy.run_path(str(Path(__file__).parent.parent / "tests" / "fid" / "inception.py"))
 FEATURES, DIM = 10_000, 2048
 IMAGES = 200
 
@@ -40,9 +39,12 @@ def measure(
     rounds: int, *, features: int = FEATURES, dim: int = DIM, images: int = IMAGES
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for given features and one for images: seconds and paired ratios, the distances being alike."""
-    import_torchvision()
+    INCEPTION["import_torchvision"]()
     import torch_fidelity
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+    from entropic_ae.features.inception import inception_features
+    from entropic_ae.metrics import frechet_distance
 
     source = torch.Generator().manual_seed(0)
     real, fake = (scale * torch.randn(features, dim, generator=source) for scale in (1.0, 1.1))
@@ -60,8 +62,11 @@ def measure(
     )
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "inception.pth"
-        torch.save(random_inception().state_dict(), weights)
-        space: Features = inception_features(None, weights, "cpu")  # type: ignore[arg-type]  # looks at no data
+        torch.save(INCEPTION["random_inception"]().state_dict(), weights)
+
+        def ours() -> float:
+            space = inception_features(None, weights, "cpu")  # type: ignore[arg-type]  # looks at no data
+            return frechet_distance(space(first), space(second))
 
         def theirs() -> float:
             found = torch_fidelity.calculate_metrics(
@@ -76,7 +81,7 @@ def measure(
             )
             return float(found["frechet_inception_distance"])
 
-        yield _row({"images": images}, lambda: frechet_distance(space(first), space(second)), theirs, rounds)
+        yield _row({"images": images}, ours, theirs, rounds)
 
 
 def _row(sizes: dict[str, int], ours: Any, theirs: Any, rounds: int) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """Memory: training from a set larger than it may use, and the entropy of many codes; a process for each.
 
+A process is watched from outside (Linux), its children with it. Its peak is that of its own pages; what was
+resident counts those of mapped files too, which the kernel may drop.
+
 Where a control group can be made (Linux, root), the set is trained on once more under a limit of half its pixels:
 pages of a mapped file count for it too, but the kernel may drop them.
 """
@@ -12,7 +15,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -37,7 +39,7 @@ def measure(
     images: tuple[int, ...] = IMAGES,
     codes: tuple[tuple[int, int], ...] = CODES,
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row a task: its peak memory beyond mapped files, in MiB, and its seconds."""
+    """Yield a row a task: its peak memory beyond mapped files, in MiB, that with them, and its seconds."""
     for count in images:
         with tempfile.TemporaryDirectory() as folder:
             pixels = 3 * SIDE**2 * count
@@ -57,12 +59,17 @@ def measure(
 def _apart(task: str, folder: str, *sizes: int, group: Path | None = None) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.memory", task, folder, *map(str, sizes)]
     cache = {"HF_HOME": folder, "ENTROPIC_AE_CACHE": folder} if folder else {}
-    enter = (lambda: (group / "cgroup.procs").write_text(str(os.getpid()))) if group else None
-    done = subprocess.run(
-        command, env={**os.environ, **cache}, stdout=subprocess.PIPE, text=True, check=True, preexec_fn=enter
-    )
-    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return row
+    if group:  # by a shell, so that it is inside before it has any memory
+        command = ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(group / "cgroup.procs"), *command]
+    most = 0
+    with subprocess.Popen(command, env={**os.environ, **cache}, stdout=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            most = max(most, sum(_kib("RssAnon", one) for one in _with_children(process.pid)))
+            time.sleep(0.01)
+        printed = process.stdout.read() if process.stdout else ""
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} ended with status {process.returncode}.")
+    return {"peak_mib": most / 1024, **json.loads(printed.splitlines()[-1])}
 
 
 @contextmanager
@@ -133,39 +140,38 @@ def _entropy(_: str, count: str, dim: str) -> None:
 TASKS: dict[str, Callable[..., Any]] = {"write": _write, "load": _load, "train": _train, "entropy": _entropy}
 
 
-class _Watch(threading.Thread):
-    """The most memory of this process that is its own: anonymous pages, not those of mapped files."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.most = 0
-        self.ended = threading.Event()
-
-    def run(self) -> None:
-        while not self.ended.wait(0.05):
-            self.most = max(self.most, _anonymous())
+def _with_children(process: int) -> Iterator[int]:
+    """Yield a process and all that it has started."""
+    yield process
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):  # it has ended
+            for child in task.read_text().split():
+                yield from _with_children(int(child))
 
 
-def _anonymous() -> int:
-    """Return this process's anonymous resident memory in KiB (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+def _kib(what: str, process: int | str = "self") -> int:
+    """Return a line of a process's status in KiB; 0 of one that has ended.
+
+    ``RssAnon`` is its own resident memory, without pages of files; ``VmHWM`` the most that was ever resident.
+    """
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith(what):
+                return int(line.split()[1])
+    return 0
 
 
 def main() -> None:
-    """Do one task in this process; print what it took, and what the imports had taken before."""
+    """Do one task in this process; print what was resident, what the imports had taken before, the time."""
     import entropic_ae.data
     import entropic_ae.training.loop  # noqa: F401
 
     task, *arguments = sys.argv[1:]
-    before = _anonymous()
-    watch = _Watch()
-    watch.start()
+    before = _kib("RssAnon")
     started = time.perf_counter()
     TASKS[task](*arguments)
     seconds = time.perf_counter() - started
-    watch.ended.set()
-    print(json.dumps({"peak_mib": watch.most / 1024, "at_start_mib": before / 1024, "seconds": seconds}))
+    print(json.dumps({"resident_mib": _kib("VmHWM") / 1024, "at_start_mib": before / 1024, "seconds": seconds}))
 
 
 if __name__ == "__main__":

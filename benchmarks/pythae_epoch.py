@@ -1,7 +1,8 @@
 """One epoch of a model of pythae on this library's networks, timed by pythae's own callbacks.
 
 Run in pythae's environment, which tests/peers/compare_pythae.py says how to make:
-``python -m benchmarks.pythae_epoch MODEL IMAGES WIDTH`` prints the seconds of the last epoch.
+``python -m benchmarks.pythae_epoch MODEL IMAGES WIDTH DEVICE PRECISION`` prints the seconds of the last epoch.
+The device is cpu or cuda; the precision float32 or mixed, which is pythae's own, float16 on a GPU.
 """
 
 from __future__ import annotations
@@ -26,19 +27,16 @@ from entropic_ae.networks import ConvDecoder, ConvEncoder
 
 
 class Clock(TrainingCallback):
-    """The time of each epoch's training steps."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
+    """The time from the beginning of the latest epoch to its latest step, which has waited for its loss."""
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
         self.started = time.perf_counter()
 
-    def on_epoch_end(self, *_: Any, **__: Any) -> None:
-        self.seconds.append(time.perf_counter() - self.started)
+    def on_train_step_end(self, *_: Any, **__: Any) -> None:
+        self.seconds = time.perf_counter() - self.started
 
 
-def main(name: str, count: int, width: int) -> float:
+def main(name: str, count: int, width: int, device: str, precision: str) -> float:
     """Train for two epochs; return the seconds of the second."""
     logging.disable(logging.CRITICAL)
     images = torch.randint(256, (count, *SHAPE), generator=torch.Generator().manual_seed(0)).float() / 255
@@ -55,13 +53,15 @@ def main(name: str, count: int, width: int) -> float:
             "output_dir": folder,
             "num_epochs": EPOCHS,
             "per_device_train_batch_size": BATCH,
-            "no_cuda": True,
+            "no_cuda": device == "cpu",
+            "amp": precision == "mixed",
         }
         kind = CoupledOptimizerTrainerConfig if name == "RAE_L2" else BaseTrainerConfig
         pipeline = TrainingPipeline(model=model, training_config=kind(**common))
         pipeline(train_data=images, callbacks=[clock])
-    return clock.seconds[-1]
+    return clock.seconds
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
+    model, images, width, *where = sys.argv[1:]
+    print(json.dumps(main(model, int(images), int(width), *where)))

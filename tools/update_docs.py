@@ -4,9 +4,10 @@
 ``<!-- table: FOLDER -->`` (the whole table of a folder), ``<!-- brief table: FOLDER -->``,
 ``<!-- tries: FOLDER -->`` (what was tried in tuning), ``<!-- choice: FOLDER -->`` (a few systems of two tables),
 ``<!-- factors: FOLDER -->`` (tries of the entropy's weight), ``<!-- parts: FOLDER -->`` (what parts of the
-divergence cost in images), ``<!-- study: FOLDER -->``,
-``<!-- caption: FILE -->`` (of a figure), ``<!-- speed: FILE -->`` and ``<!-- memory: FILE -->`` of the benchmarks,
-and of pythae ``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and ``<!-- deviations: FILE -->``.
+divergence cost in images), ``<!-- study: FOLDER -->``, ``<!-- caption: FILE -->`` (of a figure); of the benchmarks
+``<!-- speed: FILE -->``, ``<!-- memory: FILE -->``, ``<!-- likelihood: FILE -->`` (of the densities) and
+``<!-- gpu: FILE -->``; and of pythae ``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and
+``<!-- deviations: FILE -->``.
 """
 
 from __future__ import annotations
@@ -62,8 +63,10 @@ def speed(path: Path) -> str:
         ]
         for row in rows
     ]
+    most, fewest = (choose(row["rounds"] for row in rows) for choose in (max, min))
+    rounds = f"{most}" if fewest == most else f"{fewest} to {most}"
     return (
-        f"{markdown(head, lines)}\n\nMedians of {rows[0]['rounds']} rounds, in each of which all had a turn, and "
+        f"{markdown(head, lines)}\n\nMedians of {rounds} rounds, in each of which all had a turn, and "
         f"the ratios' quartiles. {where(found)}"
     )
 
@@ -79,19 +82,80 @@ def memory(path: Path) -> str:
             mebibytes(row.get("pixels_mib")),
             mebibytes(row.get("limit_mib")),
             mebibytes(row["peak_mib"]),
+            mebibytes(row["resident_mib"]),
             mebibytes(row["at_start_mib"]),
             duration(row["seconds"]),
         ]
         for row in found["rows"]
     ]
-    head = ["task", "images or codes", "dimensions", "pixels", "limit", "peak", "of which imports", "time"]
+    head = [
+        "task",
+        "images or codes",
+        "dimensions",
+        "pixels",
+        "limit",
+        "peak",
+        "with mapped files",
+        "at start",
+        "time",
+    ]
     return f"{markdown(head, lines)}\n\n{where(found)}"
+
+
+def likelihood(path: Path) -> str:
+    """Return the mean log likelihood of held-out codes under the mixtures of a benchmark, in nats."""
+    rows = read_json(path)["rows"]
+    names = list(rows[0]["log_likelihood"])
+    lines = [
+        [plain(row["codes"]), plain(row["dimensions"]), *(f"{row['log_likelihood'][name]:.3f}" for name in names)]
+        for row in rows
+    ]
+    return markdown(["codes", "dimensions", *names], lines)
+
+
+def gpu(path: Path) -> str:
+    """Return the benchmark of a GPU: speeds and shares of its rate, waits, where time goes, a row of the table."""
+    found = read_json(path)
+    card, *rows = found["rows"]
+    timed = [row for row in rows if "system" in row]
+    lines = [
+        [
+            f"`{row['system']}`",
+            row["precision"],
+            name,
+            f"{speed:,.0f}",
+            "-" if name.startswith("pythae") else f"{100 * row['share_of_matrix_rate'][name]:.1f} %",
+            ratio(row["ratios"][name]) if name in row["ratios"] else "-",
+        ]
+        for row in timed
+        for name, speed in row["images_per_second"].items()
+    ]
+    head = ["system", "precision", "what", "images/s", "share of the matrix rate", "times as long as entropic-ae"]
+    parts = [
+        f"{card['device']}: {card['bf16_tflops']:.0f} TFLOP/s in bf16 products of {card['matrix']:,} x "
+        f"{card['matrix']:,}. Width {timed[0]['width']}; medians of {timed[0]['rounds']} rounds, in each of which "
+        "all had a turn, and the ratios' quartiles.",
+        markdown(head, lines),
+    ]
+    for row in rows:
+        if "waits" in row:
+            shown = ((name, waits) for name, waits in row["waits"].items() if waits is not None)
+            waiting = [[f"`{name}`", f"{waits['per_step']:.2f}"] for name, waits in shown]
+            parts += [markdown(["system", "waits for the GPU in a step"], waiting)] if waiting else []
+        elif "profile" in row:
+            shares = {**row["shares"], "no kernel": max(0.0, 1 - sum(row["shares"].values()))}
+            title = f"`{row['profile']}`, {'compiled' if row['compiled'] else 'not compiled'}: where its time goes"
+            parts.append(markdown([title, "share"], [[kind, f"{100 * s:.0f} %"] for kind, s in shares.items()]))
+        elif "row" in row:
+            validated = f"{row['validation_images']:,} images validated each epoch"
+            parts.append(f"{row['row']}; {validated}: {duration(row['seconds'])}.")
+    return "\n\n".join([*parts, where(found)])
 
 
 def where(found: Mapping[str, Any]) -> str:
     """Return where a benchmark ran."""
-    names = ("entropic-ae", "torch", "python")
-    versions = ", ".join(f"{name} {found['versions'][name]}" for name in names)
+    names = ("entropic-ae", "torch", "python", "pythae", "torch of pythae")
+    versions = ", ".join(f"{name} {found['versions'][name]}" for name in names if name in found["versions"])
     machine = found["machine"]
     gpu = f", {machine['gpu']}" if "gpu" in machine else ""
     return f"{machine['processor']}, {machine['cores']} cores, {found['threads']} threads{gpu}; {versions}."
@@ -182,6 +246,8 @@ KINDS = {
     "caption": caption,
     "speed": speed,
     "memory": memory,
+    "likelihood": likelihood,
+    "gpu": gpu,
     "versions": peer_versions,
     "agreement": partial(peer_rows, name="agreement"),
     "deviations": partial(peer_rows, name="deviations"),

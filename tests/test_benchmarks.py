@@ -1,0 +1,113 @@
+"""What the benchmarks compare is the same work, and what they write can be rendered."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+from benchmarks.pairs import compared, interleave
+from benchmarks.sizes import BATCH, SHAPE
+from benchmarks.training import LOSSES, Bare, configured
+
+from entropic_ae.files import write_json
+from entropic_ae.recipes import RECIPES
+
+RENDER = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "update_docs.py"))
+
+
+@pytest.mark.parametrize("recipe", LOSSES)
+def test_a_bare_loop_minimises_what_the_system_does(recipe):
+    model, objective = configured(recipe, 2).build(SHAPE)
+    bare = Bare(recipe, 2)
+    bare.encoder.load_state_dict(model.encoder.state_dict())
+    bare.decoder.load_state_dict(model.decoder.state_dict())
+    x = torch.rand(BATCH, *SHAPE)
+    torch.manual_seed(1)
+    loss, values = objective(model, model(x))
+    torch.manual_seed(1)
+    same = LOSSES[recipe](bare, x)
+    assert {term.setting for term in objective.terms} == {term.setting for term in RECIPES[recipe].terms}
+    assert same.item() == pytest.approx(loss.item(), rel=1e-4), values
+    loss.backward()
+    same.backward()
+    for part in ("encoder", "decoder"):
+        one, other = (
+            torch.cat([weight.grad.flatten() for weight in getattr(of, part).parameters()]) for of in (model, bare)
+        )
+        assert (other - one).norm() < 1e-3 * one.norm(), part
+
+
+def test_each_has_its_turns_and_another_begins_each_round():
+    turns = []
+    contenders = {name: lambda name=name: turns.append(name) or len(turns) for name in "abc"}
+    assert interleave(contenders, 3) == {"a": [1, 6, 8], "b": [2, 4, 9], "c": [3, 5, 7]}
+    assert "".join(turns) == "abcbcacab"
+
+
+def test_ratios_are_of_neighbours():
+    found = compared({"ours": [1.0, 10.0, 2.0], "theirs": [2.0, 30.0, 8.0]}, "ours")
+    assert found["seconds"] == {"ours": 2.0, "theirs": 8.0}
+    assert found["ratios"] == {"theirs": {"median": 3.0, "quartiles": [2.5, 3.5]}}
+
+
+WHERE = {
+    "machine": {"processor": "x86_64", "cores": 2},
+    "threads": 1,
+    "versions": {"entropic-ae": "1", "torch": "2", "python": "3", "pythae": "4"},
+}
+PAIR = {"rounds": 3, "seconds": {"entropic-ae": 0.5}, "ratios": {"bare": {"median": 1.5, "quartiles": [1, 2]}}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "lines"),
+    [
+        (
+            "speed",
+            [{"images": 2000, **PAIR}, {"images": 10, **PAIR, "rounds": 2}],
+            ["| 2,000 | 500 ms | 1.50 (1.00 to 2.00) |", "Medians of 2 to 3 rounds", "python 3, pythae 4."],
+        ),
+        (
+            "memory",
+            [
+                {"task": "train", "images": 9, "pixels_mib": 1.0, "peak_mib": 2.0, "resident_mib": 3.0}
+                | {"at_start_mib": 1.5, "seconds": 60.0},
+                {"task": "entropy", "codes": 5, "dimensions": 4, "peak_mib": 2.0, "resident_mib": 3.0}
+                | {"at_start_mib": 1.0, "seconds": 2.0},
+            ],
+            [
+                "| train | 9 | - | 1 MiB | - | 2 MiB | 3 MiB | 2 MiB | 60 s |",
+                "| entropy | 5 | 4 | - | - | 2 MiB | 3 MiB | 1 MiB | 2 s |",
+            ],
+        ),
+        (
+            "likelihood",
+            [{"codes": 500, "dimensions": 2, "log_likelihood": {"entropic-ae": -1.25, "kmeans": -1.5}}],
+            ["| codes | dimensions | entropic-ae | kmeans |", "| 500 | 2 | -1.250 | -1.500 |"],
+        ),
+        (
+            "gpu",
+            [
+                {"device": "card", "matrix": 8192, "bf16_tflops": 700.0},
+                {"system": "ae", "precision": "bf16", "images": 10, "width": 4, **PAIR}
+                | {"images_per_second": {"entropic-ae": 2e4, "bare": 1e4}}
+                | {"share_of_matrix_rate": {"entropic-ae": 0.2, "bare": 0.1}},
+                {"waits": {"ae": {"per_step": 0.0, "lines": {}}, "vae": None}},
+                {"profile": "eae", "compiled": True, "seconds": 1.0, "shares": {"copies": 0.25}},
+                {"row": "eae, 100 epochs", "validation_images": 1000, "seconds": 170.0},
+            ],
+            [
+                "card: 700 TFLOP/s",
+                "| `ae` | bf16 | entropic-ae | 20,000 | 20.0 % | - |",
+                "| `ae` | bf16 | bare | 10,000 | 10.0 % | 1.50 (1.00 to 2.00) |",
+                "| `ae` | 0.00 |",
+                "| no kernel | 75 % |",
+                "eae, 100 epochs; 1,000 images validated each epoch: 170 s.",
+            ],
+        ),
+    ],
+)
+def test_results_are_rendered(kind, rows, lines, tmp_path):
+    write_json(tmp_path / "a.json", {"rows": rows, **WHERE})
+    text = RENDER["KINDS"][kind](tmp_path / "a.json")
+    for line in lines:
+        assert line in text
