@@ -59,6 +59,20 @@ def test_float32_codes_of_extreme_scale(scale):
     assert shift.item() == pytest.approx(3 * math.log(scale), abs=1e-2)
 
 
+@pytest.mark.parametrize(
+    ("n", "others", "d", "k"), [(500, 0, 3, 1), (300, 201, 2, 5), (97, 0, 1, 96), (64, 33, 16, 2)]
+)
+@pytest.mark.parametrize("separation", [0, 1e6])
+def test_groups_of_points_find_what_whole_rows_do(n, others, d, k, separation, monkeypatch):
+    z = normal(n + others, d) + separation * torch.arange(n + others, dtype=torch.float64)[:, None].remainder(2)
+    expected = estimators._kth_neighbour(z - z.mean(0), n, k, certain=True)
+    monkeypatch.setattr(estimators, "_LONG", 1)
+    monkeypatch.setattr(estimators, "_TILE", (7, 32))  # of which the last is smaller
+    assert torch.equal(estimators._kth_neighbour(z - z.mean(0), n, k, certain=True), expected)
+    exact = torch.cdist(z[:n], z, compute_mode="donot_use_mm_for_euclid_dist").sort(1).indices[:, k]
+    assert torch.equal(expected, exact)
+
+
 def test_chunks_change_nothing(monkeypatch):
     z = normal(300, 4)
     whole = knn_entropy(z, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -17,6 +17,9 @@ __all__ = ["cube_entropy", "knn_entropy", "mmd2", "sphere_entropy"]
 
 _CHUNK = 2**23  # distances held at once: 64 MiB in float64
 _SPARE = 3  # candidates beyond the k-th, ranked again by their exact distances
+_LONG = 4096  # points from which a CPU looks at groups first
+_GROUP = 16
+_TILE = (128, 2048)  # rows and columns: 2 MiB, which a core's cache holds
 _RESOLUTION = 2  # multiples of the machine epsilon below which two codes coincide
 _EULER = 0.57721566490153286061
 
@@ -262,26 +265,74 @@ def _kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
     total, dim = points.shape
     norm = points.square().sum(1)
     rounding = 4 * (dim + 4) * torch.finfo(torch.float64).eps * norm.max()
-    candidates = min(k + _SPARE, total - 1)
-    rows = max(1, _CHUNK // max(total, candidates * dim))
-    buffer = points.new_empty(min(rows, n), total)
+    search = _by_groups if total >= _LONG and not points.is_cuda else _by_rows
     found = []
+    for start, candidates, bound in search(points, norm, n, min(k + _SPARE, total - 1)):
+        rows = torch.arange(len(candidates), device=points.device)
+        block = points[start : start + len(candidates)]
+        exact = (block[:, None] - points[candidates]).square().sum(2)
+        exact.masked_fill_(candidates == start + rows[:, None], torch.inf)  # of the point itself
+        exact, order = exact.topk(k, largest=False)
+        chosen = candidates.gather(1, order[:, -1:]).squeeze(1)
+        if certain and bound is not None:
+            doubtful = (bound - rounding <= exact[:, -1]).nonzero().squeeze(1)
+            distance = torch.cdist(block[doubtful], points, compute_mode="donot_use_mm_for_euclid_dist")
+            distance[rows[: len(doubtful)], start + doubtful] = torch.inf
+            chosen[doubtful] = distance.topk(k, largest=False).indices[:, -1]
+        found.append(chosen)
+    return torch.cat(found)
+
+
+_Candidates = Iterator[
+    tuple[int, Tensor, Tensor | None]
+]  # first row, candidates (R, C), least of all others or None
+
+
+def _by_rows(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates:
+    """Yield, for blocks of the first n points, the points of the smallest squared distances."""
+    total, dim = points.shape
+    rows = max(1, _CHUNK // max(total, count * dim))
+    buffer = points.new_empty(min(rows, n), total)
     for start in range(0, n, rows):
         block = points[start : min(start + rows, n)]
         # less each row's own norm, which ranks nothing
         square = torch.addmm(norm, block, points.T, alpha=-2, out=buffer[: len(block)])
         square.diagonal(start).fill_(torch.inf)
-        values, nearest = square.topk(candidates, largest=False)
-        exact, order = (block[:, None] - points[nearest]).square().sum(2).sort(1)
-        chosen = nearest.gather(1, order[:, k - 1 : k]).squeeze(1)
-        if certain and candidates < total - 1:
-            bound = values[:, -1] + norm[start : start + len(block)] - rounding  # below it nothing was left out
-            doubtful = (bound <= exact[:, k - 1]).nonzero().squeeze(1)
-            distance = torch.cdist(block[doubtful], points, compute_mode="donot_use_mm_for_euclid_dist")
-            distance[torch.arange(len(doubtful)), start + doubtful] = torch.inf
-            chosen[doubtful] = distance.topk(k, largest=False).indices[:, -1]
-        found.append(chosen)
-    return torch.cat(found)
+        values, candidates = square.topk(count, largest=False)
+        own = norm[start : start + len(block)]
+        yield start, candidates, values[:, -1] + own if count < total - 1 else None
+
+
+def _by_groups(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates:
+    """As ``_by_rows``, of many points on a CPU: by the least distance in each group of neighbouring rows.
+
+    The k nearest points lie in the k groups whose least distances are smallest, so finding these will do, which
+    takes a part of the time; and tiles of the matrix are made and left while they are in the processor's cache.
+    """
+    total, dim = points.shape
+    groups = math.ceil(total / _GROUP)
+    # so many that all groups are whole; no distance from a point that is not there is small
+    padded = torch.cat([norm, norm.new_full((groups * _GROUP - total,), torch.inf)])
+    columns = torch.cat([points, points.new_zeros(groups * _GROUP - total, dim)]).T
+    count = min(count, groups)
+    rows = min(n, max(1, min(_TILE[0], _CHUNK // max(groups, count * _GROUP * dim))))
+    members = torch.arange(_GROUP)
+    least, tile = points.new_empty(rows, groups), points.new_empty(rows * _TILE[1])
+    for start in range(0, n, rows):
+        block = points[start : min(start + rows, n)]
+        for left in range(0, groups * _GROUP, _TILE[1]):
+            part = padded[left : left + _TILE[1]]
+            out = tile[: len(block) * len(part)].view(len(block), len(part))
+            square = torch.addmm(part, block, columns[:, left : left + len(part)], alpha=-2, out=out)
+            if start < left + len(part) and left < start + len(block):
+                square.diagonal(start - left).fill_(torch.inf)
+            own = least[: len(block), left // _GROUP : (left + len(part)) // _GROUP]
+            torch.amin(square.view(len(block), -1, _GROUP), 2, out=own)
+        values, nearest = least[: len(block)].topk(count, largest=False)
+        candidates = (nearest[:, :, None] * _GROUP + members).flatten(1)
+        itself = torch.arange(start, start + len(block))[:, None]
+        candidates = torch.where(candidates < total, candidates, itself)  # which is left out
+        yield start, candidates, values[:, -1] + norm[start : start + len(block)] if count < groups else None
 
 
 def mmd2(x: Tensor, y: Tensor, *, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)) -> Tensor:
