@@ -64,13 +64,13 @@ def main() -> None:
         if name in ("training", "gpu"):
             own = {**own, "peers": options.peers}
         measure = import_module(f"benchmarks.{MODULES[name]}").measure
+        where = {"machine": machine(), "threads": torch.get_num_threads()}
         rows = []
         for row in measure(options.rounds or usual_rounds, **own):
             print(name, row, file=sys.stderr, flush=True)
             rows.append(row)
-        where = {"machine": machine(), "threads": torch.get_num_threads()}
-        result = {"rows": rows, **where, "versions": packages, "git_commit": git_commit()}
-        write_json(out / f"{name}.json", result)
+            result = {"rows": rows, **where, "versions": packages, "git_commit": git_commit()}
+            write_json(out / f"{name}.json", result)  # row by row: the last may take an hour
         print(out / f"{name}.json")
 
 
