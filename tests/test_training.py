@@ -1,4 +1,7 @@
 import csv
+import platform
+import subprocess
+import sys
 from dataclasses import dataclass
 from functools import partial
 
@@ -434,3 +437,25 @@ def test_a_dead_dimension_has_a_code_of_zero_and_harms_no_other(images):
     torch.testing.assert_close(variance, torch.tensor([1.0, 1, 0, 1]), rtol=0, atol=0.02)
     assert rows[-1]["train_squared_error"] < rows[0]["train_squared_error"]
     assert all(torch.isfinite(torch.tensor(list(row.values()))).all() for row in rows)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+@pytest.mark.parametrize("within", ["nullcontext()", "memory_kept()"])
+def test_a_training_step_reuses_the_memory_of_the_one_before(within):
+    code = f"""
+import resource
+from contextlib import nullcontext
+import torch
+from entropic_ae.training.allocator import memory_kept
+
+with {within}:
+    for step in range(20):
+        if step == 1:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        blocks = [torch.ones(1_000_000) for _ in range(8)]
+        del blocks
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    faults = int(done.stdout)
+    assert faults < 1000 if within == "memory_kept()" else faults > 10_000

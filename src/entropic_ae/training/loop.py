@@ -30,6 +30,7 @@ from entropic_ae.errors import DivergenceError
 from entropic_ae.files import atomic, write_tensors
 from entropic_ae.randomness import seeded
 from entropic_ae.terms import Objective
+from entropic_ae.training.allocator import memory_kept
 from entropic_ae.training.batches import EqualBatches, ShuffledBatches, length, loader, mix, place
 from entropic_ae.training.checkpoint import CHECKPOINT, LOG, WEIGHTS, check_checkpoint
 from entropic_ae.training.checks import check_devices, check_images, select_device, select_precision
@@ -128,7 +129,7 @@ def fit(
     bars = [TQDMProgressBar()] if on_terminal else []
     checkpoint = folder / CHECKPOINT if resume and folder is not None else None
     compiling = _compiled(model, objective) if compile else nullcontext()
-    with quiet_lightning(), seeded(seed), alone() if count == 1 else nullcontext(), compiling:
+    with quiet_lightning(), seeded(seed), memory_kept(), alone() if count == 1 else nullcontext(), compiling:
         trainer = Trainer(
             accelerator="gpu" if target.type == "cuda" else "cpu",
             devices=devices,
