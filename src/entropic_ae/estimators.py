@@ -283,9 +283,8 @@ def _kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
     return torch.cat(found)
 
 
-_Candidates = Iterator[
-    tuple[int, Tensor, Tensor | None]
-]  # first row, candidates (R, C), least of all others or None
+# a block's first row; its candidates, (R, C); the least distance of all other points, (R,), None if there are none
+_Candidates = Iterator[tuple[int, Tensor, Tensor | None]]
 
 
 def _by_rows(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates:
