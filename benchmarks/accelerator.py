@@ -1,4 +1,4 @@
-"""A GPU: images a second, the share of its matrix rate, waits for it, where its time goes, a row of the table.
+"""A GPU: images a second, the share of its matrix rate, waits for it, where time goes, a mixture, a row of the table.
 
 The one benchmark that needs a GPU, for about ten minutes. With ``--dry`` it runs on a CPU, small, to see that it
 works.
@@ -24,10 +24,13 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.densities import clustered
 from benchmarks.pairs import Contender, compared, interleave
 from benchmarks.sizes import BATCH, SHAPE
 from benchmarks.training import PEERS, bare, configured, library, pythae
 from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.bottlenecks import BatchNorm
+from entropic_ae.densities import Mixture
 from entropic_ae.terms import Objective
 from entropic_ae.training import fit
 
@@ -47,7 +50,7 @@ KINDS = {  # what a kernel's name holds, looked for in this order
 
 
 def measure(rounds: int, *, peers: Path | None = None, dry: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield the card and its rate, a row a way of training, the waits, where time goes, and a row of the table.
+    """Yield the card and its rate, a row a way of training, the waits, where time goes, a mixture, a row of the table.
 
     Arguments:
         rounds: turns of each contender.
@@ -83,6 +86,7 @@ def measure(rounds: int, *, peers: Path | None = None, dry: bool = False) -> Ite
     yield {"waits": {recipe: waits(recipe, part, width, device) for recipe in systems}}
     for compiles in (False,) if dry else (False, True):
         yield {"profile": "eae", "compiled": compiles, **where_time_goes(part, width, device, compiles)}
+    yield mixtures(2_000 if dry else 50_000, 4 if dry else 128, device)
     yield table_row(images, width, epochs, device)
 
 
@@ -175,6 +179,21 @@ def _kind(kernel: str) -> str:
     return next(
         (kind for kind, parts in KINDS.items() if any(part in name for part in parts)), "elementwise, sums"
     )
+
+
+def mixtures(n: int, dim: int, device: str) -> dict[str, Any]:
+    """Return the seconds of fitting the mixture of ten on the CPU and on the device, and the likelihoods."""
+    codes, held_out = clustered(n, dim, 1), clustered(n, dim, 2)
+    prior = BatchNorm(dim).prior()
+    found: dict[str, Any] = {"mixture": 10, "codes": n, "dimensions": dim, "seconds": {}, "log_likelihood": {}}
+    for name, place in (("CPU", "cpu"), ("device", device)):
+        placed = codes.to(place)
+        _wait(device)
+        started = time.perf_counter()
+        density = Mixture.fit(placed, prior)
+        found["seconds"][name] = time.perf_counter() - started
+        found["log_likelihood"][name] = density.log_prob(held_out).mean().item()
+    return found
 
 
 def table_row(images: Tensor, width: int, epochs: int, device: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ MANY = 10_000
 STARTS = ("kmeans", "k-means++", "random_from_data")
 
 
-def _codes(n: int, dim: int, seed: int) -> Tensor:
+def clustered(n: int, dim: int, seed: int) -> Tensor:
     """Return clustered codes, (n, D): ten Gaussians of unequal shapes, which are the same for every seed."""
     shapes = torch.Generator().manual_seed(0)
     means, roots = torch.randn(10, dim, generator=shapes), torch.randn(10, dim, dim, generator=shapes) / dim**0.5
@@ -43,7 +43,7 @@ def _library(kind: Any, codes: Tensor) -> Any:
 def measure(rounds: int, *, sizes: tuple[tuple[int, int], ...] = SIZES) -> Iterator[dict[str, Any]]:
     """Yield a row a size: seconds, paired ratios and the mean log likelihood of held-out codes for each start."""
     for n, dim in sizes:
-        codes, held_out = _codes(n, dim, 1).double(), _codes(n, dim, 2).double()
+        codes, held_out = clustered(n, dim, 1).double(), clustered(n, dim, 2).double()
         contenders = {"entropic-ae": timed(_library, Mixture, codes)}
         contenders |= {start: timed(_start, codes, start) for start in STARTS}
         contenders["one Gaussian"] = timed(_library, Gaussian, codes)

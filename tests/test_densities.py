@@ -1,8 +1,10 @@
 import math
+import os
 from functools import partial
 
 import pytest
 import scipy.stats
+import sklearn
 import torch
 from safetensors.torch import load, save
 from sklearn.mixture import GaussianMixture
@@ -10,6 +12,7 @@ from torch.distributions import Independent, Laplace
 
 from entropic_ae import DENSITIES, BatchNorm, Copula, Gaussian, InputError, Marginals, Mixture
 from entropic_ae.densities import SecondStage, second_stage
+from entropic_ae.densities.mixture import _fit_arrays, _fit_tensors
 
 PRIOR = BatchNorm(3).prior()
 SMALL = {"second-stage": {"hidden": 8, "depth": 2, "epochs": 2}}
@@ -124,6 +127,22 @@ def test_mixture_is_scikit_learns_on_standardised_codes():
     torch.testing.assert_close((ours.means - codes.mean(0)) / codes.std(0), torch.from_numpy(theirs.means_))
     scale = codes.std(0)
     torch.testing.assert_close(ours.covariances / scale / scale[:, None], torch.from_numpy(theirs.covariances_))
+
+
+@pytest.mark.skipif(
+    tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 8),
+    reason="mixtures of tensors need scikit-learn 1.8",
+)
+@pytest.mark.parametrize("codes", [correlated(500), correlated(3).repeat(20, 1)], ids=["many", "few distinct"])
+def test_mixture_of_tensors_is_that_of_arrays(codes, monkeypatch):
+    """What a GPU computes, on the CPU: a mixture of tensors from scikit-learn's own start."""
+    monkeypatch.delenv("SCIPY_ARRAY_API", raising=False)
+    standard = (codes - codes.mean(0)) / codes.std(0)
+    arrays, tensors = (fit(standard.double(), 10, 4) for fit in (_fit_arrays, _fit_tensors))
+    for one, other in zip(arrays, tensors, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+    assert "SCIPY_ARRAY_API" not in os.environ
+    assert not sklearn.get_config()["array_api_dispatch"]
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1, 1e6])

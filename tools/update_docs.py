@@ -146,6 +146,13 @@ def gpu(path: Path) -> str:
             shares = {**row["shares"], "no kernel": max(0.0, 1 - sum(row["shares"].values()))}
             title = f"`{row['profile']}`, {'compiled' if row['compiled'] else 'not compiled'}: where its time goes"
             parts.append(markdown([title, "share"], [[kind, f"{100 * s:.0f} %"] for kind, s in shares.items()]))
+        elif "mixture" in row:
+            title = f"mixture of {row['mixture']}, {row['codes']:,} codes of {row['dimensions']}"
+            fits = [
+                [name, duration(seconds), f"{row['log_likelihood'][name]:.4f}"]
+                for name, seconds in row["seconds"].items()
+            ]
+            parts.append(markdown([title, "time", "log likelihood of held-out codes"], fits))
         elif "row" in row:
             validated = f"{row['validation_images']:,} images validated each epoch"
             parts.append(f"{row['row']}; {validated}: {duration(row['seconds'])}.")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
+from torch.nn.functional import one_hot
 
 from entropic_ae.densities.density import Density, check_codes, mean_and_deviation, parameters
 from entropic_ae.errors import InputError
@@ -15,13 +19,17 @@ from entropic_ae.randomness import generator
 
 __all__ = ["Mixture"]
 
+_RIDGE = 1e-6  # on the diagonal of each covariance, of standardised codes
+_PUBLISHED: dict[str, Any] = {"tol": 1e-3, "max_iter": 2000, "reg_covar": _RIDGE}
+
 
 class Mixture(Density):
     """Gaussians with full covariances, by scikit-learn's expectation maximisation in float64.
 
     Ten Gaussians, tolerance 1e-3 and at most 2000 iterations from a k-means start, as published; at most half as
     many Gaussians as codes. The codes are standardised for the fit, so that scikit-learn's ridge of
-    1e-6 on the covariances means the same at every scale.
+    1e-6 on the covariances means the same at every scale. Codes on a GPU are fitted there, by scikit-learn 1.8 or
+    newer, from the same start to the same mixture but for rounding.
 
     It is fitted to the codes that it is given: where codes have posteriors, these are the posteriors' means, as
     in Ghosh et al., and their standard deviations play no part.
@@ -64,27 +72,31 @@ class Mixture(Density):
         components: int = 10,
     ) -> Mixture:
         """Fit ``components`` Gaussians to codes, (N, D), N at least 2; one random start from the seed."""
+        import sklearn
         from sklearn.exceptions import ConvergenceWarning
-        from sklearn.mixture import GaussianMixture
 
         cls.check(components=components)
+        device = codes.device
         codes = check_codes(codes, 2, f"the density '{cls.name}'")
         mean, deviation = mean_and_deviation(codes)
-        standard = ((codes - mean) / deviation).numpy()
-        mixture = GaussianMixture(min(components, len(codes) // 2), tol=1e-3, max_iter=2000, random_state=seed)
+        standard = (codes - mean) / deviation
+        tensors = device.type != "cpu" and tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 8)
         with warnings.catch_warnings():
             # fewer distinct codes than components leave some empty, which is a fit all the same
             warnings.simplefilter("ignore", ConvergenceWarning)
             try:
-                mixture.fit(standard)
-            except ValueError as error:
+                fit = _fit_tensors if tensors else _fit_arrays
+                weights, means, covariances = fit(
+                    standard.to(device) if tensors else standard, min(components, len(codes) // 2), seed
+                )
+            except (ValueError, RuntimeError) as error:
                 raise InputError(
                     f"the density 'mixture' could not be fitted to {len(codes)} codes: {error}"
                 ) from None
         return cls(
-            torch.from_numpy(mixture.weights_),
-            mean + deviation * torch.from_numpy(mixture.means_),
-            deviation[:, None] * torch.from_numpy(mixture.covariances_) * deviation,
+            weights,
+            mean + deviation * means,
+            deviation[:, None] * covariances * deviation,
         )
 
     def log_prob(self, codes: Tensor) -> Tensor:
@@ -119,3 +131,70 @@ class Mixture(Density):
         if weights.min() < 0 or weights.sum() <= 0:
             raise KeyError("weights are no probabilities")
         return cls(weights, means, covariances)
+
+
+def _fit_arrays(codes: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return weights, means and covariances of standardised codes, (N, D) float64 on the CPU."""
+    from sklearn.mixture import GaussianMixture
+
+    mixture = GaussianMixture(components, random_state=seed, **_PUBLISHED).fit(codes.numpy())
+    weights, means, covariances = map(torch.from_numpy, (mixture.weights_, mixture.means_, mixture.covariances_))
+    return weights, means, covariances
+
+
+def _fit_tensors(codes: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the same as ``_fit_arrays``, on the CPU, of codes on any device, where the maximisation runs.
+
+    Of tensors scikit-learn has no k-means start. So k-means runs on the CPU, which takes it a small part of the
+    time, and the parameters that its clusters imply are given.
+    """
+    import numpy as np
+    from sklearn.cluster import KMeans
+    from sklearn.mixture import GaussianMixture
+
+    # a state, not the seed: what scikit-learn itself draws k-means from
+    clusters = KMeans(components, n_init=1, random_state=np.random.RandomState(seed)).fit(codes.cpu().numpy())
+    labels = torch.from_numpy(clusters.labels_).long().to(codes.device)
+    members = one_hot(labels, components).to(codes)
+    counts = members.sum(0) + 10 * torch.finfo(codes.dtype).eps
+    means = members.T @ codes / counts[:, None]
+    precisions = []
+    for member, count, mean in zip(members.T, counts, means, strict=True):
+        centred = codes - mean
+        covariance = (member[:, None] * centred).T @ centred / count
+        covariance.diagonal().add_(_RIDGE)
+        precisions.append(torch.cholesky_inverse(torch.linalg.cholesky(covariance)))
+    mixture = GaussianMixture(
+        components,
+        init_params="random_from_data",  # one that takes tensors; what it draws gives way to the start below
+        weights_init=counts / counts.sum(),
+        means_init=means,
+        precisions_init=torch.stack(precisions),
+        random_state=seed,
+        **_PUBLISHED,
+    )
+    with _on_tensors():
+        mixture.fit(codes)
+    return mixture.weights_.cpu(), mixture.means_.cpu(), mixture.covariances_.cpu()
+
+
+@contextmanager
+def _on_tensors() -> Iterator[None]:
+    """Let scikit-learn compute on tensors for the time of the block.
+
+    It does so only if SciPy was told to by a variable of the environment, though mixtures of tensors do not use
+    SciPy; so the variable is set meanwhile, long after SciPy has looked for it.
+    """
+    import sklearn
+
+    name = "SCIPY_ARRAY_API"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        with sklearn.config_context(array_api_dispatch=True):
+            yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
