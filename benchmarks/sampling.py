@@ -1,8 +1,9 @@
-"""New images: ``sample`` from each density against a loop over the decoder."""
+"""New images: ``sample`` from each density against a loop over the decoder, and against compiled networks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from benchmarks.pairs import compared, interleave, timed
 from benchmarks.sizes import DIM, SHAPE
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.densities import DENSITIES
+from entropic_ae.densities import DENSITIES, Density
 from entropic_ae.generation import sample
 from entropic_ae.recipes import PRESETS, RECIPES, configure
 
@@ -27,12 +28,20 @@ def measure(rounds: int, *, n: int = 2000, width: int = 16) -> Iterator[dict[str
         density = DENSITIES[name].fit(codes, prior, seed=0)
         contenders = {"entropic-ae": timed(sample, model, density, n)}
         contenders |= {f"decoder, {size} at a time": timed(_loop, model, n, size) for size in BATCHES}
+        contenders["entropic-ae, compiled"] = partial(_compiled, model, density, n)
         yield {
             "density": name,
             "images": n,
             "width": width,
             **compared(interleave(contenders, rounds), "entropic-ae"),
         }
+
+
+def _compiled(model: Autoencoder, density: Density, n: int) -> float:
+    """Return the seconds for n images by compiled networks, compiling not counted."""
+    with model.compiled():
+        timed(sample, model, density, n)()
+        return timed(sample, model, density, n)()
 
 
 @torch.inference_mode()

@@ -208,6 +208,18 @@ def test_a_run_measures_the_densities_that_are_named(run):
     assert list(run.evaluate(features="pixels", n=40)["distances"]) == [*groups, "prior", "gaussian", "mixture"]
 
 
+def test_compiled_networks_measure_the_same_and_leave_no_trace(run, monkeypatch):
+    compile_network, calls = nn.Module.compile, []
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda self: (calls.append(self), compile_network(self, backend="eager"))
+    )
+    plain = run.evaluate(features="pixels", n=50)
+    compiled = run.evaluate(features="pixels", n=50, compile=True)
+    assert calls == [run.model.encoder, run.model.decoder]
+    assert compiled == plain
+    assert all(network._compiled_call_impl is None for network in calls)
+
+
 def test_wrong_names_are_told_before_anything_is_loaded(run, monkeypatch):
     monkeypatch.setattr(runs, "load_features", lambda *_, **__: pytest.fail("measuring"))
     with pytest.raises(InputError, match="unknown density 'guassian'; did you mean 'gaussian'"):

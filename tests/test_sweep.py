@@ -58,11 +58,32 @@ def test_a_sweep_writes_a_file_a_cell_and_goes_on(tmp_path):
         {"data": "./nothing"},
         {"split": "validation"},
         {"densities": ("prior",)},
+        {"precision": "bf16"},
     ],
 )
 def test_a_changed_setting_is_another_cell(change, monkeypatch):
     monkeypatch.setattr(sweep, "_images", lambda *_: IMAGES)
-    assert replace(CELL, **change).name != CELL.name
+    changed = replace(CELL, **change)
+    assert changed.name != CELL.name
+    measures = {"n", "features", "split", "densities"}  # what a run does not depend on
+    assert (changed.run_name == CELL.run_name) == bool(measures & change.keys())
+
+
+def test_compiling_changes_no_name():
+    compiled = replace(CELL, compile=True)
+    assert (compiled.name, compiled.run_name) == (CELL.name, CELL.run_name)
+
+
+def test_precision_reaches_training_and_the_table(tmp_path):
+    half = replace(CELL, precision="bf16")
+    run_cells([half], tmp_path / "out", tmp_path / "runs", device="cpu")
+    info = json.loads((tmp_path / "runs" / half.run_name / "run.json").read_text())
+    assert info["precision"] == "bf16"
+    assert ", width 2, D = 8, precision bf16." in table1.render(tmp_path / "out")
+    with pytest.raises(InputError, match=r"another protocol \(precision was bf16 and is 32\)"):
+        run_cells([CELL], tmp_path / "out", tmp_path / "runs", device="cpu")
+    with pytest.raises(InputError, match="precision must be one of 32, bf16, 64, got '16'"):
+        run_cells([replace(CELL, precision="16")], tmp_path / "other", tmp_path / "runs")
 
 
 IMAGES = sweep._images("digits", None)

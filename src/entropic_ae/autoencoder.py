@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -68,3 +70,21 @@ class Autoencoder(nn.Module):
         """Return the images, (N, C, H, W) in [0, 1], of codes, (N, D)."""
         images: Tensor = self.decoder(z)
         return images
+
+    @contextmanager
+    def compiled(self) -> Iterator[None]:
+        """Compile encoder and decoder with torch.compile for the time of the block; it takes their first batches.
+
+        >>> from entropic_ae.bottlenecks import BatchNorm
+        >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
+        >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
+        >>> with model.compiled():
+        ...     pass  # train, or decode very many codes
+        """
+        for network in (self.encoder, self.decoder):
+            network.compile()
+        try:
+            yield
+        finally:
+            for network in (self.encoder, self.decoder):
+                network._compiled_call_impl = None

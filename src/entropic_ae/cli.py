@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -42,6 +43,8 @@ RunName = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Devices = Annotated[int, typer.Option(help="Processes on each machine, which share the images.")]
+Precision = Annotated[str, typer.Option(help="Of training: 32, bf16 or 64.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the networks for training: for long runs.")]
 Nodes = Annotated[int, typer.Option(help="Machines; start the command on each, by torchrun or SLURM.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 OptionalData = Annotated[
@@ -150,8 +153,8 @@ def train(
     device: Device = "auto",
     devices: Annotated[int, typer.Option(help="Processes on each machine, which share each minibatch.")] = 1,
     nodes: Nodes = 1,
-    precision: Annotated[str, typer.Option(help="32, bf16 or 64.")] = "32",
-    compile: Annotated[bool, typer.Option("--compile", help="Compile the networks: for long runs.")] = False,
+    precision: Precision = "32",
+    compile: Compile = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in an interrupted run folder.")] = False,
     logger: Annotated[
         str | None, typer.Option(help="csv, tensorboard, wandb or mlflow, besides log.csv; each but csv an extra.")
@@ -283,6 +286,9 @@ def evaluate(
     device: Device = "auto",
     devices: Devices = 1,
     nodes: Nodes = 1,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the networks first: for very many images on a GPU.")
+    ] = False,
 ) -> None:
     """Measure a run against the test images: metrics.json, a table, and a picture of each density."""
     from entropic_ae.densities import DENSITIES
@@ -298,6 +304,7 @@ def evaluate(
             seed=seed,
             densities=None if densities is None else densities.split(","),
             weights=weights,
+            compile=compile,
             tell=lambda what: status.update(f"measuring: {what}"),
         )
         if loaded.origin is None:
@@ -442,6 +449,8 @@ def table1(
     out: Annotated[Path | None, typer.Option(help="Results; results/table1/DATA unless given.")] = None,
     runs: RunsFolder = Path("runs/table1"),
     device: Device = "auto",
+    precision: Precision = "32",
+    compile: Compile = False,
     picture: Annotated[
         Path | None, typer.Option(help="Also draw the systems beside each other, from the first seed's runs.")
     ] = None,
@@ -473,8 +482,9 @@ def table1(
         if tuned is not None:
             systems = [(recipe, {**tuning.best(tuned, recipe, data), **own}) for recipe, own in systems]
         measured = None if densities is None else tuple(densities.split(","))
+        base = sweep.Cell("", data, 0, {}, shared, limit, n, features, precision=precision, compile=compile)
         cells = [
-            sweep.Cell(recipe, data, seed, own, shared, limit, n, features, densities=measured)
+            replace(base, recipe=recipe, seed=seed, own=own, densities=measured)
             for seed in numbers
             for recipe, own in systems
         ]
@@ -524,6 +534,8 @@ def tune(
     out: Annotated[Path | None, typer.Option(help="Results; results/tuning/DATA unless given.")] = None,
     runs: RunsFolder = Path("runs/tuning"),
     device: Device = "auto",
+    precision: Precision = "32",
+    compile: Compile = False,
     render: Annotated[bool, typer.Option("--render", help="Only print what is measured, as Markdown.")] = False,
 ) -> None:
     """Try settings of each system, as many for each, on validation images; resumed and shared as [b]table1[/b].
@@ -538,7 +550,8 @@ def tune(
 
     results = out or Path("results/tuning") / Path(data).stem
     if not render:
-        table = sweep.Cell(names[0], data, 0, {}, _shared(set, width, epochs), limit, n, features)
+        shared = _shared(set, width, epochs)
+        table = sweep.Cell(names[0], data, 0, {}, shared, limit, n, features, precision=precision, compile=compile)
         tuning.tune(
             names,
             table,
@@ -587,6 +600,8 @@ def figure(
     out: Annotated[Path, typer.Option(help="Where figures and results go.")] = Path("results/figures"),
     runs: RunsFolder = Path("runs/figures"),
     device: Device = "auto",
+    precision: Precision = "32",
+    compile: Compile = False,
 ) -> None:
     """Make a figure of the paper, or a study, from runs that are trained where missing; resumed as table1."""
     from entropic_ae.experiments import constraints, figures, studies
@@ -600,13 +615,19 @@ def figure(
         )
     if data is not None and name not in studies.STUDIES:
         raise InputError(f"figure {name} is of data of its own, got '{data}'; leave it out.")
-    training = ("set", "width", "epochs", "limit", "features", "n", "tuned", "tables", "runs", "device")
+    training = (
+        *("set", "width", "epochs", "limit", "features", "n", "tuned", "tables", "runs"),
+        *("device", "precision", "compile"),
+    )
     sources = {option: context.get_parameter_source(option) for option in training}
     given = [option for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
     if name == "constraints" and given:
         raise InputError(f"figure constraints trains no network; leave --{' and --'.join(given)} out.")
     numbers = _numbers("seeds", seeds, int)
-    base = Cell("eae", data or "", numbers[0], {}, _shared(set, width, epochs), limit, n, features)
+    shared = _shared(set, width, epochs)
+    base = Cell(
+        "eae", data or "", numbers[0], {}, shared, limit, n, features, precision=precision, compile=compile
+    )
     if name == "constraints":
         files = constraints.draw_constraints(out, seed=numbers[0], tell=errors.print)
     elif name in studies.STUDIES:

@@ -24,7 +24,7 @@ from entropic_ae.files import read_json, write_json
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.recipes import System, system_for
 from entropic_ae.recipes.recipe import Scalar
-from entropic_ae.training import check_images, select_device
+from entropic_ae.training import check_images, select_device, select_precision
 
 __all__ = ["Cell", "parse_system", "read_cells", "run_cells", "shared_protocol"]
 
@@ -44,6 +44,7 @@ class Cell:
         shared: settings of the whole table; a system that has none of a name goes without it.
         n, features, split: as for ``evaluate``.
         densities: those measured; the recipe's unless given.
+        precision, compile: as for ``train``.
     """
 
     recipe: str
@@ -56,6 +57,8 @@ class Cell:
     features: str | None = None
     split: str = "test"
     densities: tuple[str, ...] | None = None
+    precision: str = "32"
+    compile: bool = False
 
     @property
     def label(self) -> str:
@@ -86,7 +89,8 @@ class Cell:
     @cached_property
     def name(self) -> str:
         """A file name that changes with any attribute, any default of the recipe or its preset, and the images."""
-        return self._named({name: value for name, value in asdict(self).items() if name not in ("own", "shared")})
+        hidden = ("own", "shared", "precision", "compile")
+        return self._named({name: value for name, value in asdict(self).items() if name not in hidden})
 
     @cached_property
     def run_name(self) -> str:
@@ -94,7 +98,9 @@ class Cell:
         return self._named({"recipe": self.recipe, "data": self.data, "seed": self.seed, "limit": self.limit})
 
     def _named(self, chosen: Mapping[str, Any]) -> str:
-        """Return a name that changes with what is chosen, the system and the images."""
+        """Return a name that changes with what is chosen, the precision, the system and the images."""
+        if self.precision != "32":  # which older names do not have
+            chosen = {**chosen, "precision": self.precision}
         images = _images_sha256(self.data, self._image_size)
         system = self.system.describe()
         system["settings"] = {
@@ -163,6 +169,8 @@ def run_cells(
     """
     cells = list(cells)
     select_device(device)
+    for cell in cells:
+        select_precision(cell.precision)
     _check_cells(cells, out)
     todo = {cell.name: cell for cell in cells}
     total, measured = len(todo), sum((out / f"{name}.json").exists() for name in todo)
@@ -209,6 +217,8 @@ def _measure(cell: Cell, path: Path, folder: Path, device: str) -> None:
             limit=cell.limit,
             out=folder,
             device=device,
+            precision=cell.precision,
+            compile=cell.compile,
             resume=resumed,
         )
         trained = time.perf_counter()
@@ -319,4 +329,5 @@ def _check_cells(cells: Iterable[Cell], out: Path) -> None:
 def shared_protocol(cell: Mapping[str, Any]) -> dict[str, str]:
     """Return what all the cells of a folder must have in common, as text."""
     names = ("data", "limit", "n", "features", "split")
-    return {name: str(value) for name, value in {**{name: cell[name] for name in names}, **cell["shared"]}.items()}
+    protocol = {**{name: cell[name] for name in names}, "precision": cell.get("precision", "32"), **cell["shared"]}
+    return {name: str(value) for name, value in protocol.items()}

@@ -225,11 +225,13 @@ def _protocol_text(cells: Members) -> str:
     commits = Counter((cell.get("git_commit") or "unknown")[:7] for cell in cells)
     counted = ", ".join(f"{name} ({count})" for name, count in sorted(commits.items()))
     floor = mean_text([cells[0]["metrics"]["distances"][FLOOR]["frechet"]])
+    precision = cells[0]["cell"].get("precision", "32")
     said = ("epochs", "batch_size", "width", "latent_dim")
     more = "".join(f", {name} {value}" for name, value in cells[0]["cell"]["shared"].items() if name not in said)
     return (
         f"{data}, {images:,} training images, {epochs} epoch{'s' * (epochs != 1)}, "
-        f"batch {settings['batch_size']}, width {settings.get('width', '-')}, D = {settings['latent_dim']}{more}. "
+        f"batch {settings['batch_size']}, width {settings.get('width', '-')}, D = {settings['latent_dim']}"
+        f"{'' if precision == '32' else f', precision {precision}'}{more}. "
         f"Reconstruction error: squared, summed over an image, on {test:,} {split} images. "
         f"Entropy gap: entropy of {test:,} draws from N(0, I) less that of the {split} codes, by the same "
         f"estimate. Last columns: Frechet distance in {features} features to the {split} images, from {n:,} "
@@ -297,7 +299,8 @@ def _protocol(cell: Mapping[str, Any]) -> tuple[Any, ...]:
     return (
         *(cell["data"], metrics["features"], metrics["n"], cell["training_images"], metrics["real_images"]),
         # a classifier that was trained on another machine may be another one, though it has the same name
-        *(metrics["split"], cell["cell"]["limit"], metrics.get("features_sha256"), *shared),
+        *(metrics["split"], cell["cell"]["limit"], metrics.get("features_sha256")),
+        *(cell["cell"].get("precision", "32"), *shared),
     )
 
 

@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -179,24 +179,16 @@ def _run(
         raise
 
 
-@contextmanager
-def _compiled(model: Autoencoder, objective: Objective) -> Iterator[None]:
-    """Compile the networks for the time of the block, unless a term forbids it."""
+def _compiled(model: Autoencoder, objective: Objective) -> AbstractContextManager[None]:
+    """Return a block in which the networks are compiled, unless a term forbids it."""
     if deep := [term.name for term in objective.terms if term.derives_twice]:
         warnings.warn(
             f"{' and '.join(deep)} needs a second derivative, which compiled networks do not have; training goes "
             "on without compiling.",
             stacklevel=3,
         )
-        yield
-        return
-    for network in (model.encoder, model.decoder):
-        network.compile()
-    try:
-        yield
-    finally:
-        for network in (model.encoder, model.decoder):
-            network._compiled_call_impl = None
+        return nullcontext()
+    return model.compiled()
 
 
 class _Task(LightningModule):
