@@ -1,4 +1,4 @@
-"""A GPU: images a second, the share of its matrix rate, waits for it, where time goes, a mixture, a row of the table.
+"""A GPU: images a second, the share of its matrix rate, waits, where time goes, a mixture, a row of the table.
 
 The one benchmark that needs a GPU, for about ten minutes. With ``--dry`` it runs on a CPU, small, to see that it
 works.
@@ -24,7 +24,7 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.densities import clustered
+from benchmarks.densities import bent
 from benchmarks.pairs import Contender, compared, interleave
 from benchmarks.sizes import BATCH, SHAPE
 from benchmarks.training import PEERS, bare, configured, library, pythae
@@ -50,7 +50,7 @@ KINDS = {  # what a kernel's name holds, looked for in this order
 
 
 def measure(rounds: int, *, peers: Path | None = None, dry: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield the card and its rate, a row a way of training, the waits, where time goes, a mixture, a row of the table.
+    """Yield the card and its rate, a row a way of training, waits, where time goes, a mixture, a row of the table.
 
     Arguments:
         rounds: turns of each contender.
@@ -183,7 +183,7 @@ def _kind(kernel: str) -> str:
 
 def mixtures(n: int, dim: int, device: str) -> dict[str, Any]:
     """Return the seconds of fitting the mixture of ten on the CPU and on the device, and the likelihoods."""
-    codes, held_out = clustered(n, dim, 1), clustered(n, dim, 2)
+    codes, held_out = bent(n, dim, 1), bent(n, dim, 2)
     prior = BatchNorm(dim).prior()
     found: dict[str, Any] = {"mixture": 10, "codes": n, "dimensions": dim, "seconds": {}, "log_likelihood": {}}
     for name, place in (("CPU", "cpu"), ("device", device)):
