@@ -46,6 +46,7 @@ ELSEWHERE = {
     "make": "installs, then does what other blocks do",
     "pip": "installs",
     "python3": "makes an environment to install into",
+    "python": "measures for an hour: tests/test_benchmarks.py",
     "source": "enters it",
     "hf": "needs an account",
     "hf:": "needs the Hub: tests/test_hub.py has a stand-in for it",
@@ -60,7 +61,7 @@ ELSEWHERE = {
 }
 RECORD = """
 set -eu
-for name in entropic-ae hf make pip python3 source srun torchrun; do
+for name in entropic-ae hf make pip python python3 source srun torchrun; do
     eval "$name() { printf '%s\\037' $name \\"\\$@\\"; printf '\\036'; }"
 done
 """

@@ -5,16 +5,16 @@
 ``<!-- tries: FOLDER -->`` (what was tried in tuning), ``<!-- choice: FOLDER -->`` (a few systems of two tables),
 ``<!-- factors: FOLDER -->`` (tries of the entropy's weight), ``<!-- parts: FOLDER -->`` (what parts of the
 divergence cost in images), ``<!-- study: FOLDER -->``, ``<!-- caption: FILE -->`` (of a figure); of the benchmarks
-``<!-- speed: FILE -->``, ``<!-- memory: FILE -->``, ``<!-- likelihood: FILE -->`` (of the densities) and
-``<!-- gpu: FILE -->``; and of pythae ``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and
-``<!-- deviations: FILE -->``.
+``<!-- speed: FILE -->``, ``<!-- memory: FILE -->``, ``<!-- likelihood: FILE -->`` (of the densities),
+``<!-- precisions: FOLDER -->`` and ``<!-- gpu: FILE -->``; and of pythae ``<!-- versions: FILE -->``,
+``<!-- agreement: FILE -->`` and ``<!-- deviations: FILE -->``.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -233,6 +233,31 @@ def parts(path: Path) -> str:
     return markdown(["", "prior", "marginals", "correlation", "joint structure", "mixture"], lines)
 
 
+def precisions(path: Path) -> str:
+    """Return what systems come to in float32 and in bf16, from a folder of each: means over seeds."""
+    measures: dict[str, Callable[[Mapping[str, Any]], float]] = {
+        "reconstruction error": lambda metrics: metrics["reconstruction_error"],
+        "entropy of the codes": lambda metrics: metrics["codes"]["entropy"],
+        "prior": lambda metrics: metrics["distances"]["prior"]["frechet"],
+        "mixture": lambda metrics: metrics["distances"]["mixture"]["frechet"],
+    }
+    cells = {precision: read_cells(path / precision) for precision in ("32", "bf16")}
+    lines = []
+    for recipe in dict.fromkeys(cell["cell"]["recipe"] for cell in cells["32"]):
+        for precision, measured in cells.items():
+            mine = [cell["metrics"] for cell in measured if cell["cell"]["recipe"] == recipe]
+            values = (mean_text([of(metrics) for metrics in mine]) for of in measures.values())
+            lines.append([f"`{recipe}`", precision, *values])
+    one = cells["32"][0]
+    return (
+        f"{markdown(['', 'precision', *measures], lines)}\n\n{one['data']}, {one['training_images']:,} training "
+        f"images, {one['expanded']['settings']['epochs']} epochs. Frechet distances in "
+        f"{one['metrics']['features']} features. Mean ± standard deviation over "
+        f"{len({cell['cell']['seed'] for cell in cells['32']})} seeds. {one['machine']['processor']}, "
+        f"{one['machine']['cores']} cores."
+    )
+
+
 def caption(path: Path) -> str:
     """Return what was written beside a figure."""
     return path.read_text(encoding="utf-8").strip()
@@ -254,6 +279,7 @@ KINDS = {
     "speed": speed,
     "memory": memory,
     "likelihood": likelihood,
+    "precisions": precisions,
     "gpu": gpu,
     "versions": peer_versions,
     "agreement": partial(peer_rows, name="agreement"),
