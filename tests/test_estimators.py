@@ -63,14 +63,31 @@ def test_float32_codes_of_extreme_scale(scale):
     ("n", "others", "d", "k"), [(500, 0, 3, 1), (300, 201, 2, 5), (97, 0, 1, 96), (64, 33, 16, 2)]
 )
 @pytest.mark.parametrize("separation", [0, 1e6])
-def test_groups_of_points_find_what_whole_rows_do(n, others, d, k, separation, monkeypatch):
+def test_many_points_find_what_few_do(n, others, d, k, separation, monkeypatch):
     z = normal(n + others, d) + separation * torch.arange(n + others, dtype=torch.float64)[:, None].remainder(2)
     expected = estimators._kth_neighbour(z - z.mean(0), n, k, certain=True)
     monkeypatch.setattr(estimators, "_LONG", 1)
-    monkeypatch.setattr(estimators, "_TILE", (7, 32))  # of which the last is smaller
+    monkeypatch.setattr(
+        estimators, "_CHUNK", 500
+    )  # so that there are several blocks, of which the last is smaller
     assert torch.equal(estimators._kth_neighbour(z - z.mean(0), n, k, certain=True), expected)
     exact = torch.cdist(z[:n], z, compute_mode="donot_use_mm_for_euclid_dist").sort(1).indices[:, k]
     assert torch.equal(expected, exact)
+
+
+@pytest.mark.parametrize("copies", [1, 12])  # as many as there are candidates, and more
+def test_many_points_that_coincide(copies, monkeypatch):
+    z = normal(20, 3).repeat(copies, 1)
+    expected = knn_entropy(z)
+    monkeypatch.setattr(estimators, "_LONG", 1)
+    assert knn_entropy(z) == expected
+
+
+def test_many_points_that_are_not_finite_have_no_finite_entropy(monkeypatch):
+    monkeypatch.setattr(estimators, "_LONG", 1)
+    z = normal(50, 3)
+    z[7, 1] = torch.nan
+    assert knn_entropy(z, check_finite=False).isnan()
 
 
 def test_chunks_change_nothing(monkeypatch):

@@ -17,9 +17,7 @@ __all__ = ["cube_entropy", "knn_entropy", "mmd2", "sphere_entropy"]
 
 _CHUNK = 2**23  # distances held at once: 64 MiB in float64
 _SPARE = 3  # candidates beyond the k-th, ranked again by their exact distances
-_LONG = 4096  # points from which a CPU looks at groups first
-_GROUP = 16
-_TILE = (128, 2048)  # rows and columns: 2 MiB, which a core's cache holds
+_LONG = 4096  # points from which scikit-learn is faster on a CPU, once it is imported
 _RESOLUTION = 2  # multiples of the machine epsilon below which two codes coincide
 _EULER = 0.57721566490153286061
 
@@ -265,7 +263,9 @@ def _kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
     total, dim = points.shape
     norm = points.square().sum(1)
     rounding = 4 * (dim + 4) * torch.finfo(torch.float64).eps * norm.max()
-    search = _by_groups if total >= _LONG and not points.is_cuda else _by_rows
+    # not finite ones are passed on: scikit-learn refuses them
+    many = total >= _LONG and points.device.type == "cpu" and bool(torch.isfinite(norm).all())
+    search = _in_cache if many else _by_rows
     found = []
     for start, candidates, bound in search(points, norm, n, min(k + _SPARE, total - 1)):
         rows = torch.arange(len(candidates), device=points.device)
@@ -302,36 +302,17 @@ def _by_rows(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates:
         yield start, candidates, values[:, -1] + own if count < total - 1 else None
 
 
-def _by_groups(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates:
-    """As ``_by_rows``, of many points on a CPU: by the least distance in each group of neighbouring rows.
+def _in_cache(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates:  # noqa: ARG001
+    """As ``_by_rows``, of many points on a CPU: scikit-learn never writes the distances to memory."""
+    from sklearn.neighbors import NearestNeighbors
 
-    The k nearest points lie in the k groups whose least distances are smallest, so finding these will do, which
-    takes a part of the time; and tiles of the matrix are made and left while they are in the processor's cache.
-    """
     total, dim = points.shape
-    groups = math.ceil(total / _GROUP)
-    # so many that all groups are whole; no distance from a point that is not there is small
-    padded = torch.cat([norm, norm.new_full((groups * _GROUP - total,), torch.inf)])
-    columns = torch.cat([points, points.new_zeros(groups * _GROUP - total, dim)]).T
-    count = min(count, groups)
-    rows = min(n, max(1, min(_TILE[0], _CHUNK // max(groups, count * _GROUP * dim))))
-    members = torch.arange(_GROUP)
-    least, tile = points.new_empty(rows, groups), points.new_empty(rows * _TILE[1])
+    nearest = NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(points.numpy())  # itself is one
+    rows = max(1, _CHUNK // (count * dim))
     for start in range(0, n, rows):
-        block = points[start : min(start + rows, n)]
-        for left in range(0, groups * _GROUP, _TILE[1]):
-            part = padded[left : left + _TILE[1]]
-            out = tile[: len(block) * len(part)].view(len(block), len(part))
-            square = torch.addmm(part, block, columns[:, left : left + len(part)], alpha=-2, out=out)
-            if start < left + len(part) and left < start + len(block):
-                square.diagonal(start - left).fill_(torch.inf)
-            own = least[: len(block), left // _GROUP : (left + len(part)) // _GROUP]
-            torch.amin(square.view(len(block), -1, _GROUP), 2, out=own)
-        values, nearest = least[: len(block)].topk(count, largest=False)
-        candidates = (nearest[:, :, None] * _GROUP + members).flatten(1)
-        itself = torch.arange(start, start + len(block))[:, None]
-        candidates = torch.where(candidates < total, candidates, itself)  # which is left out
-        yield start, candidates, values[:, -1] + norm[start : start + len(block)] if count < groups else None
+        distance, candidates = nearest.kneighbors(points[start : min(start + rows, n)].numpy())
+        bound = torch.from_numpy(distance[:, -1]).square() if count < total - 1 else None
+        yield start, torch.from_numpy(candidates), bound
 
 
 def mmd2(x: Tensor, y: Tensor, *, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)) -> Tensor:
