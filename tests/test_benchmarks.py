@@ -67,6 +67,11 @@ PAIR = {"rounds": 3, "seconds": {"entropic-ae": 0.5}, "ratios": {"bare": {"media
             ["| 2,000 | 500 ms | 1.50 (1.00 to 2.00) |", "Medians of 2 to 3 rounds", "python 3, pythae 4."],
         ),
         (
+            "pace",
+            [{"system": "ae", **PAIR}, {"system": "vae", **PAIR, "ratios": {"bare": {"median": 0.75}}}],
+            ["with this library: bare 0.75 (`vae`) to 1.50 (`ae`), 2 systems. x86_64"],
+        ),
+        (
             "memory",
             [
                 {"task": "train", "images": 9, "pixels_mib": 1.0, "peak_mib": 2.0, "resident_mib": 3.0}
@@ -115,3 +120,22 @@ def test_results_are_rendered(kind, rows, lines, tmp_path):
     text = RENDER["KINDS"][kind](tmp_path / "a.json")
     for line in lines:
         assert line in text
+
+
+def test_precisions_are_rendered_side_by_side(tmp_path):
+    for precision, error in (("32", 2.0), ("bf16", 3.0)):
+        for seed in (0, 1):
+            metrics = {
+                "reconstruction_error": error + seed,
+                "codes": {"entropy": 4.0},
+                "distances": {"prior": {"frechet": 5.0}, "mixture": {"frechet": 6.0}},
+                "features": "pixels",
+            }
+            cell = {"cell": {"recipe": "ae", "seed": seed}, "data": "digits", "training_images": 1000}
+            settings = {"expanded": {"settings": {"epochs": 7}}, "machine": WHERE["machine"]}
+            write_json(tmp_path / precision / f"{seed}.json", {**cell, **settings, "metrics": metrics})
+    text = RENDER["KINDS"]["precisions"](tmp_path)
+    assert "| `ae` | 32 | 2.50 ± 0.71 | 4.00 ± 0.00 | 5.00 ± 0.00 | 6.00 ± 0.00 |" in text
+    assert "| `ae` | bf16 | 3.50 ± 0.71 |" in text
+    assert "digits, 1,000 training images, 7 epochs. Frechet distances in pixels features." in text
+    assert "over 2 seeds. x86_64, 2 cores." in text

@@ -5,9 +5,9 @@
 ``<!-- tries: FOLDER -->`` (what was tried in tuning), ``<!-- choice: FOLDER -->`` (a few systems of two tables),
 ``<!-- factors: FOLDER -->`` (tries of the entropy's weight), ``<!-- parts: FOLDER -->`` (what parts of the
 divergence cost in images), ``<!-- study: FOLDER -->``, ``<!-- caption: FILE -->`` (of a figure); of the benchmarks
-``<!-- speed: FILE -->``, ``<!-- memory: FILE -->``, ``<!-- likelihood: FILE -->`` (of the densities),
-``<!-- precisions: FOLDER -->`` and ``<!-- gpu: FILE -->``; and of pythae ``<!-- versions: FILE -->``,
-``<!-- agreement: FILE -->`` and ``<!-- deviations: FILE -->``.
+``<!-- speed: FILE -->``, ``<!-- pace: FILE -->`` (in a sentence), ``<!-- memory: FILE -->``,
+``<!-- likelihood: FILE -->`` (of the densities), ``<!-- precisions: FOLDER -->`` and ``<!-- gpu: FILE -->``; and of
+pythae ``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and ``<!-- deviations: FILE -->``.
 """
 
 from __future__ import annotations
@@ -69,6 +69,20 @@ def speed(path: Path) -> str:
         f"{markdown(head, lines)}\n\nMedians of {rounds} rounds, in each of which all had a turn, and "
         f"the ratios' quartiles. {where(found)}"
     )
+
+
+def pace(path: Path) -> str:
+    """Return in a sentence how many times as long as ours each other contender of a benchmark took."""
+    found = read_json(path)
+    parts = []
+    for other in dict.fromkeys(name for row in found["rows"] for name in row["ratios"]):
+        medians = {
+            row["system"]: row["ratios"][other]["median"] for row in found["rows"] if other in row["ratios"]
+        }
+        least, most = (choose(medians, key=medians.__getitem__) for choose in (min, max))
+        ends = " to ".join(f"{medians[system]:.2f} (`{system}`)" for system in (least, most))
+        parts.append(f"{other} {ends}, {len(medians)} systems")
+    return f"How many times as long an epoch took as with this library: {'; '.join(parts)}. {where(found)}"
 
 
 def memory(path: Path) -> str:
@@ -277,6 +291,7 @@ KINDS = {
     "study": render_study,
     "caption": caption,
     "speed": speed,
+    "pace": pace,
     "memory": memory,
     "likelihood": likelihood,
     "precisions": precisions,
