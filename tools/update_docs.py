@@ -6,7 +6,7 @@
 ``<!-- factors: FOLDER -->`` (tries of the entropy's weight), ``<!-- parts: FOLDER -->`` (what parts of the
 divergence cost in images), ``<!-- study: FOLDER -->``, ``<!-- caption: FILE -->`` (of a figure); of the benchmarks
 ``<!-- speed: FILE -->``, ``<!-- pace: FILE -->`` (in a sentence), ``<!-- memory: FILE -->``,
-``<!-- likelihood: FILE -->`` (of the densities), ``<!-- precisions: FOLDER -->`` and ``<!-- gpu: FILE -->``; and of
+``<!-- likelihood: FILE -->`` (of the densities), ``<!-- precisions: FOLDER -->``, ``<!-- gpu: FILE -->``; and of
 pythae ``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and ``<!-- deviations: FILE -->``.
 """
 
