@@ -67,9 +67,8 @@ def test_many_points_find_what_few_do(n, others, d, k, separation, monkeypatch):
     z = normal(n + others, d) + separation * torch.arange(n + others, dtype=torch.float64)[:, None].remainder(2)
     expected = estimators._kth_neighbour(z - z.mean(0), n, k, certain=True)
     monkeypatch.setattr(estimators, "_LONG", 1)
-    monkeypatch.setattr(
-        estimators, "_CHUNK", 500
-    )  # so that there are several blocks, of which the last is smaller
+    # so small that there are several blocks, of which the last is smaller
+    monkeypatch.setattr(estimators, "_CHUNK", 500)
     assert torch.equal(estimators._kth_neighbour(z - z.mean(0), n, k, certain=True), expected)
     exact = torch.cdist(z[:n], z, compute_mode="donot_use_mm_for_euclid_dist").sort(1).indices[:, k]
     assert torch.equal(expected, exact)
@@ -81,6 +80,17 @@ def test_many_points_that_coincide(copies, monkeypatch):
     expected = knn_entropy(z)
     monkeypatch.setattr(estimators, "_LONG", 1)
     assert knn_entropy(z) == expected
+
+
+@pytest.mark.parametrize("long", [1, 10_000])
+def test_codes_that_are_searched_again_take_no_more_memory(long, monkeypatch):
+    sizes, cdist = [], torch.cdist
+    monkeypatch.setattr(estimators, "_LONG", long)
+    monkeypatch.setattr(estimators, "_CHUNK", 1000)
+    monkeypatch.setattr(torch, "cdist", lambda a, b, **how: (sizes.append(len(a) * len(b)), cdist(a, b, **how))[1])
+    estimators.knn_entropy(normal(20, 3).repeat(12, 1))  # more copies than candidates: all are doubtful
+    assert sum(sizes) == 240 * 240
+    assert max(sizes) <= 1000
 
 
 def test_many_points_that_are_not_finite_have_no_finite_entropy(monkeypatch):

@@ -17,7 +17,7 @@ __all__ = ["cube_entropy", "knn_entropy", "mmd2", "sphere_entropy"]
 
 _CHUNK = 2**23  # distances held at once: 64 MiB in float64
 _SPARE = 3  # candidates beyond the k-th, ranked again by their exact distances
-_LONG = 4096  # points from which scikit-learn is faster on a CPU, once it is imported
+_LONG = 4096  # points from which scikit-learn, though it takes a second to import, is worth it on a CPU
 _RESOLUTION = 2  # multiples of the machine epsilon below which two codes coincide
 _EULER = 0.57721566490153286061
 
@@ -276,9 +276,10 @@ def _kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
         chosen = candidates.gather(1, order[:, -1:]).squeeze(1)
         if certain and bound is not None:
             doubtful = (bound - rounding <= exact[:, -1]).nonzero().squeeze(1)
-            distance = torch.cdist(block[doubtful], points, compute_mode="donot_use_mm_for_euclid_dist")
-            distance[rows[: len(doubtful)], start + doubtful] = torch.inf
-            chosen[doubtful] = distance.topk(k, largest=False).indices[:, -1]
+            for part in doubtful.split(max(1, _CHUNK // total)):
+                distance = torch.cdist(block[part], points, compute_mode="donot_use_mm_for_euclid_dist")
+                distance[rows[: len(part)], start + part] = torch.inf
+                chosen[part] = distance.topk(k, largest=False).indices[:, -1]
         found.append(chosen)
     return torch.cat(found)
 
