@@ -138,7 +138,8 @@ def test_mixture_of_tensors_is_that_of_arrays(codes, monkeypatch):
     """What a GPU computes, on the CPU: a mixture of tensors from scikit-learn's own start."""
     monkeypatch.delenv("SCIPY_ARRAY_API", raising=False)
     standard = (codes - codes.mean(0)) / codes.std(0)
-    arrays, tensors = (fit(standard.double(), 10, 4) for fit in (_fit_arrays, _fit_tensors))
+    arrays = _fit_arrays(standard.double(), 10, 4)
+    tensors = _fit_tensors(standard.double(), 10, 4, torch.device("cpu"))
     for one, other in zip(arrays, tensors, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
     assert "SCIPY_ARRAY_API" not in os.environ

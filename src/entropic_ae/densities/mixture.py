@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
-from torch.nn.functional import one_hot
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # its stub leaves it out
 
 from entropic_ae.densities.density import Density, check_codes, mean_and_deviation, parameters
 from entropic_ae.errors import InputError
@@ -19,8 +20,8 @@ from entropic_ae.randomness import generator
 
 __all__ = ["Mixture"]
 
-_RIDGE = 1e-6  # on the diagonal of each covariance, of standardised codes
-_PUBLISHED: dict[str, Any] = {"tol": 1e-3, "max_iter": 2000, "reg_covar": _RIDGE}
+_PUBLISHED: dict[str, Any] = {"tol": 1e-3, "max_iter": 2000}
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class Mixture(Density):
@@ -72,32 +73,26 @@ class Mixture(Density):
         components: int = 10,
     ) -> Mixture:
         """Fit ``components`` Gaussians to codes, (N, D), N at least 2; one random start from the seed."""
-        import sklearn
         from sklearn.exceptions import ConvergenceWarning
 
         cls.check(components=components)
         device = codes.device
         codes = check_codes(codes, 2, f"the density '{cls.name}'")
         mean, deviation = mean_and_deviation(codes)
-        standard = (codes - mean) / deviation
-        tensors = device.type != "cpu" and tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 8)
+        standard, count = (codes - mean) / deviation, min(components, len(codes) // 2)
         with warnings.catch_warnings():
             # fewer distinct codes than components leave some empty, which is a fit all the same
             warnings.simplefilter("ignore", ConvergenceWarning)
             try:
-                fit = _fit_tensors if tensors else _fit_arrays
-                weights, means, covariances = fit(
-                    standard.to(device) if tensors else standard, min(components, len(codes) // 2), seed
-                )
-            except (ValueError, RuntimeError) as error:
+                if device.type == "cpu" or not _takes_tensors():
+                    weights, means, covariances = _fit_arrays(standard, count, seed)
+                else:
+                    weights, means, covariances = _fit_tensors(standard, count, seed, device)
+            except (ValueError, LinAlgError) as error:
                 raise InputError(
                     f"the density 'mixture' could not be fitted to {len(codes)} codes: {error}"
                 ) from None
-        return cls(
-            weights,
-            mean + deviation * means,
-            deviation[:, None] * covariances * deviation,
-        )
+        return cls(weights, mean + deviation * means, deviation[:, None] * covariances * deviation)
 
     def log_prob(self, codes: Tensor) -> Tensor:
         """Return the logarithm of the density at codes, (N, D): (N,) float64, in nats."""
@@ -133,6 +128,14 @@ class Mixture(Density):
         return cls(weights, means, covariances)
 
 
+def _takes_tensors() -> bool:
+    """Return whether scikit-learn is one that fits mixtures to tensors: 1.8 or newer."""
+    import sklearn
+
+    major, minor = sklearn.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (1, 8)
+
+
 def _fit_arrays(codes: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return weights, means and covariances of standardised codes, (N, D) float64 on the CPU."""
     from sklearn.mixture import GaussianMixture
@@ -142,59 +145,47 @@ def _fit_arrays(codes: Tensor, components: int, seed: int) -> tuple[Tensor, Tens
     return weights, means, covariances
 
 
-def _fit_tensors(codes: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the same as ``_fit_arrays``, on the CPU, of codes on any device, where the maximisation runs.
+def _fit_tensors(codes: Tensor, components: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the same as ``_fit_arrays``; the maximisation runs on a device.
 
-    Of tensors scikit-learn has no k-means start. So k-means runs on the CPU, which takes it a small part of the
-    time, and the parameters that its clusters imply are given.
+    Of tensors scikit-learn has no k-means start, so it makes that of arrays, and its parameters are given.
     """
-    import numpy as np
-    from sklearn.cluster import KMeans
     from sklearn.mixture import GaussianMixture
 
-    # a state, not the seed: what scikit-learn itself draws k-means from
-    clusters = KMeans(components, n_init=1, random_state=np.random.RandomState(seed)).fit(codes.cpu().numpy())
-    labels = torch.from_numpy(clusters.labels_).long().to(codes.device)
-    members = one_hot(labels, components).to(codes)
-    counts = members.sum(0) + 10 * torch.finfo(codes.dtype).eps
-    means = members.T @ codes / counts[:, None]
-    precisions = []
-    for member, count, mean in zip(members.T, counts, means, strict=True):
-        centred = codes - mean
-        covariance = (member[:, None] * centred).T @ centred / count
-        covariance.diagonal().add_(_RIDGE)
-        precisions.append(torch.cholesky_inverse(torch.linalg.cholesky(covariance)))
+    start = GaussianMixture(components, random_state=seed, **{**_PUBLISHED, "max_iter": 0}).fit(codes.numpy())
+    precisions = torch.from_numpy(start.precisions_)
     mixture = GaussianMixture(
         components,
         init_params="random_from_data",  # one that takes tensors; what it draws gives way to the start below
-        weights_init=counts / counts.sum(),
-        means_init=means,
-        precisions_init=torch.stack(precisions),
+        weights_init=torch.from_numpy(start.weights_ / start.weights_.sum()).to(device),
+        means_init=torch.from_numpy(start.means_).to(device),
+        precisions_init=((precisions + precisions.mT) / 2).to(device),  # else rounding is refused
         random_state=seed,
         **_PUBLISHED,
     )
     with _on_tensors():
-        mixture.fit(codes)
+        mixture.fit(codes.to(device))
     return mixture.weights_.cpu(), mixture.means_.cpu(), mixture.covariances_.cpu()
 
 
 @contextmanager
 def _on_tensors() -> Iterator[None]:
-    """Let scikit-learn compute on tensors for the time of the block.
+    """Let scikit-learn compute on tensors for the time of the block, in one thread at a time.
 
-    It does so only if SciPy was told to by a variable of the environment, though mixtures of tensors do not use
-    SciPy; so the variable is set meanwhile, long after SciPy has looked for it.
+    It does so only while a variable of the environment tells SciPy to as well, which mixtures of tensors do not
+    use; so the variable is set meanwhile, long after SciPy has looked for it.
     """
     import sklearn
 
     name = "SCIPY_ARRAY_API"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        with sklearn.config_context(array_api_dispatch=True):
-            yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+    with _ONE_AT_A_TIME:
+        before = os.environ.get(name)
+        os.environ[name] = "1"
+        try:
+            with sklearn.config_context(array_api_dispatch=True):
+                yield
+        finally:
+            if before is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = before
