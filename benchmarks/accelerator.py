@@ -1,4 +1,4 @@
-"""A GPU: images a second, the share of its matrix rate, waits, where time goes, a mixture, a row of the table.
+"""A GPU: a row of the table, waits, images a second, the share of its matrix rate, where time goes, a mixture.
 
 The one benchmark that needs a GPU, for about ten minutes. With ``--dry`` it runs on a CPU, small, to see that it
 works.
@@ -6,12 +6,14 @@ works.
 
 from __future__ import annotations
 
+import sys
+import tempfile
 import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,18 +41,21 @@ WAYS = (  # of training that are timed
     *(("eae", "32"), ("ae", "32")),
 )
 KINDS = {  # what a kernel's name holds, looked for in this order
-    "copies": ("memcpy", "memset", "copy"),
+    "fused by the compiler": ("triton_",),
+    "changes of layout": ("nchwtonhwc", "nhwctonchw"),
     "batch norm": ("batch_norm", "batchnorm", "bn_fw", "bn_bw", "batch_normalization"),
     "optimiser": ("adam", "multi_tensor"),
     "convolutions and matrix products": (
         *("conv", "gemm", "xmma", "cutlass", "cudnn", "nvjet", "wgrad", "dgrad", "fprop", "addmm", "aten::mm"),
     ),
-    "neighbours": ("topk", "sort", "gather", "scatter", "index"),
+    "copies": ("memcpy", "memset", "copy", "catarray"),
+    "neighbours": ("topk", "sort"),
+    "minibatches": ("index", "gather", "scatter"),
 }
 
 
 def measure(rounds: int, *, peers: Path | None = None, dry: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield the card and its rate, a row a way of training, waits, where time goes, a mixture, a row of the table.
+    """Yield the card and its rate, a row of the table, waits, a row a way of training, where time goes, a mixture.
 
     Arguments:
         rounds: turns of each contender.
@@ -67,27 +72,49 @@ def measure(rounds: int, *, peers: Path | None = None, dry: bool = False) -> Ite
         "matrix": side,
         "bf16_tflops": rate / 1e12,
     }
-    for recipe, precision in WAYS:
-        work = flops(recipe, width)
-        contenders = _contenders(recipe, part, width, device, precision, peers, compiles=not dry)
-        seconds = interleave(contenders, rounds)
-        speeds = {name: len(part) / median(times) for name, times in seconds.items()}
-        yield {
-            "system": recipe,
-            "precision": precision,
-            "images": len(part),
-            "width": width,
-            "flops_per_image": work,
-            "images_per_second": speeds,
-            "share_of_matrix_rate": {name: work * speed / rate for name, speed in speeds.items()},
-            **compared(seconds, "entropic-ae"),
-        }
+    yield table_row(images, width, epochs, device, compiles=not dry)
     systems = list(dict.fromkeys(recipe for recipe, _ in WAYS))
     yield {"waits": {recipe: waits(recipe, part, width, device) for recipe in systems}}
+    for recipe, precision in WAYS:
+        yield _speeds(recipe, precision, part, width, device, rounds, rate, peers, compiles=not dry)
     for compiles in (False,) if dry else (False, True):
         yield {"profile": "eae", "compiled": compiles, **where_time_goes(part, width, device, compiles)}
     yield mixtures(2_000 if dry else 50_000, 4 if dry else 128, device)
-    yield table_row(images, width, epochs, device)
+
+
+def _speeds(
+    recipe: str,
+    precision: str,
+    images: Tensor,
+    width: int,
+    device: str,
+    rounds: int,
+    rate: float,
+    peers: Path | None,
+    *,
+    compiles: bool,
+) -> dict[str, Any]:
+    """Return images a second of a system in a precision, by contender; pythae, which takes long, has one turn."""
+    work = flops(recipe, width)
+    seconds = interleave(_contenders(recipe, images, width, device, precision, compiles=compiles), rounds)
+    if peers is not None and recipe in PEERS:
+        mixed = precision == "bf16" and device == "cuda"
+        try:
+            taken = pythae(peers, PEERS[recipe], len(images), width, device=device, mixed=mixed)
+            seconds["pythae, mixed" if mixed else "pythae"] = [taken]
+        except SystemExit as failure:  # the rest is worth having
+            print(failure, file=sys.stderr)
+    speeds = {name: len(images) / median(times) for name, times in seconds.items()}
+    return {
+        "system": recipe,
+        "precision": precision,
+        "images": len(images),
+        "width": width,
+        "flops_per_image": work,
+        "images_per_second": speeds,
+        "share_of_matrix_rate": {name: work * speed / rate for name, speed in speeds.items()},
+        **compared(seconds, "entropic-ae"),
+    }
 
 
 def matrix_rate(side: int, device: str) -> float:
@@ -96,13 +123,17 @@ def matrix_rate(side: int, device: str) -> float:
     for _ in range(3):
         a @ a
     _wait(device)
-    started, products = time.perf_counter(), 20
-    for _ in range(products):
-        a @ a
-    _wait(device)
-    return 2 * side**3 * products / (time.perf_counter() - started)
+    rates, products = [], 20
+    for _ in range(5):
+        started = time.perf_counter()
+        for _ in range(products):
+            a @ a
+        _wait(device)
+        rates.append(2 * side**3 * products / (time.perf_counter() - started))
+    return median(rates)
 
 
+@lru_cache
 def flops(recipe: str, width: int) -> float:
     """Return the floating-point operations of a training step, an image."""
     model, objective = configured(recipe, width).build(SHAPE)
@@ -121,7 +152,7 @@ def waits(recipe: str, images: Tensor, width: int, device: str) -> dict[str, Any
     """
     if device == "cpu":
         return None
-    few, many = (_waits(recipe, part, width) for part in (images[: len(images) // 2], images))
+    few, many = (_waits(recipe, part, width, device) for part in (images[: len(images) // 2], images))
     more = Counter(many)
     more.subtract(few)
     steps = (len(images) - len(images) // 2) / BATCH
@@ -162,6 +193,8 @@ def where_time_goes(images: Tensor, width: int, device: str, compiles: bool) -> 
     fit(model, objective, images, images[:BATCH], system.preset.training, **options)
     times = Counter[str]()
     for event in watch.profile.key_averages():
+        if event.is_user_annotation:  # a name for kernels that are counted by themselves
+            continue
         if device == "cpu":
             times[event.key] += event.self_cpu_time_total
         elif event.device_type == DeviceType.CUDA:
@@ -196,24 +229,31 @@ def mixtures(n: int, dim: int, device: str) -> dict[str, Any]:
     return found
 
 
-def table_row(images: Tensor, width: int, epochs: int, device: str) -> dict[str, Any]:
-    """Return the seconds of a whole training of eae, compiling and validation included."""
+def table_row(images: Tensor, width: int, epochs: int, device: str, *, compiles: bool) -> dict[str, Any]:
+    """Return the seconds of a whole training of eae: compiling, validation and a checkpoint an epoch included."""
     system = configured("eae", width, epochs)
     model, objective = system.build(SHAPE)
-    started = time.perf_counter()
     held_out = images[: len(images) // 5]
-    options: dict[str, Any] = {"device": device, "precision": "bf16", "compile": True}
-    fit(model, objective, images, held_out, system.preset.training, **options)
-    _wait(device)
+    with tempfile.TemporaryDirectory() as folder:
+        options: dict[str, Any] = {
+            "device": device,
+            "precision": "bf16",
+            "compile": compiles,
+        }
+        started = time.perf_counter()
+        rows = fit(model, objective, images, held_out, system.preset.training, folder=Path(folder), **options)
+        _wait(device)
+        seconds = time.perf_counter() - started
     return {
-        "row": f"eae, {epochs} epochs of {len(images):,} images, width {width}, bf16, compiled",
+        "row": f"eae, {epochs} epochs of {len(images):,} images, width {width}, bf16{', compiled' * compiles}",
         "validation_images": len(held_out),
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
+        "seconds_of_steps": sum(len(images) / row["images_per_s"] for row in rows),
     }
 
 
 def _contenders(
-    recipe: str, images: Tensor, width: int, device: str, precision: str, peers: Path | None, *, compiles: bool
+    recipe: str, images: Tensor, width: int, device: str, precision: str, *, compiles: bool
 ) -> dict[str, Contender]:
     ours = partial(library, recipe, images, width, device=device, precision=precision)
     loop = partial(bare, recipe, images, width, device=device, bf16=precision == "bf16")
@@ -221,28 +261,25 @@ def _contenders(
     if compiles and not any(term.derives_twice for term in configured(recipe, width).recipe.terms):
         found["entropic-ae, compiled"] = partial(ours, compile=True)
         found["bare loop, compiled"] = partial(loop, compile=True)
-    if peers is not None and recipe in PEERS:
-        mixed = precision == "bf16" and device == "cuda"
-        found["pythae, mixed" if mixed else "pythae"] = partial(
-            pythae, peers, PEERS[recipe], len(images), width, device=device, mixed=mixed
-        )
     return found
 
 
-def _waits(recipe: str, images: Tensor, width: int) -> Counter[str]:
+def _waits(recipe: str, images: Tensor, width: int, device: str) -> Counter[str]:
     """Return how often each line waited for the GPU in an epoch with as many images to validate on."""
     system = configured(recipe, width, 1)
     model, objective = system.build(SHAPE)
-    torch.cuda.set_sync_debug_mode("warn")
+    if device == "cuda":
+        torch.cuda.set_sync_debug_mode("warn")
     try:
         with (
             warnings.catch_warnings(record=True) as seen,
-            patch("entropic_ae.training.quiet_lightning", nullcontext),  # which hides warnings of its lines
+            patch("entropic_ae.training.loop.quiet_lightning", nullcontext),  # which hides warnings of its lines
         ):
             warnings.simplefilter("always")
-            fit(model, objective, images, images, system.preset.training, device="cuda", precision="bf16")
+            fit(model, objective, images, images, system.preset.training, device=device, precision="bf16")
     finally:
-        torch.cuda.set_sync_debug_mode("default")
+        if device == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
     lines = [f"{Path(one.filename).name}:{one.lineno}" for one in seen if "synchroniz" in str(one.message)]
     return Counter(lines)
 

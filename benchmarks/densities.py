@@ -16,7 +16,7 @@ from entropic_ae.bottlenecks import BatchNorm
 from entropic_ae.densities import Density, Gaussian, Mixture
 
 SIZES = ((10_000, 16), (10_000, 64), (50_000, 128))
-FEW = 1  # rounds of more than this many codes, which take minutes each
+FEW = 3  # rounds at most of more than this many codes, which take minutes each
 MANY = 10_000
 STARTS = ("kmeans", "k-means++", "random_from_data")
 
@@ -56,7 +56,7 @@ def measure(rounds: int, *, sizes: tuple[tuple[int, int], ...] = SIZES) -> Itera
         ours = _Fit(partial(_library, kind=Mixture), codes)
         starts = {start: _Fit(partial(_start, start=start), codes) for start in STARTS}
         contenders = {"entropic-ae": ours, **starts, "one Gaussian": _Fit(partial(_library, kind=Gaussian), codes)}
-        found = compared(interleave(contenders, rounds if n <= MANY else FEW), "entropic-ae")
+        found = compared(interleave(contenders, rounds if n <= MANY else min(rounds, FEW)), "entropic-ae")
         likelihoods = {
             "entropic-ae": ours.fitted.log_prob(held_out).mean().item(),
             **{start: float(fit.fitted.score(held_out.numpy())) for start, fit in starts.items()},

@@ -34,14 +34,14 @@ def interleave(contenders: Mapping[str, Contender], rounds: int) -> dict[str, li
 def compared(times: Mapping[str, list[float]], ours: str) -> dict[str, Any]:
     """Return the median time of each contender and, against ours, the median and quartiles of paired ratios.
 
-    A ratio above 1 says how many times longer the other took.
+    A ratio above 1 says how many times longer the other took. One that had fewer turns is paired with the first.
     """
     found: dict[str, Any] = {"rounds": len(times[ours]), "seconds": {}, "ratios": {}}
     for name, values in times.items():
         found["seconds"][name] = statistics.median(values)
         if name == ours:
             continue
-        ratios = [other / own for other, own in zip(values, times[ours], strict=True)]
+        ratios = [other / own for other, own in zip(values, times[ours], strict=False)]
         low, middle, high = (
             statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
         )

@@ -18,7 +18,7 @@ from entropic_ae.recipes import PRESETS, RECIPES, configure
 BATCHES = (64, 500)  # images at a time in the loop
 
 
-def measure(rounds: int, *, n: int = 2000, width: int = 16) -> Iterator[dict[str, Any]]:
+def measure(rounds: int, *, n: int = 2000, width: int = 16, compiles: bool = True) -> Iterator[dict[str, Any]]:
     """Yield a row a density: seconds for n images, and paired ratios."""
     changes = {"width": width, "latent_dim": DIM}
     model, _ = configure(RECIPES["eae"], PRESETS["cifar10"], changes).build(SHAPE)
@@ -28,7 +28,8 @@ def measure(rounds: int, *, n: int = 2000, width: int = 16) -> Iterator[dict[str
         density = DENSITIES[name].fit(codes, prior, seed=0)
         contenders = {"entropic-ae": timed(sample, model, density, n)}
         contenders |= {f"decoder, {size} at a time": timed(_loop, model, n, size) for size in BATCHES}
-        contenders["entropic-ae, compiled"] = partial(_compiled, model, density, n)
+        if compiles:
+            contenders["entropic-ae, compiled"] = partial(_compiled, model, density, n)
         yield {
             "density": name,
             "images": n,

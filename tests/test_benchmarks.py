@@ -1,16 +1,22 @@
 """What the benchmarks compare is the same work, and what they write can be rendered."""
 
+import json
 import runpy
+import sys
+import warnings
 from pathlib import Path
 
+import benchmarks.__main__
 import pytest
 import torch
+from benchmarks import accelerator
 from benchmarks.pairs import compared, interleave
 from benchmarks.sizes import BATCH, SHAPE
 from benchmarks.training import LOSSES, Bare, configured
 
 from entropic_ae.files import write_json
 from entropic_ae.recipes import RECIPES
+from entropic_ae.training import loop
 
 RENDER = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "update_docs.py"))
 
@@ -48,6 +54,48 @@ def test_ratios_are_of_neighbours():
     found = compared({"ours": [1.0, 10.0, 2.0], "theirs": [2.0, 30.0, 8.0]}, "ours")
     assert found["seconds"] == {"ours": 2.0, "theirs": 8.0}
     assert found["ratios"] == {"theirs": {"median": 3.0, "quartiles": [2.5, 3.5]}}
+
+
+def test_one_with_fewer_turns_is_paired_with_the_first():
+    found = compared({"ours": [1.0, 10.0], "theirs": [3.0]}, "ours")
+    assert found["ratios"] == {"theirs": {"median": 3.0, "quartiles": [3.0, 3.0]}}
+
+
+@pytest.mark.parametrize("name", ["densities", "entropy", "gpu", "sampling"])
+def test_a_benchmark_runs_in_little(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", name, "--dry", "--out", str(tmp_path)])
+    benchmarks.__main__.main()
+    result = json.loads((tmp_path / f"{name}.json").read_text())
+    assert result["rows"]
+    assert RENDER["KINDS"]["gpu" if name == "gpu" else "speed"](tmp_path / f"{name}.json")
+
+
+def test_waits_in_lightnings_lines_are_counted(monkeypatch):
+    def fit(*_, **__):
+        with loop.quiet_lightning():
+            for module in ("pytorch_lightning.loops", "torch"):
+                message = "called a synchronizing CUDA operation"
+                warnings.warn_explicit(message, UserWarning, f"{module}.py", 7, module=module)
+
+    monkeypatch.setattr(accelerator, "fit", fit)
+    images = torch.zeros(4, *SHAPE, dtype=torch.uint8)
+    assert accelerator._waits("ae", images, 2, "cpu") == {"pytorch_lightning.loops.py:7": 1, "torch.py:7": 1}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "kind"),
+    [
+        ("triton_poi_fused__to_copy_relu_3", "fused by the compiler"),
+        ("void cutlass::Kernel<cute::Copy_Atom>", "convolutions and matrix products"),
+        ("void cudnn::ops::nchwToNhwcKernel<float>", "changes of layout"),
+        ("void cudnn::bn_fw_tr_1C11_kernel_NCHW", "batch norm"),
+        ("Memcpy DtoD (Device -> Device)", "copies"),
+        ("void at::native::vectorized_gather_kernel", "minibatches"),
+        ("void at::native::vectorized_elementwise_kernel", "elementwise, sums"),
+    ],
+)
+def test_kernels_by_their_kind(kernel, kind):
+    assert accelerator._kind(kernel) == kind
 
 
 WHERE = {
@@ -100,7 +148,8 @@ PAIR = {"rounds": 3, "seconds": {"entropic-ae": 0.5}, "ratios": {"bare": {"media
                 {"profile": "eae", "compiled": True, "seconds": 1.0, "shares": {"copies": 0.25}},
                 {"mixture": 10, "codes": 5000, "dimensions": 8, "seconds": {"CPU": 20.0, "device": 2.0}}
                 | {"log_likelihood": {"CPU": -1.5, "device": -1.5}},
-                {"row": "eae, 100 epochs", "validation_images": 1000, "seconds": 170.0},
+                {"row": "eae, 100 epochs", "validation_images": 1000, "seconds": 170.0}
+                | {"seconds_of_steps": 120.0},
             ],
             [
                 "card: 700 TFLOP/s",
@@ -110,7 +159,7 @@ PAIR = {"rounds": 3, "seconds": {"entropic-ae": 0.5}, "ratios": {"bare": {"media
                 "| no kernel | 75 % |",
                 "| mixture of 10, 5,000 codes of 8 | time | log likelihood of held-out codes |",
                 "| device | 2 s | -1.5000 |",
-                "eae, 100 epochs; 1,000 images validated each epoch: 170 s.",
+                "eae, 100 epochs; 1,000 images validated each epoch: 170 s, of which its steps 120 s.",
             ],
         ),
     ],

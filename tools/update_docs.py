@@ -138,7 +138,9 @@ def gpu(path: Path) -> str:
             row["precision"],
             name,
             f"{speed:,.0f}",
-            "-" if name.startswith("pythae") else f"{100 * row['share_of_matrix_rate'][name]:.1f} %",
+            f"{100 * row['share_of_matrix_rate'][name]:.1f} %"
+            if row["precision"] == "bf16" and not name.startswith("pythae")  # of which it is the rate
+            else "-",
             ratio(row["ratios"][name]) if name in row["ratios"] else "-",
         ]
         for row in timed
@@ -169,7 +171,8 @@ def gpu(path: Path) -> str:
             parts.append(markdown([title, "time", "log likelihood of held-out codes"], fits))
         elif "row" in row:
             validated = f"{row['validation_images']:,} images validated each epoch"
-            parts.append(f"{row['row']}; {validated}: {duration(row['seconds'])}.")
+            steps = duration(row["seconds_of_steps"])
+            parts.append(f"{row['row']}; {validated}: {duration(row['seconds'])}, of which its steps {steps}.")
     return "\n\n".join([*parts, where(found)])
 
 
@@ -255,7 +258,10 @@ def precisions(path: Path) -> str:
         "prior": lambda metrics: metrics["distances"]["prior"]["frechet"],
         "mixture": lambda metrics: metrics["distances"]["mixture"]["frechet"],
     }
-    cells = {precision: read_cells(path / precision) for precision in ("32", "bf16")}
+    cells = {
+        precision: [cell for cell in read_cells(path / precision) if "metrics" in cell]
+        for precision in ("32", "bf16")
+    }
     lines = []
     for recipe in dict.fromkeys(cell["cell"]["recipe"] for cell in cells["32"]):
         for precision, measured in cells.items():
