@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from entropic_ae.bottlenecks import Bottleneck, Code
@@ -22,7 +23,6 @@ class Trace(NamedTuple):
         x_hat: reconstructions in [0, 1], (N, C, H, W).
         recent: codes of earlier minibatches, (M, D), for terms that ask for them; an ``Objective`` fills it in.
 
-    >>> import torch
     >>> from entropic_ae.bottlenecks import Code
     >>> Trace(torch.zeros(2, 1, 8, 8), Code(torch.zeros(2, 4)), torch.zeros(2, 1, 8, 8)).code.z.shape
     torch.Size([2, 4])
@@ -42,7 +42,6 @@ class Autoencoder(nn.Module):
         bottleneck: maps that to codes, (N, D).
         decoder: maps codes to images in [0, 1].
 
-    >>> import torch
     >>> from entropic_ae.bottlenecks import BatchNorm
     >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
     >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
@@ -75,16 +74,22 @@ class Autoencoder(nn.Module):
     def compiled(self) -> Iterator[None]:
         """Compile encoder and decoder with torch.compile for the time of the block; it takes their first batches.
 
+        What was compiled is forgotten at the end: PyTorch keeps a few variants of a class's code only, and a sweep
+        over sizes would soon go on without compiling.
+
         >>> from entropic_ae.bottlenecks import BatchNorm
         >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
         >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
         >>> with model.compiled():
         ...     pass  # train, or decode very many codes
         """
-        for network in (self.encoder, self.decoder):
+        networks = (self.encoder, self.decoder)
+        before = [network._compiled_call_impl for network in networks]
+        for network in networks:
             network.compile()
         try:
             yield
         finally:
-            for network in (self.encoder, self.decoder):
-                network._compiled_call_impl = None
+            for network, own in zip(networks, before, strict=True):
+                network._compiled_call_impl = own
+            torch.compiler.reset()

@@ -44,7 +44,7 @@ RunName = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Devices = Annotated[int, typer.Option(help="Processes on each machine, which share the images.")]
 Precision = Annotated[str, typer.Option(help="Of training: 32, bf16 or 64.")]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the networks for training: for long runs.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the networks: for long runs.")]
 Nodes = Annotated[int, typer.Option(help="Machines; start the command on each, by torchrun or SLURM.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 OptionalData = Annotated[

@@ -44,7 +44,8 @@ class Cell:
         shared: settings of the whole table; a system that has none of a name goes without it.
         n, features, split: as for ``evaluate``.
         densities: those measured; the recipe's unless given.
-        precision, compile: as for ``train``.
+        precision: as for ``train``.
+        compile: as for ``train`` and ``evaluate``.
     """
 
     recipe: str
@@ -227,6 +228,7 @@ def _measure(cell: Cell, path: Path, folder: Path, device: str) -> None:
             n=cell.n,
             split=cell.split,
             densities=cell.densities,
+            compile=cell.compile,
             samples_only=cell.split == "validation",  # where settings are chosen by them
         )
     except DivergenceError as error:
