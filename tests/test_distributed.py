@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 
 from entropic_ae import runs
 from entropic_ae.distributed import together
+from entropic_ae.epoch_log import LOG
 from entropic_ae.files import write_json, write_tensors
 from entropic_ae.recipes import RECIPES
-from entropic_ae.training import CHECKPOINT, LOG, WEIGHTS, loop
+from entropic_ae.training import CHECKPOINT, WEIGHTS, loop
 
 SYSTEMS = {name: (name, {}) for name in RECIPES} | {
     "memory": ("eae", {"entropy.memory": 40}),

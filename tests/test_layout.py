@@ -15,7 +15,7 @@ import entropic_ae
 ROOT = Path(entropic_ae.__file__).parent
 # Each may import those before it only.
 ORDER = [
-    "errors", "registry", "randomness", "files", "schema", "provenance", "distributed", "estimators",
+    "errors", "registry", "randomness", "files", "schema", "epoch_log", "provenance", "distributed", "estimators",
     "data_decoding", "data_sources", "data_streaming", "data", "networks", "distributions", "bottlenecks",
     "autoencoder", "terms",
     "training", "densities", "recipes", "generation", "pictures", "tracking", "features", "metrics", "evaluation",

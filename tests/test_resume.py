@@ -16,6 +16,7 @@ import torch
 
 import entropic_ae as eae
 from entropic_ae import InputError, training
+from entropic_ae.epoch_log import LOG
 
 SYSTEMS = {"eae": {"entropy.memory": 50}, "vae": {}}  # one with a memory, one with draws in training
 KILLS = 10  # of each
@@ -45,7 +46,7 @@ def quick_to_end(target, *arguments):
 
 def state(folder):
     """What a run leaves, but for times and speeds."""
-    with (folder / training.LOG).open() as file:
+    with (folder / LOG).open() as file:
         log = [{name: x for name, x in row.items() if name != "images_per_s"} for row in csv.DictReader(file)]
     checkpoint = torch.load(folder / training.CHECKPOINT, weights_only=True)
     kept = {name: checkpoint[name] for name in ("epoch", "global_step", "optimizer_states", "lr_schedulers")}
@@ -177,7 +178,7 @@ def test_a_folder_is_trained_in_by_one_process_which_frees_it_even_when_it_is_ki
     folder = tmp_path / "run"
     child = start(train, folder, "eae", 100_000)
     deadline = time.monotonic() + 100
-    while not (folder / training.LOG).exists() or len((folder / training.LOG).read_text().splitlines()) < 3:
+    while not (folder / LOG).exists() or len((folder / LOG).read_text().splitlines()) < 3:
         assert child.is_alive()
         assert time.monotonic() < deadline
         time.sleep(0.02)

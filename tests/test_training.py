@@ -1,4 +1,6 @@
 import csv
+import mmap
+import os
 import platform
 import subprocess
 import sys
@@ -443,19 +445,27 @@ def test_a_dead_dimension_has_a_code_of_zero_and_harms_no_other(images):
 @pytest.mark.parametrize("within", ["nullcontext()", "memory_kept()"])
 def test_a_training_step_reuses_the_memory_of_the_one_before(within):
     code = f"""
-import resource
+import ctypes, resource
 from contextlib import nullcontext
 import torch
 from entropic_ae.training.allocator import memory_kept
 
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # no huge pages, which one fault brings hundreds of
 with {within}:
     for step in range(20):
-        if step == 1:
+        if step == 2:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         blocks = [torch.ones(1_000_000) for _ in range(8)]
         del blocks
     print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    # Without memory_kept large blocks go back at once. By glibc's own adjustment it depends on what lies at the
+    # heap's end whether they do, and by the environment that the tests run in on anything.
+    inherited = {name: x for name, x in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    thresholds = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env={**inherited, **thresholds}
+    )
     faults = int(done.stdout)
-    assert faults < 1000 if within == "memory_kept()" else faults > 10_000
+    touched = 18 * 8 * 4_000_000 / mmap.PAGESIZE  # pages of the blocks, in the steps that are counted
+    assert faults < touched / 10 if within == "memory_kept()" else faults > touched / 2

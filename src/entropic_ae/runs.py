@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 import warnings
@@ -22,6 +21,7 @@ from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.data import IN_MEMORY, Given, ImageData, fingerprint, load_images
 from entropic_ae.densities import DENSITIES, Density, Prior
 from entropic_ae.distributed import in_turn, is_first, sharers
+from entropic_ae.epoch_log import LOG, best_epoch, read_log
 from entropic_ae.errors import InputError
 from entropic_ae.export import FORMATS, check_export, export_model, exported
 from entropic_ae.features import check_features, load_features
@@ -56,7 +56,6 @@ from entropic_ae.terms import Objective
 from entropic_ae.tracking import EarlierEpochs, SamplePictures, check_logger, close_logger, make_logger
 from entropic_ae.training import (
     CHECKPOINT,
-    LOG,
     WEIGHTS,
     check_checkpoint,
     check_devices,
@@ -73,7 +72,6 @@ _LOCK = ".lock"
 _DRAWN = "checkpoints/drawn"  # which weights the pictures show
 _SAME = ("recipe", "preset", "shape", "limit", "seed", "precision", "training_images_sha256")  # in a resumed run
 _SPANS = 10  # of a running average, until its start is forgotten
-_UNREADABLE = (OSError, LookupError, ValueError, TypeError, ArithmeticError, csv.Error)  # reading a log
 
 
 class Run:
@@ -137,18 +135,20 @@ class Run:
         momenta = [momentum for momentum in found if isinstance(momentum, float | int) and momentum > 0]
         if not momenta:
             return None
-        with suppress(*_UNREADABLE), (self.folder / LOG).open(newline="", encoding="utf-8") as file:
-            best = min(csv.DictReader(file), key=lambda row: float(row["validation_loss"]))
-            images = self.info["training_images"]
-            per_epoch = images // min(images, self.system.preset.training.batch_size)
-            seen, needed = int(best["epoch"]) * per_epoch, math.ceil(_SPANS / min(momenta))
-            if seen < needed:
-                return (
-                    f"the weights have seen {seen} minibatches, and the running averages of the norms are not "
-                    f"settled before {needed}: entropies, distances and images say little yet; train for at least "
-                    f"{math.ceil(needed / per_epoch)} epochs (--resume goes on)."
-                )
-        return None
+        images, best = self.info.get("training_images", 0), None
+        with suppress(OSError, InputError):  # a log that cannot be read says nothing
+            best = best_epoch(read_log(self.folder / LOG))
+        if best is None or images < 1:
+            return None
+        per_epoch = images // min(images, self.system.preset.training.batch_size)
+        seen, needed = best * per_epoch, math.ceil(_SPANS / min(momenta))
+        if seen >= needed:
+            return None
+        return (
+            f"the weights have seen {seen} minibatches, and the running averages of the norms are not settled "
+            f"before {needed}: entropies, distances and images say little yet; train for at least "
+            f"{math.ceil(needed / per_epoch)} epochs (--resume goes on)."
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -5,7 +5,6 @@ A logger is a row of ``LOGGERS``: how it is made, and how it takes a picture.
 
 from __future__ import annotations
 
-import csv
 import os
 import tempfile
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
+from entropic_ae.epoch_log import read_log
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.pictures import image_grid, save_images
 
@@ -168,8 +168,9 @@ class EarlierEpochs(Callback):
 
     def on_fit_start(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
         """Log the rows, if there are any."""
-        if self.goes_on or trainer.logger is None or not self.file.is_file():
+        if self.goes_on or trainer.logger is None:
             return
-        with self.file.open(newline="") as file:
-            for row in csv.DictReader(file):
-                trainer.logger.log_metrics({name: float(x) for name, x in row.items()}, step=int(row["epoch"]))
+        log = read_log(self.file)
+        for values in zip(*log.values(), strict=True):
+            row = dict(zip(log, values, strict=True))
+            trainer.logger.log_metrics(row, step=int(row["epoch"]))

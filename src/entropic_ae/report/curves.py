@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
+from entropic_ae.epoch_log import best_epoch
 from entropic_ae.report.charts import Chart, Key, Line, lines
 
-__all__ = ["best_epoch", "curves", "terms", "words"]
+__all__ = ["curves", "terms", "words"]
 
 _TRAINING, _VALIDATION = Key("training", 0), Key("validation", 1, "dashed")
 
@@ -20,16 +20,6 @@ def terms(log: dict[str, list[float]]) -> list[str]:
     """
     names = [name.removeprefix("train_") for name in log if name.startswith("train_")]
     return [name for name in names if name != "loss"]
-
-
-def best_epoch(log: dict[str, list[float]]) -> int | None:
-    """Return the epoch of the lowest validation loss, whose weights are kept; None where it was not logged.
-
-    >>> best_epoch({"epoch": [1.0, 2.0, 3.0], "validation_loss": [9.0, 7.5, 8.0]})
-    2
-    """
-    losses = [loss if math.isfinite(loss) else math.inf for loss in log.get("validation_loss", [])]
-    return int(log["epoch"][losses.index(min(losses))]) if losses else None
 
 
 def curves(log: dict[str, list[float]], page: str) -> list[Chart]:

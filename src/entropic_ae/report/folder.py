@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from entropic_ae.epoch_log import LOG, read_log
 from entropic_ae.errors import InputError
 from entropic_ae.files import read_json
 from entropic_ae.report.tables import FLOOR
@@ -17,7 +17,7 @@ from entropic_ae.schema import COMPARED, INFO, INFO_FILE, METRICS_FILE, RESULT, 
 
 __all__ = ["Picture", "RunFolder", "read_folder"]
 
-_LOG, _WEIGHTS = "log.csv", "weights.safetensors"
+_WEIGHTS = "weights.safetensors"
 _SAMPLES = "samples-"
 _NO_DENSITIES = ("reconstructions", "interpolations")  # images in results that no density gave
 
@@ -100,7 +100,7 @@ def read_folder(path: Path | str) -> RunFolder:
     return RunFolder(
         path=path,
         info=info,
-        log=_read_log(path / _LOG),
+        log=read_log(path / LOG),
         metrics=current,
         outdated=len(current) < len(metrics),
         pictures={file.stem: _read_picture(file) for file in files},
@@ -123,22 +123,6 @@ def _of_these_weights(metrics: dict[str, dict[str, Any]], weights: Path) -> dict
         return metrics
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     return {name: one for name, one in metrics.items() if one.get("weights_sha256", sha256) == sha256}
-
-
-def _read_log(path: Path) -> dict[str, list[float]]:
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file, strict=True))
-        if len(rows) < 2 or "epoch" not in rows[0]:
-            raise ValueError("it has no epoch")
-        if any(len(row) != len(rows[0]) for row in rows):
-            raise ValueError("its rows are not of one length")
-        columns = zip(*([float(value) for value in row] for row in rows[1:]), strict=True)
-    except (ValueError, csv.Error) as error:
-        raise InputError(f"{path} is damaged ({error}); train the run anew.") from None
-    return dict(zip(rows[0], map(list, columns), strict=True))
 
 
 def _read_picture(path: Path) -> Picture:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from entropic_ae.training.batches import to_unit
-from entropic_ae.training.checkpoint import CHECKPOINT, LOG, WEIGHTS, check_checkpoint
+from entropic_ae.training.checkpoint import CHECKPOINT, WEIGHTS, check_checkpoint
 from entropic_ae.training.checks import (
     PRECISIONS,
     check_devices,
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECKPOINT",
-    "LOG",
     "PRECISIONS",
     "WEIGHTS",
     "Settings",

@@ -1,4 +1,4 @@
-"""The files that training leaves in a folder, and whether it can go on from a checkpoint."""
+"""The files that training goes on from, and whether it can go on from a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import nn
 
 from entropic_ae.errors import InputError
 
-__all__ = ["CHECKPOINT", "LOG", "WEIGHTS", "check_checkpoint"]
+__all__ = ["CHECKPOINT", "WEIGHTS", "check_checkpoint"]
 
-WEIGHTS, LOG, CHECKPOINT = "weights.safetensors", "log.csv", "checkpoints/last.ckpt"
+WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoints/last.ckpt"
 # what reading a damaged checkpoint raises
 _DAMAGE = (
     *(OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, MemoryError),

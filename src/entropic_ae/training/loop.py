@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import signal
@@ -26,13 +25,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.distributed import alone, gather, local_rank, processes, synchronise
+from entropic_ae.epoch_log import LOG, write_log
 from entropic_ae.errors import DivergenceError
 from entropic_ae.files import atomic, write_tensors
 from entropic_ae.randomness import seeded
 from entropic_ae.terms import Objective
 from entropic_ae.training.allocator import memory_kept
 from entropic_ae.training.batches import EqualBatches, ShuffledBatches, length, loader, mix, place
-from entropic_ae.training.checkpoint import CHECKPOINT, LOG, WEIGHTS, check_checkpoint
+from entropic_ae.training.checkpoint import CHECKPOINT, WEIGHTS, check_checkpoint
 from entropic_ae.training.checks import check_devices, check_images, select_device, select_precision
 from entropic_ae.training.settings import Settings
 
@@ -364,10 +364,7 @@ class _Keeper(Callback):
     def _write(self, folder: Path, better: bool) -> None:
         if better:
             write_tensors(folder / WEIGHTS, self.weights)
-        with atomic(folder / LOG) as path, path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.rows[0].keys(), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
+        write_log(folder / LOG, self.rows)
 
     def restore(self, model: Autoencoder) -> None:
         if self.weights:
