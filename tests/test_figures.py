@@ -2,9 +2,13 @@
 
 import hashlib
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure as Canvas
+from PIL import Image
 
 from entropic_ae import RECIPES, InputError
 from entropic_ae.experiments import drawing, figures
@@ -124,6 +128,60 @@ def test_no_title_of_a_panel_is_cut_off(count, tmp_path, monkeypatch):
     titles = [axes.title for axes in drawn[0].axes if axes.title.get_text()]
     assert len(titles) == count
     assert all(title.get_window_extent().y1 <= drawn[0].bbox.y1 for title in titles)
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, 530), (3, 530), (3, 200)])
+def test_a_picture_of_panels_has_the_pixels_of_its_grids(channels, side, tmp_path):
+    draw = np.random.default_rng(0)  # of few values, as more would take a mebibyte
+    grids = [torch.from_numpy(draw.choice(np.uint8([7, 90, 201]), (channels, side, side))) for _ in range(2)]
+    drawing.draw_panels([("one", grids[0]), ("two\nlines", grids[1])], [tmp_path / "a.png"])
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.mode == ("L" if channels == 1 else "RGB")
+        pixels = np.asarray(image.convert("RGB"))
+    times = {530: 1, 200: 3}[side]
+    for i, grid in enumerate(grids):
+        expected = grid.permute(1, 2, 0).expand(-1, -1, 3).numpy().repeat(times, 0).repeat(times, 1)
+        left = drawing._MARGIN + i * (times * side + drawing._MARGIN)
+        top = slice(drawing._TITLE, drawing._TITLE + times * side)
+        np.testing.assert_array_equal(pixels[top, left : left + times * side], expected)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf"])
+def test_a_picture_is_as_it_is_or_smaller_where_it_would_be_too_large(suffix, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (1000, 1500, 3), np.uint8)
+    small, large = tmp_path / f"small{suffix}", tmp_path / f"large{suffix}"
+    drawing.save_picture(Image.fromarray(noise[:300, :400]), small)
+    drawing.save_picture(Image.fromarray(noise), large)
+    assert small.stat().st_size < large.stat().st_size < 1 << 20
+    assert large.stat().st_size > 0.8 * (1 << 20)  # no smaller than it must be
+    if suffix == ".png":
+        np.testing.assert_array_equal(np.asarray(Image.open(small)), noise[:300, :400])
+        width, height = Image.open(large).size
+        assert width / height == pytest.approx(1.5, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", ["lines", "images"])
+def test_a_figure_is_the_same_bytes_again_and_below_a_mebibyte(kind, tmp_path):
+    files = [tmp_path / f"{turn}.{suffix}" for suffix in ("png", "pdf") for turn in ("once", "again")]
+    for file in files:
+        canvas = Canvas(figsize=(10, 7))
+        if kind == "lines":
+            canvas.subplots().plot([0, 1], [1, 0])
+        else:  # which a PDF has no way to make smaller
+            noise = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), np.uint8)
+            canvas.subplots().imshow(noise, interpolation="none")
+        drawing.save_canvas(canvas, file)
+    png, png_again, pdf, pdf_again = (file.read_bytes() for file in files)
+    assert (png, pdf) == (png_again, pdf_again)
+    assert max(len(png), len(pdf)) < 1 << 20
+    assert pdf.startswith(b"%PDF")
+    assert (b"DCTDecode" in pdf) == (kind == "images")  # a picture as a whole
+
+
+def test_no_figure_that_is_kept_is_a_mebibyte():
+    files = [file for file in (Path(__file__).parent.parent / "results" / "figures").rglob("*") if file.is_file()]
+    assert len(files) > 30
+    assert {file.name for file in files if file.stat().st_size >= 1 << 20} == set()
 
 
 def test_a_claim_is_tested_by_the_distances(monkeypatch):

@@ -1,13 +1,16 @@
-"""Drawing: matplotlib figures into files, the same bytes for the same content."""
+"""Drawing: figures into files of less than a mebibyte, the same bytes for the same content."""
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from entropic_ae.files import atomic
@@ -15,36 +18,100 @@ from entropic_ae.files import atomic
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_panels", "draw_toy", "save_canvas"]
+__all__ = ["draw_panels", "draw_toy", "save_canvas", "save_picture"]
 
-_UNDATED: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}}
+_DPI = 150
+_LIMIT = 1 << 20  # bytes that a file is below
+_SIDE = 530  # pixels, about: of a grid of 8 by 8 images
+_MARGIN, _TITLE = 10, 75  # pixels: around a panel, and above it for two lines
+# how Pillow writes each format; it would put the time into a PDF, whose pictures are JPEGs
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "PNG": {"optimize": True, "dpi": (_DPI, _DPI)},
+    "PDF": {"resolution": _DPI, "creationDate": None, "modDate": None},
+}
+
+
+def save_picture(picture: Image.Image, file: Path) -> None:
+    """Write a picture as PNG or PDF, whole or not at all; made smaller where the file would be a mebibyte or more.
+
+    Arguments:
+        picture: RGB or grey.
+        file: with the suffix of either format.
+    """
+    content = _within_limit(picture, file.suffix[1:].upper())
+    with atomic(file) as path:
+        path.write_bytes(content)
+
+
+def _within_limit(picture: Image.Image, kind: str) -> bytes:
+    content, scale = _encoded(picture, kind), 1.0
+    while len(content) >= _LIMIT:
+        scale *= 0.98 * math.sqrt(_LIMIT / len(content))
+        size = (max(1, round(scale * picture.width)), max(1, round(scale * picture.height)))
+        content = _encoded(picture.resize(size, Image.Resampling.LANCZOS), kind)
+    return content
+
+
+def _encoded(picture: Image.Image, kind: str) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **_OPTIONS[kind])
+    return stream.getvalue()
 
 
 def save_canvas(canvas: Figure, file: Path) -> None:
-    """Write a figure, whole or not at all, in the format of the file's suffix."""
-    with atomic(file) as path:
-        canvas.savefig(path, dpi=150, format=file.suffix[1:], metadata=_UNDATED.get(file.suffix))
+    """Write a figure as PNG or PDF of less than a mebibyte, whole or not at all.
+
+    A PDF has lines and letters as such, but for one that would be larger, which is a picture.
+    """
+    if file.suffix == ".pdf":
+        stream = io.BytesIO()
+        canvas.savefig(stream, dpi=_DPI, format="pdf", metadata={"CreationDate": None})
+        if stream.tell() < _LIMIT:
+            with atomic(file) as path:
+                path.write_bytes(stream.getvalue())
+            return
+    save_picture(_rendered(canvas), file)
+
+
+def _rendered(canvas: Figure) -> Image.Image:
+    """Return a figure as a picture: grey if all of it is, without the transparency that no figure has."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas.set_dpi(_DPI)
+    agg = FigureCanvasAgg(canvas)
+    agg.draw()
+    pixels = np.asarray(agg.buffer_rgba())[:, :, :3]
+    grey = (pixels == pixels[:, :, :1]).all()
+    return Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if grey else pixels))
 
 
 def draw_panels(panels: Sequence[tuple[str, Tensor]], files: Sequence[Path]) -> None:
     """Draw grids of images under their titles, up to three in a row and four as two rows, into each file.
 
+    A PNG has the grids' own pixels, each repeated a whole number of times: to draw others between them would blur
+    the images and take twice the space. A PDF holds the grids as they are.
+
     Arguments:
         panels: title and grid, uint8 (C, H, W).
-        files: with the suffix of a format that matplotlib writes.
+        files: PNG or PDF, by their suffix.
     """
     from matplotlib.figure import Figure
 
     columns = len(panels) if len(panels) < 4 else 2
     rows = math.ceil(len(panels) / columns)
-    # constrained layout would cut titles of fixed shapes off
-    canvas = Figure(figsize=(4 * columns, 4.6 * rows), layout="compressed")
-    places = canvas.subplots(rows, columns, squeeze=False).flatten()
-    for axes in places:
+    _, high, wide = (max(sizes) for sizes in zip(*(grid.shape for _, grid in panels), strict=True))
+    times = max(1, round(_SIDE / wide))
+    across, down = times * wide + _MARGIN, _TITLE + times * high + _MARGIN
+    width, height = columns * across + _MARGIN, rows * down
+    canvas = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    for i, (title, grid) in enumerate(panels):
+        left, top = _MARGIN + i % columns * across, _TITLE + i // columns * down
+        size = (times * grid.shape[2], times * grid.shape[1])
+        bottom = height - top - size[1]
+        axes = canvas.add_axes((left / width, bottom / height, size[0] / width, size[1] / height))
         axes.axis("off")
-    for axes, (title, grid) in zip(places, panels, strict=False):
-        picture = grid.permute(1, 2, 0).numpy()
-        axes.imshow(picture.squeeze(2) if picture.shape[2] == 1 else picture, cmap="gray", vmin=0, vmax=255)
+        picture = grid.expand(3, -1, -1).permute(1, 2, 0).numpy()  # a map of greys would round some of them
+        axes.imshow(picture, aspect="auto", interpolation="none")
         axes.set_title(title)
     for file in files:
         save_canvas(canvas, file)
@@ -58,7 +125,7 @@ def draw_toy(found: Sequence[Mapping[str, Any]], shown: Sequence[int], files: Se
     Arguments:
         found: of one or more bottlenecks.
         shown: the steps that were asked for.
-        files: with the suffix of a format that matplotlib writes.
+        files: PNG or PDF, by their suffix.
     """
     from matplotlib.figure import Figure
 

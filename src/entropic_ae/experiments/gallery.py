@@ -9,8 +9,8 @@ from torch import Tensor
 
 from entropic_ae import runs
 from entropic_ae.errors import InputError
+from entropic_ae.experiments.drawing import save_picture
 from entropic_ae.experiments.sweep import Cell
-from entropic_ae.files import atomic
 from entropic_ae.pictures import comparison
 
 __all__ = ["check_picture", "draw_gallery"]
@@ -59,7 +59,6 @@ def draw_gallery(
             blocks = [run.reconstruct(test), samples, between]
         alone = sum(other.recipe == cell.recipe for other in found) == 1
         rows[f"{cell.recipe if alone else cell.label} ({density})"] = blocks
-    with atomic(out) as path:
-        headings = ["reconstructions", "random samples", "interpolations"] if real else ["random samples"]
-        comparison(rows, headings).save(path, format=out.suffix[1:].upper())
+    headings = ["reconstructions", "random samples", "interpolations"] if real else ["random samples"]
+    save_picture(comparison(rows, headings), out)
     return out
