@@ -356,6 +356,24 @@ def test_several_steps_at_a_time_are_the_same_steps(recipe, precision, monkeypat
         assert {**one, "images_per_s": 0} == {**other, "images_per_s": 0}
 
 
+@pytest.mark.parametrize("name", ["write_tensors", "write_log"])
+def test_ctrl_c_between_the_files_of_an_epoch_leaves_all_of_them(name, images, tmp_path, monkeypatch):
+    write, calls = getattr(loop, name), []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        write(*arguments)
+
+    monkeypatch.setattr(loop, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(images, 3, folder=tmp_path)
+    assert (tmp_path / "weights.safetensors").is_file()
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
+    assert (tmp_path / "checkpoints" / "last.ckpt").is_file()
+
+
 def test_compiled_networks_learn_the_same_and_leave_no_trace(images, monkeypatch):
     compile_network, calls = nn.Module.compile, []
     monkeypatch.setattr(

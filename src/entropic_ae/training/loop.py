@@ -157,6 +157,7 @@ def fit(
             keeper.restore(model)
             if precision == "64":
                 model.float()
+            keeper.finish()
     return keeper.rows
 
 
@@ -325,6 +326,7 @@ class _Keeper(Callback):
     def __init__(self, folder: Path | None, progress: bool) -> None:
         self.folder = folder
         self.progress = progress
+        self.owed = False  # whether files of the latest epoch are still to be written
         self.best = math.inf
         self.weights: dict[str, Tensor] = {}
         self.rows: list[dict[str, float]] = []
@@ -351,6 +353,7 @@ class _Keeper(Callback):
         if self.folder is not None and not trainer.is_global_zero:
             trainer.save_checkpoint(self.folder / CHECKPOINT)  # all take part, one writes
         elif self.folder is not None:
+            self.owed = True
             try:
                 with atomic(self.folder / CHECKPOINT) as path:
                     trainer.save_checkpoint(path)
@@ -365,6 +368,12 @@ class _Keeper(Callback):
         if better:
             write_tensors(folder / WEIGHTS, self.weights)
         write_log(folder / LOG, self.rows)
+        self.owed = False
+
+    def finish(self) -> None:
+        """Write the files that Ctrl-C kept from being written."""
+        if self.owed and self.folder is not None:
+            self._write(self.folder, better=bool(self.weights))
 
     def restore(self, model: Autoencoder) -> None:
         if self.weights:
