@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -56,6 +60,43 @@ def test_depth_adds_convolutions_at_each_size():
     assert len(layers(decoder, nn.Conv2d)) == 2 * 2  # the last layer, to the image, stays alone
     with pytest.raises(InputError, match="depth must be at least 1, got 0"):
         ConvDecoder((1, 32, 32), 4, depth=0)
+
+
+@pytest.mark.parametrize("kernel", [3, 4, 5])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 16, 16), (2, 8, 40), (1, 32, 32)])
+def test_convolutions_are_pytorchs_though_taps_are_left_out(shape, kernel):
+    encoder = ConvEncoder(shape, 4, width=2, kernel_size=kernel).double()
+    for layer in layers(encoder, nn.Conv2d):
+        layer.register_forward_hook(compare)
+    encoder(torch.rand(3, *shape, dtype=torch.float64)).sum().backward()
+
+
+def compare(layer, inputs, output):
+    (x,) = inputs
+    whole = nn.functional.conv2d(x, layer.weight, stride=2, padding=layer.padding)
+    torch.testing.assert_close(output, whole)
+    ones = torch.ones_like(output)
+    of_parts, of_whole = (torch.autograd.grad(y, layer.weight, ones, retain_graph=True) for y in (output, whole))
+    torch.testing.assert_close(of_parts, of_whole)
+
+
+LARGEST_GRADIENT = """
+import torch
+from entropic_ae import ConvEncoder
+
+encoder = ConvEncoder((1, 8, 8), 4, width=8)
+with torch.autocast("cpu", torch.bfloat16):
+    h = encoder(torch.rand(50, 1, 8, 8))
+h.float().square().sum().backward()
+print(torch.stack([p.grad.abs().amax() for p in encoder.parameters()]).amax().item())
+"""
+
+
+def test_gradients_in_bf16_hold_nothing_that_memory_held_before():
+    filled = {**os.environ, "MALLOC_PERTURB_": "1"}  # glibc fills new memory with what is -1.7e38 in bf16
+    command = [sys.executable, "-c", LARGEST_GRADIENT]
+    printed = subprocess.run(command, env=filled, check=True, stdout=subprocess.PIPE).stdout
+    assert float(printed) < 1e4
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 136, 136), (1, 0, 8), (0, 8, 8), (1, 8, 12)])

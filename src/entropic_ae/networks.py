@@ -51,6 +51,22 @@ def _finish(network: nn.Module, spectral: bool) -> None:
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+class _Halving(nn.Conv2d):
+    """A convolution that leaves out the taps which only padding meets, where a side ends in one position.
+
+    They add nothing but work; and the CPU kernels of PyTorch 2.13 leave their gradients in bf16 unwritten where a
+    side of the input is 1: whatever the memory held before.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        taps, paddings = [], []
+        for side, kernel, padding in zip(x.shape[2:], self.kernel_size, map(int, self.padding), strict=True):
+            one = side + 2 * padding - kernel < 2
+            taps.append(slice(padding, padding + side) if one else slice(None))
+            paddings.append(0 if one else padding)
+        return nn.functional.conv2d(x, self.weight[:, :, taps[0], taps[1]], stride=2, padding=paddings)
+
+
 class ConvEncoder(nn.Module):
     """The paper's encoder: four convolutions of stride 2, batch norm and ReLU after each, then a linear layer.
 
@@ -92,7 +108,7 @@ class ConvEncoder(nn.Module):
             # pad so that every layer gives ceil(side / 2), odd sides included
             top, left = ((kernel_size - 1 + side % 2) // 2 for side in sides)
             layers += [
-                nn.Conv2d(channels, width << i, kernel_size, stride=2, padding=(top, left), bias=False),
+                _Halving(channels, width << i, kernel_size, stride=2, padding=(top, left), bias=False),
                 nn.BatchNorm2d(width << i),
                 nn.ReLU(),
                 *_more(width << i, depth),
