@@ -22,7 +22,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from entropic_ae.errors import InputError
 
-__all__ = ["ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder", "Perceptron", "Shape"]
+__all__ = ["ConvDecoder", "ConvEncoder", "HalvingConv2d", "MLPDecoder", "MLPEncoder", "Perceptron", "Shape"]
 
 Shape = Sequence[int]
 
@@ -51,14 +51,18 @@ def _finish(network: nn.Module, spectral: bool) -> None:
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-class _Halving(nn.Conv2d):
-    """A convolution that leaves out the taps which only padding meets, where a side ends in one position.
+class HalvingConv2d(nn.Conv2d):
+    """A convolution of stride 2, without bias, that leaves out the taps which only padding meets.
 
-    They add nothing but work; and the CPU kernels of PyTorch 2.13 leave their gradients in bf16 unwritten where a
-    side of the input is 1: whatever the memory held before.
+    These are where a side comes to 1. They add nothing but work; and the CPU kernels of PyTorch 2.13 leave their
+    gradients in bf16 unwritten where a side is 1 before too: whatever the memory held.
     """
 
+    def __init__(self, channels: int, features: int, kernel_size: int, padding: tuple[int, int]) -> None:
+        super().__init__(channels, features, kernel_size, stride=2, padding=padding, bias=False)
+
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, features, H', W') as ``torch.nn.Conv2d`` does."""
         taps, paddings = [], []
         for side, kernel, padding in zip(x.shape[2:], self.kernel_size, map(int, self.padding), strict=True):
             one = side + 2 * padding - kernel < 2
@@ -108,7 +112,7 @@ class ConvEncoder(nn.Module):
             # pad so that every layer gives ceil(side / 2), odd sides included
             top, left = ((kernel_size - 1 + side % 2) // 2 for side in sides)
             layers += [
-                _Halving(channels, width << i, kernel_size, stride=2, padding=(top, left), bias=False),
+                HalvingConv2d(channels, width << i, kernel_size, (top, left)),
                 nn.BatchNorm2d(width << i),
                 nn.ReLU(),
                 *_more(width << i, depth),

@@ -22,18 +22,25 @@ from entropic_ae.bottlenecks import (
 from entropic_ae.distributions import UniformSphere
 from entropic_ae.errors import InputError
 from entropic_ae.export.graphs import Whitened, colours, plain_copy
-from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from entropic_ae.networks import ConvDecoder, ConvEncoder, HalvingConv2d, MLPDecoder, MLPEncoder
 
 __all__ = ["describe"]
 
 _TENSORS = ("weight", "bias", "running_mean", "running_var")
+
+
+def _conv2d(layer: nn.Conv2d) -> dict[str, Any]:
+    return {"op": "conv2d", "stride": layer.stride, "padding": layer.padding}
+
+
 _OPERATIONS: dict[type[nn.Module], Callable[[Any], dict[str, Any]]] = {
     nn.Flatten: lambda _: {"op": "flatten"},
     nn.Linear: lambda _: {"op": "linear"},
     nn.ReLU: lambda _: {"op": "relu"},
     nn.BatchNorm1d: lambda layer: {"op": "batch_norm", "eps": layer.eps},
     nn.BatchNorm2d: lambda layer: {"op": "batch_norm", "eps": layer.eps},
-    nn.Conv2d: lambda layer: {"op": "conv2d", "stride": layer.stride, "padding": layer.padding},
+    nn.Conv2d: _conv2d,
+    HalvingConv2d: _conv2d,
     nn.ConvTranspose2d: lambda layer: {
         "op": "conv_transpose2d",
         "stride": layer.stride,
