@@ -14,6 +14,7 @@ from benchmarks.pairs import compared, interleave
 from benchmarks.sizes import BATCH, SHAPE
 from benchmarks.training import LOSSES, Bare, configured
 
+from entropic_ae.errors import InputError
 from entropic_ae.files import write_json
 from entropic_ae.recipes import RECIPES
 from entropic_ae.training import loop
@@ -180,11 +181,16 @@ def test_precisions_are_rendered_side_by_side(tmp_path):
                 "distances": {"prior": {"frechet": 5.0}, "mixture": {"frechet": 6.0}},
                 "features": "pixels",
             }
-            cell = {"cell": {"recipe": "ae", "seed": seed}, "data": "digits", "training_images": 1000}
+            made = {"recipe": "ae", "seed": seed, "data": "digits", "precision": precision}
+            cell = {"cell": made, "data": "digits", "training_images": 1000}
             settings = {"expanded": {"settings": {"epochs": 7}}, "machine": WHERE["machine"]}
             write_json(tmp_path / precision / f"{seed}.json", {**cell, **settings, "metrics": metrics})
-    text = RENDER["KINDS"]["precisions"](tmp_path)
+    write_json(tmp_path / "32" / "more.json", {**cell, "cell": {**made, "seed": 2}})  # which bf16 has not
+    text = RENDER["KINDS"]["precisions"](tmp_path / "bf16", tmp_path / "32")
     assert "| `ae` | 32 | 2.50 ± 0.71 | 4.00 ± 0.00 | 5.00 ± 0.00 | 6.00 ± 0.00 |" in text
     assert "| `ae` | bf16 | 3.50 ± 0.71 |" in text
     assert "digits, 1,000 training images, 7 epochs. Frechet distances in pixels features." in text
     assert "over 2 seeds. x86_64, 2 cores." in text
+    (tmp_path / "32" / "0.json").unlink()
+    with pytest.raises(InputError, match="bf16 has 2 cells, of which the table has 1; measure them"):
+        RENDER["KINDS"]["precisions"](tmp_path / "bf16", tmp_path / "32")

@@ -6,8 +6,9 @@
 ``<!-- factors: FOLDER -->`` (tries of the entropy's weight), ``<!-- parts: FOLDER -->`` (what parts of the
 divergence cost in images), ``<!-- study: FOLDER -->``, ``<!-- caption: FILE -->`` (of a figure); of the benchmarks
 ``<!-- speed: FILE -->``, ``<!-- pace: FILE -->`` (in a sentence), ``<!-- memory: FILE -->``,
-``<!-- likelihood: FILE -->`` (of the densities), ``<!-- precisions: FOLDER -->``, ``<!-- gpu: FILE -->``; and of
-pythae ``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and ``<!-- deviations: FILE -->``.
+``<!-- likelihood: FILE -->`` (of the densities), ``<!-- precisions: FOLDER -->`` (of cells in bf16) and
+``<!-- gpu: FILE -->``; of pythae ``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and
+``<!-- deviations: FILE -->``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from entropic_ae.errors import InputError
 from entropic_ae.experiments.studies import render_study
 from entropic_ae.experiments.sweep import read_cells
 from entropic_ae.experiments.table1 import mean_text, render
@@ -250,32 +252,44 @@ def parts(path: Path) -> str:
     return markdown(["", "prior", "marginals", "correlation", "joint structure", "mixture"], lines)
 
 
-def precisions(path: Path) -> str:
-    """Return what systems come to in float32 and in bf16, from a folder of each: means over seeds."""
+def precisions(path: Path, whole: Path | None = None) -> str:
+    """Return what systems come to in bf16 beside the same cells of the data set's table: means over seeds."""
     measures: dict[str, Callable[[Mapping[str, Any]], float]] = {
         "reconstruction error": lambda metrics: metrics["reconstruction_error"],
         "entropy of the codes": lambda metrics: metrics["codes"]["entropy"],
         "prior": lambda metrics: metrics["distances"]["prior"]["frechet"],
         "mixture": lambda metrics: metrics["distances"]["mixture"]["frechet"],
     }
+    half = read_cells(path)
+    one = half[0]
+    table = read_cells(whole or ROOT / "results" / "table1" / one["cell"]["data"])
     cells = {
-        precision: [cell for cell in read_cells(path / precision) if "metrics" in cell]
-        for precision in ("32", "bf16")
+        "32": [cell for cell in table if any(_same_but_precision(cell, other) for other in half)],
+        "bf16": half,
     }
+    if len(cells["32"]) != len(half):
+        raise InputError(f"{path} has {len(half)} cells, of which the table has {len(cells['32'])}; measure them.")
     lines = []
-    for recipe in dict.fromkeys(cell["cell"]["recipe"] for cell in cells["32"]):
+    for recipe in dict.fromkeys(cell["cell"]["recipe"] for cell in half):
         for precision, measured in cells.items():
             mine = [cell["metrics"] for cell in measured if cell["cell"]["recipe"] == recipe]
             values = (mean_text([of(metrics) for metrics in mine]) for of in measures.values())
             lines.append([f"`{recipe}`", precision, *values])
-    one = cells["32"][0]
     return (
         f"{markdown(['', 'precision', *measures], lines)}\n\n{one['data']}, {one['training_images']:,} training "
         f"images, {one['expanded']['settings']['epochs']} epochs. Frechet distances in "
         f"{one['metrics']['features']} features. Mean ± standard deviation over "
-        f"{len({cell['cell']['seed'] for cell in cells['32']})} seeds. {one['machine']['processor']}, "
+        f"{len({cell['cell']['seed'] for cell in half})} seeds. {one['machine']['processor']}, "
         f"{one['machine']['cores']} cores."
     )
+
+
+def _same_but_precision(cell: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    one, two = (
+        {name: value for name, value in found["cell"].items() if name not in ("precision", "compile")}
+        for found in (cell, other)
+    )
+    return one == two
 
 
 def caption(path: Path) -> str:
