@@ -267,8 +267,8 @@ def precisions(path: Path, whole: Path | None = None) -> str:
         "32": [cell for cell in table if any(_same_but_precision(cell, other) for other in half)],
         "bf16": half,
     }
-    if len(cells["32"]) != len(half):
-        raise InputError(f"{path} has {len(half)} cells, of which the table has {len(cells['32'])}; measure them.")
+    if len(full) != len(half):
+        raise InputError(f"{path} has {len(half)} cells, of which the table has {len(full)}; measure them.")
     lines = []
     for recipe in dict.fromkeys(cell["cell"]["recipe"] for cell in half):
         for precision, measured in cells.items():
@@ -284,12 +284,13 @@ def precisions(path: Path, whole: Path | None = None) -> str:
     )
 
 
-def _same_but_precision(cell: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    one, two = (
-        {name: value for name, value in found["cell"].items() if name not in ("precision", "compile")}
-        for found in (cell, other)
+def _but_for_precision(cell: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two cells are the same; a setting that came after one of them is not compared."""
+    one, two = (found["expanded"]["settings"] for found in (cell, other))
+    measured = ("recipe", "data", "seed", "limit", "n", "features", "split")
+    return all(cell["cell"].get(name) == other["cell"].get(name) for name in measured) and all(
+        one[name] == two[name] for name in one.keys() & two.keys()
     )
-    return one == two
 
 
 def caption(path: Path) -> str:
