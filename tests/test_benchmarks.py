@@ -185,7 +185,7 @@ def test_precisions_are_rendered_side_by_side(tmp_path):
             cell = {"cell": made, "data": "digits", "training_images": 1000}
             settings = {"expanded": {"settings": {"epochs": 7}}, "machine": WHERE["machine"]}
             write_json(tmp_path / precision / f"{seed}.json", {**cell, **settings, "metrics": metrics})
-    write_json(tmp_path / "32" / "more.json", {**cell, "cell": {**made, "seed": 2}})  # which bf16 has not
+    write_json(tmp_path / "32" / "more.json", {**cell, **settings, "cell": {**made, "seed": 2}})  # which bf16 has not
     text = RENDER["KINDS"]["precisions"](tmp_path / "bf16", tmp_path / "32")
     assert "| `ae` | 32 | 2.50 ± 0.71 | 4.00 ± 0.00 | 5.00 ± 0.00 | 6.00 ± 0.00 |" in text
     assert "| `ae` | bf16 | 3.50 ± 0.71 |" in text

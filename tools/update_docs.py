@@ -263,10 +263,8 @@ def precisions(path: Path, whole: Path | None = None) -> str:
     half = read_cells(path)
     one = half[0]
     table = read_cells(whole or ROOT / "results" / "table1" / one["cell"]["data"])
-    cells = {
-        "32": [cell for cell in table if any(_same_but_precision(cell, other) for other in half)],
-        "bf16": half,
-    }
+    full = [cell for cell in table if any(_but_for_precision(cell, other) for other in half)]
+    cells = {"32": full, "bf16": half}
     if len(full) != len(half):
         raise InputError(f"{path} has {len(half)} cells, of which the table has {len(full)}; measure them.")
     lines = []
