@@ -172,6 +172,30 @@ def test_results_are_rendered(kind, rows, lines, tmp_path):
         assert line in text
 
 
+CHECKS = [{"check": "check_a", "status": "passed"}, {"check": "check_b", "status": "skipped", "reason": "no b"}]
+PARITY = [
+    {"recipe": "ae", "settings": {}, "differences": {"encoder": 1e-7, "sampler-prior": 2e-6}},
+    {
+        "recipe": "eae",
+        "settings": {"bottleneck": "cube"},
+        "differences": {"encoder": 3e-7, "sampler-copula": 4e-7},
+    },
+]
+
+
+def test_conformance_is_rendered(tmp_path):
+    libraries = {"versions": {"scikit-learn": "1.9", "onnxruntime": "2.0", "torch": "3.0"}}
+    write_json(tmp_path / "a.json", {"outcomes": {"passed": 1, "skipped": 1}, "checks": CHECKS, **libraries})
+    said = RENDER["KINDS"]["checks"](tmp_path / "a.json")
+    assert said == "Of the 2 checks of scikit-learn 1.9, 1 passed; check_b skipped (no b)."
+    write_json(tmp_path / "b.json", {"rows": PARITY, "batches": [1, 7], **libraries})
+    text = RENDER["KINDS"]["parity"](tmp_path / "b.json")
+    assert "|  | encoder | sampler-prior | sampler-copula |" in text
+    assert "| `ae` | 1.0e-07 | 2.0e-06 | - |" in text
+    assert "| `eae` bottleneck=cube | 3.0e-07 | - | 4.0e-07 |" in text
+    assert "batches of 1 and 7: 2.0e-06. torch 3.0, onnxruntime 2.0." in text
+
+
 def test_precisions_are_rendered_side_by_side(tmp_path):
     for precision, error in (("32", 2.0), ("bf16", 3.0)):
         for seed in (0, 1):
@@ -185,7 +209,8 @@ def test_precisions_are_rendered_side_by_side(tmp_path):
             cell = {"cell": made, "data": "digits", "training_images": 1000}
             settings = {"expanded": {"settings": {"epochs": 7}}, "machine": WHERE["machine"]}
             write_json(tmp_path / precision / f"{seed}.json", {**cell, **settings, "metrics": metrics})
-    write_json(tmp_path / "32" / "more.json", {**cell, **settings, "cell": {**made, "seed": 2}})  # which bf16 has not
+    more = {**cell, **settings, "cell": {**made, "seed": 2}}  # which bf16 has not
+    write_json(tmp_path / "32" / "more.json", more)
     text = RENDER["KINDS"]["precisions"](tmp_path / "bf16", tmp_path / "32")
     assert "| `ae` | 32 | 2.50 ± 0.71 | 4.00 ± 0.00 | 5.00 ± 0.00 | 6.00 ± 0.00 |" in text
     assert "| `ae` | bf16 | 3.50 ± 0.71 |" in text

@@ -8,7 +8,7 @@ divergence cost in images), ``<!-- study: FOLDER -->``, ``<!-- caption: FILE -->
 ``<!-- speed: FILE -->``, ``<!-- pace: FILE -->`` (in a sentence), ``<!-- memory: FILE -->``,
 ``<!-- likelihood: FILE -->`` (of the densities), ``<!-- precisions: FOLDER -->`` (of cells in bf16) and
 ``<!-- gpu: FILE -->``; of pythae ``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and
-``<!-- deviations: FILE -->``.
+``<!-- deviations: FILE -->``; of ``tools/conformance.py`` ``<!-- checks: FILE -->`` and ``<!-- parity: FILE -->``.
 """
 
 from __future__ import annotations
@@ -291,6 +291,36 @@ def _but_for_precision(cell: Mapping[str, Any], other: Mapping[str, Any]) -> boo
     )
 
 
+def checks(path: Path) -> str:
+    """Return in a sentence what scikit-learn's checks of the estimator came to."""
+    found = read_json(path)
+    others = [
+        f"{row['check']} {row['status']} ({row['reason']})" for row in found["checks"] if row["status"] != "passed"
+    ]
+    passed = f"{found['outcomes']['passed']} passed"
+    library = f"scikit-learn {found['versions']['scikit-learn']}"
+    return f"Of the {len(found['checks'])} checks of {library}, {'; '.join([passed, *others])}."
+
+
+def parity(path: Path) -> str:
+    """Return the largest differences of exported graphs from PyTorch: a row a system."""
+    found = read_json(path)
+    names = list(dict.fromkeys(name for row in found["rows"] for name in row["differences"]))
+    lines = [
+        [
+            " ".join([f"`{row['recipe']}`", *(f"{name}={value}" for name, value in row["settings"].items())]),
+            *(f"{row['differences'][name]:.1e}" if name in row["differences"] else "-" for name in names),
+        ]
+        for row in found["rows"]
+    ]
+    largest = max(difference for row in found["rows"] for difference in row["differences"].values())
+    libraries = ", ".join(f"{name} {found['versions'][name]}" for name in ("torch", "onnxruntime"))
+    return (
+        f"{markdown(['', *names], lines)}\n\nThe largest difference from PyTorch in images and codes, over "
+        f"batches of {' and '.join(map(str, found['batches']))}: {largest:.1e}. {libraries}."
+    )
+
+
 def caption(path: Path) -> str:
     """Return what was written beside a figure."""
     return path.read_text(encoding="utf-8").strip()
@@ -314,6 +344,8 @@ KINDS = {
     "memory": memory,
     "likelihood": likelihood,
     "precisions": precisions,
+    "checks": checks,
+    "parity": parity,
     "gpu": gpu,
     "versions": peer_versions,
     "agreement": partial(peer_rows, name="agreement"),
