@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -43,20 +44,21 @@ def measure(
     for count in images:
         with tempfile.TemporaryDirectory() as folder:
             pixels = 3 * SIDE**2 * count
-            yield {"task": "write", "images": count, **_apart("write", folder, count)}
-            yield {"task": "load", "images": count, "pixels_mib": pixels / 2**20, **_apart("load", folder)}
-            yield {"task": "train", "images": count, **_apart("train", folder)}
+            yield {"task": "write", "images": count, **apart("write", folder, count)}
+            yield {"task": "load", "images": count, "pixels_mib": pixels / 2**20, **apart("load", folder)}
+            yield {"task": "train", "images": count, **apart("train", folder)}
             limit = pixels // 2
             if count == max(images) and limit > 2**29:  # PyTorch alone takes some of it
                 with _group(limit) as group:
                     if group is not None:
-                        found = _apart("train", folder, group=group)
+                        found = apart("train", folder, group=group)
                         yield {"task": "train", "images": count, "limit_mib": limit / 2**20, **found}
     for count, dim in codes:
-        yield {"task": "entropy", "codes": count, "dimensions": dim, **_apart("entropy", "", count, dim)}
+        yield {"task": "entropy", "codes": count, "dimensions": dim, **apart("entropy", "", count, dim)}
 
 
-def _apart(task: str, folder: str, *sizes: int, group: Path | None = None) -> dict[str, Any]:
+def apart(task: str, folder: str, *sizes: int, group: Path | None = None) -> dict[str, Any]:
+    """Return what a task took in a process of its own, under a control group if one is given."""
     command = [sys.executable, "-m", "benchmarks.memory", task, folder, *map(str, sizes)]
     cache = {"HF_HOME": folder, "ENTROPIC_AE_CACHE": folder} if folder else {}
     if group:  # by a shell, so that it is inside before it has any memory
@@ -119,6 +121,20 @@ def _load(folder: str) -> Any:
     return load_images(Path(folder) / "set.parquet")
 
 
+def _stream(folder: str, side: str) -> None:
+    """Read the set as a stream of the Hub, whose place the file takes."""
+    import datasets
+
+    from entropic_ae.data import load_images
+
+    rows = datasets.load_dataset("parquet", data_files=str(Path(folder) / "set.parquet"), streaming=True)
+    with (
+        patch("entropic_ae.data_streaming.hub_revision", lambda _: "one"),
+        patch("datasets.load_dataset", lambda *_, **__: rows),
+    ):
+        load_images("hf-stream:some/set", image_size=int(side))
+
+
 def _train(folder: str) -> None:
     """Train for one epoch on the whole set, with small networks."""
     from entropic_ae.recipes import PRESETS, RECIPES, configure
@@ -137,7 +153,13 @@ def _entropy(_: str, count: str, dim: str) -> None:
     knn_entropy(z)
 
 
-TASKS: dict[str, Callable[..., Any]] = {"write": _write, "load": _load, "train": _train, "entropy": _entropy}
+TASKS: dict[str, Callable[..., Any]] = {
+    "write": _write,
+    "load": _load,
+    "stream": _stream,
+    "train": _train,
+    "entropy": _entropy,
+}
 
 
 def _with_children(process: int) -> Iterator[int]:

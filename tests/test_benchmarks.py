@@ -62,13 +62,14 @@ def test_one_with_fewer_turns_is_paired_with_the_first():
     assert found["ratios"] == {"theirs": {"median": 3.0, "quartiles": [3.0, 3.0]}}
 
 
-@pytest.mark.parametrize("name", ["densities", "entropy", "gpu", "sampling"])
+@pytest.mark.parametrize("name", ["densities", "entropy", "gpu", "sampling", "streaming"])
 def test_a_benchmark_runs_in_little(name, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["benchmarks", name, "--dry", "--out", str(tmp_path)])
     benchmarks.__main__.main()
     result = json.loads((tmp_path / f"{name}.json").read_text())
     assert result["rows"]
-    assert RENDER["KINDS"]["gpu" if name == "gpu" else "speed"](tmp_path / f"{name}.json")
+    kind = {"gpu": "gpu", "streaming": "memory"}.get(name, "speed")
+    assert RENDER["KINDS"][kind](tmp_path / f"{name}.json")
 
 
 def test_waits_in_lightnings_lines_are_counted(monkeypatch):
