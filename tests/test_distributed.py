@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
-from entropic_ae import runs
-from entropic_ae.distributed import together
+from entropic_ae import distributed, runs
+from entropic_ae.distributed import synchronise, together
 from entropic_ae.epoch_log import LOG
+from entropic_ae.errors import InputError
 from entropic_ae.files import write_json, write_tensors
 from entropic_ae.recipes import RECIPES
 from entropic_ae.training import CHECKPOINT, WEIGHTS, loop
@@ -106,6 +108,24 @@ def test_two_processes_equal_one(folders, name):
     for before, after in zip(*rows, strict=True):
         for column in before.keys() - {"images_per_s"}:
             assert float(after[column]) == pytest.approx(float(before[column]), rel=1e-8, abs=1e-8), column
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_running_statistics_are_those_of_all_processes(momentum, monkeypatch):
+    shared = nn.Sequential(nn.BatchNorm1d(3, momentum=momentum))
+    synchronise(shared)
+    monkeypatch.setattr(distributed, "processes", lambda: 2)
+    monkeypatch.setattr(distributed, "average", lambda x: x)  # the other process has the same rows
+    whole = nn.BatchNorm1d(3, momentum=momentum)
+    for seed in range(3):
+        x = 5 + seed + torch.randn(10, 3, generator=torch.Generator().manual_seed(seed))
+        torch.testing.assert_close(shared(x), whole(torch.cat([x, x]))[:10])
+    torch.testing.assert_close(shared[0].state_dict(), whole.state_dict())
+
+
+def test_batch_norms_that_stay_with_one_process_are_refused():
+    with pytest.raises(InputError, match="expected BatchNorm1d or BatchNorm2d, got BatchNorm3d at 0; use one of"):
+        synchronise(nn.Sequential(nn.BatchNorm3d(2)))
 
 
 def test_two_processes_share_what_one_does(tmp_path):

@@ -14,6 +14,7 @@ from entropic_ae.densities import Mixture, Prior
 from entropic_ae.errors import InputError
 from entropic_ae.evaluation import evaluate
 from entropic_ae.features import load_features
+from entropic_ae.files import claimed
 from entropic_ae.generation import decode, encode, encode_hidden, reconstruct
 from entropic_ae.metrics import frechet_distance, reconstruction_error, spread
 from entropic_ae.recipes import PRESETS, RECIPES, configure
@@ -190,6 +191,29 @@ def test_a_run_keeps_its_splits_apart(run):
     assert kept == {"pixels": test, "pixels (validation)": validation}
     assert test["features"] == validation["features"] == "pixels"
     assert test["distances"]["prior"] != validation["distances"]["prior"]
+
+
+def test_what_another_process_measures_meanwhile_is_kept(run, monkeypatch):
+    def meanwhile(*arguments, **options):
+        monkeypatch.undo()
+        eae.load(run.folder, device="cpu").evaluate(features="pixels", n=30, densities=["prior"], seed=5)
+        return measure(*arguments, **options)
+
+    measure = runs.evaluation.evaluate
+    monkeypatch.setattr(runs.evaluation, "evaluate", meanwhile)
+    mine = run.evaluate(features="pixels", n=30, densities=["prior"], split="validation")
+    kept = json.loads((run.folder / "metrics.json").read_text())
+    assert kept["pixels (validation)"] == mine
+    assert kept["pixels"]["seed"] == 5
+
+
+def test_metrics_wait_for_a_process_that_writes_them(run, monkeypatch):
+    monkeypatch.setattr(runs, "claimed", lambda path, taken, wait: claimed(path, taken, wait / 1000))
+    with (
+        claimed(run.folder / ".metrics.lock", ""),
+        pytest.raises(InputError, match="has been written to by another process for a minute; try again"),
+    ):
+        run.evaluate(features="pixels", n=30, densities=["prior"])
 
 
 def test_a_run_keeps_nothing_of_what_is_measured_of_its_samples_alone(run):

@@ -20,6 +20,7 @@ from torch.nn.utils.parametrize import is_parametrized
 import entropic_ae as eae
 from entropic_ae import cli
 from entropic_ae.densities import Copula, Gaussian, Marginals, Mixture, Prior, SecondStage
+from entropic_ae.distributed import synchronise
 from entropic_ae.errors import InputError
 from entropic_ae.export import export_model, graphs, make_sampler, samplers, writing
 from entropic_ae.export import onnx as onnx_files
@@ -325,6 +326,15 @@ def test_safetensors_are_read_by_the_documented_code(network, bottleneck, tmp_pa
     assert said["settings"] == {"width": 2}
     used = {layer["op"] for part in ("encoder", "decoder") for layer in said[part]["layers"]}
     assert set(said["operations"]) == used
+
+
+def test_a_model_that_several_processes_trained_is_described_alike(tmp_path):
+    model, shape = build("conv", "batch-norm")
+    export_model(model, shape, tmp_path / "one", to="safetensors")
+    synchronise(model)
+    export_model(model, shape, tmp_path / "several", to="safetensors")
+    one, several = ((tmp_path / name / "model.json").read_bytes() for name in ("one", "several"))
+    assert one == several
 
 
 def test_safetensors_refuse_a_network_of_ones_own(tmp_path):

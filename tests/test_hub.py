@@ -161,6 +161,9 @@ def test_a_registered_set_is_named_and_features_lose_their_path():
     shared = shareable(run)
     assert (shared["source"], shared["overrides"]) == ("mnist", {})
     assert shared["expanded"]["settings"] == {"features": "classifier"}
+    for streamed in ("hf-stream:owner/set", "hf:owner/set"):
+        run["source"], run["overrides"]["features"] = streamed, f"classifier:{streamed}"
+        assert (shareable(run)["source"], shareable(run)["overrides"]) == (streamed, run["overrides"])
     run["overrides"]["features"] = "classifier:/home/me/photos"
     assert shareable(run)["overrides"] == {"features": "classifier:./photos"}
     assert run["overrides"]["features"] == "classifier:/home/me/photos"

@@ -263,14 +263,16 @@ class _GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         values = x if x.dtype == torch.float64 else x.float()
         mean = average(values.mean(axes, keepdim=True))
         variance = average((values - mean).square().mean(axes, keepdim=True))
-        if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
+        if self.running_mean is not None and self.running_var is not None:
             count = processes() * x.numel() // x.shape[1]
             with torch.no_grad():
-                self.running_mean.lerp_(mean.flatten().to(self.running_mean), self.momentum)
+                assert self.num_batches_tracked is not None
+                self.num_batches_tracked.add_(1)
+                # without a momentum the plain average of all minibatches, as PyTorch has it
+                weight = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+                self.running_mean.lerp_(mean.flatten().to(self.running_mean), weight)
                 unbiased = variance.flatten() * (count / max(count - 1, 1))
-                self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
-                if self.num_batches_tracked is not None:
-                    self.num_batches_tracked.add_(1)
+                self.running_var.lerp_(unbiased.to(self.running_var), weight)
         normal = (values - mean) * (variance + self.eps).rsqrt()
         if self.affine:
             shape = mean.shape
@@ -297,14 +299,24 @@ class GlobalBatchNorm2d(_GlobalBatchNorm, nn.BatchNorm2d):
 def synchronise(model: nn.Module) -> None:
     """Make every batch norm inside a model one over the minibatch of all processes, with its state, in place.
 
+    Raises: InputError for a batch norm of another class than PyTorch's for (N, C) and (N, C, H, W): each process
+        would normalise its own part.
+
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     >>> synchronise(model)
     >>> type(model[1]).__name__
     'GlobalBatchNorm1d'
     """
-    kinds: dict[type[nn.Module], type[nn.Module]] = {
+    kinds: dict[type[nn.Module], type[_GlobalBatchNorm]] = {
         nn.BatchNorm1d: GlobalBatchNorm1d,
         nn.BatchNorm2d: GlobalBatchNorm2d,
     }
-    for module in model.modules():
-        module.__class__ = kinds.get(type(module), type(module))
+    ready = (*kinds.values(), nn.SyncBatchNorm)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(module, ready):
+            if type(module) not in kinds:
+                raise InputError(
+                    "several processes need batch norms over all of them, expected BatchNorm1d or BatchNorm2d, "
+                    f"got {type(module).__name__} at {name}; use one of these, or train on one device."
+                )
+            module.__class__ = kinds[type(module)]

@@ -84,7 +84,7 @@ def remove_unfinished(folder: Path | str) -> None:
 
 
 @contextmanager
-def claimed(path: Path | str, taken: str) -> Iterator[None]:
+def claimed(path: Path | str, taken: str, wait: float = 0.0) -> Iterator[None]:
     """Hold a lock for the time of the block; the operating system frees it when the process dies.
 
     The file of that path is made and stays. That other processes see the lock takes a file system with locks, as
@@ -93,12 +93,13 @@ def claimed(path: Path | str, taken: str) -> Iterator[None]:
     Arguments:
         path: of the lock.
         taken: the sentence of the InputError where another process holds it.
+        wait: seconds for which it is waited for.
     """
     from filelock import FileLock, Timeout
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=0)
+    lock = FileLock(path, timeout=wait)
     try:
         lock.acquire()
     except Timeout:

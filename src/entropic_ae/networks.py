@@ -22,7 +22,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from entropic_ae.errors import InputError
 
-__all__ = ["ConvDecoder", "ConvEncoder", "HalvingConv2d", "MLPDecoder", "MLPEncoder", "Perceptron", "Shape"]
+__all__ = ["ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder", "Perceptron", "Shape"]
 
 Shape = Sequence[int]
 

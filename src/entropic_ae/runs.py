@@ -69,6 +69,7 @@ from entropic_ae.training import (
 __all__ = ["Run", "load", "train"]
 
 _LOCK = ".lock"
+_METRICS_LOCK = ".metrics.lock"
 _DRAWN = "checkpoints/drawn"  # which weights the pictures show
 _SAME = ("recipe", "preset", "shape", "limit", "seed", "precision", "training_images_sha256")  # in a resumed run
 _SPANS = 10  # of a running average, until its start is forgotten
@@ -336,7 +337,8 @@ class Run:
         densities = tuple(self.system.recipe.densities) if densities is None else densities
         for density in densities:
             DENSITIES.find(density)
-        kept = self._kept_metrics() if self.origin is None else {}
+        if self.origin is None:
+            self._kept_metrics()  # a damaged file is told before anything is computed
         name = features or str(self.system.preset.features)
         data = self._load_data(None)  # with a limit, the classifier and the floor would change with it
         device = str(next(self.model.parameters()).device)
@@ -367,7 +369,9 @@ class Run:
         if not self._is_current("what was measured is not kept"):
             return result
         key = result["features"] + ("" if split == "test" else f" ({split})")
-        write_json(self.folder / METRICS_FILE, kept | {key: result})
+        taken = f"{self.folder} has been written to by another process for a minute; try again when it has ended."
+        with claimed(self.folder / _METRICS_LOCK, taken, wait=60):  # another may have measured meanwhile
+            write_json(self.folder / METRICS_FILE, self._kept_metrics() | {key: result})
         return result
 
     def push_to_hub(
@@ -425,7 +429,7 @@ class Run:
         )
 
     def _kept_metrics(self) -> dict[str, Any]:
-        """Return what metrics.json holds for these weights; read before measuring, so that no work is lost."""
+        """Return what metrics.json holds for these weights."""
         path = self.folder / METRICS_FILE
         kept = read_json(path) if path.is_file() else {}
         if not isinstance(kept, dict) or not all(isinstance(one, dict) for one in kept.values()):

@@ -22,25 +22,18 @@ from entropic_ae.bottlenecks import (
 from entropic_ae.distributions import UniformSphere
 from entropic_ae.errors import InputError
 from entropic_ae.export.graphs import Whitened, colours, plain_copy
-from entropic_ae.networks import ConvDecoder, ConvEncoder, HalvingConv2d, MLPDecoder, MLPEncoder
+from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 
 __all__ = ["describe"]
 
 _TENSORS = ("weight", "bias", "running_mean", "running_var")
-
-
-def _conv2d(layer: nn.Conv2d) -> dict[str, Any]:
-    return {"op": "conv2d", "stride": layer.stride, "padding": layer.padding}
-
-
 _OPERATIONS: dict[type[nn.Module], Callable[[Any], dict[str, Any]]] = {
     nn.Flatten: lambda _: {"op": "flatten"},
     nn.Linear: lambda _: {"op": "linear"},
     nn.ReLU: lambda _: {"op": "relu"},
     nn.BatchNorm1d: lambda layer: {"op": "batch_norm", "eps": layer.eps},
     nn.BatchNorm2d: lambda layer: {"op": "batch_norm", "eps": layer.eps},
-    nn.Conv2d: _conv2d,
-    HalvingConv2d: _conv2d,
+    nn.Conv2d: lambda layer: {"op": "conv2d", "stride": layer.stride, "padding": layer.padding},
     nn.ConvTranspose2d: lambda layer: {
         "op": "conv_transpose2d",
         "stride": layer.stride,
@@ -84,7 +77,9 @@ def _rows(network: nn.Module, *names: str) -> _Part:
         for place, layer in sequence:
             prefix = f"{name}.{place}".rstrip(".")
             own = {t: f"{prefix}.{t}" for t in _TENSORS if getattr(layer, t, None) is not None}
-            layers.append(_OPERATIONS[type(layer)](layer) | own)
+            # by its base: a convolution may leave out taps, a batch norm be one over all processes
+            kind = next(base for base in type(layer).__mro__ if base in _OPERATIONS)
+            layers.append(_OPERATIONS[kind](layer) | own)
             tensors |= {full: getattr(layer, t) for t, full in own.items()}
     return _Part(layers, tensors)
 

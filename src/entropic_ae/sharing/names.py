@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from entropic_ae.data import DATASETS, IN_MEMORY
+from entropic_ae.data import DATASETS, HUB_SETS, IN_MEMORY
 from entropic_ae.densities import DENSITIES
 from entropic_ae.epoch_log import LOG
 from entropic_ae.errors import InputError
@@ -138,5 +138,5 @@ def without_path(features: str) -> str:
 
 def _nameless(source: str) -> str:
     """Return a data set's source without the path: a registered name and a Hub set stay."""
-    stays = source in DATASETS or source.startswith(PREFIX) or source == IN_MEMORY
+    stays = source in DATASETS or source.startswith(HUB_SETS) or source == IN_MEMORY
     return source if stays else f"./{Path(source).name}"
