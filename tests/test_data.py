@@ -4,7 +4,9 @@ import io
 import os
 import shutil
 import sys
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -324,6 +326,32 @@ def test_decoding_that_was_interrupted_goes_on_with_the_next_part(folder, monkey
     again = load_images(folder)
     assert len(decoded) == 20 + 30 - 16
     assert marks(again) == marks(expected)
+
+
+def test_processes_that_start_together_decode_a_set_once(folder, monkeypatch):
+    fill(folder, 30)
+    monkeypatch.setattr(data_decoding, "_PART", 8)
+    monkeypatch.setattr(data_decoding, "_LARGE", 0)
+    decoded, begun, go_on = [], threading.Event(), threading.Event()
+    original = data_decoding.Fit.__call__
+
+    def counted(self, image):
+        decoded.append(image)
+        if len(decoded) == 12:  # in the second part
+            begun.set()
+            go_on.wait(60)
+        return original(self, image)
+
+    monkeypatch.setattr(data_decoding.Fit, "__call__", counted)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(load_images, folder)
+        assert begun.wait(60)
+        second = pool.submit(load_images, folder)
+        assert not wait([second], timeout=0.5).done
+        assert len(decoded) == 12
+        go_on.set()
+        assert marks(first.result()) == marks(second.result())
+    assert len(decoded) == 30
 
 
 # folders of images

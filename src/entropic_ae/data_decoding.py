@@ -16,9 +16,9 @@ import sys
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from filelock import FileLock
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -201,11 +202,12 @@ def _pixels(chunks: Sequence[Any], chosen: np.ndarray, size: int, file: Path) ->
         images = np.empty((len(chosen), size), dtype=np.uint8)
         _fill(images, chunks, chosen)
         return torch.from_numpy(images)
-    if not file.exists() or file.stat().st_size != count:
-        with atomic(file) as path:
-            images = np.memmap(path, np.uint8, "w+", shape=(len(chosen), size))
-            _fill(images, chunks, chosen)
-            images.flush()
+    with _one_at_a_time([file]):
+        if not file.exists() or file.stat().st_size != count:
+            with atomic(file) as path:
+                images = np.memmap(path, np.uint8, "w+", shape=(len(chosen), size))
+                _fill(images, chunks, chosen)
+                images.flush()
     return torch.from_file(str(file), shared=False, size=count, dtype=torch.uint8).view(-1, size)
 
 
@@ -260,12 +262,16 @@ def _mapped(
     import datasets
 
     count = len(table.rows)
+    keys = {
+        start: digest(table.key, table.split, job, *([start] if count > _PART else []))
+        for start in range(0, max(count, 1), _PART)
+    }
+    files = {start: cache_folder() / f"{key}.arrow" for start, key in keys.items()}
     parts = []
-    with quiet(count), warnings.catch_warnings():
+    with quiet(count), warnings.catch_warnings(), _one_at_a_time(files.values()):
         warnings.simplefilter("ignore")  # Pillow's remarks on odd files
-        for start in range(0, max(count, 1), _PART):
+        for start, key in keys.items():
             end = min(count, start + _PART)
-            key = digest(table.key, table.split, job, *([start] if count > _PART else []))
             part = (
                 table.rows.select(range(start, end))
                 .with_format("arrow")
@@ -277,7 +283,7 @@ def _mapped(
                     with_indices=with_indices,
                     remove_columns=table.rows.column_names,
                     features=datasets.Features(features),
-                    cache_file_name=str(cache_folder() / f"{key}.arrow"),
+                    cache_file_name=str(files[start]),
                     load_from_cache_file=True,
                     new_fingerprint=key,
                     desc=f"reading {table.split} images"
@@ -286,6 +292,15 @@ def _mapped(
             )
             parts.append(part)
     return datasets.concatenate_datasets(parts)
+
+
+@contextmanager
+def _one_at_a_time(files: Iterable[Path]) -> Iterator[None]:
+    """Wait, where one of the files is missing, for a process that is making them: they are its work then."""
+    first, *others = files
+    whole = all(file.exists() for file in (first, *others))
+    with nullcontext() if whole else FileLock(first.with_suffix(".lock")):
+        yield
 
 
 def cache_folder() -> Path:
