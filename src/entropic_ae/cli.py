@@ -20,6 +20,7 @@ from rich.table import Column, Table
 from entropic_ae import __version__
 from entropic_ae.errors import InputError
 from entropic_ae.registry import import_modules
+from entropic_ae.schema import check_run_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -202,7 +203,8 @@ def sample(
     density: Annotated[
         str | None,
         typer.Option(
-            help="prior, gaussian, mixture or second-stage; the one that the recipe draws from unless given."
+            help="prior, marginals, gaussian, copula, mixture or, of a system that has it, second-stage; the one "
+            "that the recipe draws from unless given."
         ),
     ] = None,
     n: Annotated[int, typer.Option(help="How many images.")] = 64,
@@ -216,6 +218,7 @@ def sample(
 ) -> None:
     """Draw new images."""
     first = _mute(devices * nodes)
+    _check_run(run)
     with _together(device, devices, nodes):
         loaded = _load(run, device)
         density = density or loaded.system.recipe.density
@@ -291,6 +294,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure a run against the test images: metrics.json, a table, and a picture of each density."""
+    _check_run(run)
     from entropic_ae.densities import DENSITIES
 
     first = _mute(devices * nodes)
@@ -670,7 +674,14 @@ def _together(device: str, devices: int, nodes: int) -> Iterator[None]:
         yield
 
 
+def _check_run(run: str) -> None:
+    """Refuse what is no run folder before PyTorch is imported, which takes seconds."""
+    if not run.startswith("hf:"):  # a run of the Hub
+        check_run_folder(Path(run))
+
+
 def _load(run: str, device: str) -> Run:
+    _check_run(run)
     from entropic_ae import runs
 
     return runs.load(run, device=device)
@@ -799,8 +810,8 @@ def main() -> None:
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:  # what typer makes of Ctrl-C, without a word
             _stop(
-                "interrupted; files are whole. train --resume goes on in a run folder that was begun; the same "
-                "command, in a sweep.",
+                "interrupted; files are whole. A training goes on by the same command with --resume, a sweep by "
+                "the same command.",
                 _INTERRUPTED,
             )
         raise

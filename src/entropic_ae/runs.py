@@ -51,7 +51,7 @@ from entropic_ae.recipes import (
 )
 from entropic_ae.recipes.recipe import Scalar, read_setting
 from entropic_ae.registry import imported
-from entropic_ae.schema import INFO, INFO_FILE, METRICS_FILE, check, shown
+from entropic_ae.schema import INFO, INFO_FILE, METRICS_FILE, check, check_run_folder, shown
 from entropic_ae.terms import Objective
 from entropic_ae.tracking import EarlierEpochs, SamplePictures, check_logger, close_logger, make_logger
 from entropic_ae.training import (
@@ -710,8 +710,7 @@ def _load(
     folder: Path, origin: str | None, recipe: Recipe | None, data: str | Path | Given | None, device: str
 ) -> Run:
     name = origin or str(folder)
-    if not (folder / INFO_FILE).is_file():
-        raise InputError(f"{folder} is not a run folder: it has no {INFO_FILE}; give the folder that train made.")
+    check_run_folder(folder)
     info = _read_info(folder)
     system = system_of(info, recipe)
     if differing := changes_of(info["expanded"], system.describe()):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from entropic_ae.errors import InputError
 
-__all__ = ["COMPARED", "INFO", "INFO_FILE", "METRICS_FILE", "RESULT", "check", "shown"]
+__all__ = ["COMPARED", "INFO", "INFO_FILE", "METRICS_FILE", "RESULT", "check", "check_run_folder", "shown"]
 
 INFO_FILE, METRICS_FILE = "run.json", "metrics.json"
 
@@ -83,6 +84,18 @@ COMPARED: dict[str, Any] = {
     "distance": {"value": float, "null": [float, float, float], "n": int},
 }
 _NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", None: "null"}
+
+
+def check_run_folder(path: Path) -> None:
+    """Raise InputError unless a folder has a run's settings.
+
+    >>> check_run_folder(Path("run"))
+    Traceback (most recent call last):
+        ...
+    entropic_ae.errors.InputError: run is not a run folder: it has no run.json; give the folder that train made.
+    """
+    if not (path / INFO_FILE).is_file():
+        raise InputError(f"{path} is not a run folder: it has no {INFO_FILE}; give the folder that train made.")
 
 
 def check(value: Any, spec: Any, where: str) -> None:

@@ -13,7 +13,7 @@ from entropic_ae.epoch_log import LOG, read_log
 from entropic_ae.errors import InputError
 from entropic_ae.files import read_json
 from entropic_ae.report.tables import FLOOR
-from entropic_ae.schema import COMPARED, INFO, INFO_FILE, METRICS_FILE, RESULT, check
+from entropic_ae.schema import COMPARED, INFO, INFO_FILE, METRICS_FILE, RESULT, check, check_run_folder
 
 __all__ = ["Picture", "RunFolder", "read_folder"]
 
@@ -89,8 +89,7 @@ def read_folder(path: Path | str) -> RunFolder:
     Raises: InputError if it is no run folder, or a file in it is damaged.
     """
     path = Path(path)
-    if not (path / INFO_FILE).is_file():
-        raise InputError(f"{path} is not a run folder: it has no {INFO_FILE}; give the folder that train made.")
+    check_run_folder(path)
     info = read_json(path / INFO_FILE)
     check(info, INFO, str(path / INFO_FILE))
     metrics = _read_metrics(path / METRICS_FILE)
