@@ -14,7 +14,7 @@ from entropic_ae.files import write_json
 from entropic_ae.provenance import git_commit, machine, versions
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("training", "entropy", "densities", "sampling", "startup", "memory", "streaming", "frechet")
+NAMES = ("training", "entropy", "densities", "sampling", "startup", "memory", "reading", "frechet")
 MODULES = {**{name: name for name in NAMES}, "gpu": "accelerator"}
 APART = ("frechet", "gpu")  # of what not every machine has
 ROUNDS = 7
@@ -26,7 +26,7 @@ DRY: dict[str, dict[str, Any]] = {
     "sampling": {"n": 20, "width": 2, "compiles": False},  # for which a machine needs a C++ compiler
     "frechet": {"features": 100, "dim": 16, "images": 4},
     "memory": {"images": (200,), "codes": ((1000, 4),)},
-    "streaming": {"images": (200,)},
+    "reading": {"images": (200,)},
     "gpu": {"dry": True},
 }
 

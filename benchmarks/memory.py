@@ -10,6 +10,7 @@ pages of a mapped file count for it too, but the kernel may drop them.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -121,6 +122,24 @@ def _load(folder: str) -> Any:
     return load_images(Path(folder) / "set.parquet")
 
 
+def _unpack(folder: str) -> None:
+    """Write each image of the set to a file of its own."""
+    import pyarrow.parquet
+
+    files = Path(folder) / "images"
+    files.mkdir()
+    numbers = itertools.count()
+    for batch in pyarrow.parquet.ParquetFile(Path(folder) / "set.parquet").iter_batches(1000):
+        for image in batch.column("image").to_pylist():
+            (files / f"{next(numbers)}.jpg").write_bytes(image["bytes"])
+
+
+def _folder(folder: str) -> None:
+    from entropic_ae.data import load_images
+
+    load_images(Path(folder) / "images")
+
+
 def _stream(folder: str, side: str) -> None:
     """Read the set as a stream of the Hub, whose place the file takes."""
     import datasets
@@ -157,6 +176,8 @@ TASKS: dict[str, Callable[..., Any]] = {
     "write": _write,
     "load": _load,
     "stream": _stream,
+    "unpack": _unpack,
+    "folder": _folder,
     "train": _train,
     "entropy": _entropy,
 }

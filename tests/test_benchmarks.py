@@ -62,13 +62,13 @@ def test_one_with_fewer_turns_is_paired_with_the_first():
     assert found["ratios"] == {"theirs": {"median": 3.0, "quartiles": [3.0, 3.0]}}
 
 
-@pytest.mark.parametrize("name", ["densities", "entropy", "gpu", "sampling", "streaming"])
+@pytest.mark.parametrize("name", ["densities", "entropy", "gpu", "sampling", "reading"])
 def test_a_benchmark_runs_in_little(name, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["benchmarks", name, "--dry", "--out", str(tmp_path)])
     benchmarks.__main__.main()
     result = json.loads((tmp_path / f"{name}.json").read_text())
     assert result["rows"]
-    kind = {"gpu": "gpu", "streaming": "memory"}.get(name, "speed")
+    kind = {"gpu": "gpu", "reading": "memory"}.get(name, "speed")
     assert RENDER["KINDS"][kind](tmp_path / f"{name}.json")
 
 

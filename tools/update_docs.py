@@ -314,10 +314,11 @@ def parity(path: Path) -> str:
         for row in found["rows"]
     ]
     largest = max(difference for row in found["rows"] for difference in row["differences"].values())
+    *others, last = found["batches"]
     libraries = ", ".join(f"{name} {found['versions'][name]}" for name in ("torch", "onnxruntime"))
     return (
         f"{markdown(['', *names], lines)}\n\nThe largest difference from PyTorch in images and codes, over "
-        f"batches of {' and '.join(map(str, found['batches']))}: {largest:.1e}. {libraries}."
+        f"batches of {', '.join(map(str, others))} and {last}: {largest:.1e}. {libraries}."
     )
 
 

@@ -1,4 +1,7 @@
-"""Memory of reading a set of the Hub as a stream: a file takes the Hub's place, so no network is in the time."""
+"""Memory of reading a folder with a file an image, and a set of the Hub as a stream; a process for each.
+
+A file takes the Hub's place, so no network is in the time of the stream.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.memory import apart
+from benchmarks.memory import SIDE, apart
 
 IMAGES = (20_000, 200_000)
 KEPT = 32  # the side of what is kept of each image
@@ -23,3 +26,6 @@ def measure(
             apart("write", folder, count)
             pixels = 3 * KEPT**2 * count / 2**20
             yield {"task": "stream", "images": count, "pixels_mib": pixels, **apart("stream", folder, KEPT)}
+            apart("unpack", folder)
+            pixels = 3 * SIDE**2 * count / 2**20
+            yield {"task": "folder", "images": count, "pixels_mib": pixels, **apart("folder", folder)}
