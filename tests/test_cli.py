@@ -213,6 +213,7 @@ def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
         (["figure", "1", "digits"], "figure 1 is of data of its own, got 'digits'; leave it out."),
         (["figure", "constraints", "--limit", "9"], "figure constraints trains no network; leave --limit out."),
         (["figure", "constraints", "--n", "9", "--runs", "r"], "trains no network; leave --n and --runs out."),
+        (["figure", "constraints", "--precision", "64", "--compile"], "leave --precision and --compile out."),
         (["sample", "nowhere"], "nowhere is not a run folder: it has no run.json"),
         (["evaluate", "nowhere"], "nowhere is not a run folder"),
     ],

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -148,3 +149,56 @@ def test_two_processes_share_what_one_does(tmp_path):
     for name, distances in expected["distances"].items():
         for result in found:
             assert result["distances"][name]["frechet"] == pytest.approx(distances["frechet"], rel=1e-4), name
+
+
+def command_line(folder, *arguments):
+    """Run a command by two processes, the second of which Lightning starts; return the lines that were printed."""
+    command = [sys.executable, "-m", "entropic_ae", "--import", "arrived", *arguments]
+    done = subprocess.run(
+        [*command, "--device", "cpu", "--devices", "2"],
+        check=False,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=290,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for number in "01":
+        (folder / f"process-{number}").unlink()
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("launched")
+    write = "import os; open('process-' + os.environ.get('LOCAL_RANK', '0'), 'x').close()"
+    (folder / "arrived.py").write_text(write)
+    options = ["--epochs", "1", "--set", "width=2", "--out", "run"]  # few steps: each waits for both processes
+    lines = command_line(folder, "train", "eae", "digits", *options)
+    assert [line.partition(":")[0] for line in lines] == ["run", "short training"]  # one speaks
+    return folder
+
+
+def test_a_command_of_two_processes_leaves_one_run(launched):
+    assert json.loads((launched / "run" / "run.json").read_text())["processes"] == 2
+    assert [row["epoch"] for row in csv.DictReader((launched / "run" / LOG).open())] == ["1"]
+
+
+def test_a_command_of_two_processes_samples_as_one(launched):
+    assert command_line(launched, "sample", "run", "--n", "8", "--seed", "3", "--out", "new.npz") == ["new.npz"]
+    images = np.load(launched / "new.npz")["images"]
+    assert images.shape == (8, 1, 8, 8)
+    assert np.array_equal(images, runs.load(launched / "run", device="cpu").sample(8, seed=3).numpy())
+
+
+def test_a_command_of_two_processes_measures_as_one(launched, tmp_path):
+    shutil.copytree(launched / "run", tmp_path / "run")
+    lines = command_line(launched, "evaluate", "run", "--features", "pixels", "--n", "50")
+    assert sum(line.startswith("run: metrics.json") for line in lines) == 1
+    found = json.loads((launched / "run" / "metrics.json").read_text())["pixels"]
+    expected = runs.load(tmp_path / "run", device="cpu").evaluate(features="pixels", n=50)
+    assert found["distances"].keys() == expected["distances"].keys() >= {"prior", "gaussian", "mixture"}
+    for name, distances in expected["distances"].items():
+        assert found["distances"][name]["frechet"] == pytest.approx(distances["frechet"], rel=1e-4), name
+    assert found["reconstruction_error"] == pytest.approx(expected["reconstruction_error"], rel=1e-5)
+    assert found["codes"]["entropy"] == pytest.approx(expected["codes"]["entropy"], rel=1e-4)

@@ -1,0 +1,114 @@
+"""What an option says reaches the function that does the work; in its place stands one that writes it down."""
+
+from contextlib import nullcontext
+from inspect import signature
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from entropic_ae import cli, distributed, runs
+from entropic_ae.experiments import cluster, figures, studies, sweep, table1, tuning
+from entropic_ae.experiments.sweep import Cell
+
+TRAIN = ("train eae digits --device cpu", "train")
+SAMPLE = ("sample RUN --density prior --device cpu", "together")
+SHARED_EVALUATE = ("evaluate RUN --device cpu", "together")
+EVALUATE = ("evaluate RUN --device cpu", "evaluate")
+TABLE1 = ("table1 digits", "run_cells")
+ON_RAY = ("table1 digits --workers 2", "run_on_ray")
+TUNE = ("tune digits", "tune")
+FIGURE = ("figure 1", "draw_all")
+STUDY = ("figure bottleneck digits", "run_study")
+
+OPTIONS = [  # command and the function it calls; option, argument, value; the value without the option
+    (*TRAIN, "--devices 2", "devices", 2, 1),
+    (*TRAIN, "--nodes 3", "nodes", 3, 1),
+    (*TRAIN, "--precision bf16", "precision", "bf16", "32"),
+    (*TRAIN, "--compile", "compile", True, False),
+    (*TRAIN, "--logger csv", "logger", "csv", None),
+    (*TRAIN, "--picture-every 3", "picture_every", 3, 5),
+    (*SAMPLE, "--devices 2", "devices", 2, 1),
+    (*SAMPLE, "--nodes 3", "nodes", 3, 1),
+    (*SHARED_EVALUATE, "--devices 2", "devices", 2, 1),
+    (*SHARED_EVALUATE, "--nodes 3", "nodes", 3, 1),
+    (*EVALUATE, "--compile", "compile", True, False),
+    *(
+        (*command, *option)
+        for command in (TABLE1, ON_RAY, TUNE, FIGURE, STUDY)
+        for option in (
+            ("--device cuda", "device", "cuda", "auto"),
+            ("--precision bf16", "precision", "bf16", "32"),
+            ("--compile", "compile", True, False),
+        )
+    ),
+    (*ON_RAY, "--workers 4", "workers", 4, 2),  # of two, the last counts
+    (*ON_RAY, "--ray head:6379", "address", "head:6379", None),
+]
+
+
+@pytest.fixture
+def heard(call, monkeypatch, tmp_path):
+    """Run a command; return what it printed, and the arguments of each function, those of cells by their field."""
+    calls = {}
+
+    def replace(home, function, returned):
+        arguments_of = signature(getattr(home, function)).bind
+
+        def listen(*positional, **named):
+            found = arguments_of(*positional, **named).arguments
+            for cell in (found.get("base"), found.get("table"), *found.get("cells", ())):
+                found = found | (vars(cell) if isinstance(cell, Cell) else {})
+            calls[function] = found
+            return returned
+
+        monkeypatch.setattr(home, function, listen)
+        return listen
+
+    run = SimpleNamespace(folder=tmp_path, origin=None, caution=None, draw=lambda *_: None)
+    run.system = SimpleNamespace(recipe=SimpleNamespace(density="prior"))
+    run.sample = lambda n, **_: torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
+    monkeypatch.setattr(runs, "load", lambda *_, **__: run)
+    monkeypatch.setattr(cli, "_print_metrics", lambda _: None)
+    monkeypatch.setattr(cli.errors, "quiet", False)  # undone after the test, for those that follow
+    run.evaluate = replace(runs.Run, "evaluate", {"distances": {}}).__get__(run)
+    for home, function, returned in (
+        (runs, "train", run),
+        (distributed, "together", nullcontext()),
+        (sweep, "run_cells", None),
+        (cluster, "run_on_ray", None),
+        (tuning, "tune", None),
+        (figures, "draw_all", []),
+        (studies, "run_study", []),
+    ):
+        replace(home, function, returned)
+    for home, function in ((table1, "render"), (tuning, "render_tries")):
+        monkeypatch.setattr(home, function, lambda _: "a table")
+
+    def run_command(command):
+        calls.clear()
+        code, out, err = call(*command.split())
+        assert code == 0, err
+        return out, dict(calls)
+
+    return run_command
+
+
+@pytest.mark.parametrize(("command", "function", "option", "argument", "value", "default"), OPTIONS)
+def test_an_option_reaches_the_work(heard, command, function, option, argument, value, default):
+    for text, expected in ((command, default), (f"{command} {option}", value)):
+        calls = heard(text)[1]
+        assert function in calls
+        assert calls[function].get(argument) == expected
+
+
+@pytest.mark.parametrize("option", ["--workers 2", "--ray head:6379"])
+def test_either_option_of_ray_sends_a_sweep_there(heard, option):
+    assert heard(f"{TABLE1[0]} {option}")[1].keys() == {"run_on_ray"}
+
+
+@pytest.mark.parametrize("command", [TRAIN[0], SAMPLE[0], EVALUATE[0]])
+def test_the_first_of_several_processes_speaks_for_all(heard, monkeypatch, command):
+    monkeypatch.setenv("RANK", "1")
+    assert heard(command)[0]
+    assert heard(f"{command} --devices 2")[0] == heard(f"{command} --nodes 2")[0] == ""
