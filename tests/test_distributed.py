@@ -158,6 +158,7 @@ def command_line(folder, *arguments):
         [*command, "--device", "cpu", "--devices", "2"],
         check=False,
         cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},  # as torchrun has it: two processes share the cores
         capture_output=True,
         text=True,
         timeout=290,
