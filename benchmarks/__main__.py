@@ -14,9 +14,9 @@ from entropic_ae.files import write_json
 from entropic_ae.provenance import git_commit, machine, versions
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("training", "entropy", "densities", "sampling", "startup", "memory", "reading", "frechet")
+NAMES = ("training", "entropy", "densities", "sampling", "startup", "memory", "reading", "limit", "frechet")
 MODULES = {**{name: name for name in NAMES}, "gpu": "accelerator"}
-APART = ("frechet", "gpu")  # of what not every machine has
+APART = ("limit", "frechet", "gpu")  # of what not every machine has
 ROUNDS = 7
 GPU_ROUNDS = 3  # of a GPU that nobody else uses times swing little
 DRY: dict[str, dict[str, Any]] = {
@@ -27,6 +27,7 @@ DRY: dict[str, dict[str, Any]] = {
     "frechet": {"features": 100, "dim": 16, "images": 4},
     "memory": {"images": (200,), "codes": ((1000, 4),)},
     "reading": {"images": (200,)},
+    "limit": {"images": 6000, "limit": 460 << 20},
     "gpu": {"dry": True},
 }
 
@@ -35,7 +36,8 @@ def main() -> None:
     """Run the benchmarks that were named, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     usual = [name for name in MODULES if name not in APART]
-    names = f"{', '.join(usual)}: these unless given; gpu, which needs one; frechet, with PYTHONPATH=.venv/fid"
+    apart = "gpu, which needs one; limit, as root; frechet, with PYTHONPATH=.venv/fid"
+    names = f"{', '.join(usual)}: these unless given; {apart}"
     parser.add_argument("names", nargs="*", metavar="NAME", help=names)
     rounds = f"turns of each contender; {ROUNDS} unless given, of gpu {GPU_ROUNDS}"
     parser.add_argument("--rounds", type=int, help=rounds)

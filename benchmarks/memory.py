@@ -1,10 +1,7 @@
-"""Memory: training from a set larger than it may use, and the entropy of many codes; a process for each.
+"""Memory: sets of images that are decoded and trained on, and the entropy of many codes; a process for each.
 
 A process is watched from outside (Linux), its children with it. Its peak is that of its own pages; what was
 resident counts those of mapped files too, which the kernel may drop.
-
-Where a control group can be made (Linux, root), the set is trained on once more under a limit of half its pixels:
-pages of a mapped file count for it too, but the kernel may drop them.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -29,10 +26,6 @@ import torch
 IMAGES = (20_000, 200_000)
 SIDE = 64
 CODES = ((10_000, 64), (100_000, 64), (10_000, 16), (100_000, 16), (1_000_000, 16))
-GROUPS = {  # the file of the limit, by where a control group is made
-    "/sys/fs/cgroup/memory": "memory.limit_in_bytes",
-    "/sys/fs/cgroup": "memory.max",
-}
 
 
 def measure(
@@ -48,12 +41,6 @@ def measure(
             yield {"task": "write", "images": count, **apart("write", folder, count)}
             yield {"task": "load", "images": count, "pixels_mib": pixels / 2**20, **apart("load", folder)}
             yield {"task": "train", "images": count, **apart("train", folder)}
-            limit = pixels // 2
-            if count == max(images) and limit > 2**29:  # PyTorch alone takes some of it
-                with _group(limit) as group:
-                    if group is not None:
-                        found = apart("train", folder, group=group)
-                        yield {"task": "train", "images": count, "limit_mib": limit / 2**20, **found}
     for count, dim in codes:
         yield {"task": "entropy", "codes": count, "dimensions": dim, **apart("entropy", "", count, dim)}
 
@@ -73,27 +60,6 @@ def apart(task: str, folder: str, *sizes: int, group: Path | None = None) -> dic
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with status {process.returncode}.")
     return {"peak_mib": most / 1024, **json.loads(printed.splitlines()[-1])}
-
-
-@contextmanager
-def _group(limit: int) -> Iterator[Path | None]:
-    """Yield a control group of so many bytes, or None where none can be made."""
-    for parent, file in GROUPS.items():
-        group = Path(parent) / f"entropic-ae-{os.getpid()}"
-        try:
-            group.mkdir()
-            (group / file).write_text(str(limit))
-        except OSError:
-            with suppress(OSError):
-                group.rmdir()
-            continue
-        try:
-            yield group
-        finally:
-            with suppress(OSError):
-                group.rmdir()
-        return
-    yield None
 
 
 def _write(folder: str, count: str) -> None:
