@@ -21,6 +21,7 @@ __all__ = [
     "atomic",
     "check_free",
     "claimed",
+    "LARGEST_TEXT",
     "read_json",
     "read_tensors",
     "remove_unfinished",
@@ -30,7 +31,7 @@ __all__ = [
     "write_text",
 ]
 
-_LARGEST_JSON = 16 << 20  # characters; what the library writes has some thousands
+LARGEST_TEXT = 16 << 20  # characters, of a JSON file or a log; what the library writes has some thousands
 # One entry of the metadata of a safetensors file: several would come in any order, and the bytes with them.
 _METADATA = "entropic_ae"
 _DIGEST = "sha256"  # in it: the format has no checksum of its own
@@ -185,8 +186,8 @@ def read_json(path: Path | str) -> Any:
     path = Path(path)
     try:
         with path.open(encoding="utf-8") as file:
-            text = file.read(_LARGEST_JSON + 1)
-        if len(text) > _LARGEST_JSON:
+            text = file.read(LARGEST_TEXT + 1)
+        if len(text) > LARGEST_TEXT:
             raise InputError(f"{path} is damaged (more than 16 MiB of JSON); restore it or make it anew.")
         return json.loads(text)
     except FileNotFoundError:
