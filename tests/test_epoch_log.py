@@ -30,6 +30,7 @@ DAMAGES = {
     "epoch,validation_loss\n1,1\n1,1\n": "its epochs do not count from 1",
     'epoch,validation_loss\n"1,1\n': "unexpected end of data",
     f"epoch,validation_loss\n1,{'9' * 200_000}\n": "field larger than field limit",
+    "epoch,validation_loss\n" + (2 << 20) * "1,1.0e+0\n": "more than 16 MiB of CSV",
     "epoch,validation_loss\n1,1\n\udcff": "can't decode byte 0xff",
 }
 

@@ -1,5 +1,6 @@
 import os
 import stat
+import time
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from safetensors.torch import save
 from entropic_ae import InputError
 from entropic_ae.files import (
     atomic,
+    atomic_folder,
     claimed,
     read_json,
     read_tensors,
@@ -98,12 +100,91 @@ def write_again(path):
     return path.read_bytes()
 
 
+def make_old(path):
+    for one in (*path.rglob("*"), path):
+        os.utime(one, (time.time() - 2 * 24 * 3600,) * 2)
+
+
+def fill(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
 def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
-    kept = ["run.json", ".lock", ".a-b", ".hidden-folder", "log-12345678.csv", ".gitignore"]
-    for name in [*kept, ".run-ab12_cd3.json", ".drawn-abcdefgh"]:
-        (tmp_path / name).touch()
+    kept = ["run.json", ".lock", ".a-b", ".hidden-folder/x", "log-12345678.csv", ".gitignore", ".vim-settings/x"]
+    left = [".run-ab12_cd3.json", ".drawn-abcdefgh", ".metrics-abcdefgh.json", ".onnx-abcdefgh/unfinished/a.onnx"]
+    fill(tmp_path, *kept, *left)
+    make_old(tmp_path)
     remove_unfinished(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == set(kept)
+    assert {path.name for path in tmp_path.iterdir()} == {name.split("/")[0] for name in kept}
+    remove_unfinished(tmp_path / "missing")
+
+
+def test_what_a_live_process_may_be_writing_is_left(tmp_path):
+    live = [".metrics-abcdefgh.json", ".onnx-abcdefgh"]
+    fill(tmp_path, ".run-ab12_cd3.json", live[0], f"{live[1]}/unfinished/encoder.onnx")
+    make_old(tmp_path / live[1])
+    (tmp_path / live[1] / "unfinished" / "decoder.onnx").touch()
+    remove_unfinished(tmp_path, ["run.json"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == live
+
+
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
+    def fail_half_way():
+        with atomic_folder(tmp_path / "out") as folder:
+            fill(folder, "a", "deep/b")
+            assert list(tmp_path.glob("out")) == []
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail_half_way()
+    assert list(tmp_path.iterdir()) == []
+    before = os.umask(0o027)
+    try:
+        with atomic_folder(tmp_path / "out") as folder:
+            fill(folder, "a", "deep/b")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o750
+    with atomic_folder(tmp_path / "out", overwrite=True) as folder:
+        (folder / "a").write_text("new")
+    assert (tmp_path / "out" / "a").read_text() == "new"
+    assert (tmp_path / "out" / "deep" / "b").is_file()
+
+    def write_where_another_has():
+        with atomic_folder(tmp_path / "out"):
+            pass
+
+    with pytest.raises(OSError, match="not empty"):
+        write_where_another_has()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_a_killed_process_left_of_a_folder_goes_when_it_is_written_again(tmp_path):
+    names = [".out-abcdefgh", ".out-settings", ".other-abcdefgh"]
+    fill(tmp_path, f"{names[0]}/unfinished/a", f"{names[1]}/mine", f"{names[2]}/unfinished/a", ".out-12345678.png")
+    make_old(tmp_path)
+    fill(tmp_path, ".out-ijklmnop/unfinished/a")  # of now
+    with atomic_folder(tmp_path / "out"):
+        pass
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"out", ".out-settings", ".other-abcdefgh", ".out-12345678.png", ".out-ijklmnop"}
+
+
+def test_a_folder_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    synced = set()
+
+    def sync(descriptor):
+        synced.add((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size))
+        assert not (tmp_path / "out").exists()
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with atomic_folder(tmp_path / "out") as folder:
+        fill(folder, "deep/b")
+        (folder / "a").write_text("1")
+    written = {path.stat() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert synced == {(stat.st_ino, stat.st_size) for stat in written}
 
 
 def test_a_claim_is_held_by_one_and_given_back(tmp_path):

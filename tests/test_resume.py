@@ -27,9 +27,9 @@ FORKED.set_forkserver_preload(
 )
 
 
-def train(folder, recipe="eae", epochs=4):
+def train(folder, recipe="eae", epochs=4, **more):
     small = {"width": 2, "batch_size": 20, "learning_rate": 0.01, "patience": 1, **SYSTEMS[recipe]}
-    options = {"limit": 100, "device": "cpu", "progress": False, "resume": True}
+    options = {"limit": 100, "device": "cpu", "progress": False, "resume": True, **more}
     return eae.train(recipe, "digits", set=small, epochs=epochs, out=folder, **options)
 
 
@@ -50,7 +50,9 @@ def state(folder):
         log = [{name: x for name, x in row.items() if name != "images_per_s"} for row in csv.DictReader(file)]
     checkpoint = torch.load(folder / training.CHECKPOINT, weights_only=True)
     kept = {name: checkpoint[name] for name in ("epoch", "global_step", "optimizer_states", "lr_schedulers")}
-    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".safetensors", ".png")}
+    files = {
+        path.name: path.read_bytes() for path in folder.glob("[!.]*") if path.suffix in (".safetensors", ".png")
+    }
     return flat([kept, checkpoint["state_dict"], log, files])
 
 
@@ -64,8 +66,8 @@ def flat(value, place=""):
     return {place: value}
 
 
-def leftovers(folder):
-    return [path.name for path in folder.rglob(".*") if path.name != ".lock"]
+def leftovers(folder, besides=()):
+    return [path.name for path in folder.rglob(".*") if path.name != ".lock" and path.suffix not in besides]
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +107,10 @@ def test_a_run_killed_at_random_moments_ends_with_the_bits_of_an_undisturbed_one
             assert done or child.exitcode == -signal.SIGKILL
             kills += not done
         assert state(folder) == expected
-        assert leftovers(folder) == []
+        assert leftovers(folder, [".png"]) == []  # which may be another process's until they are a day old
 
 
-def train_until(folder, last, fail):
+def train_until(folder, last, fail, **options):
     """Train, and call ``fail`` with the finished temporary file in place of that write, from 1 on."""
     replace, count = Path.replace, 0
 
@@ -119,7 +121,7 @@ def train_until(folder, last, fail):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "replace", counted)
-        train(folder, epochs=2)
+        train(folder, epochs=2, **options)
     return count
 
 
@@ -151,6 +153,25 @@ def test_a_run_killed_in_the_middle_of_any_file_ends_with_the_same_bits(short, t
         assert len(leftovers(folder)) == 1
         train(folder, epochs=2)
         assert state(folder) == expected, f"write {last}"
+        assert leftovers(folder, [".png"]) == []
+
+
+def log_until(folder, last, fail):
+    train_until(folder, last, fail, logger="tensorboard", picture_every=1)
+
+
+@pytest.mark.parametrize("last", [2, 5, 6])  # of run.json; checkpoint, weights and log of each epoch
+def test_a_logger_that_goes_on_has_each_epoch_once_after_a_kill(last, tmp_path):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    child = start(log_until, tmp_path / "run", last, die)
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    log_until(tmp_path / "run", 0, None)
+    events = reader.EventAccumulator(str(tmp_path / "run" / "logs")).Reload()
+    losses = [float(row["validation_loss"]) for row in csv.DictReader((tmp_path / "run" / LOG).open())]
+    assert [event.value for event in events.Scalars("validation_loss")] == pytest.approx(losses, rel=1e-6)
+    assert [event.step for event in events.Scalars("validation_loss")] == [1, 2]
+    assert [event.step for event in events.Images("samples")] == [1, 2]
 
 
 def test_a_disk_that_is_full_at_a_file_leaves_a_run_that_loads_and_goes_on(short, tmp_path):

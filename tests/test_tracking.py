@@ -6,6 +6,7 @@ import pytest
 
 from entropic_ae import InputError, tracking
 from entropic_ae.runs import train
+from entropic_ae.training import loop
 
 EPOCHS, EVERY = 5, 2
 PICTURES = 3  # of epochs 2, 4 and 5
@@ -84,6 +85,18 @@ def test_the_logger_of_a_resumed_run_has_the_epochs_before_too(name, tmp_path, r
     assert losses == pytest.approx(losses_in(run), rel=1e-6)
     assert len(losses) == 2
     assert not any("will be deleted" in str(one.message) for one in recwarn)  # as the CSV logger says of them
+
+
+def test_an_epoch_is_logged_with_its_picture_before_its_checkpoint_is_written(tmp_path, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.Trainer, "save_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        tracked("csv", tmp_path / "run", epochs=1)
+    losses, pictures, _ = read_csv(tmp_path / "run" / "logs")
+    assert len(losses) == 1
+    assert pictures == ["samples-0001"]
 
 
 def test_a_logger_is_closed_when_training_fails(tmp_path, monkeypatch):

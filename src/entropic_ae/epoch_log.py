@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from entropic_ae.errors import InputError
-from entropic_ae.files import atomic
+from entropic_ae.files import LARGEST_TEXT, atomic
 
 __all__ = ["LOG", "best_epoch", "read_log", "write_log"]
 
@@ -35,8 +36,8 @@ def read_log(path: Path) -> dict[str, list[float]]:
 
     Epochs count from 1; other values may be NaN or infinite.
 
-    Raises: InputError if it is damaged: a cell is no number, a row is not whole, a column comes twice, or epochs
-        are missing or do not count from 1. OSError if it cannot be opened.
+    Raises: InputError if it is damaged: a cell is no number, a row is not whole, a column comes twice, epochs are
+        missing or do not count from 1, or it is larger than 16 MiB. OSError if it cannot be opened.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / LOG
@@ -50,7 +51,10 @@ def read_log(path: Path) -> dict[str, list[float]]:
         return {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            head, *rows = list(csv.reader(file, strict=True)) or [[]]
+            text = file.read(LARGEST_TEXT + 1)
+        if len(text) > LARGEST_TEXT:
+            raise ValueError("more than 16 MiB of CSV")
+        head, *rows = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
         if not rows or "epoch" not in head:
             raise ValueError("it has no epoch")
         if any(len(row) != len(head) for row in rows):

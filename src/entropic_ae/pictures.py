@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from entropic_ae.errors import InputError
-from entropic_ae.files import atomic
+from entropic_ae.files import atomic, atomic_folder
 
 __all__ = ["above", "comparison", "image_grid", "save_images"]
 
@@ -150,16 +149,10 @@ def save_images(images: Tensor, out: str | Path, *, columns: int | None = None, 
         with atomic(out) as path:
             np.savez_compressed(path, images=images.numpy())
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
         digits = len(str(len(images) - 1))
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
-            whole = Path(temporary, out.name)
-            whole.mkdir()
+        with atomic_folder(out) as whole:
             for i, image in enumerate(images):
                 _picture(image).save(whole / f"{i:0{digits}}.png")
-            if out.is_dir():
-                out.rmdir()  # empty, as checked
-            whole.rename(out)
     return out
 
 

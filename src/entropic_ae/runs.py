@@ -71,6 +71,8 @@ __all__ = ["Run", "load", "train"]
 _LOCK = ".lock"
 _METRICS_LOCK = ".metrics.lock"
 _DRAWN = "checkpoints/drawn"  # which weights the pictures show
+# files that are written under the claim alone; draw, evaluate, export and sample write others without it
+_CLAIMED = (INFO_FILE, WEIGHTS, LOG, Path(CHECKPOINT).name, Path(_DRAWN).name)
 _SAME = ("recipe", "preset", "shape", "limit", "seed", "precision", "training_images_sha256")  # in a resumed run
 _SPANS = 10  # of a running average, until its start is forgotten
 
@@ -796,8 +798,8 @@ def _claim(folder: Path, info: dict[str, Any], resume: bool, recipe: Recipe) -> 
         _check_folder(folder, resume)  # another process may have been there meanwhile
         if _begun(folder):
             _check_same(folder, info, recipe)
-        for place in (folder, (folder / CHECKPOINT).parent):
-            remove_unfinished(place)
+        for place in (folder, (folder / CHECKPOINT).parent, folder / "densities"):
+            remove_unfinished(place, _CLAIMED)
         write_json(folder / INFO_FILE, info)
         yield
 

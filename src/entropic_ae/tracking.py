@@ -30,14 +30,14 @@ _PROJECT = "entropic-ae"  # where wandb and mlflow file a run
 class _Kind(NamedTuple):
     """How a logger is made, of the run folder; takes the picture of an epoch, uint8 (C, H, W); and is closed.
 
-    ``goes_on`` says whether that of a resumed run adds to what was logged before; else it begins anew.
+    ``go_on`` makes that of a resumed run add to what was logged up to an epoch; without it, it begins anew.
     """
 
     package: str
     make: Callable[[Path], Logger]
     log_picture: Callable[[Any, Tensor, int], None]
     close: Callable[[Any], None] = lambda _: None
-    goes_on: bool = False
+    go_on: Callable[[Any, int], None] | None = None
 
 
 def _csv(folder: Path) -> Logger:
@@ -58,6 +58,14 @@ def _tensorboard(folder: Path) -> Logger:
 
 def _tensorboard_picture(logger: Any, picture: Tensor, epoch: int) -> None:
     logger.experiment.add_image(_PICTURE, picture, epoch)
+
+
+def _tensorboard_go_on(logger: Any, epoch: int) -> None:
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+    # TensorBoard then forgets later steps: of epochs that were logged, though killed before they were done
+    start = Event(step=epoch + 1, session_log=SessionLog(status=SessionLog.START))
+    logger.experiment.file_writer.add_event(start)
 
 
 def _wandb(folder: Path) -> Logger:
@@ -89,7 +97,7 @@ def _mlflow_picture(logger: Any, picture: Tensor, epoch: int) -> None:
 
 LOGGERS: dict[str, _Kind] = {
     "csv": _Kind("csv", _csv, _csv_picture),
-    "tensorboard": _Kind("tensorboard", _tensorboard, _tensorboard_picture, goes_on=True),
+    "tensorboard": _Kind("tensorboard", _tensorboard, _tensorboard_picture, go_on=_tensorboard_go_on),
     "wandb": _Kind("wandb", _wandb, _wandb_picture, lambda logger: logger.experiment.finish()),
     "mlflow": _Kind("mlflow", _mlflow, _mlflow_picture),
 }
@@ -136,6 +144,8 @@ def close_logger(name: str, logger: Logger) -> None:
 class SamplePictures(Callback):
     """Log a grid of samples every few epochs, and of the last; the same draws each time.
 
+    It is logged before the epoch's checkpoint is written: a run that is killed between draws it again.
+
     Arguments:
         name: of the logger, in ``LOGGERS``.
         draw: returns the samples, uint8 (N, C, H, W), of the model as it is.
@@ -147,7 +157,7 @@ class SamplePictures(Callback):
         self.draw = draw
         self.every = every
 
-    def on_train_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
+    def on_validation_end(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
         """Draw, if it is time."""
         epoch = trainer.current_epoch + 1
         if trainer.is_global_zero and (epoch % self.every == 0 or epoch == trainer.max_epochs):
@@ -155,7 +165,7 @@ class SamplePictures(Callback):
 
 
 class EarlierEpochs(Callback):
-    """Give the logger of a resumed run the rows of the epochs before, where it begins anew.
+    """Give the logger of a resumed run the rows of the epochs before, or let it go on after them if it can.
 
     Arguments:
         name: of the logger, in ``LOGGERS``.
@@ -163,14 +173,18 @@ class EarlierEpochs(Callback):
     """
 
     def __init__(self, name: str, log: Path) -> None:
-        self.goes_on = LOGGERS[name].goes_on
+        self.go_on = LOGGERS[name].go_on
         self.file = log
 
     def on_fit_start(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
-        """Log the rows, if there are any."""
-        if self.goes_on or trainer.logger is None:
+        """Log the rows, if there are any and they are not there yet."""
+        if trainer.logger is None:
             return
         log = read_log(self.file)
+        if self.go_on is not None:
+            if trainer.is_global_zero:
+                self.go_on(trainer.logger, len(log.get("epoch", [])))
+            return
         for values in zip(*log.values(), strict=True):
             row = dict(zip(log, values, strict=True))
             trainer.logger.log_metrics(row, step=int(row["epoch"]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +16,7 @@ from entropic_ae.export.graphs import make_graphs
 from entropic_ae.export.layers import describe
 from entropic_ae.export.onnx import largest_difference, onnx_bytes
 from entropic_ae.export.samplers import SAMPLERS, no_sampler
-from entropic_ae.files import check_free, write_tensors
+from entropic_ae.files import atomic_folder, check_free, write_tensors
 
 __all__ = ["FORMATS", "INSTALL", "check_export", "export_model", "exported"]
 
@@ -85,6 +84,7 @@ def export_model(
     Raises: InputError, see ``check_export``; also for a prior, a network or a size that the format cannot hold,
         and for a network of one's own that PyTorch cannot trace.
 
+    >>> import tempfile
     >>> from entropic_ae.bottlenecks import BatchNorm
     >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
     >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
@@ -95,10 +95,7 @@ def export_model(
     out = Path(out)
     check_export(to, None if densities is None else list(densities), out, overwrite=overwrite)
     about = {"recipe": "a model", "data": "images", "library": f"entropic-ae {__version__}", **(about or {})}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
-        whole = Path(temporary, out.name)
-        whole.mkdir()
+    with atomic_folder(out, overwrite=overwrite) as whole:
         written: dict[str, float | None] = {}
         if to == "onnx":
             for name, graph in make_graphs(model, shape, densities or {}).items():
@@ -112,7 +109,9 @@ def export_model(
                 written[f"{name}.safetensors"] = None
             (whole / "model.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
             written["model.json"] = None
-        _place(whole, out, to)
+        for path in exported(out, to):  # a sampler that is not made again belongs to other weights
+            if path.name not in written:
+                path.unlink()
     return {out / name: difference for name, difference in written.items()}
 
 
@@ -127,17 +126,3 @@ def exported(folder: Path, to: str) -> list[Path]:
         "safetensors": ("encoder.safetensors", "decoder.safetensors", "model.json"),
     }
     return [folder / name for name in names[to] if (folder / name).is_file()]
-
-
-def _place(whole: Path, out: Path, to: str) -> None:
-    """Move finished files to their folder, in place of an earlier export's."""
-    if out.is_dir() and any(out.iterdir()):
-        for path in exported(out, to):  # a sampler that is not made again belongs to other weights
-            if not (whole / path.name).exists():
-                path.unlink()
-        for path in whole.iterdir():
-            path.replace(out / path.name)
-        return
-    if out.is_dir():
-        out.rmdir()  # empty
-    whole.rename(out)

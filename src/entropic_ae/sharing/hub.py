@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from entropic_ae.errors import InputError
-from entropic_ae.files import check_free, read_json
+from entropic_ae.files import atomic_folder, check_free, read_json
 from entropic_ae.schema import INFO, INFO_FILE, METRICS_FILE, check, shown
 from entropic_ae.sharing.contents import contents
 from entropic_ae.sharing.names import (
@@ -77,15 +76,11 @@ def fetch(source: str, *, token: str | None = None, out: str | Path | None = Non
     check_shared(info, source)
     if target is None:
         return cached
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=_parent(target)) as temporary:
-        whole = Path(temporary, "run")
+    with atomic_folder(target) as whole:
         for file in _files():
             if (cached / file).is_file():
                 (whole / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(cached / file, whole / file)
-        if target.is_dir():
-            target.rmdir()  # empty, as checked
-        whole.rename(target)
     return target
 
 
@@ -135,11 +130,6 @@ def push(
 def _files() -> list[str]:
     """Return the files that a run may have, by their exact names."""
     return [INFO_FILE, METRICS_FILE, WEIGHTS, LOG, CARD, *EXTRAS, *density_files(), *sample_files()]
-
-
-def _parent(folder: Path) -> Path:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return folder.parent
 
 
 def _endpoint() -> str | None:

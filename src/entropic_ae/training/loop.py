@@ -349,7 +349,10 @@ class _Keeper(Callback):
             self.weights = {name: t.detach().cpu().clone() for name, t in task.model.state_dict().items()}
         self.rows = [*self.rows, row]
         if trainer.logger is not None:
+            # before the checkpoint and out of buffers: each epoch that is done is logged, and one that was killed
+            # between is logged again when the run is resumed
             trainer.logger.log_metrics(row, step=trainer.current_epoch + 1)
+            trainer.logger.save()
         if self.folder is not None and not trainer.is_global_zero:
             trainer.save_checkpoint(self.folder / CHECKPOINT)  # all take part, one writes
         elif self.folder is not None:
