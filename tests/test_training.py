@@ -109,6 +109,15 @@ def test_each_epoch_sees_each_image_in_another_order(images):
         assert torch.equal(epoch.unique(dim=0), everything.unique(dim=0))
 
 
+def test_a_resumed_run_says_where_it_goes_on(images, tmp_path, capsys):
+    train(images, epochs=1, folder=tmp_path, progress=True)
+    assert [line.split()[:2] for line in capsys.readouterr().err.splitlines()] == [["epoch", "1/1"]]
+    train(images, epochs=2, folder=tmp_path, progress=True, resume=True)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "going on after epoch 1/2"
+    assert second.startswith("epoch 2/2 ")
+
+
 def test_resumed_run_equals_an_undisturbed_one_to_the_bit(images, tmp_path):
     whole, rows = train(images, epochs=4, folder=tmp_path / "whole")
     train(images, epochs=2, folder=tmp_path / "cut")

@@ -340,6 +340,8 @@ class _Keeper(Callback):
     def on_fit_start(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
         if self.folder is not None and trainer.is_global_zero and self.rows:
             self._write(self.folder, better=True)
+            if self.progress and not sys.stderr.isatty():
+                print(f"going on after epoch {len(self.rows)}/{trainer.max_epochs}", file=sys.stderr, flush=True)
 
     def on_train_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
         assert isinstance(task, _Task)
