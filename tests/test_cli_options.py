@@ -68,6 +68,7 @@ def heard(call, monkeypatch, tmp_path):
     run = SimpleNamespace(folder=tmp_path, origin=None, caution=None, draw=lambda *_: None)
     run.system = SimpleNamespace(recipe=SimpleNamespace(density="prior"))
     run.sample = lambda n, **_: torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
+    monkeypatch.setattr(cli, "check_run_folder", lambda _: None)
     monkeypatch.setattr(runs, "load", lambda *_, **__: run)
     monkeypatch.setattr(cli, "_print_metrics", lambda _: None)
     monkeypatch.setattr(cli.errors, "quiet", False)  # undone after the test, for those that follow

@@ -166,6 +166,7 @@ def test_a_logger_that_goes_on_has_each_epoch_once_after_a_kill(last, tmp_path):
     child = start(log_until, tmp_path / "run", last, die)
     child.join()
     assert child.exitcode == -signal.SIGKILL
+    time.sleep(1)  # by whose second TensorBoard orders the files of events
     log_until(tmp_path / "run", 0, None)
     events = reader.EventAccumulator(str(tmp_path / "run" / "logs")).Reload()
     losses = [float(row["validation_loss"]) for row in csv.DictReader((tmp_path / "run" / LOG).open())]
