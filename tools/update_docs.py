@@ -202,7 +202,9 @@ def ratio(found: Mapping[str, Any]) -> str:
 
 def duration(seconds: float) -> str:
     """Return a time to three digits."""
-    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:,.3g} s"
+    if seconds >= 600:
+        return f"{seconds / 60:.3g} min"
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
 def mebibytes(value: float | None) -> str:
