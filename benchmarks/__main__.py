@@ -27,7 +27,7 @@ DRY: dict[str, dict[str, Any]] = {
     "frechet": {"features": 100, "dim": 16, "images": 4},
     "memory": {"images": (200,), "codes": ((1000, 4),)},
     "reading": {"images": (200,)},
-    "limit": {"images": 6000, "limit": 460 << 20},
+    "limit": {"images": 200, "limit": 2 << 30},
     "gpu": {"dry": True},
 }
 

@@ -3,7 +3,7 @@
 ``SCIPY_ARRAY_API=1 python tools/conformance.py`` writes ``check_estimator.json``, what each check said of
 ``EntropicAutoencoder``, and ``onnx.json``, the largest difference of each exported graph over batches of several
 sizes: of every recipe, and of ``eae`` with every other bottleneck, trained on digits in little. Without the
-variable scikit-learn skips its check of the array API. A check that does not pass ends it with status 1.
+variable scikit-learn skips its check of the array API. A check that fails ends it with status 1.
 """
 
 from __future__ import annotations

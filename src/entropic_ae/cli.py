@@ -20,7 +20,7 @@ from rich.table import Column, Table
 from entropic_ae import __version__
 from entropic_ae.errors import InputError
 from entropic_ae.registry import import_modules
-from entropic_ae.schema import check_run_folder
+from entropic_ae.schema import check_run_folder, is_shared
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -676,7 +676,7 @@ def _together(device: str, devices: int, nodes: int) -> Iterator[None]:
 
 def _check_run(run: str) -> None:
     """Refuse what is no run folder before PyTorch is imported, which takes seconds."""
-    if not run.startswith("hf:"):  # a run of the Hub
+    if not is_shared(run):
         check_run_folder(Path(run))
 
 

@@ -7,9 +7,21 @@ from typing import Any
 
 from entropic_ae.errors import InputError
 
-__all__ = ["COMPARED", "INFO", "INFO_FILE", "METRICS_FILE", "RESULT", "check", "check_run_folder", "shown"]
+__all__ = [
+    "COMPARED",
+    "INFO",
+    "INFO_FILE",
+    "METRICS_FILE",
+    "PREFIX",
+    "RESULT",
+    "check",
+    "check_run_folder",
+    "is_shared",
+    "shown",
+]
 
 INFO_FILE, METRICS_FILE = "run.json", "metrics.json"
+PREFIX = "hf:"  # of a run that is named by its place on the Hub
 
 # A type is itself, and ``float`` any number; a tuple holds alternatives; a list of one gives its elements, of more
 # its length too; a dictionary its keys: "*" stands for all, one that ends in "?" may be missing.
@@ -84,6 +96,15 @@ COMPARED: dict[str, Any] = {
     "distance": {"value": float, "null": [float, float, float], "n": int},
 }
 _NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", None: "null"}
+
+
+def is_shared(source: object) -> bool:
+    """Return whether a run is named by its place on the Hub; ``./hf:x`` is a folder of that name.
+
+    >>> is_shared("hf:owner/name"), is_shared("runs/eae-mnist-0")
+    (True, False)
+    """
+    return str(source).startswith(PREFIX)
 
 
 def check_run_folder(path: Path) -> None:

@@ -15,6 +15,7 @@ from entropic_ae.report.diagnosis import LEVEL
 from entropic_ae.report.folder import RunFolder, read_folder
 from entropic_ae.report.tables import FLOOR
 from entropic_ae.report.view import view
+from entropic_ae.schema import is_shared
 
 __all__ = ["write_report"]
 
@@ -47,7 +48,7 @@ def write_report(folders: str | Path | Iterable[str | Path], out: str | Path | N
     paths = [Path(folders)] if isinstance(folders, str | os.PathLike) else [Path(folder) for folder in folders]
     if not paths:
         raise InputError("a report needs at least one run folder, got none.")
-    default = paths[0] / _PAGE if len(paths) == 1 and not _is_shared(paths[0]) else Path(_PAGE)
+    default = paths[0] / _PAGE if len(paths) == 1 and not is_shared(paths[0]) else Path(_PAGE)
     path = default if out is None else Path(out)
     if path.suffix.lower() not in (".html", ".htm") or path.is_dir():
         raise InputError(f"a report is written to FILE.html, got {path}; give another --out.")
@@ -57,12 +58,8 @@ def write_report(folders: str | Path | Iterable[str | Path], out: str | Path | N
     return path
 
 
-def _is_shared(path: Path) -> bool:
-    return str(path).startswith("hf:")
-
-
 def _read(path: Path) -> RunFolder:
-    if not _is_shared(path):
+    if not is_shared(path):
         return read_folder(path)
     from entropic_ae.sharing import fetch  # imports PyTorch, which a report does without
 

@@ -13,7 +13,7 @@ from entropic_ae.epoch_log import LOG
 from entropic_ae.errors import InputError
 from entropic_ae.features import FEATURES
 from entropic_ae.recipes import PRESETS
-from entropic_ae.schema import shown
+from entropic_ae.schema import PREFIX, is_shared, shown
 from entropic_ae.training import WEIGHTS
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 LIBRARY = "entropic-ae"
-PREFIX = "hf:"
 CARD = "README.md"
 EXTRAS = ("reconstructions.png", "interpolations.png", "report.html")  # pushed only if asked for
 _CLASSIFIER = "classifier:"  # the feature space of other data than the run's
@@ -41,15 +40,6 @@ _CLASSIFIER = "classifier:"  # the feature space of other data than the run's
 _SOURCE = re.compile(r"hf(?:-stream)?:[\w.-]+/[\w.-]+|(?!\.+$)[\w.-]+|\./(?!\.+$)[^/\\]+")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*", re.ASCII)
-
-
-def is_shared(source: object) -> bool:
-    """Return whether a run is named by its place on the Hub; ``./hf:x`` is a folder of that name.
-
-    >>> is_shared("hf:owner/name"), is_shared("runs/eae-mnist-0")
-    (True, False)
-    """
-    return str(source).startswith(PREFIX)
 
 
 def repository(source: str) -> tuple[str, str | None]:
