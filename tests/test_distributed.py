@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -32,17 +33,35 @@ SYSTEMS = {name: (name, {}) for name in RECIPES} | {
 }
 DENSITIES = ("prior", "gaussian", "mixture", "second-stage")
 TWO = "from test_distributed import train; import sys; train(sys.argv[1], devices=2)"
+MORTAL = "from test_distributed import train_and_die; import sys; train_and_die(sys.argv[1])"
+RESUMED = "from test_distributed import train; import sys; train(sys.argv[1], 2, ['eae', 'vae'])"
 SHARED = "from test_distributed import use; import sys; use(sys.argv[1], devices=2)"
 
 
-def train(folder, devices):
-    for name, (recipe, own) in SYSTEMS.items():
+def train(folder, devices, names=SYSTEMS):
+    for name in names:
+        recipe, own = SYSTEMS[name]
         small = {"width": 2, "batch_size": 20, "learning_rate": 1e-2, **own}
         preset = "mlp" if small.pop("network", None) else None
         if preset:
             small.pop("width")
         options = {"set": small, "preset": preset, "limit": 80, "epochs": 2, "precision": "64", "device": "cpu"}
-        runs.train(recipe, "digits", **options, devices=devices, out=Path(folder) / name, progress=False)
+        out = Path(folder) / name
+        runs.train(recipe, "digits", **options, devices=devices, out=out, resume=True, progress=False)
+
+
+def train_and_die(folder):
+    """Train two systems until the process that writes is killed in the second epoch of the second."""
+    replace, logs = Path.replace, []
+
+    def counted(path, target):
+        logs.extend([target] if Path(target).name == LOG else [])
+        if len(logs) == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace(path, target)
+
+    Path.replace = counted
+    train(folder, 2, ["eae", "vae"])
 
 
 def use(folder, devices):
@@ -64,7 +83,7 @@ def count_rows(module):
     return calls
 
 
-def in_two(code, folder):
+def in_two(code, folder, killed=False):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "--no-python"]
     done = subprocess.run(
         [*command, sys.executable, "-c", code, str(folder)],
@@ -74,7 +93,7 @@ def in_two(code, folder):
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert ("SIGKILL" in done.stderr) if killed else done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +128,14 @@ def test_two_processes_equal_one(folders, name):
     for before, after in zip(*rows, strict=True):
         for column in before.keys() - {"images_per_s"}:
             assert float(after[column]) == pytest.approx(float(before[column]), rel=1e-8, abs=1e-8), column
+
+
+def test_two_processes_that_are_killed_and_resumed_end_with_the_bits_of_an_undisturbed_run(folders, tmp_path):
+    in_two(MORTAL, tmp_path, killed=True)
+    assert len((tmp_path / "vae" / LOG).read_text().splitlines()) == 2  # of the names, and of one epoch
+    in_two(RESUMED, tmp_path)
+    for name in ("eae", "vae"):
+        assert (tmp_path / name / WEIGHTS).read_bytes() == (folders[1] / name / WEIGHTS).read_bytes()
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])

@@ -110,8 +110,8 @@ def test_a_run_killed_at_random_moments_ends_with_the_bits_of_an_undisturbed_one
         assert leftovers(folder, [".png"]) == []  # which may be another process's until they are a day old
 
 
-def train_until(folder, last, fail, **options):
-    """Train, and call ``fail`` with the finished temporary file in place of that write, from 1 on."""
+def until(last, fail, use, *arguments, **options):
+    """Call ``use``, and ``fail`` with the finished temporary file in place of that write, from 1 on."""
     replace, count = Path.replace, 0
 
     def counted(path, target):
@@ -121,8 +121,12 @@ def train_until(folder, last, fail, **options):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "replace", counted)
-        train(folder, epochs=2, **options)
+        use(*arguments, **options)
     return count
+
+
+def train_until(folder, last, fail, **options):
+    return until(last, fail, train, folder, epochs=2, **options)
 
 
 def die(path):
@@ -154,6 +158,35 @@ def test_a_run_killed_in_the_middle_of_any_file_ends_with_the_same_bits(short, t
         train(folder, epochs=2)
         assert state(folder) == expected, f"write {last}"
         assert leftovers(folder, [".png"]) == []
+
+
+def measure(folder):
+    """Fit two densities, one of which is trained, and measure samples of them."""
+    run = eae.load(folder, device="cpu")
+    return run.evaluate(features="pixels", n=20, densities=["gaussian", "second-stage"])
+
+
+def measure_until(folder, last, fail):
+    return until(last, fail, measure, folder)
+
+
+def test_measuring_that_is_killed_in_the_middle_of_any_file_ends_with_the_same_figures(tmp_path):
+    whole = tmp_path / "whole"
+    small = {"width": 2, "second-stage.epochs": 2, "second-stage.hidden": 16}
+    options = {"limit": 100, "device": "cpu", "progress": False, "out": tmp_path / "run"}
+    eae.train("2svae", "digits", set=small, epochs=1, **options)
+    shutil.copytree(tmp_path / "run", whole)
+    expected = measure(whole)["distances"]
+    count = measure_until(shutil.copytree(tmp_path / "run", tmp_path / "counted"), 0, None)
+    assert count >= 3  # a file of each density, and metrics.json
+    for last in range(1, count + 1):
+        folder = shutil.copytree(tmp_path / "run", tmp_path / str(last))
+        child = start(measure_until, folder, last, die)
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+        assert measure(folder)["distances"] == expected, f"write {last}"
+        for path in (whole / "densities").iterdir():
+            assert (folder / "densities" / path.name).read_bytes() == path.read_bytes()
 
 
 def log_until(folder, last, fail):

@@ -47,7 +47,7 @@ def tracked(name, folder, epochs=EPOCHS, settings=None, **options):
     pytest.importorskip(tracking.LOGGERS[name].package)
     return train(
         "eae", "digits", set={"width": 2, **(settings or {})}, epochs=epochs, limit=200, device="cpu", out=folder,
-        progress=False, logger=name, picture_every=EVERY, **options,
+        progress=False, picture_every=EVERY, **{"logger": name, **options},
     )  # fmt: skip
 
 
@@ -77,13 +77,16 @@ def test_a_logger_gets_rows_pictures_and_settings(name, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+@pytest.mark.parametrize("logged", [[True], [False], [True, False]], ids=["logged", "not", "at first"])
 @pytest.mark.parametrize("name", READERS)
-def test_the_logger_of_a_resumed_run_has_the_epochs_before_too(name, tmp_path, recwarn):
-    tracked(name, tmp_path / "run", epochs=1)
-    run = tracked(name, tmp_path / "run", epochs=2, resume=True)
+def test_the_logger_of_a_resumed_run_has_the_epochs_before_too(name, logged, tmp_path, recwarn):
+    """Whether they were logged when they were trained or not."""
+    for before, this in enumerate([*logged, True]):
+        own = {} if this else {"logger": None}
+        run = tracked(name, tmp_path / "run", epochs=before + 1, resume=before > 0, **own)
     losses, _, _ = READERS[name](run.folder / "logs")
     assert losses == pytest.approx(losses_in(run), rel=1e-6)
-    assert len(losses) == 2
+    assert len(losses) == len(logged) + 1
     assert not any("will be deleted" in str(one.message) for one in recwarn)  # as the CSV logger says of them
 
 

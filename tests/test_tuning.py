@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from entropic_ae import PRESETS, RECIPES, InputError, configure
-from entropic_ae.experiments import tuning
+from entropic_ae.experiments import sweep, tuning
 from entropic_ae.experiments.sweep import Cell, read_cells
 
 TABLE = Cell("ae", "digits", 0, {}, {"width": "2", "epochs": "1"}, limit=100, n=50, features="pixels")
@@ -109,6 +109,31 @@ def test_steps_beyond_are_trained_as_long_as_the_finalists_and_decide(tmp_path):
     assert all(f"{tuning.score(one):.2f}" in shown for one in (final, step))
     with pytest.raises(InputError, match="give finalists and final epochs"):
         tuning.tune(["ae"], TABLE, out, tmp_path / "runs", beyond=True)
+
+
+def test_a_search_that_is_interrupted_in_any_round_makes_the_tries_of_one_that_was_not(tmp_path, monkeypatch):
+    def search(name):
+        out = tmp_path / name
+        tuning.tune(["rae"], TABLE, out, tmp_path / "runs", rates=(1e-3, 1e-2), factors=(10.0,), refine=True,
+                    finalists=1, final_epochs=2, beyond=True, device="cpu")  # fmt: skip
+        return {str(path.relative_to(out)) for path in out.rglob("*.json")}
+
+    write, written = sweep.write_json, []
+
+    def write_one(*result):
+        if written:
+            raise KeyboardInterrupt
+        written.append(write(*result))
+
+    whole = search("whole")
+    assert len(whole) >= 5  # two rates, a factor, half the rate, a finalist, and at times a step beyond
+    monkeypatch.setattr(sweep, "write_json", write_one)
+    for _ in range(len(whole) - 1):
+        written.clear()
+        with pytest.raises(KeyboardInterrupt):
+            search("stopped")
+    written.clear()
+    assert search("stopped") == whole
 
 
 def test_test_images_are_not_read(tmp_path, monkeypatch):

@@ -30,14 +30,15 @@ _PROJECT = "entropic-ae"  # where wandb and mlflow file a run
 class _Kind(NamedTuple):
     """How a logger is made, of the run folder; takes the picture of an epoch, uint8 (C, H, W); and is closed.
 
-    ``go_on`` makes that of a resumed run add to what was logged up to an epoch; without it, it begins anew.
+    ``go_on`` makes that of a resumed run add to what was logged up to an epoch, and returns the epochs that it
+    has; without it, it begins anew.
     """
 
     package: str
     make: Callable[[Path], Logger]
     log_picture: Callable[[Any, Tensor, int], None]
     close: Callable[[Any], None] = lambda _: None
-    go_on: Callable[[Any, int], None] | None = None
+    go_on: Callable[[Any, int], set[int]] | None = None
 
 
 def _csv(folder: Path) -> Logger:
@@ -60,12 +61,16 @@ def _tensorboard_picture(logger: Any, picture: Tensor, epoch: int) -> None:
     logger.experiment.add_image(_PICTURE, picture, epoch)
 
 
-def _tensorboard_go_on(logger: Any, epoch: int) -> None:
+def _tensorboard_go_on(logger: Any, epoch: int) -> set[int]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
+    before = EventAccumulator(logger.log_dir, size_guidance={"scalars": 0, "images": 1}).Reload()
+    logged = before.Scalars("epoch") if "epoch" in before.Tags()["scalars"] else []
     # TensorBoard then forgets later steps: of epochs that were logged, though killed before they were done
     start = Event(step=epoch + 1, session_log=SessionLog(status=SessionLog.START))
     logger.experiment.file_writer.add_event(start)
+    return {event.step for event in logged}
 
 
 def _wandb(folder: Path) -> Logger:
@@ -165,7 +170,7 @@ class SamplePictures(Callback):
 
 
 class EarlierEpochs(Callback):
-    """Give the logger of a resumed run the rows of the epochs before, or let it go on after them if it can.
+    """Give the logger of a resumed run the rows of the epochs before, where it has not kept them itself.
 
     Arguments:
         name: of the logger, in ``LOGGERS``.
@@ -181,10 +186,10 @@ class EarlierEpochs(Callback):
         if trainer.logger is None:
             return
         log = read_log(self.file)
-        if self.go_on is not None:
-            if trainer.is_global_zero:
-                self.go_on(trainer.logger, len(log.get("epoch", [])))
-            return
+        there: set[int] = set()
+        if self.go_on is not None and trainer.is_global_zero:
+            there = self.go_on(trainer.logger, len(log.get("epoch", [])))
         for values in zip(*log.values(), strict=True):
             row = dict(zip(log, values, strict=True))
-            trainer.logger.log_metrics(row, step=int(row["epoch"]))
+            if row["epoch"] not in there:
+                trainer.logger.log_metrics(row, step=int(row["epoch"]))
