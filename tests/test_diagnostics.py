@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from scipy.integrate import quad
+from scipy.integrate import quad, trapezoid
 from torch.distributions import Independent, Laplace, Normal
 
 from entropic_ae import BOTTLENECKS, BatchNorm, InputError, Sphere, diagnose, sliced_wasserstein
@@ -58,10 +58,10 @@ def ring():
             return sum(scipy.stats.norm.pdf(y, sign * 0.9**0.5 * x, 0.1**0.5) / 2 for sign in (-1, 1))
 
         y = np.linspace(-7, 7, 2001)
-        return -np.trapezoid(two(y) * np.log(two(y) + 1e-300), y)
+        return -trapezoid(two(y) * np.log(two(y) + 1e-300), y)
 
     x = np.linspace(-5, 5, 401)
-    given = np.trapezoid(scipy.stats.norm.pdf(x) * [conditional(one) for one in x], x)
+    given = trapezoid(scipy.stats.norm.pdf(x) * [conditional(one) for one in x], x)
     return z, "joint structure", 0.5 * math.log(2 * math.pi * math.e) - given
 
 

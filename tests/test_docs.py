@@ -29,6 +29,8 @@ PART = re.compile(
     re.M | re.S,
 )
 
+NEEDS = {"export.md": "onnxscript"}  # packages of extras, without which a page is skipped
+
 # A command that has one of these options gets it so, whatever the page says, which would take hours.
 LESS = {
     "--epochs": "1",
@@ -165,6 +167,8 @@ def run(words, reason, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_blocks_run(page, folder, monkeypatch):
+    if page.name in NEEDS:
+        pytest.importorskip(NEEDS[page.name])
     found = {}
     for language, code, reason in parts(page):
         assert language in {"python", "sh", "text"}, f"a block of {language or 'no language'}"
@@ -240,6 +244,7 @@ def test_pages_ask_nothing_of_other_servers(site):
 
 
 def test_docstrings_become_markdown():
+    pytest.importorskip("griffe", reason="needs MkDocs: pip install '.[docs]'")
     tool = runpy.run_path(str(ROOT / "tools" / "site_docstrings.py"))
     arguments = "Arguments:\n    a, b: numbers,\n        any: at all."
     text = f"Add.\n\n{arguments}\n\nRaises: InputError\n    never.\n\n>>> add(1, 1)\n2"
