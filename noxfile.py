@@ -26,14 +26,19 @@ CORE += [f"--ignore=tests/test_{name}.py" for name in APART]
 def oldest(session: nox.Session) -> None:
     """Run the tests of the core with the lowest versions that pyproject.toml allows."""
     session.install("--resolution", "lowest-direct", ".[test]")
-    session.run("pytest", *(session.posargs or CORE))
+    test(session)
 
 
 @nox.session(python=NEWEST)
 def newest(session: nox.Session) -> None:
     """Run the tests of the core with the newest versions that there are."""
     session.install("--upgrade", ".[test]")
-    session.run("pytest", *(session.posargs or CORE))
+    test(session)
+
+
+def test(session: nox.Session) -> None:
+    """Run some tests; all of the core are recorded."""
+    session.run("pytest", *(session.posargs or [*CORE, f"--record=results/versions/{session.name}.json"]))
 
 
 @nox.session

@@ -1,7 +1,10 @@
 """Settings that hold for every test."""
 
 import os
+import subprocess
 import sys
+from importlib.metadata import requires, version
+from pathlib import Path
 
 # Small tensors: a second thread costs more than it gives, above all on a busy machine. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,6 +17,27 @@ PHASES = (Phase.explicit, Phase.generate, Phase.shrink)  # no tracing of lines f
 settings.register_profile("suite", max_examples=25, derandomize=True, deadline=None, database=None, phases=PHASES)
 settings.register_profile("search", max_examples=2000, deadline=None, database=None, phases=PHASES)
 settings.load_profile("suite")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--record", metavar="FILE", help="write counts, versions and commit to a JSON file")
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.getoption("record") is None:
+        return
+    from packaging.requirements import Requirement
+
+    from entropic_ae.files import write_json
+    from entropic_ae.provenance import machine, versions
+
+    names = [one.name for one in map(Requirement, requires("entropic-ae")) if one.marker is None]
+    git = ["git", "-C", str(config.rootpath), "describe", "--always", "--abbrev=40", "--dirty=+changes"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or None
+    counts = {kind: len(terminalreporter.stats.get(kind, [])) for kind in ("passed", "failed", "error", "skipped")}
+    known = {**versions(), **{name: version(name) for name in names}}
+    found = {"outcomes": counts, "versions": known, "machine": machine(), "git_commit": commit}
+    write_json(Path(config.getoption("record")), found)
 
 
 @pytest.fixture

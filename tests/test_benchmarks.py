@@ -197,6 +197,26 @@ def test_conformance_is_rendered(tmp_path):
     assert "batches of 1 and 7: 2.0e-06. torch 3.0, onnxruntime 2.0." in text
 
 
+def test_damages_and_supported_versions_are_rendered(tmp_path):
+    found = {
+        "array": {"cut": {"refused": 2}, "grown": {"refused": 1, "same": 1200}},
+        "picture": {"cut": {"hang": 1}},
+    }
+    write_json(tmp_path / "a.json", {"by_subject": found})
+    text = RENDER["KINDS"]["damages"](tmp_path / "a.json")
+    assert "| array | 3 | 0 | 1,200 | 0 | 0 | 0 | 0 |" in text
+    assert "| all | 3 | 0 | 1,200 | 0 | 0 | 1 | 0 |\n\n1,204 damaged inputs." in text
+    for name, release in (("oldest", "2.6"), ("newest", "2.15")):
+        versions = {
+            "versions": {"entropic-ae": "1", "torch": release, "numpy": "1.26"},
+            "outcomes": {"passed": 1000},
+        }
+        write_json(tmp_path / "versions" / f"{name}.json", versions)
+    lines = RENDER["KINDS"]["supported"](tmp_path / "versions").splitlines()
+    assert lines[0] == "|  | oldest | newest |"
+    assert lines[2:] == ["| torch | 2.6 | 2.15 |", "| numpy | 1.26 | 1.26 |", "| tests passed | 1,000 | 1,000 |"]
+
+
 def test_precisions_are_rendered_side_by_side(tmp_path):
     for precision, error in (("32", 2.0), ("bf16", 3.0)):
         for seed in (0, 1):

@@ -8,13 +8,15 @@ divergence cost in images), ``<!-- study: FOLDER -->``, ``<!-- caption: FILE -->
 ``<!-- speed: FILE -->``, ``<!-- pace: FILE -->`` (in a sentence), ``<!-- memory: FILE -->``,
 ``<!-- likelihood: FILE -->`` (of the densities), ``<!-- precisions: FOLDER -->`` (of cells in bf16) and
 ``<!-- gpu: FILE -->``; of pythae ``<!-- versions: FILE -->``, ``<!-- agreement: FILE -->`` and
-``<!-- deviations: FILE -->``; of ``tools/conformance.py`` ``<!-- checks: FILE -->`` and ``<!-- parity: FILE -->``.
+``<!-- deviations: FILE -->``; of ``tools/conformance.py`` ``<!-- checks: FILE -->`` and ``<!-- parity: FILE -->``;
+of ``tools/fuzz.py`` ``<!-- damages: FILE -->``; and ``<!-- supported: FOLDER -->``, the versions that were tested.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
@@ -324,6 +326,32 @@ def parity(path: Path) -> str:
     )
 
 
+def damages(path: Path) -> str:
+    """Return what became of damaged files: a row a kind of file."""
+    found = read_json(path)
+    rows = {
+        subject: sum((Counter(outcomes) for outcomes in damage.values()), Counter())
+        for subject, damage in found["by_subject"].items()
+    }
+    total = sum(rows.values(), Counter())
+    head = ("refused", "told", "same", "as written", "traceback", "hang", "silent")
+    lines = [[name, *(f"{row[outcome]:,}" for outcome in head)] for name, row in (*rows.items(), ("all", total))]
+    return f"{markdown(['', *head], lines)}\n\n{sum(total.values()):,} damaged inputs."
+
+
+def supported(folder: Path) -> str:
+    """Return with which versions the tests ran: a row each of those that were recorded."""
+    records = [(path.stem, read_json(path)) for path in sorted(folder.glob("*.json"), reverse=True)]
+    names = list(
+        dict.fromkeys(name for _, found in records for name in found["versions"] if name != "entropic-ae")
+    )
+    outcomes = list(dict.fromkeys(name for _, found in records for name in found["outcomes"]))
+    lines = [[name, *(found["versions"].get(name, "-") for _, found in records)] for name in names] + [
+        [f"tests {name}", *(f"{found['outcomes'][name]:,}" for _, found in records)] for name in outcomes
+    ]
+    return markdown(["", *(name for name, _ in records)], lines)
+
+
 def caption(path: Path) -> str:
     """Return what was written beside a figure."""
     return path.read_text(encoding="utf-8").strip()
@@ -349,6 +377,8 @@ KINDS = {
     "precisions": precisions,
     "checks": checks,
     "parity": parity,
+    "damages": damages,
+    "supported": supported,
     "gpu": gpu,
     "versions": peer_versions,
     "agreement": partial(peer_rows, name="agreement"),

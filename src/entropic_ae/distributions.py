@@ -98,7 +98,7 @@ def normal_scores(codes: Tensor, prior: Distribution) -> Tensor:
 def rank_scores(codes: Tensor) -> Tensor:
     """Return the normal quantiles of the codes' ranks in each dimension, (N, D) float64; equal values share one.
 
-    >>> rank_scores(torch.tensor([[3.0], [1.0], [1.0], [9.0]])).flatten().round(decimals=4).tolist()
+    >>> [round(score, 4) for score in rank_scores(torch.tensor([[3.0], [1.0], [1.0], [9.0]])).flatten().tolist()]
     [0.3186, -0.6745, -0.6745, 1.1503]
     """
     ranks = rankdata(codes.detach().cpu().numpy(), axis=0)
