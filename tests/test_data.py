@@ -193,6 +193,18 @@ def test_an_unreachable_or_incomplete_hub_name():
         load_images("hf:some/set")
     with pytest.raises(InputError, match="expected hf:owner/name, got 'hf:set'"):
         load_images("hf:set")
+    with pytest.raises(InputError, match=r"expected hf-stream:owner/name, got 'hf-stream:\.\./set'"):
+        load_images("hf-stream:../set")
+
+
+@pytest.mark.parametrize("kind", ["hf", "hf-stream"])
+def test_a_folder_of_the_name_of_a_hub_set_is_not_read_in_its_place(kind, tmp_path, monkeypatch):
+    (tmp_path / "some" / "set").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        InputError, match=r"folder some/set lies here, and would be read in place of .* \./some/set"
+    ):
+        load_images(f"{kind}:some/set")
 
 
 # streams

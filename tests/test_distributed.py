@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from entropic_ae import distributed, runs
+from entropic_ae.bottlenecks import BOTTLENECKS
 from entropic_ae.distributed import synchronise, together
 from entropic_ae.epoch_log import LOG
 from entropic_ae.errors import InputError
@@ -31,6 +32,7 @@ SYSTEMS = {name: (name, {}) for name in RECIPES} | {
     "cube": ("eae", {"bottleneck": "cube"}),
     "perceptron": ("eae", {"network": "mlp"}),
 }
+MOMENTS = ("batch-norm", "l1-norm", "whitening")
 DENSITIES = ("prior", "gaussian", "mixture", "second-stage")
 TWO = "from test_distributed import train; import sys; train(sys.argv[1], devices=2)"
 MORTAL = "from test_distributed import train_and_die; import sys; train_and_die(sys.argv[1])"
@@ -72,9 +74,21 @@ def use(folder, devices):
         images = run.sample(131, density="mixture", seed=3)  # 66 and 65 for two
         drawn = sum(calls)
         result = run.evaluate(features="pixels", n=100, densities=DENSITIES)
+        rank = int(os.environ.get("RANK", "0"))
         found = {"images": images, "codes": run.encode(images), "decoded": torch.tensor(drawn)}
-        write_tensors(Path(folder) / f"{os.environ.get('RANK', '0')}.safetensors", found)
-        write_json(Path(folder) / f"{os.environ.get('RANK', '0')}.json", result)
+        write_tensors(Path(folder) / f"{rank}.safetensors", found | normalised(rank, devices))
+        write_json(Path(folder) / f"{rank}.json", result)
+
+
+def normalised(rank, devices):
+    """What bottlenecks make of a process's share of some rows in a loop of one's own, and what they keep of it."""
+    rows = 5 + torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) ** 3
+    found = {}
+    for name in MOMENTS:
+        bottleneck = BOTTLENECKS[name](3).double()
+        found[name] = bottleneck(rows.chunk(devices)[rank]).z
+        found |= {f"{name}.{key}": value for key, value in bottleneck.state_dict().items()}
+    return found
 
 
 def count_rows(module):
@@ -166,6 +180,10 @@ def test_two_processes_share_what_one_does(tmp_path):
     alone = load_file(tmp_path / "one" / "0.safetensors")
     parts = [load_file(tmp_path / "two" / f"{rank}.safetensors") for rank in (0, 1)]
     assert [int(part["decoded"]) for part in (alone, *parts)] == [131, 66, 66]
+    for key in (key for key in alone if key.startswith(MOMENTS)):
+        rows = [torch.cat([part[key] for part in parts])] if key in MOMENTS else [part[key] for part in parts]
+        for found in rows:
+            torch.testing.assert_close(found, alone[key])
     for part in parts:
         assert torch.equal(part["images"], alone["images"])
         assert torch.allclose(part["codes"], alone["codes"], atol=1e-6)

@@ -187,6 +187,8 @@ def test_a_density_that_is_not_there_needs_the_data(hub, folder, trained, tmp_pa
     (tmp_path / "photos" / "00.png").unlink()
     with pytest.raises(InputError, match="are not those that hf:owner/small was trained on"):
         eae.load(f"hf:{REPO}", device="cpu").sample(2, density="copula")
+    with pytest.raises(InputError, match="are not those that hf:owner/small was trained on"):  # nor measured
+        eae.load(f"hf:{REPO}", device="cpu").evaluate(features="pixels", n=20, densities=["prior"])
 
 
 def test_a_copy_is_a_run_folder_like_any_other(hub, folder, tmp_path, call):
@@ -445,6 +447,13 @@ HOSTILE = {
     "not text": ("run.json", b"\xff\xfe", "run.json is damaged"),
     "data is a path": ("run.json", lambda run: changed(run, source="/etc"), "names its data by a path, '/etc'"),
     "data is above": ("run.json", lambda run: changed(run, source="./.."), "names its data by a path"),
+    "data is beside": ("run.json", lambda run: changed(run, source="hf:../private"), "names its data by a path"),
+    "data is hidden": ("run.json", lambda run: changed(run, source="hf:.ssh/keys"), "names its data by a path"),
+    "features of data beside": (
+        "run.json",
+        sized("features", "classifier:hf:../private"),
+        "names a file as its feature space",
+    ),
     "data is a share": ("run.json", lambda run: changed(run, source="//host/x"), "names its data by a path"),
     "features are a program": ("run.json", sized("features", "net.pt"), "names a file as its feature space"),
 }

@@ -110,6 +110,14 @@ def test_a_run_killed_at_random_moments_ends_with_the_bits_of_an_undisturbed_one
         assert leftovers(folder, [".png"]) == []  # which may be another process's until they are a day old
 
 
+@pytest.mark.parametrize("precision", ["bf16", "64"])
+def test_precisions_resume_to_the_bits_of_an_undisturbed_run_too(precision, tmp_path):
+    train(tmp_path / "whole", epochs=3, precision=precision)
+    for epochs in (1, 3):
+        train(tmp_path / "resumed", epochs=epochs, precision=precision)
+    assert state(tmp_path / "resumed") == state(tmp_path / "whole")
+
+
 def until(last, fail, use, *arguments, **options):
     """Call ``use``, and ``fail`` with the finished temporary file in place of that write, from 1 on."""
     replace, count = Path.replace, 0

@@ -225,6 +225,12 @@ def test_a_fit_that_fails_leaves_the_estimator_unfitted():
         model.fit(rows())
     with pytest.raises(NotFittedError):
         model.transform(rows())
+    model.set_params(learning_rate=1e-3).fit(rows())
+    with pytest.raises(InputError, match="not finite in epoch"):
+        model.set_params(learning_rate=1e30).fit(rows(60, 7))
+    for table in (rows(), rows(60, 7)):  # neither model's
+        with pytest.raises(NotFittedError):
+            model.transform(table)
 
 
 def test_in_a_pipeline_and_a_grid_search():
@@ -270,6 +276,18 @@ def test_constant_columns_take_no_part():
         np.testing.assert_array_equal(made[:, [1, 5]], np.tile([0.1, -1e6], (len(made), 1)))
     wide[:, 1] = 7
     assert model.score(wide) == narrow.score(X)
+
+
+def test_a_column_that_is_constant_up_to_rounding_is_constant():
+    X = rows()
+    column = np.where(np.arange(len(X)) % 2, 0.3, 0.1 + 0.2)
+    assert len(set(column)) == 2
+    model = EntropicAutoencoder(2, **SMALL).fit(np.column_stack([X, column]))
+    assert model.varies_.tolist() == [True] * 4 + [False]
+    plain = EntropicAutoencoder(2, **SMALL).fit(X)
+    assert model.score(np.column_stack([X, column + 0.01])) == plain.score(X)
+    small = EntropicAutoencoder(2, **SMALL).fit(np.column_stack([X, 0.3 + 1e-12 * np.arange(len(X))]))
+    assert small.varies_.all()
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e200])

@@ -1,6 +1,10 @@
 """Each logger gets every row of log.csv, a picture every few epochs and the settings, without a network."""
 
 import csv
+import os
+import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -33,7 +37,7 @@ def read_tensorboard(folder):
 def read_mlflow(folder):
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(f"file:{folder}")
+    client = MlflowClient(folder.as_uri())
     run = client.search_runs([client.get_experiment_by_name("entropic-ae").experiment_id])[0]  # the latest
     history = client.get_metric_history(run.info.run_id, "validation_loss")
     losses = [point.value for point in sorted(history, key=lambda point: point.step)]
@@ -120,6 +124,39 @@ def test_wandb_works_offline_and_ends_with_the_run(tmp_path):
     (record,) = offline.glob("*.wandb")
     assert b"validation_loss" in record.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_wandb_without_a_login_is_told_before_the_folder_is_made(tmp_path):
+    pytest.importorskip("wandb")
+    code = "import entropic_ae as eae; eae.train('eae', 'digits', out='run', logger='wandb')"
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    sentence = "InputError: wandb takes no run of yours (No API key configured"
+    assert sentence in done.stderr
+    assert "set WANDB_MODE=offline" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_server_of_mlflow_that_is_away_is_told_before_the_folder_is_made(tmp_path, monkeypatch):
+    pytest.importorskip("mlflow")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    with pytest.raises(
+        InputError, match=rf"127\.0\.0\.1:{port}, cannot be reached \(.*refused\); start it, or unset"
+    ):
+        tracked("mlflow", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_mlflow_keeps_its_log_in_a_run_folder_of_any_name(tmp_path):
+    run = tracked("mlflow", tmp_path / "my run#1%20x", epochs=1)
+    losses, _, _ = read_mlflow(run.folder / "logs")
+    assert losses == pytest.approx(losses_in(run), rel=1e-6)
+    assert [path.name for path in tmp_path.iterdir()] == ["my run#1%20x"]
 
 
 def test_the_model_is_not_disturbed(tmp_path):

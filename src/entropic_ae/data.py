@@ -29,6 +29,7 @@ from entropic_ae.registry import Registry
 
 __all__ = [
     "DATASETS",
+    "HUB_NAME",
     "HUB_SETS",
     "IN_MEMORY",
     "Given",
@@ -42,6 +43,7 @@ __all__ = [
 
 SPLITS = ("train", "validation", "test")
 HUB_SETS = ("hf:", "hf-stream:")  # what the source of a set of the Hub begins with
+HUB_NAME = r"\w[\w.-]*/\w[\w.-]*"  # owner/name, and no path such as ../name
 IN_MEMORY = "an array in memory"  # the source of images that no name or path leads back to
 _KINDS = "a folder of images, a .parquet, .npz or .npy file, hf:owner/name or hf-stream:owner/name"
 
@@ -227,7 +229,7 @@ def _find(source: str | Path, image_size: int | None) -> _Found:
         raise InputError(f"no data set was named; give one of {', '.join(sorted(DATASETS))}, or {_KINDS}.")
     if isinstance(source, str) and source.startswith(HUB_SETS):
         kind, _, name = source.partition(":")
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        if not re.fullmatch(HUB_NAME, name, re.ASCII):
             raise InputError(f"expected {kind}:owner/name, got '{source}'; give both owner and name.")
         streamed = kind == "hf-stream"
         advice = "go online or give a folder or a file."

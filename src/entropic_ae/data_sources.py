@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import datasets
 
 __all__ = [
+    "check_remote",
     "checked_arrays",
     "columns",
     "hub_errors",
@@ -190,6 +191,7 @@ def hub_tables(name: str, advice: str, image: str | None = None, label: str | No
     """Return the splits of the Hub's data set ``name`` (owner/name); ``advice`` ends the offline error."""
     import datasets
 
+    check_remote(name)
     offline = datasets.config.HF_HUB_OFFLINE or hub_revision(name) is None
     before, datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE, offline
     try:
@@ -198,6 +200,15 @@ def hub_tables(name: str, advice: str, image: str | None = None, label: str | No
     finally:
         datasets.config.HF_HUB_OFFLINE = before
     return {split: opened(rows, split, name, image, label, trusted=True) for split, rows in splits.items()}
+
+
+def check_remote(name: str) -> None:
+    """Raise InputError if the current folder has a folder of that name, which datasets would read instead."""
+    if Path(name).exists():
+        raise InputError(
+            f"the folder {name} lies here, and would be read in place of the Hub's data set of that name; give "
+            f"./{name} if it is meant, or call from another folder."
+        )
 
 
 def hub_revision(name: str) -> str | None:

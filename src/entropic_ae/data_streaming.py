@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, ImageOps
 
 from entropic_ae.data_decoding import DAMAGE, FORMATS, GREY, Fit, Table, cache_folder, digest, quiet, verify
-from entropic_ae.data_sources import columns, hub_errors, hub_revision, known_splits, opened
+from entropic_ae.data_sources import check_remote, columns, hub_errors, hub_revision, known_splits, opened
 from entropic_ae.errors import InputError
 from entropic_ae.files import atomic, read_json, write_json
 
@@ -39,6 +39,7 @@ def stream_tables(name: str, side: int | None) -> dict[str, Table]:
     """
     import datasets
 
+    check_remote(name)
     index = cache_folder() / f"{digest('stream', name, side)}.json"
     known = read_json(index) if index.is_file() else None
     kept = chain(*known["parts"].values()) if known else ()

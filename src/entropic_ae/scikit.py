@@ -31,6 +31,7 @@ _FEWEST_EPOCHS, _MOST_EPOCHS = 10, 100
 _FEWEST_HELD_OUT = 100  # rows; fewer choose weights by chance, which costs more than it saves from overfitting
 _BATCH = 10_000  # rows at a time outside training
 _DTYPES = (np.float64, np.float32)
+_ROUNDINGS = 10  # relative to the largest value of a column: differences below come of computing it
 
 
 class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -42,8 +43,9 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     ``sample`` decodes draws from it. Encoder and decoder are perceptrons whose input joins their last hidden
     layer, so that principal component analysis is within their reach.
 
-    A constant column takes no part: ``transform`` and ``score`` ignore it, and reconstructions and samples have
-    its one value. Categories must be encoded as numbers before, missing values filled in.
+    A column that is constant, up to rounding, takes no part: ``transform`` and ``score`` ignore it, and
+    reconstructions and samples have its one value. Categories must be encoded as numbers before, missing values
+    filled in.
 
     Arguments:
         n_components: length D of a code; may be more than the columns.
@@ -120,6 +122,7 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     def fit(self, X: Any, y: Any = None) -> EntropicAutoencoder:  # noqa: ARG002
         """Train on rows, (N, F), N at least 2; y is not looked at."""
         self._check_parameters()
+        self.__dict__.pop("model_", None)  # not fitted, should this fail: what is known of columns is set first
         X = validate_data(self, X, dtype=_DTYPES)
         mean, scale, varies = _standard(X)
         seed = _seed(self.random_state)
@@ -281,7 +284,8 @@ def _standard(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             "give more rows."
         )
     low, high = X.min(0).astype(np.float64), X.max(0).astype(np.float64)
-    varies = high > low
+    # 0.3 and 0.1 + 0.2 are one value, and their difference is no unit
+    varies = high / 2 - low / 2 > _ROUNDINGS / 2 * np.finfo(X.dtype).eps * np.maximum(np.abs(low), np.abs(high))
     if not varies.any():
         raise InputError(
             f"EntropicAutoencoder expects a column that varies, got {X.shape[1]} constant columns; give rows that "

@@ -6,11 +6,13 @@ A logger is a row of ``LOGGERS``: how it is made, and how it takes a picture.
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger
@@ -25,19 +27,22 @@ __all__ = ["LOGGERS", "EarlierEpochs", "SamplePictures", "check_logger", "close_
 FOLDER = "logs"
 _PICTURE = "samples"
 _PROJECT = "entropic-ae"  # where wandb and mlflow file a run
+_MLFLOW_URI = "MLFLOW_TRACKING_URI"
+_PATIENCE = 10  # seconds for a server to answer
 
 
 class _Kind(NamedTuple):
     """How a logger is made, of the run folder; takes the picture of an epoch, uint8 (C, H, W); and is closed.
 
-    ``go_on`` makes that of a resumed run add to what was logged up to an epoch, and returns the epochs that it
-    has; without it, it begins anew.
+    ``check`` raises InputError where its server would not take a run. ``go_on`` makes that of a resumed run add to
+    what was logged up to an epoch, and returns the epochs that it has; without it, it begins anew.
     """
 
     package: str
     make: Callable[[Path], Logger]
     log_picture: Callable[[Any, Tensor, int], None]
     close: Callable[[Any], None] = lambda _: None
+    check: Callable[[], None] = lambda: None
     go_on: Callable[[Any, int], set[int]] | None = None
 
 
@@ -73,6 +78,19 @@ def _tensorboard_go_on(logger: Any, epoch: int) -> set[int]:
     return {event.step for event in logged}
 
 
+def _wandb_check() -> None:
+    import wandb
+
+    if wandb.setup().settings.mode in ("online", "shared"):
+        try:
+            wandb.login()
+        except wandb.Error as error:
+            raise InputError(
+                f"wandb takes no run of yours ({str(error).splitlines()[0]}); run wandb login, or set "
+                "WANDB_MODE=offline, which keeps it in the run folder."
+            ) from None
+
+
 def _wandb(folder: Path) -> Logger:
     from pytorch_lightning.loggers import WandbLogger
 
@@ -84,13 +102,27 @@ def _wandb_picture(logger: Any, picture: Tensor, epoch: int) -> None:
     logger.log_image(key=_PICTURE, images=[picture.permute(1, 2, 0).numpy()], step=epoch)
 
 
+def _mlflow_check() -> None:
+    server = urlsplit(os.environ.get(_MLFLOW_URI, ""))
+    if server.scheme not in ("http", "https"):
+        return
+    port = server.port or {"http": 80, "https": 443}[server.scheme]
+    try:  # mlflow itself would try again for minutes, without a word
+        socket.create_connection((server.hostname or "", port), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise InputError(
+            f"the server of {_MLFLOW_URI}, {server.hostname}:{port}, cannot be reached ({error}); start it, or "
+            f"unset {_MLFLOW_URI}, which keeps the log in the run folder."
+        ) from None
+
+
 def _mlflow(folder: Path) -> Logger:
     from pytorch_lightning.loggers import MLFlowLogger
 
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    uri = os.environ.get(_MLFLOW_URI)
     if uri is None:
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # mlflow asks for it since version 3
-        uri = f"file:{(folder / FOLDER).resolve()}"
+        uri = (folder / FOLDER).resolve().as_uri()
     return MLFlowLogger(_PROJECT, run_name=folder.name, tracking_uri=uri)
 
 
@@ -103,13 +135,15 @@ def _mlflow_picture(logger: Any, picture: Tensor, epoch: int) -> None:
 LOGGERS: dict[str, _Kind] = {
     "csv": _Kind("csv", _csv, _csv_picture),
     "tensorboard": _Kind("tensorboard", _tensorboard, _tensorboard_picture, go_on=_tensorboard_go_on),
-    "wandb": _Kind("wandb", _wandb, _wandb_picture, lambda logger: logger.experiment.finish()),
-    "mlflow": _Kind("mlflow", _mlflow, _mlflow_picture),
+    "wandb": _Kind("wandb", _wandb, _wandb_picture, lambda logger: logger.experiment.finish(), _wandb_check),
+    "mlflow": _Kind("mlflow", _mlflow, _mlflow_picture, check=_mlflow_check),
 }
 
 
 def check_logger(name: str | None, every: int = 1) -> None:
-    """Raise InputError for a logger that is unknown or not installed, or pictures more often than every epoch.
+    """Raise InputError for a logger that cannot be had, or pictures more often than every epoch.
+
+    It may be unknown, not installed, without a login (wandb) or without its server (mlflow).
 
     >>> check_logger("csv")
     """
@@ -122,6 +156,8 @@ def check_logger(name: str | None, every: int = 1) -> None:
         )
     if every < 1:
         raise InputError(f"pictures can be logged every epoch or more rarely, got every {every} epochs.")
+    if name is not None:
+        LOGGERS[name].check()
 
 
 def make_logger(name: str, folder: Path) -> Logger:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from entropic_ae.data import DATASETS, HUB_SETS, IN_MEMORY
+from entropic_ae.data import DATASETS, HUB_NAME, HUB_SETS, IN_MEMORY
 from entropic_ae.densities import DENSITIES
 from entropic_ae.epoch_log import LOG
 from entropic_ae.errors import InputError
@@ -37,8 +37,8 @@ CARD = "README.md"
 EXTRAS = ("reconstructions.png", "interpolations.png", "report.html")  # pushed only if asked for
 _CLASSIFIER = "classifier:"  # the feature space of other data than the run's
 # a set of the Hub, a name, or a name in the current folder
-_SOURCE = re.compile(r"hf(?:-stream)?:[\w.-]+/[\w.-]+|(?!\.+$)[\w.-]+|\./(?!\.+$)[^/\\]+")
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_SOURCE = re.compile(rf"hf(?:-stream)?:{HUB_NAME}|(?!\.+$)[\w.-]+|\./(?!\.+$)[^/\\]+")
+_NAME = re.compile(HUB_NAME, re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*", re.ASCII)
 
 

@@ -120,6 +120,9 @@ def fit(
     count = devices * nodes
     if count > 1:
         synchronise(model)
+    if precision == "64":  # before Lightning does: it would read a checkpoint into float32 first
+        model.double()
+        objective.double()
     train_data, validation_data = place(train, validation, target, local_rank() if count > 1 else 0)
     steps = _STEPS.get(target.type, 1) if count == 1 else 1
     batches = ShuffledBatches(length(train), settings.batch_size, seed, count, steps)
