@@ -136,7 +136,7 @@ def test_short_training_is_told(folder, tmp_path, epochs, seen):
     assert caution == (
         seen
         and f"the weights have seen {seen} minibatches, and the running averages of the norms are not settled "
-        "before 100: entropies, distances and images say little yet; train for at least 7 epochs "
+        "before 100: entropies, distances and images say little yet; train for more than 7 epochs "
         "(--resume goes on)."
     )
 
@@ -180,7 +180,7 @@ def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
         (["train", "eae", "digits", "--set", "width=wide"], "width expects a whole number, got 'wide'"),
         (
             ["train", "eae", "digits", "--limit", "1"],
-            "limit must be at least 2 images, got 1; give --limit 2 or more.",
+            "limit must be at least 2 images, got 1; give more, or none for all.",
         ),
         (["train", "eae", "digits", "--set", "batch_size=1"], "batch_size must be at least 2, got 1."),
         (["train", "eae", "digits", "--device", "cuda"], "PyTorch sees no GPU; use --device cpu."),
@@ -336,7 +336,7 @@ def test_ctrl_c_keeps_the_best_weights_so_far(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.splitlines()[-1].startswith("error: interrupted; files are whole. A training goes on by")
+    assert err.splitlines()[-1].startswith("error: interrupted; files are whole. Training goes on by")
     assert "Traceback" not in err
     assert eae.load(folder, device="cpu").sample(2).shape == (2, 1, 8, 8)
     epochs = len((folder / "log.csv").read_text().splitlines()) - 1

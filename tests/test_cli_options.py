@@ -30,6 +30,8 @@ OPTIONS = [  # command and the function it calls; option, argument, value; the v
     (*TRAIN, "--picture-every 3", "picture_every", 3, 5),
     (*SAMPLE, "--devices 2", "devices", 2, 1),
     (*SAMPLE, "--nodes 3", "nodes", 3, 1),
+    ("sample RUN", "load", "--data there", "data", "there", None),
+    ("evaluate RUN", "load", "--data there", "data", "there", None),
     (*SHARED_EVALUATE, "--devices 2", "devices", 2, 1),
     (*SHARED_EVALUATE, "--nodes 3", "nodes", 3, 1),
     (*EVALUATE, "--compile", "compile", True, False),
@@ -69,12 +71,12 @@ def heard(call, monkeypatch, tmp_path):
     run.system = SimpleNamespace(recipe=SimpleNamespace(density="prior"))
     run.sample = lambda n, **_: torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
     monkeypatch.setattr(cli, "check_run_folder", lambda _: None)
-    monkeypatch.setattr(runs, "load", lambda *_, **__: run)
     monkeypatch.setattr(cli, "_print_metrics", lambda _: None)
     monkeypatch.setattr(cli.errors, "quiet", False)  # undone after the test, for those that follow
     run.evaluate = replace(runs.Run, "evaluate", {"distances": {}}).__get__(run)
     for home, function, returned in (
         (runs, "train", run),
+        (runs, "load", run),
         (distributed, "together", nullcontext()),
         (sweep, "run_cells", None),
         (cluster, "run_on_ray", None),

@@ -505,9 +505,9 @@ def test_sizes_that_differ_need_image_size(folder):
     assert every(data) == [*range(10), 90, 90]
 
 
-@pytest.mark.parametrize("side", [0, 4, 20, 136, -8])
-def test_image_size_is_a_multiple_of_8(side):
-    with pytest.raises(InputError, match=f"multiple of 8 from 8 to 128, got {side}; give --set image_size=32"):
+@pytest.mark.parametrize(("side", "nearest"), [(0, 8), (3, 8), (30, 32), (136, 128), (-8, 8)])
+def test_image_size_is_a_multiple_of_8(side, nearest):
+    with pytest.raises(InputError, match=f"multiple of 8 from 8 to 128, got {side}; {nearest} is the nearest"):
         load_images("digits", image_size=side)
 
 
@@ -615,7 +615,7 @@ def test_paths_that_lead_nowhere(folder):
     (folder / "notes.txt").write_text("hello")
     with pytest.raises(InputError, match="holds no images"):
         load_images(folder)
-    with pytest.raises(InputError, match=r"of an unknown type '\.txt'; expected a folder of images"):
+    with pytest.raises(InputError, match=r"is one file of type '\.txt', expected a folder of images"):
         load_images(folder / "notes.txt")
     with pytest.raises(InputError, match=r"nothing does not exist; give a folder"):
         load_images(folder / "nothing")
@@ -623,7 +623,10 @@ def test_paths_that_lead_nowhere(folder):
         load_images("")
     with pytest.raises(InputError, match="mnist does not exist; give a folder"):
         load_images("./mnist")
-    with pytest.raises(InputError, match=r"unknown data set 'mnits'; did you mean 'mnist'.*or give a path"):
+    with pytest.raises(
+        InputError,
+        match=r"unknown data set 'mnits'; did you mean 'mnist'.*nor is there a folder or file of that name",
+    ):
         load_images("mnits")
 
 

@@ -52,7 +52,7 @@ def test_contract(kind):
     if kind.name != "second-stage":  # the others do not look at posteriors
         assert torch.equal(codes, fit(correlated(200), PRIOR, std=torch.ones(200, 3)).sample(7, seed=1))
     for seed in (-1, 2**32):
-        with pytest.raises(InputError, match=f"seed must be from 0 to 4294967295, got {seed}"):
+        with pytest.raises(InputError, match=f"seed must be a whole number from 0 to 4294967295, got {seed}"):
             density.sample(1, seed=seed)
     for wrong in (torch.full((50, 3), math.nan), torch.zeros(1, 3), torch.zeros(5)):
         if kind.needs_codes:

@@ -351,6 +351,11 @@ def test_others_of_another_width_are_refused(others):
         knn_entropy(torch.rand(4, 2), others=others)
 
 
+def test_arrays_are_told_how_to_become_tensors():
+    with pytest.raises(InputError, match=r"expects tensors, got ndarray; torch\.as_tensor makes one"):
+        knn_entropy(np.zeros((4, 2)))
+
+
 def on_sphere(n, d, seed=0):
     z = normal(n, d, seed)
     return z / z.norm(dim=1, keepdim=True)

@@ -56,8 +56,11 @@ def test_rounding():
 def test_sample_decodes_the_density(model):
     prior = Prior(model.bottleneck.prior())
     assert torch.equal(sample(model, prior, 5, seed=3), decode(model, prior.sample(5, seed=3)))
-    with pytest.raises(InputError, match="number of samples must be at least 1, got 0"):
-        sample(model, prior, 0)
+    for number in (0, 2.5, "many"):
+        with pytest.raises(InputError, match=f"must be a whole number of at least 1, got {number!r}"):
+            sample(model, prior, number)
+    with pytest.raises(InputError, match="seed must be a whole number from 0 to 4294967295, got 'a'"):
+        sample(model, prior, 2, seed="a")
 
 
 def test_linear_and_spherical_mixes():
@@ -82,9 +85,9 @@ def test_interpolation_starts_and_ends_at_the_reconstructions(model, images):
 
 
 def test_interpolate_refuses(model, images):
-    with pytest.raises(InputError, match="at least 2 steps"):
+    with pytest.raises(InputError, match="at least 2 steps, the two ends, got 1"):
         interpolate(model, images[:2], images[:2], steps=1)
-    with pytest.raises(InputError, match="as many start as end images"):
+    with pytest.raises(InputError, match="as many start as end images, got 2 and 3"):
         interpolate(model, images[:2], images[:3])
     with pytest.raises(InputError, match="one of linear, spherical, got 'cubic'"):
         interpolate(model, images[:2], images[:2], kind="cubic")

@@ -165,8 +165,14 @@ def test_own_folder_of_images(tmp_path):
     with pytest.raises(InputError, match=r"are not those that .* was trained on; restore them"):
         eae.load(tmp_path / "run", device="cpu").density("gaussian")
     shutil.rmtree(tmp_path / "photos")
-    with pytest.raises(InputError, match="photos does not exist"):
+    with pytest.raises(
+        InputError,
+        match=r"photos does not exist, and .*run has its images from there; put them back, or say where",
+    ):
         eae.load(tmp_path / "run", device="cpu").density("gaussian")
+    eae.save_images(images, tmp_path / "moved")
+    moved = eae.load(tmp_path / "run", data=tmp_path / "moved", device="cpu")
+    assert moved.sample(3, density="gaussian").shape == (3, 3, 16, 16)
     assert eae.load(tmp_path / "run", device="cpu").sample(3, density="prior").shape == (3, 3, 16, 16)
 
 
@@ -180,8 +186,8 @@ def test_own_folder_of_images(tmp_path):
         ({"set": {"image_size": "big"}}, "image_size expects a whole number, got 'big'"),
         ({"set": {"image_size": 20}}, "image_size must be a multiple of 8 from 8 to 128, got 20"),
         ({"preset": "mnits"}, "unknown preset 'mnits'; did you mean 'mnist'"),
-        ({"seed": -1}, "seed must be from 0 to 4294967295, got -1"),
-        ({"seed": 2**32}, "seed must be from 0 to 4294967295"),
+        ({"seed": -1}, "seed must be a whole number from 0 to 4294967295, got -1"),
+        ({"seed": 2**32}, "seed must be a whole number from 0 to 4294967295"),
         ({"limit": 1}, "limit must be at least 2 images, got 1"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"device": "tpu"}, "device must be auto, cpu or cuda, got 'tpu'"),
@@ -218,10 +224,14 @@ def test_existing_out_is_refused_and_kept(folder, tmp_path):
 
 
 def test_resume_refuses_other_settings(folder):
-    with pytest.raises(
-        InputError, match="cannot be resumed with other settings: seed was 0 and is 1; width was 4 and is 8"
-    ):
+    sentence = "other settings: seed was 0 and is 1; width was 4 and is 8; give those of before, or another --out"
+    with pytest.raises(InputError, match=sentence):
         train(folder, resume=True, seed=1, set={**SMALL, "width": 8})
+    many = {**SMALL, "width": 8, "patience": 1, "learning_rate": 0.1, "entropy": 3}
+    with pytest.raises(
+        InputError, match=r"seed was 0 and is 1; [^;]* was [^;]*; [^;]*; [^;]*; \.\.\.; give those"
+    ):
+        train(folder, resume=True, seed=1, set=many)
 
 
 def test_a_start_that_failed_leaves_the_folder_free(folder):
@@ -308,7 +318,7 @@ def test_a_recipe_that_has_changed_is_told(folder, info):
 def test_wrong_arguments_of_a_run(trained):
     with pytest.raises(InputError, match="unknown density 'guassian'; did you mean 'gaussian'"):
         trained.sample(2, density="guassian")
-    with pytest.raises(InputError, match="number of samples must be at least 1, got 0"):
+    with pytest.raises(InputError, match="number of samples must be a whole number of at least 1, got 0"):
         trained.sample(0)
     with pytest.raises(InputError, match=r"expected uint8 images \(N, 1, 8, 8\), got torch.float32"):
         trained.encode(torch.rand(2, 1, 8, 8))
@@ -318,6 +328,13 @@ def test_wrong_arguments_of_a_run(trained):
         trained.reconstruct(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
     with pytest.raises(InputError, match=r"expected codes \(N, 8\), got shape \(2, 3\)"):
         trained.decode(torch.zeros(2, 3))
+    with pytest.raises(InputError, match=r"expected uint8 images .*, got <U6 of shape \(\)"):
+        trained.encode("photos")
+    with pytest.raises(InputError, match="expected codes that are finite, got NaN or infinity"):
+        trained.decode(torch.full((1, 8), torch.nan))
+    codes = np.random.default_rng(0).standard_normal((2, 8))
+    assert torch.equal(trained.decode(codes), trained.decode(torch.from_numpy(codes).float()))
+    assert torch.equal(trained.decode(codes.tolist()), trained.decode(codes))
     with pytest.raises(InputError, match="n must be at least 2 images, got 1"):
         trained.evaluate(features="pixels", n=1)
 

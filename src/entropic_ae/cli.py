@@ -48,6 +48,7 @@ Precision = Annotated[str, typer.Option(help="Of training: 32, bf16 or 64.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the networks: for long runs.")]
 Nodes = Annotated[int, typer.Option(help="Machines; start the command on each, by torchrun or SLURM.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+Moved = Annotated[str | None, typer.Option(help="Where the run's images are now, if they have been moved.")]
 OptionalData = Annotated[
     str | None,
     typer.Argument(metavar="[DATA]", help="Images to take; the run's own test images unless given."),
@@ -203,7 +204,7 @@ def sample(
     density: Annotated[
         str | None,
         typer.Option(
-            help="prior, marginals, gaussian, copula, mixture or, of a system that has it, second-stage; the one "
+            help="prior, marginals, gaussian, copula, mixture, or second-stage, which is trained first; the one "
             "that the recipe draws from unless given."
         ),
     ] = None,
@@ -212,6 +213,7 @@ def sample(
     out: Annotated[
         Path | None, typer.Option(help=f"{_IMAGES_OUT}; RUN/samples-DENSITY.png, replaced, unless given.")
     ] = None,
+    data: Moved = None,
     device: Device = "auto",
     devices: Devices = 1,
     nodes: Nodes = 1,
@@ -220,7 +222,7 @@ def sample(
     first = _mute(devices * nodes)
     _check_run(run)
     with _together(device, devices, nodes):
-        loaded = _load(run, device)
+        loaded = _load(run, device, data)
         density = density or loaded.system.recipe.density
         images = loaded.sample(n, density=density, seed=seed)
     if first:
@@ -278,7 +280,9 @@ def evaluate(
     run: RunName,
     features: Annotated[
         str | None,
-        typer.Option(help="inception, classifier, pixels or a TorchScript file; by the preset unless given."),
+        typer.Option(
+            help="inception, classifier, classifier:DATA, pixels or a TorchScript file; the preset's unless given."
+        ),
     ] = None,
     n: Annotated[int, typer.Option(help="Images from each density; all held-out images are measured.")] = 10_000,
     densities: Annotated[
@@ -286,6 +290,7 @@ def evaluate(
     ] = None,
     seed: Seed = 0,
     weights: Annotated[Path | None, typer.Option(help="A file with Inception's weights.")] = None,
+    data: Moved = None,
     device: Device = "auto",
     devices: Devices = 1,
     nodes: Nodes = 1,
@@ -299,14 +304,14 @@ def evaluate(
 
     first = _mute(devices * nodes)
     with _together(device, devices, nodes), errors.status("measuring") as status:
-        loaded = _load(run, device)
+        loaded = _load(run, device, data)
         if not errors.is_terminal:  # which the status needs
             errors.print(f"measuring {escape(run)}")
         result = loaded.evaluate(
             features=features,
             n=n,
             seed=seed,
-            densities=None if densities is None else densities.split(","),
+            densities=None if densities is None else _listed(densities),
             weights=weights,
             compile=compile,
             tell=lambda what: status.update(f"measuring: {what}"),
@@ -361,7 +366,7 @@ def export(
     """Write encoder, decoder and samplers for use without this library, and compare them with PyTorch."""
     from entropic_ae.export import BATCHES, INSTALL
 
-    names = None if densities is None else densities.split(",")
+    names = None if densities is None else _listed(densities)
     files = _load(run, device).export(to, out=out, densities=names)
     for file, difference in files.items():
         compared = "" if difference is None else f": largest difference from PyTorch {difference:.1e}"
@@ -485,7 +490,7 @@ def table1(
         systems = [sweep.parse_system(text) for text in names]
         if tuned is not None:
             systems = [(recipe, {**tuning.best(tuned, recipe, data), **own}) for recipe, own in systems]
-        measured = None if densities is None else tuple(densities.split(","))
+        measured = None if densities is None else tuple(_listed(densities))
         base = sweep.Cell("", data, 0, {}, shared, limit, n, features, precision=precision, compile=compile)
         cells = [
             replace(base, recipe=recipe, seed=seed, own=own, densities=measured)
@@ -650,6 +655,10 @@ def figure(
 
 
 _INTERRUPTED = 130  # the shell's exit code for SIGINT
+_GOES_ON = {
+    "train": " Training goes on by the same command with --resume.",
+    **dict.fromkeys(("table1", "tune", "figure"), " The same command goes on."),
+}
 _FEW = 100  # test images, below which no distance means much
 _COLUMNS = 16  # images a row of the reconstruction grid
 _UNBOUNDED = 1000  # characters, more than any table has
@@ -680,11 +689,15 @@ def _check_run(run: str) -> None:
         check_run_folder(Path(run))
 
 
-def _load(run: str, device: str) -> Run:
+def _load(run: str, device: str, data: str | None = None) -> Run:
     _check_run(run)
     from entropic_ae import runs
 
-    return runs.load(run, device=device)
+    return runs.load(run, device=device, data=data)
+
+
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",")]
 
 
 def _settings(pairs: list[str]) -> dict[str, Any]:
@@ -703,16 +716,19 @@ def _names(recipes: str | None) -> list[str]:
 
     if recipes is None:
         return list(RECIPES)
-    names = recipes.split(",")
+    names = _listed(recipes)
     for name in names:
-        RECIPES.find(name.strip().partition(":")[0])
+        RECIPES.find(name.partition(":")[0])
     return names
 
 
 def _print_table(table: Table) -> None:
     """Print a table, folded to the width of a terminal only: a file or a pipe has none."""
     wide = console if console.is_terminal else Console(highlight=False, width=_UNBOUNDED)
-    wide.print(table)
+    with wide.capture() as captured:
+        wide.print(table)
+    for line in captured.get().splitlines():
+        wide.out(line.rstrip(), highlight=False)
 
 
 def _short(value: Any) -> str:
@@ -809,11 +825,8 @@ def main() -> None:
         _stop(str(error), 2)
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:  # what typer makes of Ctrl-C, without a word
-            _stop(
-                "interrupted; files are whole. A training goes on by the same command with --resume, a sweep by "
-                "the same command.",
-                _INTERRUPTED,
-            )
+            again = next((how for name, how in _GOES_ON.items() if name in sys.argv), "")
+            _stop(f"interrupted; files are whole.{again}", _INTERRUPTED)
         raise
 
 

@@ -157,10 +157,11 @@ def load_images(
     ((1, 8, 8), 100, 100, 360, 10)
     """
     if limit is not None and limit < 2:
-        raise InputError(f"limit must be at least 2 images, got {limit}; give --limit 2 or more.")
+        raise InputError(f"limit must be at least 2 images, got {limit}; give more, or none for all.")
     if image_size is not None and not _fits(image_size):
+        nearest = min(max(8 * round(image_size / 8), 8), 128)
         raise InputError(
-            f"image_size must be a multiple of 8 from 8 to 128, got {image_size}; give --set image_size=32."
+            f"image_size must be a multiple of 8 from 8 to 128, got {image_size}; {nearest} is the nearest."
         )
     if isinstance(source, str) and source in DATASETS:
         return _registered(source, image_size, limit)
@@ -250,7 +251,9 @@ def _find(source: str | Path, image_size: int | None) -> _Found:
     if path.suffix.lower() == ".parquet":
         return _Found(path.stem, str(path), parquet_tables(path))
     if path.suffix.lower() not in (".npz", ".npy"):
-        raise InputError(f"{path} is of an unknown type '{path.suffix}'; expected {_KINDS}.")
+        raise InputError(
+            f"{path} is one file of type '{path.suffix}', expected {_KINDS}; put single images into a folder."
+        )
     return _Found(path.stem, str(path), path=path)
 
 
@@ -299,7 +302,7 @@ def _of_one_size(
 def _missing(source: str | Path, path: Path) -> InputError:
     """Return the error for what is neither registered nor there."""
     if isinstance(source, str) and Path(source).name == source and not path.suffix:
-        return DATASETS.unknown(source, f"; or give a path: {_KINDS}")
+        return DATASETS.unknown(source, f"; nor is there a folder or file of that name: {_KINDS}")
     return InputError(f"{path} does not exist; give {_KINDS}.")
 
 
@@ -356,7 +359,7 @@ def _own(
     width, height, mode = (np.concatenate([h[key] for h in headers]) for key in ("width", "height", "mode"))
     sound = mode != ""
     if not sound.any():
-        raise InputError(f"none of the {len(mode)} images of {source} can be read; restore them.")
+        raise InputError(f"none of the {len(mode)} images of {source} can be read; are they images, and whole?")
     modes = set(mode[sound])
     if "F" in modes:
         raise InputError(
@@ -391,7 +394,7 @@ def _decoded(tables: Mapping[str, Table], fit: Fit, source: str, *, shuffled: bo
     if damaged:
         total = len(damaged) + sum(len(split.images) for split in splits.values())
         if len(damaged) == total:
-            raise InputError(f"none of the {total} images of {source} can be read; restore them.")
+            raise InputError(f"none of the {total} images of {source} can be read; are they images, and whole?")
         more = ", ..." if len(damaged) > 3 else ""
         warnings.warn(
             f"{len(damaged)} of {total} images of {source} cannot be read and are left out: "

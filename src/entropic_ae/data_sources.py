@@ -393,7 +393,7 @@ def _checked_images(path: str, array: np.ndarray) -> Tensor:
             came += f" from {finite.min():g} to {finite.max():g}" if finite.size else ""
             came += " with NaN or infinity" if finite.size < array.size else ""
         raise InputError(
-            f"{path} holds values of {came}, expected uint8 from 0 to 255; save images in [0, 1] as "
+            f"{path} holds values of {came}, expected uint8 from 0 to 255; scale them to [0, 1] and save "
             "(255 * images).round().astype('uint8')."
         )
     if array.ndim == 3:

@@ -41,6 +41,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     names = sorted(known)
     if len(name) > _LONGEST:
         name = f"{name[:_LONGEST]}..."
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    nearest = [one for one in names if one.lower() == name.lower()]
+    nearest = nearest or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"did you mean '{nearest[0]}'? Known" if nearest else "known"
     return InputError(f"unknown {kind} {name!r}; {hint}: {', '.join(names)}.")

@@ -199,6 +199,9 @@ def _gauss_legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _check(who: str, z: Tensor, k: int, others: Tensor | None, check_finite: bool) -> None:
     """Raise InputError unless there is an estimate of these codes."""
+    if not isinstance(z, Tensor) or not isinstance(others, Tensor | None):
+        came = type(others if isinstance(z, Tensor) else z).__name__
+        raise InputError(f"{who} expects tensors, got {came}; torch.as_tensor makes one of an array.")
     if z.dim() != 2 or z.shape[1] == 0 or not z.is_floating_point():
         raise InputError(
             f"{who} expects floating-point codes shaped (N, D), got {z.dtype} of shape {tuple(z.shape)}; "

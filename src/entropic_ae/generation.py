@@ -7,6 +7,7 @@ model's device; results are on the CPU. Inside ``distributed.together`` processe
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -128,8 +129,8 @@ def sample(model: Autoencoder, density: Density, n: int, *, seed: int = 0) -> Te
     >>> sample(model, Prior(model.bottleneck.prior()), 3, seed=0).shape
     torch.Size([3, 1, 8, 8])
     """
-    if n < 1:
-        raise InputError(f"the number of samples must be at least 1, got {n}.")
+    if not isinstance(n, Integral) or n < 1:
+        raise InputError(f"the number of samples must be a whole number of at least 1, got {n!r}.")
     return decode(model, density.sample(n, seed=seed))
 
 
@@ -179,11 +180,10 @@ def interpolate(
     >>> interpolate(model, images[:2], images[2:4], steps=6).shape
     torch.Size([2, 6, 1, 8, 8])
     """
-    if steps < 2 or len(start) != len(end):
-        raise InputError(
-            f"expected at least 2 steps and as many start as end images, got {steps} steps, "
-            f"{len(start)} and {len(end)} images."
-        )
+    if steps < 2:
+        raise InputError(f"expected at least 2 steps, the two ends, got {steps}.")
+    if len(start) != len(end):
+        raise InputError(f"expected as many start as end images, got {len(start)} and {len(end)}.")
     codes = mix_codes(encode(model, start), encode(model, end), torch.linspace(0, 1, steps), kind)
     return decode(model, codes.flatten(0, 1)).unflatten(0, (len(start), steps))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 
 import torch
 
@@ -18,8 +19,8 @@ def check_seed(seed: int) -> int:
     >>> check_seed(7)
     7
     """
-    if not 0 <= seed < 2**32:
-        raise InputError(f"seed must be from 0 to 4294967295, got {seed}.")
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise InputError(f"seed must be a whole number from 0 to 4294967295, got {seed!r}.")
     return seed
 
 

@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pytorch_lightning import Callback
 from pytorch_lightning.loggers import Logger
@@ -74,6 +75,7 @@ _DRAWN = "checkpoints/drawn"  # which weights the pictures show
 # files that are written under the claim alone; draw, evaluate, export and sample write others without it
 _CLAIMED = (INFO_FILE, WEIGHTS, LOG, Path(CHECKPOINT).name, Path(_DRAWN).name)
 _SAME = ("recipe", "preset", "shape", "limit", "seed", "precision", "training_images_sha256")  # in a resumed run
+_FEW = 4  # differences in a sentence
 _SPANS = 10  # of a running average, until its start is forgotten
 
 
@@ -148,9 +150,9 @@ class Run:
         if seen >= needed:
             return None
         return (
-            f"the weights have seen {seen} minibatches, and the running averages of the norms are not settled "
-            f"before {needed}: entropies, distances and images say little yet; train for at least "
-            f"{math.ceil(needed / per_epoch)} epochs (--resume goes on)."
+            f"the weights have seen {seen} minibatch{'es' * (seen > 1)}, and the running averages of the norms "
+            f"are not settled before {needed}: entropies, distances and images say little yet; train for more "
+            f"than {math.ceil(needed / per_epoch)} epochs (--resume goes on)."
         )
 
     @property
@@ -180,12 +182,15 @@ class Run:
         return generation.encode(self.model, self._check(images))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the images, uint8 (N, C, H, W), of codes, (N, D)."""
+        """Return the images, uint8 (N, C, H, W), of finite codes, (N, D), a tensor or an array."""
+        codes = torch.as_tensor(codes).float()
         if codes.dim() != 2 or codes.shape[1] != self.system.preset.latent_dim:
             raise InputError(
                 f"expected codes (N, {self.system.preset.latent_dim}), got shape {tuple(codes.shape)}."
             )
-        return generation.decode(self.model, codes.float())
+        if not bool(codes.isfinite().all()):
+            raise InputError("expected codes that are finite, got NaN or infinity.")
+        return generation.decode(self.model, codes)
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Encode and decode uint8 images, (N, C, H, W)."""
@@ -465,19 +470,27 @@ class Run:
                 f"{self.name} was trained on images in memory, which are needed here; give them again: "
                 "load(folder, data=images)."
             )
-        return load_images(source, image_size=self.info["image_size"], limit=limit)
+        try:
+            return load_images(source, image_size=self.info["image_size"], limit=limit)
+        except InputError as error:
+            if self._given is not None or not isinstance(source, str) or Path(source).exists():
+                raise
+            raise InputError(
+                f"{str(error).partition(';')[0]}, and {self.name} has its images from there; put them back, or "
+                "say where they are: load(folder, data=...), and --data of evaluate and of sample."
+            ) from None
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}, {self.info['recipe']} on {self.info['data']}, images {self.shape})"
 
     def _check(self, images: Tensor) -> Tensor:
-        images = torch.as_tensor(images)
-        if images.dtype != torch.uint8 or images.dim() != 4 or tuple(images.shape[1:]) != self.shape:
+        came = images if isinstance(images, Tensor) else np.asarray(images)
+        if str(came.dtype).removeprefix("torch.") != "uint8" or tuple(came.shape[1:]) != self.shape:
             raise InputError(
-                f"expected uint8 images (N, {', '.join(map(str, self.shape))}), got {images.dtype} of shape "
-                f"{tuple(images.shape)}."
+                f"expected uint8 images (N, {', '.join(map(str, self.shape))}), got {came.dtype} of shape "
+                f"{tuple(came.shape)}; those in [0, 1] are (255 * images).round() in bytes."
             )
-        return images
+        return torch.as_tensor(came)
 
 
 def train(
@@ -730,7 +743,7 @@ def _load(
     if not path.is_file():
         has = "a checkpoint to --resume from" if (folder / CHECKPOINT).is_file() else "no checkpoint either"
         raise InputError(
-            f"{folder} has no {WEIGHTS}: training stopped before its first epoch ended ({has}); "
+            f"{folder} has no {WEIGHTS}: training stopped before its first epoch ended, or they are gone ({has}); "
             "train again with --resume."
         )
     channels, height, width = info["shape"]
@@ -839,7 +852,10 @@ def _check_same(folder: Path, info: dict[str, Any], recipe: Recipe) -> None:
             f"{folder} has weights but no {CHECKPOINT}, so training cannot go on; give another --out."
         )
     if differing:
-        raise InputError(f"{folder} cannot be resumed with other settings: {'; '.join(differing)}.")
+        raise InputError(
+            f"{folder} cannot be resumed with other settings: {'; '.join(differing[:_FEW])}"
+            f"{'; ...' * (len(differing) > _FEW)}; give those of before, or another --out."
+        )
     if (folder / CHECKPOINT).is_file():
         check_checkpoint(folder / CHECKPOINT, info["expanded"]["settings"]["epochs"])
 

@@ -116,7 +116,11 @@ def check_run_folder(path: Path) -> None:
     entropic_ae.errors.InputError: run is not a run folder: it has no run.json; give the folder that train made.
     """
     if not (path / INFO_FILE).is_file():
-        raise InputError(f"{path} is not a run folder: it has no {INFO_FILE}; give the folder that train made.")
+        runs = sorted(file.parent.name for file in path.glob(f"*/{INFO_FILE}"))[:3]
+        such = f", such as {', '.join(str(path / run) for run in runs)}" if runs else ""
+        raise InputError(
+            f"{path} is not a run folder: it has no {INFO_FILE}; give the folder that train made{such}."
+        )
 
 
 def check(value: Any, spec: Any, where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from entropic_ae.terms import GaussianLikelihood, KullbackLeibler, Objective
 from entropic_ae.training import Settings
 
 __all__ = ["SecondStage"]
+
+_log = logging.getLogger(__name__)
 
 _HELD_OUT = 10  # a tenth of the codes validates; fewer than two such tenths are too few to hold any out
 _BATCH = 10_000  # codes at a time outside training
@@ -119,6 +122,7 @@ class SecondStage(Density):
         with seeded(seed):
             model = _build(codes.shape[1], hidden, depth)
             train, validation = _split(_Samples(*scaled))
+        _log.info("training the density '%s' on %s codes, for %s epochs", cls.name, f"{len(codes):,}", epochs)
         try:
             settings = Settings(**training)
             fit(model, _objective(model), train, validation, settings, seed=seed, device=device.type)

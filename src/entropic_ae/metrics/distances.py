@@ -103,7 +103,7 @@ def kernel_distance(
         seed: chooses the subsets; the global generators are left as they were.
 
     Returns:
-        Mean and (population) standard deviation over the subsets.
+        Mean and (population) standard deviation over the subsets; 0 where each is the whole.
 
     Raises:
         InputError: fewer than 2 rows, different widths, values that are not finite, ``subsets`` < 1 or
@@ -135,4 +135,6 @@ def kernel_distance(
     metric.update(fake, real=False)
     with seeded(seed):  # torchmetrics draws its subsets from the global generator
         mean, std = metric.compute()
+    if size == len(real) == len(fake):
+        std = torch.zeros(())  # and no rounding of sums in other orders
     return float(mean), float(std)
