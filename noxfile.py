@@ -16,8 +16,8 @@ nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["package"]
 
 OLDEST, NEWEST = "3.10", "3.13"
-# whose packages have bounds of their own, or whose clients and processes take long
-APART = ("explore", "cluster", "export", "hub", "tracking", "distributed")
+# of extras, whose packages have bounds of their own
+APART = ("explore", "cluster", "export", "tracking")
 CORE = [f"--ignore=tests/{folder}" for folder in ("browser", "fid", "peers")]
 CORE += [f"--ignore=tests/test_{name}.py" for name in APART]
 
