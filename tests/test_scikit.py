@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
@@ -19,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from entropic_ae import BOTTLENECKS, EntropicAutoencoder, InputError, knn_entropy
+from entropic_ae.networks import ConvDecoder, ConvEncoder
 from entropic_ae.scikit import _split
 
 SMALL = {"hidden": 16, "epochs": 2, "random_state": 0}
@@ -276,6 +278,60 @@ def test_constant_columns_take_no_part():
         np.testing.assert_array_equal(made[:, [1, 5]], np.tile([0.1, -1e6], (len(made), 1)))
     wide[:, 1] = 7
     assert model.score(wide) == narrow.score(X)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X = load_digits().data
+    return X, EntropicAutoencoder(8, image_shape=(1, 8, 8), width=4, epochs=20, random_state=0).fit(X[:1400])
+
+
+def test_images_have_one_unit_for_all_pixels_and_convolutions(digits):
+    X, model = digits
+    assert set(model.mean_) == {0}
+    assert set(model.scale_) == {16}
+    assert model.varies_.all()  # the corners too, which are always 0
+    assert {type(module) for module in model.model_.modules()} >= {ConvEncoder, ConvDecoder}
+    images = torch.from_numpy(X[1400:]).reshape(-1, 1, 8, 8) / 16
+    encoder, decoder = model.model_.encoder[1], model.model_.decoder[0]
+    z = model.model_.bottleneck(encoder(images)).z
+    np.testing.assert_allclose(model.transform(X[1400:]), z, atol=1e-9)
+    rebuilt = 16 * decoder(z).flatten(1)
+    np.testing.assert_allclose(model.inverse_transform(z.numpy()), rebuilt, atol=1e-9)
+    explained = 1 - np.square(rebuilt.numpy() - X[1400:]).mean() / X[:1400].var(0).mean()
+    assert model.score(X[1400:]) == pytest.approx(explained, abs=1e-9)
+    assert explained > 0.6
+    drawn = model.sample(500, random_state=1)
+    assert drawn.min() >= 0
+    assert drawn.max() <= 16
+    assert np.corrcoef(drawn.mean(0), X.mean(0))[0, 1] > 0.95
+
+
+def test_an_estimator_of_images_is_cloned_and_pickled(digits):
+    X, model = digits
+    assert clone(model).get_params() == model.get_params()
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).transform(X), model.transform(X))
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        ((1, 8, 16), r"image_shape=\(1, 8, 16\) asks for rows of 128 pixels, got 64 columns"),
+        ((1, 4, 16), "sides are multiples of 8 up to 128, got .*; pad or resize"),
+        ((8, 8), r"image_shape must be \(C, H, W\), three whole numbers, or None, got \(8, 8\)"),
+        ("188", "image_shape must be"),
+    ],
+)
+def test_shapes_that_images_cannot_have_are_refused(shape, sentence):
+    with pytest.raises(InputError, match=sentence):
+        EntropicAutoencoder(2, image_shape=shape, epochs=1).fit(load_digits().data)
+
+
+def test_images_that_are_all_alike_are_refused():
+    with pytest.raises(
+        InputError, match="at least 2 images whose pixels differ, got n_samples=3 with values from 5"
+    ):
+        EntropicAutoencoder(2, image_shape=(1, 8, 8), epochs=1).fit(np.full((3, 64), 5.0))
 
 
 def test_a_column_that_is_constant_up_to_rounding_is_constant():

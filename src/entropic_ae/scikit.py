@@ -1,10 +1,10 @@
-"""The entropic autoencoder as a scikit-learn estimator, for tables of numbers."""
+"""The entropic autoencoder as a scikit-learn estimator, for tables of numbers and flattened images."""
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -13,13 +13,13 @@ import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor
+from torch import Tensor, nn
 
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import BOTTLENECKS, Bottleneck
 from entropic_ae.densities import DENSITIES, Density
 from entropic_ae.errors import InputError, unknown_name
-from entropic_ae.networks import Perceptron
+from entropic_ae.networks import ConvDecoder, ConvEncoder, Perceptron
 from entropic_ae.randomness import check_seed, generator, seeded
 from entropic_ae.terms import NegativeEntropy, Objective, SquaredError
 from entropic_ae.training import Settings, fit
@@ -43,17 +43,25 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     ``sample`` decodes draws from it. Encoder and decoder are perceptrons whose input joins their last hidden
     layer, so that principal component analysis is within their reach.
 
+    With ``image_shape`` rows are flattened images, as scikit-learn's data sets have them: encoder and decoder are
+    then the paper's convolutions, and all pixels have one unit, from the least value of the training rows, 0, to
+    the largest, 1. Batch norms inside them use running averages after training, which some 100 minibatches settle.
+
     A column that is constant, up to rounding, takes no part: ``transform`` and ``score`` ignore it, and
     reconstructions and samples have its one value. Categories must be encoded as numbers before, missing values
     filled in.
 
     Arguments:
         n_components: length D of a code; may be more than the columns.
-        entropy: weight of the entropy, in nats, against the squared error, in standardised units and summed over
-            columns. 0 leaves it out. More brings samples nearer to the data, and costs some reconstruction.
+        entropy: weight of the entropy, in nats, against the squared error, in standardised units (of images, in
+            units of their range) and summed over columns. 0 leaves it out. More brings samples nearer to the data,
+            and costs some reconstruction.
         bottleneck: a name in ``BOTTLENECKS`` other than the variational ones; ``identity`` bounds no entropy and
             asks for ``entropy=0``.
-        hidden, depth: units of a hidden layer, and hidden layers, of encoder and decoder each.
+        image_shape: (C, H, W) of the images that the rows are, C * H * W = F, sides multiples of 8 up to 128; None
+            for a table.
+        hidden, depth: units of a hidden layer, and hidden layers, of encoder and decoder each, for a table.
+        width: channels of the first convolution, for images; the paper's is 128, which is for a GPU.
         epochs: passes over the rows; None for as many as give 500 minibatches, from 10 to 100.
         batch_size: rows of a minibatch, at least 2; all rows, if there are fewer.
         learning_rate: of Adam, at the start; halved when the validation loss has not fallen for a tenth of the
@@ -69,7 +77,8 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     Attributes:
         embedding_: codes of the training rows, (N, D).
         model_: the ``Autoencoder`` of standardised rows, float64, in evaluation mode.
-        mean_, scale_: what the columns are standardised with, (F,) float64: its value and 1 where constant.
+        mean_, scale_: what is taken from columns, and what they are then divided by, (F,) float64: mean and
+            standard deviation, its value and 1 where constant; of images their least value and range, F times.
         varies_: which columns are not constant, (F,) bool.
         history_: a dict an epoch: each term, in training and validation, entropy and learning rate.
         n_features_in_, feature_names_in_: F and, of a data frame, the names of the columns.
@@ -96,8 +105,10 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         *,
         entropy: float = 0.1,
         bottleneck: str = "batch-norm",
+        image_shape: tuple[int, int, int] | None = None,
         hidden: int = 128,
         depth: int = 2,
+        width: int = 16,
         epochs: int | None = None,
         batch_size: int = 100,
         learning_rate: float = 3e-3,
@@ -109,8 +120,10 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.n_components = n_components
         self.entropy = entropy
         self.bottleneck = bottleneck
+        self.image_shape = image_shape
         self.hidden = hidden
         self.depth = depth
+        self.width = width
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -124,7 +137,7 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self._check_parameters()
         self.__dict__.pop("model_", None)  # not fitted, should this fail: what is known of columns is set first
         X = validate_data(self, X, dtype=_DTYPES)
-        mean, scale, varies = _standard(X)
+        mean, scale, varies = _standard(X) if self.image_shape is None else _range(X, self.image_shape)
         seed = _seed(self.random_state)
         rows = _standardised(X, mean, scale, varies)
         with seeded(seed):
@@ -142,6 +155,7 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.model_, self.mean_, self.scale_, self.varies_ = model, mean, scale, varies
         self.history_ = [{k: v for k, v in row.items() if k != "images_per_s"} for row in history]
         self.embedding_ = codes.numpy().astype(X.dtype, copy=False)
+        self._variance = 1.0 if self.image_shape is None else float(rows.var(0, correction=0).mean())
         self._fit_seed = seed
         self._densities: dict[str, Density] = {}
         return self
@@ -199,8 +213,9 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return self._decode(codes.double()).astype(self.embedding_.dtype, copy=False)
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
-        """Return the share of variance explained: 1 less the mean squared error in standardised units.
+        """Return the share of variance explained: 1 less the mean squared error in units of the variance.
 
+        That is 1 in each column of a standardised table; of images it is the mean over pixels.
         1 is perfect, and 0 what the training rows' mean would reach on them. The variances are the training rows'
         throughout, unlike those of R^2: so a single row has a score, and the score of rows together is the mean of
         theirs. It judges reconstructions, not samples: a higher ``entropy`` often lowers it.
@@ -211,7 +226,7 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         """Return the score of each row, (N,) float64; the lowest are of the rows least like those of training."""
         rows = _standardised(self._check_rows(X), self.mean_, self.scale_, self.varies_)
         errors = _in_batches(lambda x: (self.model_(x).x_hat - x).square().mean(1), rows)
-        return 1 - errors.numpy()
+        return 1 - errors.numpy() / self._variance
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -224,7 +239,14 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return int(self.embedding_.shape[1])
 
     def _check_parameters(self) -> None:
-        for name, least in {"n_components": 1, "hidden": 1, "depth": 1, "epochs": 1, "batch_size": 2}.items():
+        for name, least in {
+            "n_components": 1,
+            "hidden": 1,
+            "depth": 1,
+            "width": 1,
+            "epochs": 1,
+            "batch_size": 2,
+        }.items():
             value = getattr(self, name)
             if not (_is_whole(value, least) or (name == "epochs" and value is None)):
                 raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}.")
@@ -232,6 +254,11 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             value = getattr(self, name)
             if not isinstance(value, Real):
                 raise InputError(f"{name} must be a number, got {value!r}.")
+        shape = self.image_shape
+        if shape is not None and not (
+            isinstance(shape, Sequence) and len(shape) == 3 and all(_is_whole(side, 1) for side in shape)
+        ):
+            raise InputError(f"image_shape must be (C, H, W), three whole numbers, or None, got {shape!r}.")
         if not 0 <= self.validation_fraction < 1:
             raise InputError(
                 f"validation_fraction must be at least 0 and below 1, got {self.validation_fraction!r}."
@@ -243,8 +270,13 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     def _build(self, features: int) -> Autoencoder:
         dim, hidden, depth = int(self.n_components), int(self.hidden), int(self.depth)
         bottleneck = BOTTLENECKS[self.bottleneck](dim)
-        encoder = Perceptron(features, bottleneck.in_features, hidden, depth)
-        return Autoencoder(encoder, bottleneck, Perceptron(dim, features, hidden, depth))
+        if self.image_shape is None:
+            encoder: nn.Module = Perceptron(features, bottleneck.in_features, hidden, depth)
+            return Autoencoder(encoder, bottleneck, Perceptron(dim, features, hidden, depth))
+        channels, height, w = map(int, self.image_shape)
+        shape, width = (channels, height, w), int(self.width)
+        encoder = nn.Sequential(nn.Unflatten(1, shape), ConvEncoder(shape, bottleneck.in_features, width=width))
+        return Autoencoder(encoder, bottleneck, nn.Sequential(ConvDecoder(shape, dim, width=width), nn.Flatten()))
 
     def _check_batch(self, bottleneck: Bottleneck, rows: int) -> None:
         batch = min(rows, int(self.batch_size))
@@ -298,8 +330,29 @@ def _standard(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return mean, scale, varies
 
 
+def _range(X: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the least value of all images, their range and that all pixels take part, once a column."""
+    if math.prod(shape) != X.shape[1]:
+        raise InputError(
+            f"image_shape={tuple(shape)} asks for rows of {math.prod(shape)} pixels, got {X.shape[1]} columns; "
+            "give the (C, H, W) of the images before they were flattened."
+        )
+    if any(side % 8 or side > 128 for side in shape[1:]):
+        raise InputError(
+            "the convolutions take images whose sides are multiples of 8 up to 128, got image_shape="
+            f"{tuple(shape)}; pad or resize the images, or leave image_shape out."
+        )
+    low, high = float(X.min()), float(X.max())
+    if len(X) < 2 or not np.isfinite(high - low) or high == low:
+        raise InputError(
+            f"EntropicAutoencoder expects at least 2 images whose pixels differ, got n_samples={len(X)} with "
+            f"values from {low:g} to {high:g}."
+        )
+    return np.full(X.shape[1], low), np.full(X.shape[1], high - low), np.ones(X.shape[1], dtype=bool)
+
+
 def _standardised(X: np.ndarray, mean: np.ndarray, scale: np.ndarray, varies: np.ndarray) -> Tensor:
-    """Return the columns that vary, float64, with the training rows' mean at 0 and their deviation as unit."""
+    """Return the columns that vary, float64, less the mean and in units of the scale."""
     return torch.from_numpy((X[:, varies] - mean[varies]) / scale[varies])
 
 
