@@ -299,6 +299,7 @@ def _parquet_of_other_columns(path: Path, rng: random.Random) -> None:
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
 
 
+_OTHERS = ("webp", "bmp", "gif", "tiff", "ppm")
 _NAMES = (
     *(b"a\nb.png", b"a\x1b[31m.png", b"\xff\xfe.png", b"-rf.png", b"$(id).png", b"%s%n{0}.png", b"[red]x.png"),
     *(b"*?.png", b"'\".png", b" .png", b"a.PNG", b"x" * 250 + b".png", "\u202egnp.png".encode(), b"a.png.png"),
@@ -439,6 +440,12 @@ SUBJECTS: dict[str, Subject] = {
         {"load": partial(_read, name="jpeg")},
         _ANY,
     ),
+    "WEBP, BMP, GIF, TIFF or PPM image": Subject(
+        "others/*",
+        {**_BYTES, **FILES, "hostile name": _hostile_name},
+        {"load": partial(_read, name="others")},
+        _ANY,
+    ),
     "NumPy archive": Subject(
         "images.npz",
         {**_BYTES, **FILES, "another header": _npz_of_another_header},
@@ -479,8 +486,8 @@ def prepare(root: Path) -> None:
     generator = np.random.default_rng(0)
     pixels = generator.integers(256, size=(40, 16, 16, 3), dtype=np.uint8)
     for i, image in enumerate(pixels[:12]):
-        places = root / f"png/{i:02}.png", root / f"jpeg/{'ab'[i % 2]}/{i:02}.jpg"
-        for place in places:
+        other = f"others/{i:02}.{_OTHERS[i % len(_OTHERS)]}"
+        for place in (root / f"png/{i:02}.png", root / f"jpeg/{'ab'[i % 2]}/{i:02}.jpg", root / other):
             place.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(place)
     labels = generator.integers(3, size=40)
