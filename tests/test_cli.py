@@ -281,6 +281,40 @@ def test_places_that_cannot_be_written(call, folder, tmp_path, broken):
         assert "Traceback" not in err
 
 
+def test_memory_that_is_not_enough_is_told_with_a_remedy(call, monkeypatch, tmp_path):
+    """That of this machine, by an absurd size; of a GPU, by PyTorch's error."""
+    huge = ("--set", "width=2", f"latent_dim={2**40}", "--out", tmp_path / "run")
+    code, out, err = call("train", "eae", "digits", *huge)
+    assert (code, out) == (2, "")
+    assert "error: there is not enough memory (" in err
+    assert "lower batch_size, width or latent_dim, or take fewer images." in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+    for error, expected in (
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nMore"),
+            "CUDA out of memory. Tried to",
+        ),
+        (MemoryError(), "not enough memory (of this machine)"),
+    ):
+        monkeypatch.setattr(cli, "_expand", raising(error))
+        code, _, err = call("recipes")
+        assert code == 2
+        assert expected in err
+        assert "More" not in err
+    monkeypatch.setattr(cli, "_expand", raising(RuntimeError("a defect")))
+    monkeypatch.setattr(sys, "argv", ["entropic-ae"])
+    with pytest.raises(RuntimeError, match="a defect"):
+        cli.main()
+
+
+def raising(error):
+    def fail(_):
+        raise error
+
+    return fail
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_no_space(call, folder, tmp_path, monkeypatch):
     """Every write fails as on a full disk: one sentence, and no half-written file."""

@@ -8,16 +8,26 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.special import digamma, gammaln
+from torch import nn
 
 from entropic_ae import BOTTLENECKS, DENSITIES, InputError, cube_entropy, knn_entropy, mmd2, sphere_entropy
-from entropic_ae.autoencoder import Trace
+from entropic_ae.autoencoder import Autoencoder, Trace
 from entropic_ae.bottlenecks import Code
 from entropic_ae.distributions import UniformSphere
 from entropic_ae.files import read_tensors, write_tensors
-from entropic_ae.terms import CodeNorm, GaussianLikelihood, KullbackLeibler, NegativeEntropy, SquaredError
+from entropic_ae.terms import (
+    CodeNorm,
+    DecoderDecay,
+    DecoderGradient,
+    GaussianLikelihood,
+    KullbackLeibler,
+    MaximumMeanDiscrepancy,
+    NegativeEntropy,
+    SquaredError,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -258,6 +268,7 @@ TERMS = {
     "divergence": (KullbackLeibler(), None),
     "likelihood": (GaussianLikelihood(), None),
     "entropy": (NegativeEntropy(), None),
+    "discrepancy": (MaximumMeanDiscrepancy(), None),
 }
 
 
@@ -306,6 +317,23 @@ def test_a_term_averages_over_the_batch_and_sums_over_features(name, z):
     assert value == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
+@given(z=samples(least=1), exponent=st.floats(-6, 6), seed=SEEDS)
+def test_terms_of_a_diagonal_decoder_are_the_sum_of_its_squares(z, exponent, seed):
+    """The signs of the gradient's estimate square to 1, so that it is exact here, whatever the codes."""
+    d = z.shape[1]
+    model = Autoencoder(nn.Identity(), BOTTLENECKS["identity"](d), nn.Linear(d, d, bias=False).double())
+    weight = model.decoder.weight
+    scales = 10**exponent * torch.randn(d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    weight.data = torch.diag(scales)
+    z.requires_grad_()
+    for term in (DecoderDecay(), DecoderGradient()):
+        weight.grad = None
+        value = term(model, Trace(None, Code(z), model.decode(z)))
+        assert value.item() == pytest.approx(scales.square().sum().item(), rel=1e-9)
+        value.backward()
+        torch.testing.assert_close(weight.grad.diag(), 2 * scales)
+
+
 def fit(name, codes):
     small = {"second-stage": {"hidden": 4, "depth": 1, "epochs": 1}, "mixture": {"components": 3}}
     return DENSITIES[name].fit(codes, BOTTLENECKS["identity"](codes.shape[1]).prior(), **small.get(name, {}))
@@ -314,9 +342,19 @@ def fit(name, codes):
 CHEAP = [name for name in DENSITIES if name != "second-stage"]  # which trains
 
 
+@given(codes=samples(dtype=torch.float32), n=st.integers(1, 40), seed=SEEDS)
+@settings(max_examples=5)
+def test_a_second_stage_draws_finite_codes_and_the_same_after_a_round_trip(codes, n, seed, tmp_path_factory):
+    check_round_trip("second-stage", codes, n, seed, tmp_path_factory)
+
+
 @pytest.mark.parametrize("name", CHEAP)
 @given(codes=samples(dtype=torch.float32), n=st.integers(1, 40), seed=SEEDS)
 def test_a_density_draws_finite_codes_and_the_same_after_a_round_trip(name, codes, n, seed, tmp_path_factory):
+    check_round_trip(name, codes, n, seed, tmp_path_factory)
+
+
+def check_round_trip(name, codes, n, seed, tmp_path_factory):
     density = fit(name, codes)
     drawn = density.sample(n, seed=seed)
     assert drawn.shape == (n, codes.shape[1])

@@ -823,11 +823,25 @@ def main() -> None:
         app(_expand(sys.argv[1:]))
     except (InputError, OSError) as error:
         _stop(str(error), 2)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_of_memory(error):
+            raise
+        reason = str(error).strip().partition("\n")[0].rstrip(".") or "of this machine"
+        _stop(
+            f"there is not enough memory ({reason}); lower batch_size, width or latent_dim, or take fewer images.",
+            2,
+        )
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:  # what typer makes of Ctrl-C, without a word
             again = next((how for name, how in _GOES_ON.items() if name in sys.argv), "")
             _stop(f"interrupted; files are whole.{again}", _INTERRUPTED)
         raise
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    """Return whether memory has run out: Python's, PyTorch's on a GPU, or on a CPU, which has no class."""
+    named = type(error).__name__ == "OutOfMemoryError"  # torch's, which may not have been imported
+    return isinstance(error, MemoryError) or named or "DefaultCPUAllocator" in str(error)
 
 
 class _Notes(logging.Handler):
