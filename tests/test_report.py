@@ -125,7 +125,7 @@ def test_every_number_is_that_of_metrics_json(trained, tmp_path):
             f"{name} the floor" if name == "held-out images" else name,
             f"{row['images']}",
             f"{row['frechet']:.2f}",
-            f"{row['kernel']:.4f} ± {row['kernel_std']:.4f}",
+            f"{row['kernel']:.4f}" + f" ± {row['kernel_std']:.4f}" * (row["kernel_std"] > 0),
             f"{spread[name]:.2f}" if name in spread else "-",
         ]
         for name, row in result["distances"].items()

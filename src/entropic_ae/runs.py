@@ -473,7 +473,8 @@ class Run:
         try:
             return load_images(source, image_size=self.info["image_size"], limit=limit)
         except InputError as error:
-            if self._given is not None or not isinstance(source, str) or Path(source).exists():
+            own = isinstance(source, str) and (Path(source).is_absolute() or source.startswith("./"))
+            if self._given is not None or not own or Path(str(source)).exists():
                 raise
             raise InputError(
                 f"{str(error).partition(';')[0]}, and {self.name} has its images from there; put them back, or "
