@@ -42,22 +42,18 @@ def test(session: nox.Session) -> None:
 
 
 @nox.session
-def package(session: nox.Session) -> None:
-    """Build wheel and sdist, install each into an empty environment and use it there, away from the checkout."""
+@nox.parametrize("kind", ["whl", "tar.gz"])
+def package(session: nox.Session, kind: str) -> None:
+    """Build wheel and sdist, install one into an empty environment and use it there, away from the checkout."""
     root = Path(__file__).parent
     with tempfile.TemporaryDirectory() as folder:
-        session.install("build")
-        session.run("python", "-m", "build", "--outdir", folder, str(root))
-        wheel, sdist = (next(Path(folder).glob(kind)) for kind in ("*.whl", "*.tar.gz"))
-        for built in (wheel, sdist):
-            session.install("--reinstall-package", "entropic-ae", "--constraint", "constraints.txt", str(built))
-            session.run("uv", "pip", "check", external=True)
-            with session.chdir(folder):
-                session.run(
-                    "python", "-c", "import entropic_ae; print(entropic_ae.__file__, entropic_ae.__version__)"
-                )
-                run = f"{folder}/run-{built.suffix[1:]}"
-                session.run("entropic-ae", "train", "eae", "digits", "--epochs", "2", "--out", run)
-                session.run("entropic-ae", "sample", run, "--out", f"{run}.png")
-                session.run("entropic-ae", "evaluate", run, "--features", "pixels", "--n", "100")
-                session.run("entropic-ae", "report", run)
+        session.run("uv", "build", "--quiet", "--out-dir", folder, str(root), external=True)
+        built = next(Path(folder).glob(f"*.{kind}"))
+        session.install("--constraint", "constraints.txt", str(built))
+        session.run("uv", "pip", "check", external=True)
+        with session.chdir(folder):
+            session.run("python", "-c", "import entropic_ae; print(entropic_ae.__file__, entropic_ae.__version__)")
+            session.run("entropic-ae", "train", "eae", "digits", "--epochs", "2", "--out", "run")
+            session.run("entropic-ae", "sample", "run", "--out", "new.png")
+            session.run("entropic-ae", "evaluate", "run", "--features", "pixels", "--n", "100")
+            session.run("entropic-ae", "report", "run")

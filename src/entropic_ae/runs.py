@@ -348,9 +348,8 @@ class Run:
             self._kept_metrics()  # a damaged file is told before anything is computed
         name = features or str(self.system.preset.features)
         if self.origin is not None:
-            _ = (
-                self.data
-            )  # somebody else's run names data that lie here: they must be those that it was trained on
+            # somebody else's run names data that lie here: they must be those that it was trained on
+            _ = self.data
         data = self._load_data(None)  # with a limit, the classifier and the floor would change with it
         device = str(next(self.model.parameters()).device)
         tell(f"the feature space {name}" + " (trained the first time)" * (name == "classifier"))

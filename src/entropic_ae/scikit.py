@@ -31,6 +31,7 @@ _FEWEST_EPOCHS, _MOST_EPOCHS = 10, 100
 _FEWEST_HELD_OUT = 100  # rows; fewer choose weights by chance, which costs more than it saves from overfitting
 _BATCH = 10_000  # rows at a time outside training
 _DTYPES = (np.float64, np.float32)
+_LEAST = {"n_components": 1, "hidden": 1, "depth": 1, "width": 1, "epochs": 1, "batch_size": 2}
 _ROUNDINGS = 10  # relative to the largest value of a column: differences below come of computing it
 
 
@@ -239,14 +240,7 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return int(self.embedding_.shape[1])
 
     def _check_parameters(self) -> None:
-        for name, least in {
-            "n_components": 1,
-            "hidden": 1,
-            "depth": 1,
-            "width": 1,
-            "epochs": 1,
-            "batch_size": 2,
-        }.items():
+        for name, least in _LEAST.items():
             value = getattr(self, name)
             if not (_is_whole(value, least) or (name == "epochs" and value is None)):
                 raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}.")
