@@ -217,6 +217,7 @@ def test_metrics_wait_for_a_process_that_writes_them(run, monkeypatch):
 
 
 def test_a_run_keeps_nothing_of_what_is_measured_of_its_samples_alone(run):
+    run.evaluate(features="pixels", n=40, densities=[])
     before = (run.folder / "metrics.json").read_text()
     result = run.evaluate(features="pixels", n=50, split="validation", samples_only=True, densities=("prior",))
     assert list(result["distances"]) == ["held-out images", "prior"]

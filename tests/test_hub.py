@@ -169,6 +169,14 @@ def test_a_registered_set_is_named_and_features_lose_their_path():
     assert run["overrides"]["features"] == "classifier:/home/me/photos"
 
 
+def test_a_run_of_the_first_images_is_measured_on_the_whole_set(hub, tmp_path):
+    small = {"set": {"width": 2}, "epochs": 1, "limit": 50, "device": "cpu", "progress": False}
+    run = eae.train("eae", "digits", out=tmp_path / "run", **small)
+    run.push_to_hub("owner/first")
+    found = eae.load("hf:owner/first", device="cpu").evaluate(features="pixels", n=20, densities=["prior"])
+    assert found["distances"] == run.evaluate(features="pixels", n=20, densities=["prior"])["distances"]
+
+
 def test_a_density_that_is_not_there_needs_the_data(hub, folder, trained, tmp_path):
     run = eae.load(folder, device="cpu")
     run.push_to_hub(REPO)

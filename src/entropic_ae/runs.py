@@ -165,11 +165,7 @@ class Run:
     def data(self) -> ImageData:
         """The images that the run was trained on; InputError if they are gone or have changed."""
         data = self._load_data(self.info["limit"])
-        if fingerprint(data.train.images) != self.info["training_images_sha256"]:
-            raise InputError(
-                f"the training images of {self.info['source']} are not those that {self.name} was trained "
-                "on; restore them, or train anew."
-            )
+        self._check_trained_on(data)
         return data
 
     @cached_property
@@ -347,10 +343,9 @@ class Run:
         if self.origin is None:
             self._kept_metrics()  # a damaged file is told before anything is computed
         name = features or str(self.system.preset.features)
-        if self.origin is not None:
-            # somebody else's run names data that lie here: they must be those that it was trained on
-            _ = self.data
         data = self._load_data(None)  # with a limit, the classifier and the floor would change with it
+        if self.origin is not None:  # somebody else's run names data that lie here
+            self._check_trained_on(data)
         device = str(next(self.model.parameters()).device)
         tell(f"the feature space {name}" + " (trained the first time)" * (name == "classifier"))
         space = load_features(name, data, weights=weights, device=device)
@@ -479,6 +474,14 @@ class Run:
                 f"{str(error).partition(';')[0]}, and {self.name} has its images from there; put them back, or "
                 "say where they are: load(folder, data=...), and --data of evaluate and of sample."
             ) from None
+
+    def _check_trained_on(self, data: ImageData) -> None:
+        """Raise InputError unless these are, up to the limit, the images that the run was trained on."""
+        if fingerprint(data.train.images[: self.info["limit"]]) != self.info["training_images_sha256"]:
+            raise InputError(
+                f"the training images of {self.info['source']} are not those that {self.name} was trained "
+                "on; restore them, or train anew."
+            )
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}, {self.info['recipe']} on {self.info['data']}, images {self.shape})"
