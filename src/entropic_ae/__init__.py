@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from entropic_ae.version import __version__
+
 if TYPE_CHECKING:
     from entropic_ae.autoencoder import Autoencoder, Trace
     from entropic_ae.bottlenecks import (
@@ -67,7 +69,6 @@ if TYPE_CHECKING:
     )
     from entropic_ae.training import Settings, fit
 
-__version__ = "0.1.0"
 
 _EXPORTS = {
     "autoencoder": ("Autoencoder", "Trace"),

@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from entropic_ae import __version__
 from entropic_ae.errors import InputError
 from entropic_ae.registry import import_modules
 from entropic_ae.schema import check_run_folder, is_shared
+from entropic_ae.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor

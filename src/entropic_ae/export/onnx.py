@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from entropic_ae import __version__
 from entropic_ae.errors import InputError
 from entropic_ae.export.graphs import Graph
+from entropic_ae.version import __version__
 
 __all__ = ["BATCHES", "largest_difference", "onnx_bytes"]
 

@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from entropic_ae import __version__
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.densities import DENSITIES, Density
 from entropic_ae.errors import InputError, unknown_name
@@ -17,6 +16,7 @@ from entropic_ae.export.layers import describe
 from entropic_ae.export.onnx import largest_difference, onnx_bytes
 from entropic_ae.export.samplers import SAMPLERS, no_sampler
 from entropic_ae.files import atomic_folder, check_free, write_tensors
+from entropic_ae.version import __version__
 
 __all__ = ["FORMATS", "INSTALL", "check_export", "export_model", "exported"]
 

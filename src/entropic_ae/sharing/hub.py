@@ -51,7 +51,7 @@ def fetch(source: str, *, token: str | None = None, out: str | Path | None = Non
     """
     from huggingface_hub import snapshot_download
 
-    from entropic_ae import __version__
+    from entropic_ae.version import __version__
 
     name, revision = repository(source)
     target = None if out is None else Path(out)
@@ -105,7 +105,7 @@ def push(
     """
     import huggingface_hub
 
-    from entropic_ae import __version__
+    from entropic_ae.version import __version__
 
     name, marked = repository(repo)
     revision = revision or marked
