@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from entropic_ae.files import write_json
 from entropic_ae.provenance import git_commit, machine, versions
+from entropic_ae.storage.files import write_json
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("training", "entropy", "densities", "sampling", "startup", "memory", "reading", "limit", "frechet")

@@ -114,7 +114,7 @@ def _stream(folder: str, side: str) -> None:
 
     rows = datasets.load_dataset("parquet", data_files=str(Path(folder) / "set.parquet"), streaming=True)
     with (
-        patch("entropic_ae.data_streaming.hub_revision", lambda _: "one"),
+        patch("entropic_ae.data.streaming.hub_revision", lambda _: "one"),
         patch("datasets.load_dataset", lambda *_, **__: rows),
     ):
         load_images("hf-stream:some/set", image_size=int(side))

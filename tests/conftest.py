@@ -28,8 +28,8 @@ def pytest_terminal_summary(terminalreporter, config):
         return
     from packaging.requirements import Requirement
 
-    from entropic_ae.files import write_json
     from entropic_ae.provenance import machine, versions
+    from entropic_ae.storage.files import write_json
 
     names = [one.name for one in map(Requirement, requires("entropic-ae")) if one.marker is None]
     git = ["git", "-C", str(config.rootpath), "describe", "--always", "--abbrev=40", "--dirty=+changes"]

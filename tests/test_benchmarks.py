@@ -15,8 +15,8 @@ from benchmarks.sizes import BATCH, SHAPE
 from benchmarks.training import LOSSES, Bare, configured
 
 from entropic_ae.errors import InputError
-from entropic_ae.files import write_json
 from entropic_ae.recipes import RECIPES
+from entropic_ae.storage.files import write_json
 from entropic_ae.training import loop
 
 RENDER = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "update_docs.py"))

@@ -16,6 +16,7 @@ from PIL import Image
 
 import entropic_ae as eae
 from entropic_ae import cli
+from entropic_ae.cli import commands
 
 SMALL = ["--set", "width=4", "batch_size=20", "learning_rate=0.002", "--limit", "300", "--device", "cpu"]
 TRAIN = [sys.executable, "-m", "entropic_ae", "train", "eae", "digits", *SMALL]
@@ -233,7 +234,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(call, arguments, sentence, tm
 
 def test_a_warning_is_one_line_and_gives_the_terminal_no_orders(capsys):
     """It may name a stranger's file, and a file's name may hold anything."""
-    cli._show_warning("1 of 9 images cannot be read: a\n\x1b[31mred.png.", UserWarning)
+    commands._show_warning("1 of 9 images cannot be read: a\n\x1b[31mred.png.", UserWarning)
     assert capsys.readouterr().err == "warning: 1 of 9 images cannot be read: a [31mred.png.\n"
 
 
@@ -297,12 +298,12 @@ def test_memory_that_is_not_enough_is_told_with_a_remedy(call, monkeypatch, tmp_
         ),
         (MemoryError(), "not enough memory (of this machine)"),
     ):
-        monkeypatch.setattr(cli, "_expand", raising(error))
+        monkeypatch.setattr(commands, "_expand", raising(error))
         code, _, err = call("recipes")
         assert code == 2
         assert expected in err
         assert "More" not in err
-    monkeypatch.setattr(cli, "_expand", raising(RuntimeError("a defect")))
+    monkeypatch.setattr(commands, "_expand", raising(RuntimeError("a defect")))
     monkeypatch.setattr(sys, "argv", ["entropic-ae"])
     with pytest.raises(RuntimeError, match="a defect"):
         cli.main()
@@ -349,11 +350,11 @@ def test_training_on_a_full_disk(call, tmp_path, space):
 
 
 def test_several_set_values_in_every_form():
-    assert cli._expand(["train", "--set", "a=1", "b=2", "--epochs", "3", "--set", "c=4"]) == [
+    assert commands._expand(["train", "--set", "a=1", "b=2", "--epochs", "3", "--set", "c=4"]) == [
         "train", "--set", "a=1", "--set", "b=2", "--epochs", "3", "--set", "c=4",
     ]  # fmt: skip
-    assert cli._expand(["train", "--set=a=1"]) == ["train", "--set=a=1"]
-    assert cli._expand(["train", "--set"]) == ["train", "--set"]
+    assert commands._expand(["train", "--set=a=1"]) == ["train", "--set=a=1"]
+    assert commands._expand(["train", "--set"]) == ["train", "--set"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from entropic_ae import cli, distributed, runs
+from entropic_ae import distributed, runs
+from entropic_ae.cli import printing
+from entropic_ae.cli import runs as run_commands
 from entropic_ae.experiments import cluster, figures, studies, sweep, table1, tuning
 from entropic_ae.experiments.sweep import Cell
 
@@ -70,9 +72,9 @@ def heard(call, monkeypatch, tmp_path):
     run = SimpleNamespace(folder=tmp_path, origin=None, caution=None, draw=lambda *_: None)
     run.system = SimpleNamespace(recipe=SimpleNamespace(density="prior"))
     run.sample = lambda n, **_: torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
-    monkeypatch.setattr(cli, "check_run_folder", lambda _: None)
-    monkeypatch.setattr(cli, "_print_metrics", lambda _: None)
-    monkeypatch.setattr(cli.errors, "quiet", False)  # undone after the test, for those that follow
+    monkeypatch.setattr(run_commands, "check_run_folder", lambda _: None)
+    monkeypatch.setattr(run_commands, "print_metrics", lambda _: None)
+    monkeypatch.setattr(printing.errors, "quiet", False)  # undone after the test, for those that follow
     run.evaluate = replace(runs.Run, "evaluate", {"distances": {}}).__get__(run)
     for home, function, returned in (
         (runs, "train", run),

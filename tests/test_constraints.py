@@ -6,7 +6,7 @@ import torch
 from entropic_ae import BOTTLENECKS, BatchNorm, Sphere
 from entropic_ae.experiments import constraints, drawing
 from entropic_ae.experiments.constraints import null_distances, prior_distance, raise_entropy, toy
-from entropic_ae.files import read_json
+from entropic_ae.storage.files import read_json
 
 
 @pytest.mark.parametrize("name", ["batch-norm", "whitening", "l1-norm", "cube", "sphere"])

@@ -17,10 +17,9 @@ import pytest
 import torch
 from PIL import Image
 
-from entropic_ae import data_decoding, data_streaming
-from entropic_ae.data import DATASETS, ImageData, load_images, read_images
+from entropic_ae.data import DATASETS, ImageData, decoding, load_images, read_images, streaming
 from entropic_ae.errors import InputError
-from entropic_ae.files import read_json
+from entropic_ae.storage.files import read_json
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +128,7 @@ def test_the_second_load_decodes_nothing(tmp_path, monkeypatch):
     first = load_images("celeba")
     assert first.shape == (3, 64, 64)
     assert first.classes is None
-    monkeypatch.setattr(data_decoding, "_each", None)
+    monkeypatch.setattr(decoding, "_each", None)
     assert marks(load_images("celeba")) == [[1, 2, 3], [4], [5]] == marks(first)
 
 
@@ -138,7 +137,7 @@ def test_celeba_crops_the_140_centre_of_the_aligned_images():
     pixels[39:179, 19:159] = 200  # just the 140 x 140 centre
     crop = DATASETS["celeba"].crop
     assert crop == 140
-    fitted = data_decoding.Fit(3, 64, 64, crop=crop)(Image.fromarray(pixels))
+    fitted = decoding.Fit(3, 64, 64, crop=crop)(Image.fromarray(pixels))
     assert fitted.shape == (3, 64, 64)
     assert fitted.min() == 200
 
@@ -219,8 +218,8 @@ class _Hub:
         self.read = 0
         self.ends_after = 10**9
         self.load = datasets.load_dataset
-        monkeypatch.setattr("entropic_ae.data_sources.hub_revision", lambda _: self.revision)
-        monkeypatch.setattr(data_streaming, "hub_revision", lambda _: self.revision)
+        monkeypatch.setattr("entropic_ae.data.hub.hub_revision", lambda _: self.revision)
+        monkeypatch.setattr(streaming, "hub_revision", lambda _: self.revision)
         monkeypatch.setattr(datasets, "load_dataset", self.load_dataset)
 
     def load_dataset(self, name, revision=None, streaming=False):
@@ -254,8 +253,8 @@ def hub(tmp_path, monkeypatch):
         cells[5] = {"bytes": png(Image.new("L", (50, 30), 9)), "path": None}
         rows = datasets.Dataset.from_dict({"image": cells, "label": [i % 3 for i in range(count)], "more": cells})
         rows.cast_column("image", datasets.Image()).to_parquet(str(tmp_path / f"{split}.parquet"))
-    monkeypatch.setattr(data_streaming, "_PART", 5)
-    monkeypatch.setattr(data_streaming, "_AT_ONCE", 2)
+    monkeypatch.setattr(streaming, "_PART", 5)
+    monkeypatch.setattr(streaming, "_AT_ONCE", 2)
     return _Hub(tmp_path, monkeypatch)
 
 
@@ -293,8 +292,8 @@ def test_a_stream_is_read_once_a_revision_and_is_there_without_the_hub(hub):
 
 def test_a_stream_of_which_the_cache_has_lost_a_part_is_read_again_from_there(hub):
     first = load_with_one_warning("hf-stream:some/set", image_size=16)
-    index = read_json(next(data_decoding.cache_folder().glob("*.json")))
-    (data_decoding.cache_folder() / index["parts"]["train"][2]).unlink()
+    index = read_json(next(decoding.cache_folder().glob("*.json")))
+    (decoding.cache_folder() / index["parts"]["train"][2]).unlink()
     again = load_with_one_warning("hf-stream:some/set", image_size=16)
     assert torch.equal(first.train.images, again.train.images)
     assert hub.read == 29 + 5 + 23 + 5  # the training images once more, and the heads
@@ -314,7 +313,7 @@ def test_a_stream_opens_no_path_outside_its_set(monkeypatch, tmp_path):
     monkeypatch.setattr("datasets.utils.file_utils.xopen", lambda path, _: opened.append(path) or io.BytesIO(b"x"))
     inside = "hf://datasets/some/set@abc/1.png"
     for path in ("/etc/passwd", "hf://datasets/other/set@abc/1.png", inside, f"zip://1.png::{inside}", None):
-        data_streaming._content({"bytes": None, "path": path}, "some/set")
+        streaming._content({"bytes": None, "path": path}, "some/set")
     assert opened == [inside, f"zip://1.png::{inside}"]
 
 
@@ -322,9 +321,9 @@ def test_decoding_that_was_interrupted_goes_on_with_the_next_part(folder, monkey
     fill(folder, 30)
     expected = load_images(folder)
     shutil.rmtree(folder.parent / "cache")
-    monkeypatch.setattr(data_decoding, "_PART", 8)
+    monkeypatch.setattr(decoding, "_PART", 8)
     decoded = []
-    original = data_decoding.Fit.__call__
+    original = decoding.Fit.__call__
 
     def counted(self, image):
         decoded.append(image)
@@ -332,7 +331,7 @@ def test_decoding_that_was_interrupted_goes_on_with_the_next_part(folder, monkey
             raise KeyboardInterrupt
         return original(self, image)
 
-    monkeypatch.setattr(data_decoding.Fit, "__call__", counted)
+    monkeypatch.setattr(decoding.Fit, "__call__", counted)
     with pytest.raises(KeyboardInterrupt):
         load_images(folder)
     again = load_images(folder)
@@ -342,10 +341,10 @@ def test_decoding_that_was_interrupted_goes_on_with_the_next_part(folder, monkey
 
 def test_processes_that_start_together_decode_a_set_once(folder, monkeypatch):
     fill(folder, 30)
-    monkeypatch.setattr(data_decoding, "_PART", 8)
-    monkeypatch.setattr(data_decoding, "_LARGE", 0)
+    monkeypatch.setattr(decoding, "_PART", 8)
+    monkeypatch.setattr(decoding, "_LARGE", 0)
     decoded, begun, go_on = [], threading.Event(), threading.Event()
-    original = data_decoding.Fit.__call__
+    original = decoding.Fit.__call__
 
     def counted(self, image):
         decoded.append(image)
@@ -354,7 +353,7 @@ def test_processes_that_start_together_decode_a_set_once(folder, monkeypatch):
             go_on.wait(60)
         return original(self, image)
 
-    monkeypatch.setattr(data_decoding.Fit, "__call__", counted)
+    monkeypatch.setattr(decoding.Fit, "__call__", counted)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(load_images, folder)
         assert begun.wait(60)
@@ -388,7 +387,7 @@ def test_many_pixels_are_mapped_from_a_file_and_are_the_same(folder, monkeypatch
     (folder / "ants" / "broken.png").write_bytes(b"nothing")
     with pytest.warns(UserWarning, match="1 of 41 images"):
         held = load_images(folder)
-    monkeypatch.setattr(data_decoding, "_LARGE", 0)
+    monkeypatch.setattr(decoding, "_LARGE", 0)
     for _ in range(2):  # the second time the file is there
         with pytest.warns(UserWarning, match="1 of 41 images"):
             mapped = load_images(folder)

@@ -18,10 +18,11 @@ from torch import nn
 from entropic_ae import distributed, runs
 from entropic_ae.bottlenecks import BOTTLENECKS
 from entropic_ae.distributed import synchronise, together
-from entropic_ae.epoch_log import LOG
 from entropic_ae.errors import InputError
-from entropic_ae.files import write_json, write_tensors
 from entropic_ae.recipes import RECIPES
+from entropic_ae.storage.files import write_json
+from entropic_ae.storage.log import LOG
+from entropic_ae.storage.tensors import write_tensors
 from entropic_ae.training import CHECKPOINT, WEIGHTS, loop
 
 SYSTEMS = {name: (name, {}) for name in RECIPES} | {

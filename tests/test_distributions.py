@@ -6,7 +6,7 @@ import torch
 from torch.distributions import Independent, Laplace, Normal, Uniform
 
 from entropic_ae import BOTTLENECKS, InputError
-from entropic_ae.distributions import UniformSphere, normal_scores
+from entropic_ae.priors import UniformSphere, normal_scores
 
 
 def test_uniform_sphere():

@@ -20,6 +20,7 @@ from PIL import Image
 
 import entropic_ae as eae
 from entropic_ae import cli
+from entropic_ae.cli import commands
 
 ROOT = Path(__file__).parent.parent
 APART = ("extend.md",)  # scripts, each a file: tests/test_extend.py runs them
@@ -127,7 +128,7 @@ def parse(arguments):
     """Return the command of the command line that these are for, having parsed them as it would."""
     group = typer.main.get_command(cli.app)
     with group.make_context("entropic-ae", list(arguments), resilient_parsing=True) as context:
-        name, command, rest = group.resolve_command(context, cli._expand(arguments))
+        name, command, rest = group.resolve_command(context, commands._expand(arguments))
         command.make_context(name, list(rest), parent=context)
     return command
 

@@ -14,10 +14,10 @@ from entropic_ae.densities import Mixture, Prior
 from entropic_ae.errors import InputError
 from entropic_ae.evaluation import evaluate
 from entropic_ae.features import load_features
-from entropic_ae.files import claimed
 from entropic_ae.generation import decode, encode, encode_hidden, reconstruct
 from entropic_ae.metrics import frechet_distance, reconstruction_error, spread
 from entropic_ae.recipes import PRESETS, RECIPES, configure
+from entropic_ae.storage.files import claimed
 
 
 def noise(n, seed):
@@ -199,8 +199,8 @@ def test_what_another_process_measures_meanwhile_is_kept(run, monkeypatch):
         eae.load(run.folder, device="cpu").evaluate(features="pixels", n=30, densities=["prior"], seed=5)
         return measure(*arguments, **options)
 
-    measure = runs.evaluation.evaluate
-    monkeypatch.setattr(runs.evaluation, "evaluate", meanwhile)
+    measure = runs.measuring.evaluation.evaluate
+    monkeypatch.setattr(runs.measuring.evaluation, "evaluate", meanwhile)
     mine = run.evaluate(features="pixels", n=30, densities=["prior"], split="validation")
     kept = json.loads((run.folder / "metrics.json").read_text())
     assert kept["pixels (validation)"] == mine
@@ -208,7 +208,7 @@ def test_what_another_process_measures_meanwhile_is_kept(run, monkeypatch):
 
 
 def test_metrics_wait_for_a_process_that_writes_them(run, monkeypatch):
-    monkeypatch.setattr(runs, "claimed", lambda path, taken, wait: claimed(path, taken, wait / 1000))
+    monkeypatch.setattr(runs.measuring, "claimed", lambda path, taken, wait: claimed(path, taken, wait / 1000))
     with (
         claimed(run.folder / ".metrics.lock", ""),
         pytest.raises(InputError, match="has been written to by another process for a minute; try again"),
@@ -246,7 +246,7 @@ def test_compiled_networks_measure_the_same_and_leave_no_trace(run, monkeypatch)
 
 
 def test_wrong_names_are_told_before_anything_is_loaded(run, monkeypatch):
-    monkeypatch.setattr(runs, "load_features", lambda *_, **__: pytest.fail("measuring"))
+    monkeypatch.setattr(runs.measuring, "load_features", lambda *_, **__: pytest.fail("measuring"))
     with pytest.raises(InputError, match="unknown density 'guassian'; did you mean 'gaussian'"):
         run.evaluate(features="pixels", densities=["prior", "guassian"])
     with pytest.raises(InputError, match="split must be test or validation, got 'train'"):

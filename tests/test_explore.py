@@ -20,10 +20,10 @@ from torch.distributions import Independent, Normal, Uniform
 import entropic_ae as eae
 from entropic_ae import cli, explore
 from entropic_ae.data import load_images, read_images
-from entropic_ae.data_decoding import Fit
-from entropic_ae.distributions import UniformSphere
+from entropic_ae.data.decoding import Fit
 from entropic_ae.errors import InputError
 from entropic_ae.explore.widgets import Latest
+from entropic_ae.priors import UniformSphere
 
 SMALL = {"width": 4, "latent_dim": 5, "batch_size": 20, "learning_rate": 0.003}
 
@@ -46,7 +46,7 @@ def without_data(run, monkeypatch):
     def gone(self, limit):
         raise InputError("the images are gone.")
 
-    monkeypatch.setattr(eae.Run, "_load_data", gone)
+    monkeypatch.setattr(eae.Run, "load_data", gone)
     return lambda: explore.Explorer(eae.load(run.folder, device="cpu"))
 
 

@@ -269,7 +269,7 @@ def test_metadata_say_what_goes_in_and_where_it_is_from(run, exported):
             said.items()
             >= {"recipe": "eae", "data": "digits", "library": f"entropic-ae {eae.__version__}"}.items()
         )
-        assert said["weights_sha256"] == run._weights_sha256()
+        assert said["weights_sha256"] == run.weights_sha256()
         assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
         assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_param == "N"
         assert b".py" not in content  # nothing of the machine that it was made on

@@ -7,17 +7,8 @@ import torch
 from safetensors.torch import save
 
 from entropic_ae import InputError
-from entropic_ae.files import (
-    atomic,
-    atomic_folder,
-    claimed,
-    read_json,
-    read_tensors,
-    remove_unfinished,
-    unpack_tensors,
-    write_json,
-    write_tensors,
-)
+from entropic_ae.storage.files import atomic, atomic_folder, claimed, read_json, remove_unfinished, write_json
+from entropic_ae.storage.tensors import read_tensors, unpack_tensors, write_tensors
 
 
 def test_written_whole_or_not_at_all(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from entropic_ae.files import read_json
+from entropic_ae.storage.files import read_json
 
 ROOT = Path(__file__).parent.parent
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from entropic_ae import ConvDecoder, ConvEncoder, InputError, MLPDecoder, MLPEncoder
-from entropic_ae.files import write_tensors
+from entropic_ae.storage.tensors import write_tensors
 
 ROWS = {
     "conv 4": (ConvEncoder, ConvDecoder, {"width": 2, "kernel_size": 4}),

@@ -16,8 +16,8 @@ from torch import nn
 from entropic_ae import BOTTLENECKS, DENSITIES, InputError, cube_entropy, knn_entropy, mmd2, sphere_entropy
 from entropic_ae.autoencoder import Autoencoder, Trace
 from entropic_ae.bottlenecks import Code
-from entropic_ae.distributions import UniformSphere
-from entropic_ae.files import read_tensors, write_tensors
+from entropic_ae.priors import UniformSphere
+from entropic_ae.storage.tensors import read_tensors, write_tensors
 from entropic_ae.terms import (
     CodeNorm,
     DecoderDecay,

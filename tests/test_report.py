@@ -15,7 +15,8 @@ from entropic_ae import InputError, cli, report
 from entropic_ae.metrics import diagnostics
 from entropic_ae.report import charts, diagnosis
 from entropic_ae.report.command import train_command
-from entropic_ae.schema import RESULT, check
+from entropic_ae.storage.json_schema import check
+from entropic_ae.storage.run_folder import RESULT
 
 SMALL = {"width": 2, "entropy.k": 2, "decoder_decay.linear": False, "batch_size": 30}
 

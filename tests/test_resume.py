@@ -16,7 +16,7 @@ import torch
 
 import entropic_ae as eae
 from entropic_ae import InputError, training
-from entropic_ae.epoch_log import LOG
+from entropic_ae.storage.log import LOG
 
 SYSTEMS = {"eae": {"entropy.memory": 50}, "vae": {}}  # one with a memory, one with draws in training
 KILLS = 10  # of each

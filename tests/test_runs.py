@@ -258,7 +258,7 @@ def test_resume_without_a_checkpoint_keeps_the_weights(folder):
 
 def test_damaged_metrics_are_named_before_anything_is_measured(folder, monkeypatch):
     (folder / "metrics.json").write_text("[]")
-    monkeypatch.setattr(runs, "load_features", lambda *_, **__: pytest.fail("measuring"))
+    monkeypatch.setattr(runs.measuring, "load_features", lambda *_, **__: pytest.fail("measuring"))
     with pytest.raises(InputError, match=r"metrics\.json is damaged"):
         eae.load(folder, device="cpu").evaluate(features="pixels", n=20)
 

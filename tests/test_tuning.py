@@ -141,7 +141,7 @@ def test_test_images_are_not_read(tmp_path, monkeypatch):
     from entropic_ae import runs
 
     scores = []
-    load = runs.load_images
+    load = runs.training.load_images
     for flip in (False, True):
 
         def loaded(*args, flip=flip, **kwargs):
@@ -149,7 +149,7 @@ def test_test_images_are_not_read(tmp_path, monkeypatch):
             test = data.test._replace(images=255 - data.test.images)
             return replace(data, test=test) if flip else data
 
-        monkeypatch.setattr(runs, "load_images", loaded)
+        monkeypatch.setattr(runs.training, "load_images", loaded)
         out = tmp_path / str(flip)
         tuning.tune(["ae"], TABLE, out, tmp_path / f"runs{flip}", rates=[1e-3], factors=[2.0], device="cpu")
         scores.append([tuning.score(cell) for cell in read_cells(out)])

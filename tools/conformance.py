@@ -22,8 +22,8 @@ from sklearn.utils.estimator_checks import check_estimator
 import entropic_ae as eae
 from entropic_ae.densities import DENSITIES
 from entropic_ae.export.onnx import BATCHES
-from entropic_ae.files import write_json
 from entropic_ae.provenance import git_commit, machine, versions
+from entropic_ae.storage.files import write_json
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = {"width": 8, "epochs": 3}

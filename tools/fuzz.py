@@ -48,8 +48,8 @@ from PIL import Image
 from entropic_ae import cli
 from entropic_ae.data import ImageData, load_images
 from entropic_ae.errors import InputError
-from entropic_ae.files import read_json, write_json
 from entropic_ae.provenance import git_commit, machine, versions
+from entropic_ae.storage.files import read_json, write_json
 
 __all__ = ["FAILURES", "SUBJECTS", "fuzz", "main"]
 

@@ -28,8 +28,8 @@ from entropic_ae.experiments.studies import render_study
 from entropic_ae.experiments.sweep import read_cells
 from entropic_ae.experiments.table1 import mean_text, render
 from entropic_ae.experiments.tuning import render_tries, score
-from entropic_ae.files import read_json
 from entropic_ae.recipes import PRESETS, RECIPES, configure
+from entropic_ae.storage.files import read_json
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

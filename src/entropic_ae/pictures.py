@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from entropic_ae.errors import InputError
-from entropic_ae.files import atomic, atomic_folder
+from entropic_ae.storage.files import atomic, atomic_folder
 
 __all__ = ["above", "comparison", "image_grid", "save_images"]
 

@@ -38,9 +38,9 @@ from entropic_ae import __version__
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import Bottleneck, GaussianPosterior, Identity
 from entropic_ae.estimators import mmd2
-from entropic_ae.files import write_json
 from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from entropic_ae.provenance import git_commit, machine, versions
+from entropic_ae.storage.files import write_json
 from entropic_ae.terms import (
     CodeNorm,
     DecoderDecay,

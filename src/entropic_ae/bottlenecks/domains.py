@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Uniform
 
 from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, as_float
-from entropic_ae.distributions import UniformSphere
 from entropic_ae.errors import InputError
 from entropic_ae.estimators import cube_entropy, sphere_entropy
+from entropic_ae.priors import UniformSphere
 
 __all__ = ["Cube", "Sphere"]
 

@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 from typing_extensions import Self
 
 from entropic_ae.densities.density import Density, check_codes, parameters
-from entropic_ae.distributions import rank_scores
+from entropic_ae.priors import rank_scores
 from entropic_ae.randomness import generator
 
 __all__ = ["Copula", "Marginals"]

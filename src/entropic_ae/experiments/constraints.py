@@ -11,9 +11,9 @@ from torch import Tensor
 
 from entropic_ae.bottlenecks import BOTTLENECKS, Bottleneck
 from entropic_ae.experiments.drawing import draw_toy
-from entropic_ae.files import write_json, write_text
 from entropic_ae.metrics import sliced_wasserstein
 from entropic_ae.randomness import generator, seeded
+from entropic_ae.storage.files import write_json, write_text
 
 __all__ = ["STARTS", "draw_constraints", "null_distances", "prior_distance", "raise_entropy", "toy"]
 

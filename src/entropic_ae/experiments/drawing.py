@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from entropic_ae.files import atomic
+from entropic_ae.storage.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

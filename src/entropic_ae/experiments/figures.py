@@ -17,10 +17,10 @@ from entropic_ae.experiments.gallery import draw_gallery
 from entropic_ae.experiments.sweep import Cell, read_cells, run_cells, shared_protocol
 from entropic_ae.experiments.table1 import render
 from entropic_ae.experiments.tuning import best
-from entropic_ae.files import read_json, write_text
 from entropic_ae.pictures import image_grid
 from entropic_ae.recipes import PRESETS, RECIPES, configure
 from entropic_ae.recipes.recipe import Scalar
+from entropic_ae.storage.files import read_json, write_text
 from entropic_ae.training import select_device
 
 __all__ = [

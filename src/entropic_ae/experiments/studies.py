@@ -12,8 +12,8 @@ from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.experiments.drawing import save_canvas
 from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
 from entropic_ae.experiments.table1 import mean_text, spread_of
-from entropic_ae.files import read_json, write_json, write_text
 from entropic_ae.recipes.recipe import Scalar
+from entropic_ae.storage.files import read_json, write_json, write_text
 
 __all__ = [
     "MEASURES",

@@ -20,10 +20,10 @@ from entropic_ae.data import ImageData, fingerprint, load_images
 from entropic_ae.densities import DENSITIES
 from entropic_ae.errors import DivergenceError, InputError, unknown_name
 from entropic_ae.features import check_features
-from entropic_ae.files import read_json, write_json
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.recipes import System, system_for
 from entropic_ae.recipes.recipe import Scalar
+from entropic_ae.storage.files import read_json, write_json
 from entropic_ae.training import check_images, select_device, select_precision
 
 __all__ = ["Cell", "parse_system", "read_cells", "run_cells", "shared_protocol"]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Uniform
 
 from entropic_ae.densities.density import check_codes
-from entropic_ae.distributions import UniformSphere
+from entropic_ae.priors import UniformSphere
 
 __all__ = ["PrincipalAxes", "norm_percentile", "principal_axes", "walk", "within"]
 

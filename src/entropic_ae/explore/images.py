@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from entropic_ae.data import DATASETS, RegisteredData
-from entropic_ae.data_decoding import DAMAGE, FORMATS, Fit
+from entropic_ae.data.decoding import DAMAGE, FORMATS, Fit
 from entropic_ae.errors import InputError
 
 __all__ = ["figure", "figures", "fit_image", "fit_of"]

@@ -19,10 +19,10 @@ from entropic_ae.bottlenecks import (
     L1Norm,
     Sphere,
 )
-from entropic_ae.distributions import UniformSphere
 from entropic_ae.errors import InputError
 from entropic_ae.export.graphs import Whitened, colours, plain_copy
 from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from entropic_ae.priors import UniformSphere
 
 __all__ = ["describe"]
 

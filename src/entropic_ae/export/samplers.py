@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Laplace, Normal, Uniform
 
 from entropic_ae.densities import Copula, Density, Gaussian, Marginals, Mixture, Prior, SecondStage
-from entropic_ae.distributions import UniformSphere
 from entropic_ae.errors import InputError
+from entropic_ae.priors import UniformSphere
 
 __all__ = ["SAMPLERS", "Sampler", "make_sampler", "no_sampler"]
 

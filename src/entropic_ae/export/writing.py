@@ -15,7 +15,8 @@ from entropic_ae.export.graphs import make_graphs
 from entropic_ae.export.layers import describe
 from entropic_ae.export.onnx import largest_difference, onnx_bytes
 from entropic_ae.export.samplers import SAMPLERS, no_sampler
-from entropic_ae.files import atomic_folder, check_free, write_tensors
+from entropic_ae.storage.files import atomic_folder, check_free
+from entropic_ae.storage.tensors import write_tensors
 from entropic_ae.version import __version__
 
 __all__ = ["FORMATS", "INSTALL", "check_export", "export_model", "exported"]

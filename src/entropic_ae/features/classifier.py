@@ -20,8 +20,8 @@ from entropic_ae.data import ImageData, load_images
 from entropic_ae.distributed import in_turn
 from entropic_ae.errors import InputError
 from entropic_ae.features.space import Features
-from entropic_ae.files import read_tensors, write_tensors
 from entropic_ae.randomness import seeded
+from entropic_ae.storage.tensors import read_tensors, write_tensors
 
 __all__ = ["check_labels", "classifier_features", "foreign_classifier_features"]
 

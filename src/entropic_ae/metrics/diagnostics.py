@@ -15,10 +15,10 @@ from scipy import special, stats
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Laplace, Normal, Uniform
 
-from entropic_ae.distributions import UniformSphere, normal_scores, rank_scores
 from entropic_ae.errors import InputError
 from entropic_ae.estimators import knn_entropy
 from entropic_ae.metrics.codes import check_finite
+from entropic_ae.priors import UniformSphere, normal_scores, rank_scores
 from entropic_ae.randomness import generator, seeded
 
 __all__ = ["LEVEL", "diagnose", "least_codes", "sliced_wasserstein"]

@@ -11,7 +11,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.recipes.presets import PRESETS, preset_for
 from entropic_ae.recipes.recipe import Recipe, Scalar, System, configure
 from entropic_ae.recipes.systems import RECIPES
-from entropic_ae.schema import shown
+from entropic_ae.storage.json_schema import shown
 
 __all__ = ["by_preset", "recipe_for", "system_for", "system_of"]
 

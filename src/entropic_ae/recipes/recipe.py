@@ -20,7 +20,7 @@ from entropic_ae.networks import Shape
 from entropic_ae.randomness import seeded
 from entropic_ae.recipes.presets import Preset, check_partial
 from entropic_ae.registry import check_name
-from entropic_ae.schema import shown
+from entropic_ae.storage.json_schema import shown
 from entropic_ae.terms import Objective, Term
 
 __all__ = ["Recipe", "Scalar", "System", "changes_of", "configure", "differences", "read_setting"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from entropic_ae.epoch_log import best_epoch
 from entropic_ae.report.charts import Chart, Key, Line, lines
+from entropic_ae.storage.log import best_epoch
 
 __all__ = ["curves", "terms", "words"]
 

@@ -9,11 +9,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from entropic_ae.epoch_log import LOG, read_log
 from entropic_ae.errors import InputError
-from entropic_ae.files import read_json
 from entropic_ae.report.tables import FLOOR
-from entropic_ae.schema import COMPARED, INFO, INFO_FILE, METRICS_FILE, RESULT, check, check_run_folder
+from entropic_ae.storage.files import read_json
+from entropic_ae.storage.json_schema import check
+from entropic_ae.storage.log import LOG, read_log
+from entropic_ae.storage.run_folder import COMPARED, INFO, INFO_FILE, METRICS_FILE, RESULT, check_run_folder
 
 __all__ = ["Picture", "RunFolder", "read_folder"]
 

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from entropic_ae.errors import InputError
-from entropic_ae.files import atomic
 from entropic_ae.report.comparison import compare
 from entropic_ae.report.diagnosis import LEVEL
 from entropic_ae.report.folder import RunFolder, read_folder
 from entropic_ae.report.tables import FLOOR
 from entropic_ae.report.view import view
-from entropic_ae.schema import is_shared
+from entropic_ae.storage.files import atomic
+from entropic_ae.storage.run_folder import is_shared
 
 __all__ = ["write_report"]
 

@@ -7,13 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from entropic_ae.epoch_log import best_epoch
 from entropic_ae.report.charts import Chart
 from entropic_ae.report.command import run_command, train_command
 from entropic_ae.report.curves import curves, terms, words
 from entropic_ae.report.diagnosis import Diagnosis, diagnosis
 from entropic_ae.report.folder import Picture, RunFolder
 from entropic_ae.report.tables import FLOOR, distance_rows, fixed
+from entropic_ae.storage.log import best_epoch
 
 __all__ = ["Drawn", "Missing", "RunView", "Space", "Tile", "drawn_samples", "view"]
 

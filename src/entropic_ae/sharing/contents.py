@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from entropic_ae.errors import InputError, unknown_name
-from entropic_ae.files import read_json, read_tensors
-from entropic_ae.schema import INFO, INFO_FILE, METRICS_FILE, RESULT, check
 from entropic_ae.sharing.card import model_card
 from entropic_ae.sharing.names import (
     CARD,
@@ -25,6 +23,10 @@ from entropic_ae.sharing.names import (
     shareable,
     without_path,
 )
+from entropic_ae.storage.files import read_json
+from entropic_ae.storage.json_schema import check
+from entropic_ae.storage.run_folder import INFO, INFO_FILE, METRICS_FILE, RESULT
+from entropic_ae.storage.tensors import read_tensors
 
 __all__ = ["contents"]
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from entropic_ae.errors import InputError
-from entropic_ae.files import atomic_folder, check_free, read_json
-from entropic_ae.schema import INFO, INFO_FILE, METRICS_FILE, check, shown
 from entropic_ae.sharing.contents import contents
 from entropic_ae.sharing.names import (
     CARD,
@@ -26,6 +24,9 @@ from entropic_ae.sharing.names import (
     repository,
     sample_files,
 )
+from entropic_ae.storage.files import atomic_folder, check_free, read_json
+from entropic_ae.storage.json_schema import check, shown
+from entropic_ae.storage.run_folder import INFO, INFO_FILE, METRICS_FILE
 
 __all__ = ["fetch", "push"]
 

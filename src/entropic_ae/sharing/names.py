@@ -9,11 +9,12 @@ from typing import Any
 
 from entropic_ae.data import DATASETS, HUB_NAME, HUB_SETS, IN_MEMORY
 from entropic_ae.densities import DENSITIES
-from entropic_ae.epoch_log import LOG
 from entropic_ae.errors import InputError
 from entropic_ae.features import FEATURES
 from entropic_ae.recipes import PRESETS
-from entropic_ae.schema import PREFIX, is_shared, shown
+from entropic_ae.storage.json_schema import shown
+from entropic_ae.storage.log import LOG
+from entropic_ae.storage.run_folder import PREFIX, is_shared
 from entropic_ae.training import WEIGHTS
 
 __all__ = [

@@ -25,10 +25,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.distributed import alone, gather, local_rank, processes, synchronise
-from entropic_ae.epoch_log import LOG, write_log
 from entropic_ae.errors import DivergenceError
-from entropic_ae.files import atomic, write_tensors
 from entropic_ae.randomness import seeded
+from entropic_ae.storage.files import atomic
+from entropic_ae.storage.log import LOG, write_log
+from entropic_ae.storage.tensors import write_tensors
 from entropic_ae.terms import Objective
 from entropic_ae.training.allocator import memory_kept
 from entropic_ae.training.batches import EqualBatches, ShuffledBatches, length, loader, mix, place

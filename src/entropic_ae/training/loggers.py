@@ -18,9 +18,9 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
-from entropic_ae.epoch_log import read_log
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.pictures import image_grid, save_images
+from entropic_ae.storage.log import read_log
 
 __all__ = ["LOGGERS", "EarlierEpochs", "SamplePictures", "check_logger", "close_logger", "make_logger"]
 

@@ -30,7 +30,7 @@ from filelock import FileLock
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from entropic_ae.files import atomic
+from entropic_ae.storage.files import atomic
 
 if TYPE_CHECKING:
     import datasets

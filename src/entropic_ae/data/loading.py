@@ -1,4 +1,4 @@
-"""Image data sets as uint8 tensors: registered names, folders, parquet and NumPy files, sets of the Hub.
+"""Any source of images as an ``ImageData``: registered names, folders, parquet and NumPy files, sets of the Hub.
 
 MNIST, CIFAR-10 and CelebA keep their published order and splits. One's own data are put in a fixed random order
 (seed 0, split by split), since folders come sorted by class; without a test split the last tenth is test,
@@ -7,12 +7,10 @@ and without a validation split the last tenth of what remains is validation.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -21,108 +19,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from entropic_ae.data_decoding import GREY, Fit, Table, decode, scan
-from entropic_ae.data_sources import checked_arrays, hub_tables, image_tables, parquet_tables, read_arrays
-from entropic_ae.data_streaming import stream_tables
+from entropic_ae.data.arrays import checked_arrays, read_arrays
+from entropic_ae.data.decoding import GREY, Fit, Table, decode, scan
+from entropic_ae.data.hub import HUB_NAME, HUB_SETS, hub_tables
+from entropic_ae.data.images import IN_MEMORY, SPLITS, Given, ImageData, Split, resized, shuffled
+from entropic_ae.data.registered import DATASETS, RegisteredData
+from entropic_ae.data.streaming import stream_tables
+from entropic_ae.data.tables import image_tables, parquet_tables
 from entropic_ae.errors import InputError
-from entropic_ae.registry import Registry
 
-__all__ = [
-    "DATASETS",
-    "HUB_NAME",
-    "HUB_SETS",
-    "IN_MEMORY",
-    "Given",
-    "ImageData",
-    "RegisteredData",
-    "Split",
-    "fingerprint",
-    "load_images",
-    "read_images",
-]
+__all__ = ["load_images", "read_images"]
 
-SPLITS = ("train", "validation", "test")
-HUB_SETS = ("hf:", "hf-stream:")  # what the source of a set of the Hub begins with
-HUB_NAME = r"\w[\w.-]*/\w[\w.-]*"  # owner/name, and no path such as ../name
-IN_MEMORY = "an array in memory"  # the source of images that no name or path leads back to
 _KINDS = "a folder of images, a .parquet, .npz or .npy file, hf:owner/name or hf-stream:owner/name"
-
-
-class Split(NamedTuple):
-    """Images of one split, uint8 (N, C, H, W), and their labels, int64 (N,) or None.
-
-    >>> Split(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5)).at(slice(3)).labels
-    tensor([0, 1, 2])
-    """
-
-    images: Tensor
-    labels: Tensor | None
-
-    def at(self, index: slice | Tensor) -> Split:
-        """Return the part at ``index``."""
-        return Split(self.images[index], None if self.labels is None else self.labels[index])
-
-
-@dataclass(frozen=True)
-class ImageData:
-    """A data set in memory: three splits that share no image; see ``load_images``.
-
-    ``name`` is fit for file names, ``classes`` counts the classes, None without labels, and ``source`` is what was
-    given (an absolute path for files and folders); leave it out where you make one yourself.
-
-    >>> load_images("digits").shape
-    (1, 8, 8)
-    """
-
-    name: str
-    train: Split
-    validation: Split
-    test: Split
-    classes: int | None = None
-    source: str = IN_MEMORY
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one image."""
-        channels, height, width = self.train.images.shape[1:]
-        return channels, height, width
-
-
-@dataclass(frozen=True)
-class RegisteredData:
-    """What is known of a registered data set.
-
-    ``hub`` is its id on the Hugging Face Hub (None: it comes with scikit-learn), ``image`` and ``label``
-    its columns. Images become ``size`` x ``size`` with ``channels``, by ``pad`` or ``crop`` (see Fit).
-    ``validation`` and ``test`` count the images taken off the end of training where a split is missing.
-    """
-
-    size: int
-    channels: int
-    hub: str | None = None
-    image: str = "image"
-    label: str | None = "label"
-    classes: int | None = 10
-    pad: int = 0
-    crop: int | None = None
-    validation: int = 0
-    test: int = 0
-
-
-Array = np.ndarray | Tensor
-Given = Array | tuple[Array, Array] | ImageData  # images, with labels, with splits
-
-# One's own is a function without arguments that gives the same images each time.
-DATASETS: Registry[RegisteredData | Callable[[], Given]] = Registry(
-    "data set",
-    {
-        "digits": RegisteredData(size=8, channels=1, validation=360, test=360),
-        "mnist": RegisteredData(size=32, channels=1, hub="ylecun/mnist", pad=2, validation=10_000),
-        "cifar10": RegisteredData(size=32, channels=3, hub="uoft-cs/cifar10", image="img", validation=10_000),
-        # the 140 x 140 centre of the aligned 178 x 218 images, as the autoencoder literature crops them
-        "celeba": RegisteredData(size=64, channels=3, hub="flwrlabs/celeba", label=None, classes=None, crop=140),
-    },
-)
 
 
 def load_images(
@@ -196,20 +104,11 @@ def read_images(source: str | Path, shape: tuple[int, int, int]) -> Tensor:
     else:
         images = load_images(source).test.images
     if images.shape[2:] != shape[1:] and shape[1] == shape[2]:
-        images = _resized(images, shape[1])
+        images = resized(images, shape[1])
     if tuple(images.shape[1:]) != tuple(shape):
         came, wanted = ("x".join(map(str, one)) for one in (images.shape[1:], shape))
         raise InputError(f"the images of {source} are {came}, expected {wanted}; give images like the run's own.")
     return images
-
-
-def fingerprint(images: Tensor) -> str:
-    """Return a SHA-256 of uint8 images.
-
-    >>> len(fingerprint(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)))
-    64
-    """
-    return hashlib.sha256(memoryview(images.contiguous().numpy().data).cast("B")).hexdigest()
 
 
 class _Found(NamedTuple):
@@ -259,7 +158,7 @@ def _find(source: str | Path, image_size: int | None) -> _Found:
 
 def _arrays(path: Path, image_size: int | None, limit: int | None) -> ImageData:
     """Load an .npz or .npy file."""
-    splits = {key: _shuffled(Split(*arrays)) for key, arrays in read_arrays(path).items()}
+    splits = {key: shuffled(Split(*arrays)) for key, arrays in read_arrays(path).items()}
     return _of_one_size(splits, path.stem, str(path), image_size, limit)
 
 
@@ -277,7 +176,7 @@ def _given(content: Given, name: str, source: str, image_size: int | None, limit
             f"{type(content).__name__}."
         )
     return _of_one_size(
-        {"train": _shuffled(Split(*checked_arrays(what, images, labels)))}, name, source, image_size, limit
+        {"train": shuffled(Split(*checked_arrays(what, images, labels)))}, name, source, image_size, limit
     )
 
 
@@ -345,7 +244,7 @@ def _digits() -> dict[str, Split]:
 
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]
-    return {"train": _shuffled(Split(torch.from_numpy(images), torch.from_numpy(digits.target).long()))}
+    return {"train": shuffled(Split(torch.from_numpy(images), torch.from_numpy(digits.target).long()))}
 
 
 def _own(
@@ -405,11 +304,6 @@ def _decoded(tables: Mapping[str, Table], fit: Fit, source: str, *, shuffled: bo
     return splits
 
 
-def _shuffled(split: Split) -> Split:
-    order = torch.randperm(len(split.images), generator=torch.Generator().manual_seed(0))
-    return split.at(order)
-
-
 def _assembled(
     splits: Mapping[str, Split],
     name: str,
@@ -440,26 +334,10 @@ def _assembled(
         for key in ("train", "validation"):
             parts[key] = parts[key].at(torch.arange(min(limit, len(parts[key].images))))
     if image_size is not None:
-        parts = {key: Split(_resized(split.images, image_size), split.labels) for key, split in parts.items()}
+        parts = {key: Split(resized(split.images, image_size), split.labels) for key, split in parts.items()}
     return ImageData(
         name=re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip(".-") or "data",
         **{key: parts[key] for key in SPLITS},
         classes=row.classes if row else classes,
         source=source,
     )
-
-
-def _resized(images: Tensor, size: int) -> Tensor:
-    """Crop (N, C, H, W) to the centre square and resize it to ``size``, bilinear with antialiasing."""
-    height, width = images.shape[2:]
-    if (height, width) == (size, size):
-        return images
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = images[:, :, top : top + side, left : left + side]
-    resized = torch.empty(len(images), images.shape[1], size, size, dtype=torch.uint8)
-    for start in range(0, len(images), 1000):
-        chunk = square[start : start + 1000].float()
-        chunk = torch.nn.functional.interpolate(chunk, size=(size, size), mode="bilinear", antialias=True)
-        resized[start : start + 1000] = chunk.round_().clamp_(0, 255)
-    return resized

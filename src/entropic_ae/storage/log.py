@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from entropic_ae.errors import InputError
-from entropic_ae.files import LARGEST_TEXT, atomic
+from entropic_ae.storage.files import LARGEST_TEXT, atomic
 
 __all__ = ["LOG", "best_epoch", "read_log", "write_log"]
 

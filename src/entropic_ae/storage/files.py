@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Files and folders written atomically, JSON, locks."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from entropic_ae.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = [
     "LARGEST_TEXT",
@@ -27,18 +24,13 @@ __all__ = [
     "check_free",
     "claimed",
     "read_json",
-    "read_tensors",
     "remove_unfinished",
-    "unpack_tensors",
+    "sha256",
     "write_json",
-    "write_tensors",
     "write_text",
 ]
 
 LARGEST_TEXT = 16 << 20  # characters, of a JSON file or a log; what the library writes has some thousands
-# One entry of the metadata of a safetensors file: several would come in any order, and the bytes with them.
-_METADATA = "entropic_ae"
-_DIGEST = "sha256"  # in it: the format has no checksum of its own
 _WHOLE = "unfinished"  # the folder in a temporary folder, by which what a killed process left is known
 _SYNCS = 16  # files at a time: 2000 small ones took 0.4 s on an ext4 disk, and 11 s one after another
 # Seconds without a write after which no live process is writing: a file takes seconds, an export minutes. By age
@@ -180,66 +172,6 @@ def claimed(path: Path | str, taken: str, wait: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
-def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a safetensors file and its metadata; both are empty if it is missing or damaged."""
-    path = Path(path)
-    try:
-        return unpack_tensors(path.read_bytes()) if path.is_file() else ({}, {})
-    except (OSError, InputError):
-        return {}, {}
-
-
-def unpack_tensors(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the metadata of a safetensors file; InputError says what is damaged.
-
-    One that ``write_tensors`` made is compared with the digest in it. One that has none is taken as it is.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        tensors = load(content)
-    except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
-        raise InputError(" ".join(str(error).split()).rstrip(":.")) from None
-    size = int.from_bytes(content[:8], "little")
-    found = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
-    try:
-        metadata: dict[str, str] = json.loads(found[_METADATA]) if _METADATA in found else found
-        written = metadata.pop(_DIGEST, None)
-        sound = all(isinstance(value, str) for value in metadata.values())
-    except (ValueError, AttributeError, TypeError, RecursionError):
-        sound = False
-    if not sound:
-        raise InputError("its metadata are damaged")
-    if written is not None and written != _digest(tensors):
-        raise InputError("its values are not those that were written")
-    return tensors, metadata
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return a SHA-256 of names, types, shapes and values."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write tensors as a safetensors file, whole or not at all; OSError if there is no space or permission.
-
-    The metadata gain a digest of the tensors, by which reading notices damage.
-    """
-    from safetensors.torch import save
-
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    content = save(tensors, {_METADATA: json.dumps({**(metadata or {}), _DIGEST: _digest(tensors)})})
-    with atomic(path) as temporary:
-        temporary.write_bytes(content)  # safetensors' own writer has another error for a full disk
-
-
 def write_json(path: Path | str, content: Any) -> None:
     """Write ``content`` as indented JSON, whole or not at all."""
     write_text(path, json.dumps(content, indent=2) + "\n")
@@ -268,3 +200,12 @@ def read_json(path: Path | str) -> Any:
         raise
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
         raise InputError(f"{path} is damaged ({error}); restore it or make it anew.") from None
+
+
+def sha256(content: bytes | memoryview) -> str:
+    """Return the SHA-256 of bytes, in hexadecimal digits.
+
+    >>> sha256(b"")[:8]
+    'e3b0c442'
+    """
+    return hashlib.sha256(content).hexdigest()

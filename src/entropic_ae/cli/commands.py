@@ -1,0 +1,125 @@
+"""The command line: parse, call one function, print."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import warnings
+from typing import Annotated, NoReturn
+
+import typer
+from rich.markup import escape
+
+from entropic_ae.cli.experiments import figure, table1, tune
+from entropic_ae.cli.hub import pull, push
+from entropic_ae.cli.printing import errors
+from entropic_ae.cli.recipes import recipes
+from entropic_ae.cli.runs import evaluate, explore, export, interpolate, reconstruct, report, sample, train
+from entropic_ae.errors import InputError
+from entropic_ae.registry import import_modules
+from entropic_ae.version import __version__
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="entropic-ae",
+    help="Train deterministic autoencoders that generate, draw new images from them, and measure them.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def _expand(arguments: list[str]) -> list[str]:
+    """Let one --set take several NAME=VALUE: ``--set a=1 b=2`` becomes ``--set a=1 --set b=2``."""
+    expanded: list[str] = []
+    in_set = False
+    for argument in arguments:
+        is_pair = "=" in argument and not argument.startswith("-")
+        if in_set and is_pair and expanded[-1] != "--set":
+            expanded.append("--set")
+        in_set = argument == "--set" or (in_set and is_pair)
+        expanded.append(argument)
+    return expanded
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    modules: Annotated[
+        list[str] | None, typer.Option("--import", metavar="MODULE", help="One that registers pieces of your own.")
+    ] = None,
+) -> None:
+    if show_version:
+        print(__version__)
+        raise typer.Exit
+    import_modules(modules or ())
+
+
+# in the order of the help
+for _command in (
+    *(recipes, train, sample, reconstruct, interpolate, evaluate, report, export, explore, push, pull),
+    *(table1, tune, figure),
+):
+    app.command()(_command)
+
+_INTERRUPTED = 130  # the shell's exit code for SIGINT
+_GOES_ON = {
+    "train": " Training goes on by the same command with --resume.",
+    **dict.fromkeys(("table1", "tune", "figure"), " The same command goes on."),
+}
+
+
+def main() -> None:
+    """Run the command line; bad input ends with one sentence and exit code 2, Ctrl-C with 130."""
+    warnings.showwarning = lambda message, category, *_: _show_warning(message, category)
+    notes = logging.getLogger("entropic_ae")
+    notes.setLevel(logging.INFO)
+    notes.handlers = [_Notes()]
+    try:
+        app(_expand(sys.argv[1:]))
+    except (InputError, OSError) as error:
+        _stop(str(error), 2)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_of_memory(error):
+            raise
+        reason = str(error).strip().partition("\n")[0].rstrip(".") or "of this machine"
+        _stop(
+            f"there is not enough memory ({reason}); lower batch_size, width or latent_dim, or take fewer images.",
+            2,
+        )
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:  # what typer makes of Ctrl-C, without a word
+            again = next((how for name, how in _GOES_ON.items() if name in sys.argv), "")
+            _stop(f"interrupted; files are whole.{again}", _INTERRUPTED)
+        raise
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    """Return whether memory has run out: Python's, PyTorch's on a GPU, or on a CPU, which has no class."""
+    named = type(error).__name__ == "OutOfMemoryError"  # torch's, which may not have been imported
+    return isinstance(error, MemoryError) or named or "DefaultCPUAllocator" in str(error)
+
+
+class _Notes(logging.Handler):
+    """Prints what the library logs: what takes long, and what it makes anew."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        errors.print(escape(record.getMessage()))
+
+
+def _show_warning(message: Warning | str, category: type[Warning]) -> None:
+    """Print a warning, unless it is one library's to another."""
+    if not issubclass(category, FutureWarning | DeprecationWarning):
+        errors.print(f"[bold yellow]warning:[/] {escape(_one_line(str(message)))}")
+
+
+def _stop(sentence: str, code: int) -> NoReturn:
+    errors.print(f"[bold red]error:[/] {escape(_one_line(sentence))}")
+    sys.exit(code)
+
+
+def _one_line(sentence: str) -> str:
+    """Return a sentence without what a terminal obeys; parts of it may come from a stranger's file."""
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", sentence)

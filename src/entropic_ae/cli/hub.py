@@ -1,0 +1,54 @@
+"""Commands of the Hugging Face Hub: push and pull."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from entropic_ae.cli.options import Device
+from entropic_ae.cli.printing import console
+from entropic_ae.cli.runs import load_run
+
+__all__ = []
+
+
+def push(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that [b]train[/b] made.")],
+    repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="On the Hugging Face Hub; made if need be.")],
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public, not private.")] = False,
+    revision: Annotated[str | None, typer.Option(help="A branch, made if need be.")] = None,
+    message: Annotated[str | None, typer.Option(help="Of the commit.")] = None,
+    license: Annotated[str | None, typer.Option(help="For the model card, e.g. mit; none unless given.")] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Push this too, of reconstructions.png, interpolations.png and report.html, which show real "
+            "images. May be given again.",
+        ),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Share a run on the Hugging Face Hub, with a model card: weights, densities, results, samples.
+
+    Log in first, by [b]hf auth login[/b] or with a token in HF_TOKEN.
+    """
+    loaded = load_run(str(run), device)
+    console.print(
+        loaded.push_to_hub(
+            repo, private=not public, revision=revision, message=message, license=license, include=include or ()
+        )
+    )
+
+
+def pull(
+    run: Annotated[str, typer.Argument(metavar="hf:OWNER/NAME", help="A run on the Hub; @REVISION may follow.")],
+    out: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME unless given.")] = None,
+) -> None:
+    """Copy a run of the Hugging Face Hub to a run folder, where what is fitted and measured is kept."""
+    from entropic_ae.sharing import fetch, repository
+
+    name = repository(run)[0].partition("/")[2]
+    console.print(str(fetch(run, out=out or Path("runs") / name)))

@@ -1,0 +1,105 @@
+"""Options that several commands have, and how their text is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from entropic_ae.errors import InputError
+
+__all__ = [
+    "IMAGES_OUT",
+    "Compile",
+    "Device",
+    "Devices",
+    "Epochs",
+    "Limit",
+    "Moved",
+    "Nodes",
+    "OptionalData",
+    "Precision",
+    "Recipes",
+    "RunName",
+    "RunsFolder",
+    "Seed",
+    "Settings",
+    "Width",
+    "read_list",
+    "read_numbers",
+    "read_settings",
+    "read_systems",
+]
+
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run folder that [b]train[/b] made, or hf:owner/name on the Hub.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Devices = Annotated[int, typer.Option(help="Processes on each machine, which share the images.")]
+Precision = Annotated[str, typer.Option(help="Of training: 32, bf16 or 64.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the networks: for long runs.")]
+Nodes = Annotated[int, typer.Option(help="Machines; start the command on each, by torchrun or SLURM.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+Moved = Annotated[str | None, typer.Option(help="Where the run's images are now, if they have been moved.")]
+OptionalData = Annotated[
+    str | None,
+    typer.Argument(metavar="[DATA]", help="Images to take; the run's own test images unless given."),
+]
+Settings = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE ...", help="Settings of all systems.")]
+Width = Annotated[int | None, typer.Option(help="Short for --set width=WIDTH.")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training images; by the preset unless given.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(help="Use only the first LIMIT images for training, and at most as many for validation."),
+]
+Recipes = Annotated[
+    str | None,
+    typer.Option(
+        help="Systems, separated by commas; eae:entropy=0.3 gives one a setting of its own; all unless given."
+    ),
+]
+RunsFolder = Annotated[Path, typer.Option(help="Where the run folders lie.")]
+IMAGES_OUT = "FILE.png (a grid), FILE.npz or a folder of PNG files; must not exist"
+
+
+def read_list(names: str) -> list[str]:
+    """Split names at commas."""
+    return [name.strip() for name in names.split(",")]
+
+
+def _settings(pairs: list[str]) -> dict[str, Any]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise InputError(f"--set expects NAME=VALUE, got '{pair}'; for example --set width=16.")
+    settings = dict(pair.split("=", 1) for pair in pairs)
+    if len(settings) < len(pairs):
+        raise InputError(f"--set has a name twice in '{' '.join(pairs)}'; give each once.")
+    return settings
+
+
+def read_systems(recipes: str | None) -> list[str]:
+    """Return the systems of --recipes, with their settings as given; InputError if one is unknown."""
+    from entropic_ae.recipes import RECIPES
+
+    if recipes is None:
+        return list(RECIPES)
+    names = read_list(recipes)
+    for name in names:
+        RECIPES.find(name.partition(":")[0])
+    return names
+
+
+def read_numbers(option: str, text: str, kind: type[Any]) -> list[Any]:
+    """Split numbers at commas; InputError names the option if one is none."""
+    try:
+        return [kind(number) for number in text.split(",")]
+    except ValueError:
+        kinds = "whole numbers" if kind is int else "numbers"
+        raise InputError(f"--{option} expects {kinds} separated by commas, got '{text}'.") from None
+
+
+def read_settings(set: list[str] | None, width: int | None, epochs: int | None) -> dict[str, Any]:
+    """Return the settings with the short options among them; InputError if one is given twice."""
+    pairs = [f"{name}={value}" for name, value in (("width", width), ("epochs", epochs)) if value is not None]
+    return _settings([*(set or []), *pairs])

@@ -1,0 +1,44 @@
+"""The command ``recipes``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Column, Table
+
+from entropic_ae.cli.printing import console, print_table, short
+
+__all__ = ["recipes"]
+
+
+def recipes(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="[RECIPE]", help="Show this system's settings for each data set.")
+    ] = None,
+) -> None:
+    """List the systems, or describe one: bottleneck, objective, densities, reference and every setting."""
+    from entropic_ae.recipes import RECIPES, by_preset
+
+    if recipe is None:
+        table = Table("recipe", "what it is", box=None, padding=(0, 2, 0, 0))
+        for one in RECIPES.values():
+            table.add_row(one.name, one.summary)
+        print_table(table)
+        console.print("\n[b]entropic-ae recipes NAME[/b] shows one with its settings, e.g. recipes eae.")
+        return
+    one = RECIPES.find(recipe)
+    console.print(f"[b]{one.name}[/b]: {one.summary}")
+    console.print(f"reference: {escape(one.reference)}")
+    console.print(f"bottleneck: {one.bottleneck.func.__name__}")
+    console.print(f"objective: {' + '.join(f'{term.setting} * {type(term).__name__}' for term in one.terms)}")
+    console.print(f"measured with: {', '.join(one.densities)}; images are drawn from {one.density} unless told")
+    console.print("\nSettings by data set (change any with [b]--set[/b] name=value):")
+    columns = by_preset(one)
+    longest = max(len(name) for column in columns.values() for name in column)  # never cut off
+    by_data = [Column(name, overflow="fold") for name in columns]
+    settings = Table(Column("setting", no_wrap=True, min_width=longest), *by_data, box=None, padding=(0, 2, 0, 0))
+    for name in dict.fromkeys(name for column in columns.values() for name in column):
+        settings.add_row(name, *(short(column.get(name, "")) for column in columns.values()))
+    print_table(settings)

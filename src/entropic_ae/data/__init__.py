@@ -1,0 +1,20 @@
+"""Images from any source as uint8 tensors: registered sets, folders, parquet and NumPy files, sets of the Hub."""
+
+from entropic_ae.data.hub import HUB_NAME, HUB_SETS
+from entropic_ae.data.images import IN_MEMORY, Given, ImageData, Split, fingerprint
+from entropic_ae.data.loading import load_images, read_images
+from entropic_ae.data.registered import DATASETS, RegisteredData
+
+__all__ = [
+    "DATASETS",
+    "HUB_NAME",
+    "HUB_SETS",
+    "IN_MEMORY",
+    "Given",
+    "ImageData",
+    "RegisteredData",
+    "Split",
+    "fingerprint",
+    "load_images",
+    "read_images",
+]

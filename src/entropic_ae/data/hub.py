@@ -1,0 +1,98 @@
+"""Data sets of the Hugging Face Hub, opened as one table a split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from entropic_ae.data.decoding import Table, quiet
+from entropic_ae.data.tables import opened, split_named
+from entropic_ae.errors import InputError
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["HUB_NAME", "HUB_SETS", "check_remote", "hub_errors", "hub_revision", "hub_tables", "known_splits"]
+
+HUB_SETS = ("hf:", "hf-stream:")  # what the source of a set of the Hub begins with
+HUB_NAME = r"\w[\w.-]*/\w[\w.-]*"  # owner/name, and no path such as ../name
+
+
+def hub_tables(name: str, advice: str, image: str | None = None, label: str | None = None) -> dict[str, Table]:
+    """Return the splits of the Hub's data set ``name`` (owner/name); ``advice`` ends the offline error."""
+    import datasets
+
+    check_remote(name)
+    offline = datasets.config.HF_HUB_OFFLINE or hub_revision(name) is None
+    before, datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE, offline
+    try:
+        with hub_errors(name, advice), quiet(count=None, hub=True):
+            splits = known_splits(name, datasets.load_dataset(name))
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
+    return {split: opened(rows, split, name, image, label, trusted=True) for split, rows in splits.items()}
+
+
+def check_remote(name: str) -> None:
+    """Raise InputError if the current folder has a folder of that name, which datasets would read instead."""
+    if Path(name).exists():
+        raise InputError(
+            f"the folder {name} lies here, and would be read in place of the Hub's data set of that name; give "
+            f"./{name} if it is meant, or call from another folder."
+        )
+
+
+def hub_revision(name: str) -> str | None:
+    """Return the commit of the Hub's data set, or None if the Hub cannot be reached.
+
+    Raises: InputError if the Hub has no such set.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:  # one short question: load_dataset would try again for half a minute
+        return huggingface_hub.HfApi().dataset_info(name, timeout=10).sha
+    except RepositoryNotFoundError:
+        raise InputError(
+            f"the Hugging Face Hub has no public data set '{name}'; check the name, or log in if it is private."
+        ) from None
+    except Exception:  # its class depends on the release of the Hub's client
+        return None
+
+
+@contextmanager
+def hub_errors(name: str, advice: str) -> Iterator[None]:
+    """Raise what goes wrong in reading a set of the Hub as InputError; ``advice`` ends it."""
+    import datasets
+
+    try:
+        yield
+    except InputError:
+        raise
+    except ConnectionError:
+        raise InputError(
+            f"the data set {name} is not on this machine and the Hugging Face Hub cannot be reached; {advice}"
+        ) from None
+    except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"the data set {name} cannot be loaded from the Hugging Face Hub ({reason}); {advice}"
+        ) from None
+
+
+def known_splits(name: str, splits: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a set's splits that are training, validation and test, by these names; a single one trains.
+
+    Raises: InputError if none is for training.
+    """
+    named = {known: rows for split, rows in splits.items() if (known := split_named(split))}
+    if "train" in named:
+        return named
+    if len(splits) != 1:
+        raise InputError(
+            f"the data set {name} has no training split, only {', '.join(splits)}; "
+            "save the one you want as parquet and give that file."
+        )
+    return {"train": next(iter(splits.values()))}

@@ -1,0 +1,91 @@
+"""Images in memory: splits, data sets, and what is done to their pixels."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["IN_MEMORY", "SPLITS", "Given", "ImageData", "Split", "fingerprint", "resized", "shuffled"]
+
+SPLITS = ("train", "validation", "test")
+IN_MEMORY = "an array in memory"  # the source of images that no name or path leads back to
+
+
+class Split(NamedTuple):
+    """Images of one split, uint8 (N, C, H, W), and their labels, int64 (N,) or None.
+
+    >>> Split(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5)).at(slice(3)).labels
+    tensor([0, 1, 2])
+    """
+
+    images: Tensor
+    labels: Tensor | None
+
+    def at(self, index: slice | Tensor) -> Split:
+        """Return the part at ``index``."""
+        return Split(self.images[index], None if self.labels is None else self.labels[index])
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A data set in memory: three splits that share no image; see ``load_images``.
+
+    ``name`` is fit for file names, ``classes`` counts the classes, None without labels, and ``source`` is what was
+    given (an absolute path for files and folders); leave it out where you make one yourself.
+
+    >>> load_images("digits").shape
+    (1, 8, 8)
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    classes: int | None = None
+    source: str = IN_MEMORY
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+
+Array = np.ndarray | Tensor
+Given = Array | tuple[Array, Array] | ImageData  # images, with labels, with splits
+
+
+def fingerprint(images: Tensor) -> str:
+    """Return a SHA-256 of uint8 images.
+
+    >>> len(fingerprint(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)))
+    64
+    """
+    return hashlib.sha256(memoryview(images.contiguous().numpy().data).cast("B")).hexdigest()
+
+
+def shuffled(split: Split) -> Split:
+    """Return a split in a random order that is always the same."""
+    order = torch.randperm(len(split.images), generator=torch.Generator().manual_seed(0))
+    return split.at(order)
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """Crop (N, C, H, W) to the centre square and resize it to ``size``, bilinear with antialiasing."""
+    height, width = images.shape[2:]
+    if (height, width) == (size, size):
+        return images
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = images[:, :, top : top + side, left : left + side]
+    resized = torch.empty(len(images), images.shape[1], size, size, dtype=torch.uint8)
+    for start in range(0, len(images), 1000):
+        chunk = square[start : start + 1000].float()
+        chunk = torch.nn.functional.interpolate(chunk, size=(size, size), mode="bilinear", antialias=True)
+        resized[start : start + 1000] = chunk.round_().clamp_(0, 255)
+    return resized

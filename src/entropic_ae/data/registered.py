@@ -1,0 +1,45 @@
+"""The registered data sets: where each comes from and how it is cut to size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from entropic_ae.data.images import Given
+from entropic_ae.registry import Registry
+
+__all__ = ["DATASETS", "RegisteredData"]
+
+
+@dataclass(frozen=True)
+class RegisteredData:
+    """What is known of a registered data set.
+
+    ``hub`` is its id on the Hugging Face Hub (None: it comes with scikit-learn), ``image`` and ``label``
+    its columns. Images become ``size`` x ``size`` with ``channels``, by ``pad`` or ``crop`` (see Fit).
+    ``validation`` and ``test`` count the images taken off the end of training where a split is missing.
+    """
+
+    size: int
+    channels: int
+    hub: str | None = None
+    image: str = "image"
+    label: str | None = "label"
+    classes: int | None = 10
+    pad: int = 0
+    crop: int | None = None
+    validation: int = 0
+    test: int = 0
+
+
+# One's own is a function without arguments that gives the same images each time.
+DATASETS: Registry[RegisteredData | Callable[[], Given]] = Registry(
+    "data set",
+    {
+        "digits": RegisteredData(size=8, channels=1, validation=360, test=360),
+        "mnist": RegisteredData(size=32, channels=1, hub="ylecun/mnist", pad=2, validation=10_000),
+        "cifar10": RegisteredData(size=32, channels=3, hub="uoft-cs/cifar10", image="img", validation=10_000),
+        # the 140 x 140 centre of the aligned 178 x 218 images, as the autoencoder literature crops them
+        "celeba": RegisteredData(size=64, channels=3, hub="flwrlabs/celeba", label=None, classes=None, crop=140),
+    },
+)

@@ -1,0 +1,207 @@
+"""Folders of images and parquet files, opened as one table a split.
+
+A table's key is made of what its files are (name, size, time of change): a changed folder is read anew.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from entropic_ae.data.decoding import Table, digest, quiet
+from entropic_ae.errors import InputError
+
+if TYPE_CHECKING:
+    import datasets
+
+__all__ = ["columns", "image_tables", "opened", "parquet_tables", "split_named"]
+
+_SUFFIXES = ("png", "jpg", "jpeg", "jfif", "bmp", "gif", "tif", "tiff", "webp", "ppm", "pgm", "pbm")
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+def split_named(name: str) -> str | None:
+    """Return train, validation or test for the name of a folder, a Hub split or a file, else None.
+
+    >>> split_named("valid"), split_named("train-00000-of-00002.parquet"), split_named("trainers")
+    ('validation', 'train', None)
+    """
+    return _SPLITS.get(re.split(r"[-_.]", name.lower(), maxsplit=1)[0])
+
+
+def _stamp(path: Path) -> list[int] | None:
+    """Return size and time of change, [-1, -1] if unreadable, None for what is no file."""
+    try:
+        status = path.stat()
+    except OSError:  # a broken link: it counts as a damaged image
+        return [-1, -1]
+    return [status.st_size, status.st_mtime_ns] if stat.S_ISREG(status.st_mode) else None
+
+
+def _files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+    """Return visible files with these suffixes, sorted, relative to ``folder``; linked folders stay out."""
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "__"))]
+        found += [
+            Path(root, name).relative_to(folder)
+            for name in names
+            if not name.startswith(".") and name.rpartition(".")[2].lower() in suffixes
+        ]
+    return sorted(found)
+
+
+def _is_text(name: str) -> bool:
+    """Return whether a name can be written as UTF-8: on Linux a file may have any bytes for one."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def image_tables(folder: Path) -> dict[str, Table]:
+    """Return the splits of a folder of images, empty if it holds none.
+
+    Subfolders named train, validation and test are splits; below them, or below the folder itself, the
+    first subfolder of an image is its class, if every image has one and there are two or more. Other
+    files, metadata.csv included, and hidden ones are ignored.
+    """
+    import datasets
+
+    # not the "imagefolder" builder: it takes test_1.png for a test split, unpacks archives that lie about,
+    # and gives up the labels beside a metadata.csv
+    stamped = [(path, stamp) for path in _files(folder, _SUFFIXES) if (stamp := _stamp(folder / path))]
+    if not stamped:
+        return {}
+    if odd := [str(path) for path, _ in stamped if not _is_text(str(path))]:
+        raise InputError(f"{folder} holds an image whose name is no text, {odd[0]!a}; rename it.")
+    tops = {path.parts[0] for path, _ in stamped if len(path.parts) > 1}
+    named = {name: split for name in tops if (split := _SPLITS.get(name.lower()))}
+    held_out = {"validation", "test"} & set(named.values())
+    whole = "train" not in named.values() or (not held_out and len(tops) > 1)
+    outside = [path for path, _ in stamped if path.parts[0] not in named]
+    if outside and not whole:
+        raise InputError(
+            f"{folder} has subfolders {', '.join(sorted(named))}, but also images outside them "
+            f"(such as {outside[0]}); move those into one of the subfolders."
+        )
+    groups: dict[str, list[tuple[Path, list[int]]]] = {}
+    for path, stamp in stamped:
+        groups.setdefault("train" if whole else named[path.parts[0]], []).append((path, stamp))
+    level = 0 if whole else 1
+    labelled = all(len(path.parts) > level + 1 for path, _ in stamped)
+    classes = sorted({path.parts[level] for path, _ in stamped}) if labelled else []
+    number = {name: index for index, name in enumerate(classes)}
+    tables = {}
+    for split, members in groups.items():
+        labels = np.array([number[path.parts[level]] for path, _ in members]) if len(classes) > 1 else None
+        rows = datasets.Dataset.from_dict({"image": [str(path) for path, _ in members]})
+        key = digest(str(folder), [[str(path), stamp] for path, stamp in members])
+        tables[split] = Table(
+            rows, "image", labels, len(classes) if len(classes) > 1 else None, key, split, folder
+        )
+    return tables
+
+
+def parquet_tables(path: Path, image: str | None = None, label: str | None = None) -> dict[str, Table]:
+    """Return the splits of a parquet file or of a folder of them, empty if it holds none.
+
+    Files named train*, validation* and test*, or standing in folders so named, are splits; without any of
+    train all files are one split. ``image`` and ``label`` name the columns; None finds
+    them by type, a label of "" leaves labels out.
+    """
+    import datasets
+    import pyarrow
+
+    groups: dict[str, list[Path]] = {}
+    found = [path] if path.is_file() else [path / name for name in _files(path, {"parquet"})]
+    found = [file for file in found if _stamp(file)]  # no pipe, which would be waited at
+    for file in found:
+        split = split_named(file.name) or split_named(file.parent.name if file.parent != path else "")
+        groups.setdefault(split or "", []).append(file)
+    if "train" not in groups or path.is_file():
+        groups = {"train": found} if found else {}
+    tables = {}
+    for split, files in groups.items():
+        if not split:
+            continue
+        try:
+            with quiet(count=None):
+                names = [glob.escape(str(file)) for file in files]
+                rows = datasets.load_dataset("parquet", data_files={split: names}, split=split)
+        except (datasets.exceptions.DatasetsError, pyarrow.ArrowException, OSError, ValueError) as error:
+            reason = str(error.__cause__ or error).splitlines()[0]
+            raise InputError(
+                f"{path} cannot be read as parquet ({reason}); restore it or write it anew."
+            ) from None
+        tables[split] = opened(rows, split, str(path), image, label)
+    return tables
+
+
+def opened(
+    rows: datasets.Dataset,
+    split: str,
+    source: str,
+    image: str | None = None,
+    label: str | None = None,
+    *,
+    trusted: bool = False,
+) -> Table:
+    """Return a loaded split as a table; the columns and errors are those of ``columns``."""
+    images, labels = columns(rows.features, source, image, label)
+    values = None
+    if labels and not rows.data.column(labels).null_count:
+        values = rows.data.column(labels).to_numpy().astype(np.int64)
+        if len(values) and values.min() < 0:  # the Hub marks withheld labels by -1
+            values = None
+    classes = getattr(rows.features[labels], "num_classes", None) if labels else None
+    if classes is None and values is not None and len(values):
+        classes = int(values.max()) + 1
+    return Table(rows, images, values, classes, digest(rows._fingerprint, images), split, None, trusted)
+
+
+def columns(
+    features: Mapping[str, Any], source: str, image: str | None = None, label: str | None = None
+) -> tuple[str, str | None]:
+    """Return the columns of the images and of the labels, None without one.
+
+    Arguments:
+        features: of the set, as ``datasets`` has them.
+        source: what the set is called.
+        image, label: their names; None finds them by type, a label of "" leaves labels out.
+
+    Raises: InputError if no column holds images.
+    """
+    import datasets
+
+    images = [
+        name
+        for name, feature in features.items()
+        if isinstance(feature, datasets.Image) or (isinstance(feature, dict) and "bytes" in feature)
+    ]
+    images = [name for name in images if image in (None, name)]
+    if not images:
+        raise InputError(
+            f"{source} has no image column{f' {image}' if image else ''}, only {', '.join(features)}; "
+            "expected a column of encoded images, as datasets.Image() writes it."
+        )
+    labels = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+    labels += [
+        name
+        for name in ("label", "labels")
+        if isinstance(features.get(name), datasets.Value) and re.match("u?int", features[name].dtype)
+    ]
+    labels = [name for name in labels if label in (None, name)]
+    return images[0], labels[0] if labels else None

@@ -1,0 +1,148 @@
+"""Load a run from its folder or from the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from entropic_ae import sharing
+from entropic_ae.data import Given
+from entropic_ae.errors import InputError
+from entropic_ae.recipes import PRESETS, RECIPES, Recipe, System, changes_of, system_of
+from entropic_ae.runs.run import Run
+from entropic_ae.storage.files import read_json, sha256
+from entropic_ae.storage.json_schema import check, shown
+from entropic_ae.storage.run_folder import INFO, INFO_FILE, check_run_folder
+from entropic_ae.storage.tensors import unpack_tensors
+from entropic_ae.training import CHECKPOINT, WEIGHTS, select_device
+
+__all__ = ["load", "read_info"]
+
+
+def load(
+    folder: str | Path,
+    *,
+    recipe: Recipe | None = None,
+    data: str | Path | Given | None = None,
+    device: str = "auto",
+    token: str | None = None,
+    out: str | Path | None = None,
+) -> Run:
+    """Load a run from its folder or from the Hub: the named recipe is rebuilt with its overrides and compared.
+
+    No code and no pickle is read. A run of the Hub may be anybody's: only the files of a run are downloaded, and
+    what they hold is checked before memory is taken for it. What the run has of your own is therefore not in its
+    folder: put it into the registries before, or give it here.
+
+    Arguments:
+        folder: a run folder, or ``hf:owner/name`` or ``hf:owner/name@revision`` on the Hugging Face Hub.
+        recipe: the one that it was trained with, where that is not in ``RECIPES``.
+        data: where its images are now, or the images; for a run that was trained on images in memory.
+        device: auto, cpu or cuda.
+        token: of the Hub, for a private run; that of ``hf auth login`` or ``HF_TOKEN`` unless given.
+        out: for a run of the Hub, a new folder to copy it to, where it is a run like any other. Without it the run
+            is read from the Hub's cache, into which nothing is written: see ``Run.origin``.
+
+    Raises: InputError if the folder is not a run, lacks its weights, is damaged, or was trained with a recipe or
+        a part that is not here or is defined differently; or if the Hub has no such run or cannot be reached.
+
+    >>> import tempfile
+    >>> small = {"width": 2}
+    >>> run = train("eae", "digits", epochs=1, set=small, out=tempfile.mkdtemp(), device="cpu", progress=False)
+    >>> load(run.folder).system.settings() == run.system.settings()
+    True
+    """
+    if sharing.is_shared(folder):
+        path = sharing.fetch(str(folder), token=token, out=out)
+        return _load(path, str(folder) if out is None else None, recipe, data, device)
+    if out is not None:
+        raise InputError(f"out is for a run of the Hub, hf:owner/name, got the folder {folder}; leave it out.")
+    return _load(Path(folder), None, recipe, data, device)
+
+
+def _load(
+    folder: Path, origin: str | None, recipe: Recipe | None, data: str | Path | Given | None, device: str
+) -> Run:
+    name = origin or str(folder)
+    check_run_folder(folder)
+    info = read_info(folder)
+    system = system_of(info, recipe)
+    if differing := changes_of(info["expanded"], system.describe()):
+        own = info["recipe"] not in RECIPES.builtin or info["preset"] not in PRESETS.builtin
+        before = "yours as it was" if own else f"entropic-ae {str(info['versions'].get('entropic-ae'))[:20]}"
+        raise InputError(
+            f"{name} was trained with another definition of '{info['recipe']}' ({'; '.join(differing)}); use "
+            f"{before}, or train anew."
+        )
+    path = folder / WEIGHTS
+    if not path.is_file():
+        has = "a checkpoint to --resume from" if (folder / CHECKPOINT).is_file() else "no checkpoint either"
+        raise InputError(
+            f"{folder} has no {WEIGHTS}: training stopped before its first epoch ended, or they are gone ({has}); "
+            "train again with --resume."
+        )
+    channels, height, width = info["shape"]
+    try:
+        content = path.read_bytes()
+        weights, _ = unpack_tensors(content)
+    except (InputError, OSError) as error:
+        reason = shown(_first_line(error), 160)[1:-1]
+        raise InputError(f"{path} is damaged or of another model ({reason}); train anew.") from None
+    try:
+        _check_size(folder / INFO_FILE, system, (channels, height, width), weights)
+        model, _ = system.build((channels, height, width), seed=info["seed"])
+        model.load_state_dict(weights)
+    except InputError:
+        raise
+    except (RuntimeError, OverflowError, TypeError, ValueError, MemoryError) as error:
+        reason = shown(_first_line(error), 160)[1:-1]
+        raise InputError(f"{path} is damaged or of another model ({reason}); train anew.") from None
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values()):
+        raise InputError(f"{path} is damaged: it holds values that are not finite; train anew.")
+    return Run(
+        folder,
+        info,
+        system,
+        model.to(select_device(device)),
+        origin=origin,
+        given=data,
+        weights=sha256(content),
+    )
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """Return run.json; InputError if it is damaged."""
+    info: dict[str, Any] = read_json(folder / INFO_FILE)
+    check(info, {**INFO, "training_images_sha256": str}, str(folder / INFO_FILE))
+    return info
+
+
+def _check_size(info: Path, system: System, shape: tuple[int, int, int], weights: Mapping[str, Tensor]) -> None:
+    """Raise InputError for settings that ask for a larger network than the file holds, before memory is taken."""
+    # every layer has a tensor of its own
+    if not system.own_parts and (depth := int(system.settings().get("depth", 1))) > len(weights):
+        raise InputError(
+            f"{info} asks for {depth:,} layers, {WEIGHTS} holds {len(weights):,} tensors; train anew."
+        )
+    # whose norms would be computed, and add to the size
+    plain = system.with_settings({"spectral": False} if "spectral" in system.settings() else {})
+    try:
+        with torch.device("meta"):
+            model, _ = plain.build(shape, seed=0)
+        needed = sum(tensor.numel() for tensor in model.state_dict().values())
+    except (RuntimeError, OverflowError, TypeError) as error:  # sizes beyond 64 bits
+        if system.own_parts:
+            return  # which need not know how to be built without memory
+        reason = shown(_first_line(error), 160)[1:-1]
+        raise InputError(f"{info} asks for a network that cannot be built ({reason}); train anew.") from None
+    held = sum(tensor.numel() for tensor in weights.values())
+    if needed > held:
+        raise InputError(f"{info} asks for a network of {needed:,} values, {WEIGHTS} holds {held:,}; train anew.")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(":.")

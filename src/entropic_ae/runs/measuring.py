@@ -1,0 +1,92 @@
+"""Measure a run and keep the results in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from entropic_ae import evaluation
+from entropic_ae.densities import DENSITIES
+from entropic_ae.distributed import is_first, sharers
+from entropic_ae.errors import InputError
+from entropic_ae.features import load_features
+from entropic_ae.storage.files import claimed, read_json, write_json
+from entropic_ae.storage.run_folder import METRICS_FILE
+
+if TYPE_CHECKING:
+    from entropic_ae.runs.run import Run
+
+__all__ = ["measure"]
+
+_METRICS_LOCK = ".metrics.lock"
+
+
+def measure(
+    run: Run,
+    *,
+    features: str | None,
+    n: int,
+    seed: int,
+    split: str,
+    densities: Sequence[str] | None,
+    weights: str | Path | None,
+    samples_only: bool,
+    compile: bool,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Measure a run: what ``Run.evaluate`` does, with its arguments, results and errors."""
+    evaluation.check_split(split)
+    evaluation.check_number(n)
+    densities = tuple(run.system.recipe.densities) if densities is None else densities
+    for density in densities:
+        DENSITIES.find(density)
+    if run.origin is None:
+        _kept_metrics(run)  # a damaged file is told before anything is computed
+    name = features or str(run.system.preset.features)
+    data = run.load_data(None)  # with a limit, the classifier and the floor would change with it
+    if run.origin is not None:  # somebody else's run names data that lie here
+        run.check_trained_on(data)
+    device = str(next(run.model.parameters()).device)
+    tell(f"the feature space {name}" + " (trained the first time)" * (name == "classifier"))
+    space = load_features(name, data, weights=weights, device=device)
+    with run.model.compiled() if compile else nullcontext():
+        fitted = {}
+        for density in densities:
+            tell(f"the density {density}")
+            fitted[density] = run.density(density)
+        result = evaluation.evaluate(
+            run.model,
+            data,
+            fitted,
+            space,
+            n=n,
+            seed=seed,
+            split=split,
+            batch_size=run.system.preset.training.batch_size,
+            samples_only=samples_only,
+            tell=tell,
+        )
+    if space.accuracy is not None:
+        result["classifier_accuracy"] = space.accuracy
+    result["weights_sha256"] = run.weights_sha256()
+    if samples_only or run.origin is not None or not is_first(sharers()):
+        return result
+    if not run.is_current("what was measured is not kept"):
+        return result
+    key = result["features"] + ("" if split == "test" else f" ({split})")
+    taken = f"{run.folder} has been written to by another process for a minute; try again when it has ended."
+    with claimed(run.folder / _METRICS_LOCK, taken, wait=60):  # another may have measured meanwhile
+        write_json(run.folder / METRICS_FILE, _kept_metrics(run) | {key: result})
+    return result
+
+
+def _kept_metrics(run: Run) -> dict[str, Any]:
+    """Return what metrics.json holds for these weights."""
+    path = run.folder / METRICS_FILE
+    kept = read_json(path) if path.is_file() else {}
+    if not isinstance(kept, dict) or not all(isinstance(one, dict) for one in kept.values()):
+        raise InputError(f"{path} is damaged: it holds no results; delete it and try again.")
+    weights = run.weights_sha256()
+    return {name: one for name, one in kept.items() if one.get("weights_sha256") == weights}

@@ -1,0 +1,412 @@
+"""A run: a trained system with its folder, to use, to measure and to share."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entropic_ae import generation, sharing
+from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.data import IN_MEMORY, Given, ImageData, fingerprint, load_images
+from entropic_ae.densities import DENSITIES, Density
+from entropic_ae.distributed import in_turn, is_first, sharers
+from entropic_ae.errors import InputError
+from entropic_ae.export import check_export, export_model
+from entropic_ae.pictures import above, save_images
+from entropic_ae.recipes import System
+from entropic_ae.runs.measuring import measure
+from entropic_ae.storage.files import sha256
+from entropic_ae.storage.log import LOG, best_epoch, read_log
+from entropic_ae.storage.tensors import read_tensors, write_tensors
+from entropic_ae.training import WEIGHTS
+
+__all__ = ["Run"]
+
+_SPANS = 10  # of a running average, until its start is forgotten
+
+
+class Run:
+    """A trained system with its folder. Made by ``train`` and ``load``.
+
+    Attributes:
+        folder: the run folder; of a run of the Hub, in the Hub's cache.
+        origin: ``hf:owner/name`` of a run that was loaded from the Hub, else None. Nothing is written into the
+            Hub's cache: what is fitted stays in memory, what is measured is only returned.
+        info: what run.json says.
+        system: the recipe on its preset, with settings.
+        model: the autoencoder, with the weights of the lowest validation loss, on its device.
+
+    >>> import tempfile
+    >>> small = {"width": 2}
+    >>> run = train("eae", "digits", epochs=1, set=small, out=tempfile.mkdtemp(), device="cpu", progress=False)
+    >>> run.encode(run.data.test.images).shape
+    torch.Size([360, 8])
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        info: dict[str, Any],
+        system: System,
+        model: Autoencoder,
+        *,
+        origin: str | None = None,
+        given: str | Path | Given | None = None,
+        weights: str | None = None,
+    ) -> None:
+        self.folder = folder
+        self.origin = origin
+        self._given = given
+        self._weights = weights
+        self._fitted: dict[str, Density] = {}
+        self.info = info
+        self.system = system
+        self.model = model
+
+    @property
+    def name(self) -> str:
+        """What the run was loaded by: its folder, or ``hf:owner/name``."""
+        return self.origin or str(self.folder)
+
+    @property
+    def caution(self) -> str | None:
+        """What so short a training does to every figure, in a sentence; None if it was long enough, or has no log.
+
+        In evaluation the norms use running averages, which begin at mean 0 and variance 1 and follow the weights
+        with a delay. After ten times the minibatches that an average spans, the start is forgotten; before that
+        entropies may be far below the maximum, and even reconstructions may look alike.
+
+        >>> import tempfile
+        >>> small = {"width": 4, "batch_size": 20}
+        >>> run = train("eae", "digits", epochs=1, set=small, out=tempfile.mkdtemp(), device="cpu", progress=False)
+        >>> run.caution.split(",")[0]
+        'the weights have seen 53 minibatches'
+        """
+        found = (getattr(module, "momentum", None) for module in self.model.modules())
+        momenta = [momentum for momentum in found if isinstance(momentum, float | int) and momentum > 0]
+        if not momenta:
+            return None
+        images, best = self.info.get("training_images", 0), None
+        with suppress(OSError, InputError):  # a log that cannot be read says nothing
+            best = best_epoch(read_log(self.folder / LOG))
+        if best is None or images < 1:
+            return None
+        per_epoch = images // min(images, self.system.preset.training.batch_size)
+        seen, needed = best * per_epoch, math.ceil(_SPANS / min(momenta))
+        if seen >= needed:
+            return None
+        return (
+            f"the weights have seen {seen} minibatch{'es' * (seen > 1)}, and the running averages of the norms "
+            f"are not settled before {needed}: entropies, distances and images say little yet; train for more "
+            f"than {math.ceil(needed / per_epoch)} epochs (--resume goes on)."
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images."""
+        channels, height, width = self.info["shape"]
+        return channels, height, width
+
+    @cached_property
+    def data(self) -> ImageData:
+        """The images that the run was trained on; InputError if they are gone or have changed."""
+        data = self.load_data(self.info["limit"])
+        self.check_trained_on(data)
+        return data
+
+    @cached_property
+    def codes(self) -> tuple[Tensor, Tensor | None]:
+        """The codes of the training images, (N, D) float32, and their posteriors' standard deviations or None."""
+        return generation.encode_posterior(self.model, self.data.train.images)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the codes, (N, D) float32, of uint8 images, (N, C, H, W)."""
+        return generation.encode(self.model, self._check(images))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return the images, uint8 (N, C, H, W), of finite codes, (N, D), a tensor or an array."""
+        codes = torch.as_tensor(codes).float()
+        if codes.dim() != 2 or codes.shape[1] != self.system.preset.latent_dim:
+            raise InputError(
+                f"expected codes (N, {self.system.preset.latent_dim}), got shape {tuple(codes.shape)}."
+            )
+        if not bool(codes.isfinite().all()):
+            raise InputError("expected codes that are finite, got NaN or infinity.")
+        return generation.decode(self.model, codes)
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Encode and decode uint8 images, (N, C, H, W)."""
+        return generation.reconstruct(self.model, self._check(images))
+
+    def interpolate(self, start: Tensor, end: Tensor, *, steps: int = 8, kind: str = "spherical") -> Tensor:
+        """Decode codes on the way between pairs of uint8 images, both (N, C, H, W): (N, steps, C, H, W)."""
+        return generation.interpolate(self.model, self._check(start), self._check(end), steps=steps, kind=kind)
+
+    def sample(self, n: int, *, density: str | None = None, seed: int = 0) -> Tensor:
+        """Draw n new images, uint8 (n, C, H, W), from a density by name; the same seed, the same images.
+
+        Unless named, the density is the one that the recipe draws from: the prior for eae and the variational
+        systems, the mixture for those whose codes follow no prior.
+        """
+        return generation.sample(self.model, self.density(density or self.system.recipe.density), n, seed=seed)
+
+    def density(self, name: str) -> Density:
+        """Return a density by name: read from the folder, or fitted to the training codes once and kept.
+
+        It is kept in the folder; of a run of the Hub, in memory.
+
+        Raises: InputError for an unknown name, or if it must be fitted and the training images are gone.
+        """
+        kind, prior = DENSITIES.find(name), self.model.bottleneck.prior()
+        if not kind.needs_codes:
+            return kind.fit(torch.empty(0), prior)
+        if name in self._fitted:
+            return self._fitted[name]
+        path = self.folder / "densities" / f"{name}.safetensors"
+        weights = self.weights_sha256()
+        with in_turn():
+            tensors, metadata = read_tensors(path)
+            if metadata.get("weights") == weights:
+                with suppress(KeyError):  # a parameter is missing or of another model: fit again
+                    return kind.from_state(tensors, prior)
+            try:
+                codes, std = self.codes
+            except InputError as error:
+                raise InputError(
+                    f"{self.name} holds no density '{name}' that fits its weights, and to fit one its training "
+                    f"images are needed: {error}"
+                ) from None
+            settings = self.system.recipe.densities.get(name, {})
+            device = next(self.model.parameters()).device  # where a density that must be trained is trained
+            density = kind.fit(codes.to(device), prior, std=std, seed=self.info["seed"], **settings)
+            if self.origin is None:
+                write_tensors(path, density.state(), {"weights": weights})
+            else:
+                self._fitted[name] = density
+            return density
+
+    def export(
+        self, to: str = "onnx", *, out: str | Path | None = None, densities: Sequence[str] | None = None
+    ) -> dict[Path, float | None]:
+        """Write encoder, decoder and samplers for use without this library; see ``export.export_model``.
+
+        Arguments:
+            to: onnx, or safetensors, which hold no samplers.
+            out: a folder that is missing or empty; RUN/onnx or RUN/safetensors, replaced, unless given.
+            densities: names of those to make a sampler of; the recipe's unless given. All but the prior are
+                fitted to the training codes if they are not yet.
+
+        Returns: by file, the largest difference from PyTorch, or None where it was not compared.
+
+        Raises: InputError if a package is missing, the place is taken, or the format cannot hold the model.
+        """
+        if out is None and self.origin is not None:
+            raise InputError(
+                f"nothing is written into the Hub's cache, where {self.name} lies; give a folder (out, --out)."
+            )
+        folder = self.folder / to if out is None else Path(out)
+        check_export(to, densities, folder, overwrite=out is None)
+        fitted = None
+        if to == "onnx":
+            names = tuple(self.system.recipe.densities) if densities is None else densities
+            fitted = {name: self.density(name) for name in names}
+        return export_model(
+            self.model,
+            self.shape,
+            folder,
+            to=to,
+            densities=fitted,
+            about={
+                "recipe": self.info["recipe"],
+                "data": self.info["data"],
+                "weights_sha256": self.weights_sha256(),
+            },
+            settings=self.system.settings(),
+            overwrite=out is None,
+        )
+
+    def draw(self, *densities: str) -> None:
+        """Write the run folder's pictures: samples of each density, reconstructions and interpolations.
+
+        Raises: InputError for a run of the Hub.
+        """
+        if self.origin is not None:
+            raise InputError(
+                f"nothing is written into the Hub's cache, where {self.name} lies; load it with out=FOLDER, or "
+                "entropic-ae pull."
+            )
+        kept = is_first(sharers()) and self.is_current("its pictures are left as they are")
+        test = self.data.test.images[:32]
+        pictures = [(f"samples-{name}.png", self.sample(64, density=name), 8) for name in densities]
+        pictures.append(("reconstructions.png", above(test, self.reconstruct(test), 16), 16))
+        if pairs := min(8, len(test) // 2):
+            rows = self.interpolate(test[:pairs], test[pairs : 2 * pairs], steps=10)
+            pictures.append(("interpolations.png", rows.flatten(0, 1), 10))
+        for name, images, columns in pictures:
+            if kept:
+                save_images(images, self.folder / name, columns=columns, overwrite=True)
+
+    def evaluate(
+        self,
+        *,
+        features: str | None = None,
+        n: int = 10_000,
+        seed: int = 0,
+        split: str = "test",
+        densities: Sequence[str] | None = None,
+        weights: str | Path | None = None,
+        samples_only: bool = False,
+        compile: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> dict[str, Any]:
+        """Measure the run against the test or validation images and add what was measured to metrics.json.
+
+        Of a run of the Hub, what was measured is returned and not kept; nor is it, with a warning, of a run that
+        was trained on meanwhile: its folder has other weights now.
+
+        A result lies there under the name of its feature space, one of the validation images with
+        `` (validation)`` after it. Results that belong to other weights, from before more training, are dropped.
+
+        Arguments:
+            features: inception, classifier, pixels or a TorchScript file; the preset's choice unless given.
+            n: images from each density.
+            seed: of everything drawn.
+            split: test, or validation, which reads no test image: for the choice of settings.
+            densities: names of those to fit and measure; the recipe's unless given.
+            weights: a file with Inception's weights, where they cannot be downloaded.
+            samples_only: measure the densities' distances alone; metrics.json is left as it is.
+            compile: compile the encoder and the decoder first: for very many images on a GPU.
+            tell: called with what is measured next.
+
+        Returns: see ``evaluation.evaluate``. Raises: InputError, see there and ``load_features``;
+            also for an unknown density, before anything is computed.
+        """
+        return measure(
+            self,
+            features=features,
+            n=n,
+            seed=seed,
+            split=split,
+            densities=densities,
+            weights=weights,
+            samples_only=samples_only,
+            compile=compile,
+            tell=tell,
+        )
+
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        private: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        message: str | None = None,
+        license: str | None = None,
+        include: Sequence[str] = (),
+    ) -> str:
+        """Share the run on the Hugging Face Hub, in one commit, with a model card that is made of it.
+
+        Pushed are run.json, the weights, the fitted densities, metrics.json, log.csv and the pictures of samples.
+        The density that the recipe draws from is fitted first, if need be, so that the run samples without its
+        data. Never pushed are checkpoints, which are pickles, and what else lies in the folder. Left out unless
+        asked for are **pictures that show real images, or follow them**, since these may be private:
+        reconstructions, interpolations, and the report, which holds both. Local paths do not leave this machine:
+        own data go by their name, and are looked for in the folder where the run is used. The weights may remember
+        images that they were trained on.
+
+        Arguments:
+            repo: ``owner/name``, made if it is not there.
+            private: whether a repository that is made is private; one that is there stays as it is.
+            token: of the Hub, allowed to write; that of ``hf auth login`` or ``HF_TOKEN`` unless given.
+            revision: a branch, made if it is not there; the main one unless given.
+            message: of the commit.
+            license: for the card, as the Hub names it, such as ``mit``; none unless given.
+            include: of reconstructions.png, interpolations.png and report.html, those to push too.
+
+        Returns: the address of the repository.
+
+        Raises: InputError if the run was itself loaded from the Hub, a file is not there or is a link out of the
+            folder, or the Hub cannot be reached or refuses.
+
+        >>> Run(Path("x"), {}, None, None, origin="hf:owner/name").push_to_hub("owner/other")
+        Traceback (most recent call last):
+            ...
+        entropic_ae.errors.InputError: hf:owner/name is on the Hub; load it with out=FOLDER to push it elsewhere.
+        """
+        if self.origin is not None:
+            raise InputError(f"{self.name} is on the Hub; load it with out=FOLDER to push it elsewhere.")
+        self.density(self.system.recipe.density)
+        return sharing.push(
+            self.folder,
+            repo,
+            private=private,
+            token=token,
+            revision=revision,
+            message=message,
+            license=license,
+            include=include,
+        )
+
+    def weights_sha256(self) -> str:
+        """Of the file as it was loaded, or as training left it."""
+        if self._weights is None:
+            self._weights = sha256((self.folder / WEIGHTS).read_bytes())
+        return self._weights
+
+    def is_current(self, otherwise: str) -> bool:
+        """Return whether the folder still has these weights, or warn of what is left undone."""
+        if sha256((self.folder / WEIGHTS).read_bytes()) == self.weights_sha256():
+            return True
+        warnings.warn(
+            f"{self.folder} has been trained on since it was loaded: {otherwise}; load it again.", stacklevel=3
+        )
+        return False
+
+    def load_data(self, limit: int | None) -> ImageData:
+        """Load the images that the run names, or that ``load`` was given; InputError if they are gone."""
+        source = self.info["source"] if self._given is None else self._given
+        if isinstance(source, str) and source == IN_MEMORY:
+            raise InputError(
+                f"{self.name} was trained on images in memory, which are needed here; give them again: "
+                "load(folder, data=images)."
+            )
+        try:
+            return load_images(source, image_size=self.info["image_size"], limit=limit)
+        except InputError as error:
+            own = isinstance(source, str) and (Path(source).is_absolute() or source.startswith("./"))
+            if self._given is not None or not own or Path(str(source)).exists():
+                raise
+            raise InputError(
+                f"{str(error).partition(';')[0]}, and {self.name} has its images from there; put them back, or "
+                "say where they are: load(folder, data=...), and --data of evaluate and of sample."
+            ) from None
+
+    def check_trained_on(self, data: ImageData) -> None:
+        """Raise InputError unless these are, up to the limit, the images that the run was trained on."""
+        if fingerprint(data.train.images[: self.info["limit"]]) != self.info["training_images_sha256"]:
+            raise InputError(
+                f"the training images of {self.info['source']} are not those that {self.name} was trained "
+                "on; restore them, or train anew."
+            )
+
+    def __repr__(self) -> str:
+        return f"Run({self.name!r}, {self.info['recipe']} on {self.info['data']}, images {self.shape})"
+
+    def _check(self, images: Tensor) -> Tensor:
+        came = images if isinstance(images, Tensor) else np.asarray(images)
+        if str(came.dtype).removeprefix("torch.") != "uint8" or tuple(came.shape[1:]) != self.shape:
+            raise InputError(
+                f"expected uint8 images (N, {', '.join(map(str, self.shape))}), got {came.dtype} of shape "
+                f"{tuple(came.shape)}; those in [0, 1] are (255 * images).round() in bytes."
+            )
+        return torch.as_tensor(came)

@@ -1,0 +1,81 @@
+"""Tensors in safetensors files, with a digest by which damage is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from entropic_ae.errors import InputError
+from entropic_ae.storage.files import atomic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["read_tensors", "unpack_tensors", "write_tensors"]
+
+# One entry of the metadata of a safetensors file: several would come in any order, and the bytes with them.
+_METADATA = "entropic_ae"
+_DIGEST = "sha256"  # in it: the format has no checksum of its own
+
+
+def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file and its metadata; both are empty if it is missing or damaged."""
+    path = Path(path)
+    try:
+        return unpack_tensors(path.read_bytes()) if path.is_file() else ({}, {})
+    except (OSError, InputError):
+        return {}, {}
+
+
+def unpack_tensors(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a safetensors file; InputError says what is damaged.
+
+    One that ``write_tensors`` made is compared with the digest in it. One that has none is taken as it is.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(content)
+    except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
+        raise InputError(" ".join(str(error).split()).rstrip(":.")) from None
+    size = int.from_bytes(content[:8], "little")
+    found = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
+    try:
+        metadata: dict[str, str] = json.loads(found[_METADATA]) if _METADATA in found else found
+        written = metadata.pop(_DIGEST, None)
+        sound = all(isinstance(value, str) for value in metadata.values())
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        sound = False
+    if not sound:
+        raise InputError("its metadata are damaged")
+    if written is not None and written != _digest(tensors):
+        raise InputError("its values are not those that were written")
+    return tensors, metadata
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return a SHA-256 of names, types, shapes and values."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors as a safetensors file, whole or not at all; OSError if there is no space or permission.
+
+    The metadata gain a digest of the tensors, by which reading notices damage.
+    """
+    from safetensors.torch import save
+
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    content = save(tensors, {_METADATA: json.dumps({**(metadata or {}), _DIGEST: _digest(tensors)})})
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)  # safetensors' own writer has another error for a full disk
