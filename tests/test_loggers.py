@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from entropic_ae import InputError, tracking
+from entropic_ae import InputError
 from entropic_ae.runs import train
-from entropic_ae.training import loop
+from entropic_ae.training import loggers, loop
 
 EPOCHS, EVERY = 5, 2
 PICTURES = 3  # of epochs 2, 4 and 5
@@ -48,7 +48,7 @@ READERS = {"csv": read_csv, "tensorboard": read_tensorboard, "mlflow": read_mlfl
 
 
 def tracked(name, folder, epochs=EPOCHS, settings=None, **options):
-    pytest.importorskip(tracking.LOGGERS[name].package)
+    pytest.importorskip(loggers.LOGGERS[name].package)
     return train(
         "eae", "digits", set={"width": 2, **(settings or {})}, epochs=epochs, limit=200, device="cpu", out=folder,
         progress=False, picture_every=EVERY, **{"logger": name, **options},
@@ -108,7 +108,7 @@ def test_an_epoch_is_logged_with_its_picture_before_its_checkpoint_is_written(tm
 
 def test_a_logger_is_closed_when_training_fails(tmp_path, monkeypatch):
     closed = []
-    monkeypatch.setitem(tracking.LOGGERS, "csv", tracking.LOGGERS["csv"]._replace(close=closed.append))
+    monkeypatch.setitem(loggers.LOGGERS, "csv", loggers.LOGGERS["csv"]._replace(close=closed.append))
     with pytest.raises(InputError, match="not finite in epoch"):
         tracked("csv", tmp_path / "run", settings={"learning_rate": 1e30})
     assert len(closed) == 1
@@ -170,7 +170,7 @@ def test_the_model_is_not_disturbed(tmp_path):
 
 
 def test_a_missing_package_is_named_before_the_folder_is_made(tmp_path, monkeypatch):
-    monkeypatch.setitem(tracking.LOGGERS, "wandb", tracking.LOGGERS["wandb"]._replace(package="not_there"))
+    monkeypatch.setitem(loggers.LOGGERS, "wandb", loggers.LOGGERS["wandb"]._replace(package="not_there"))
     with pytest.raises(InputError, match=r"needs the package not_there; run pip install 'entropic-ae\[wandb\]'"):
         train("eae", "digits", out=tmp_path / "run", logger="wandb")
     assert not (tmp_path / "run").exists()
