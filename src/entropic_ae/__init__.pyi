@@ -33,6 +33,8 @@ from .estimators import mmd2 as mmd2
 from .estimators import sphere_entropy as sphere_entropy
 from .evaluation import evaluate as evaluate
 from .features import FEATURES as FEATURES
+from .features import Features as Features
+from .features import FeatureSpace as FeatureSpace
 from .features import load_features as load_features
 from .generation import decode as decode
 from .generation import encode as encode
@@ -77,6 +79,8 @@ from .terms import NegativeEntropy as NegativeEntropy
 from .terms import Objective as Objective
 from .terms import SquaredError as SquaredError
 from .terms import Term as Term
+from .training import LOGGERS as LOGGERS
+from .training import LoggerKind as LoggerKind
 from .training import Settings as Settings
 from .training import fit as fit
 from .version import __version__ as __version__
