@@ -10,12 +10,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import entropic_ae as eae
-from entropic_ae import InputError, data
+from entropic_ae import InputError
+from entropic_ae.data.images import SPLITS
 from entropic_ae.experiments import sweep, table1
 from entropic_ae.registry import Registry, import_modules
 
@@ -384,10 +386,10 @@ def noise(n, *shape, seed=0):
 
 def test_images_in_memory_are_split_as_a_file_of_them_is(tmp_path):
     images, labels = noise(50, 3, 8, 8).numpy(), torch.arange(50).numpy() % 5
-    data.np.savez(tmp_path / "a.npz", images=images, labels=labels)
+    np.savez(tmp_path / "a.npz", images=images, labels=labels)
     from_file, given = eae.load_images(tmp_path / "a.npz"), eae.load_images((images, labels))
     assert (given.name, given.source, given.classes) == ("images", "an array in memory", 5)
-    for split in data.SPLITS:
+    for split in SPLITS:
         for a, b in zip(getattr(from_file, split), getattr(given, split), strict=True):
             assert torch.equal(a, b)
     assert eae.load_images(torch.from_numpy(images), image_size=16).shape == (3, 16, 16)
