@@ -65,7 +65,7 @@ def measure(
         torch.save(INCEPTION["random_inception"]().state_dict(), weights)
 
         def ours() -> float:
-            space = inception_features(None, weights, "cpu")  # type: ignore[arg-type]  # looks at no data
+            space = inception_features(None, "cpu", weights)  # type: ignore[arg-type]  # looks at no data
             return frechet_distance(space(first), space(second))
 
         def theirs() -> float:

@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from PIL import Image
 import entropic_ae as eae
 from entropic_ae import cli
 from entropic_ae.cli import commands
+from entropic_ae.registry import Registry
 
 SMALL = ["--set", "width=4", "batch_size=20", "learning_rate=0.002", "--limit", "300", "--device", "cpu"]
 TRAIN = [sys.executable, "-m", "entropic_ae", "train", "eae", "digits", *SMALL]
@@ -52,8 +54,11 @@ def test_width_and_epochs_are_short_for_settings(call, tmp_path):
 def test_recipes_lists_systems_and_settings(call):
     code, out, _ = call("recipes")
     assert code == 0
-    for recipe in eae.RECIPES.values():
-        assert recipe.name in out
+    registries = [one for name in eae.__all__ if isinstance(one := getattr(eae, name), Registry)]
+    for registry in registries:
+        if registry is not eae.TERMS:  # which recipes hold
+            assert re.search(rf"^{registry.kind}  ", out, re.MULTILINE)
+            assert all(name in out for name in registry)
     code, out, _ = call("recipes", "eae")
     assert code == 0
     for word in ("BatchNorm", "entropy * NegativeEntropy", "0.0516", "latent_dim", "celeba", "equation (2)"):

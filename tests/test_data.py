@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from entropic_ae.data import DATASETS, ImageData, decoding, load_images, read_images, streaming
+from entropic_ae.data import DATASETS, ImageData, RegisteredData, decoding, load_images, read_images, streaming
 from entropic_ae.errors import InputError
 from entropic_ae.storage.files import read_json
 
@@ -75,6 +75,42 @@ def write_parquet(
 
 
 # registered sets
+
+
+@pytest.mark.parametrize("name", [name for name, row in DATASETS.items() if isinstance(row, RegisteredData)])
+def test_contract(name, tmp_path, monkeypatch):
+    """Every registered set: consistent sizes, and a local copy gives such images, in order, in three splits."""
+    row = DATASETS[name]
+    side = row.crop or row.size - 2 * row.pad
+    assert row.size in range(8, 129, 8)
+    assert side > 0
+    assert not (row.crop and row.pad)
+    assert (row.label is None) == (row.classes is None)
+    held_out = {"validation": row.validation, "test": row.test}  # 0 where the set has the split itself
+    few = replace(row, **{split: min(count, 2) for split, count in held_out.items()})
+    monkeypatch.setitem(DATASETS.data, name, few)
+    monkeypatch.setenv("ENTROPIC_AE_DATA", str(tmp_path))
+    values = {"train": [1, 2, 3, 4, 5, 6, 7, 8], "validation": [9, 10], "test": [11, 12]}
+    expected = dict(values)
+    for split in ("test", "validation"):
+        if held_out[split]:
+            expected[split], expected["train"] = expected["train"][-2:], expected["train"][:-2]
+    for split, marks in values.items():
+        if row.hub is not None and (split == "train" or not held_out[split]):
+            columns = {} if row.label is None else {row.label: [mark % 10 for mark in marks]}
+            mode = "L" if row.channels == 1 else "RGB"
+            write_parquet(tmp_path / name / f"{split}-0.parquet", marks, side, row.image, mode, **columns)
+    data = load_images(name)
+    assert data.shape == (row.channels, row.size, row.size)
+    assert data.classes == row.classes
+    for split, marks in expected.items():
+        images, labels = getattr(data, split)
+        assert (labels is None) == (row.label is None)
+        if row.hub is not None:  # else it is made here, of other images
+            assert images[:, 0, row.size // 2, row.size // 2].tolist() == marks
+            assert labels is None or labels.tolist() == [mark % 10 for mark in marks]
+        else:
+            assert split == "train" or len(images) == 2
 
 
 def test_digits_are_scaled_split_and_disjoint():

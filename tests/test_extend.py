@@ -24,7 +24,7 @@ from entropic_ae.registry import Registry, import_modules
 PAGE = (Path(__file__).parent.parent / "docs" / "extend.md").read_text(encoding="utf-8")
 SCRIPTS = dict(re.findall(r"<!-- (\w+)\.py -->\n```python\n(.*?)```", PAGE, re.DOTALL))
 BLOCKS = re.findall(r"(?<!\.py -->\n)```python\n(.*?)```", PAGE, re.DOTALL)
-REGISTRIES = (eae.BOTTLENECKS, eae.DATASETS, eae.DENSITIES, eae.PRESETS, eae.RECIPES)
+REGISTRIES = [value for name in dir(eae) if isinstance(value := getattr(eae, name), Registry)]
 
 TRAIN = """
 import runpy, sys
@@ -77,7 +77,8 @@ def here(folder, tmp_path, monkeypatch):
 
 
 def test_a_script_a_part_of_thirty_lines_at_most():
-    assert list(SCRIPTS) == ["patches", "painter", "variation", "positive", "kernel", "rings", "white"]
+    names = ["patches", "painter", "variation", "positive", "kernel", "rings", "profiles", "lines", "white"]
+    assert list(SCRIPTS) == names
     assert max(len(script.splitlines()) for script in SCRIPTS.values()) <= 30
     assert len(BLOCKS) == 2
 

@@ -1,5 +1,6 @@
 """Feature spaces on small synthetic images; the Inception tests are in tests/fid."""
 
+import re
 import sys
 import warnings
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from torch import nn
 
 from entropic_ae import load_images
 from entropic_ae.errors import InputError
-from entropic_ae.features import FEATURES, Features, load_features
+from entropic_ae.features import FEATURES, Features, FeatureSpace, check_features, load_features
 from entropic_ae.features.classifier import _Classifier
 
 TRAIN = "entropic_ae.features.classifier._train_classifier"
@@ -100,24 +101,72 @@ class Needs(nn.Module):
         return x.float().reshape(-1, 7777)
 
 
-def spaces(data, trained, tmp_path):
-    return [
-        load_features("pixels", data),
-        trained[0],
-        load_features(script(tmp_path, Means()), data),
-    ]
+def untrained(data, classes):
+    torch.manual_seed(0)
+    return _Classifier(tuple(data.train.images.shape[1:]), classes)
 
 
-def test_every_space_keeps_the_contract(data, trained, tmp_path):
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", [*FEATURES, "net.pt"])
+def test_contract(name, channels, cache, tmp_path, monkeypatch):
+    """Every space: (N, F) finite numbers of grey and of colour images, however they come in batches."""
+    monkeypatch.setattr(TRAIN, untrained)
+    data = make(channels)
+    source = script(tmp_path, Means(), name) if name not in FEATURES else name
+    try:
+        check_features(source, data)
+    except InputError as refused:  # its extra is not installed
+        with pytest.raises(InputError, match=re.escape(str(refused))):
+            load_features(source, data)
+        pytest.skip(str(refused))
+    if name in FEATURES and FEATURES[name].takes_weights:
+        pytest.skip("its weights are a download: tests/fid")
+    space = load_features(source, data)
+    assert space.name == name
     images = data.test.images
-    for space in spaces(data, trained, tmp_path):
-        features = space(images)
-        assert (features.dtype, features.shape) == (torch.float32, (len(images), space.dim)), space.name
-        assert space(images[:0]).shape == (0, space.dim)
-        parts = torch.cat([space(part) for part in images.split(5)])
-        torch.testing.assert_close(parts, features, rtol=1e-5, atol=1e-5)
-        assert not features.requires_grad
-        features.add_(1)  # no inference tensor: callers may change it
+    features = space(images)
+    assert (features.dtype, features.shape) == (torch.float32, (len(images), space.dim))
+    assert features.isfinite().all()
+    assert space(images[:0]).shape == (0, space.dim)
+    parts = torch.cat([space(part) for part in images.split(5)])
+    torch.testing.assert_close(parts, features, rtol=1e-5, atol=1e-5)
+    assert not features.requires_grad
+    features.add_(1)  # no inference tensor: callers may change it
+
+
+@pytest.mark.parametrize("name", [*FEATURES, "absent.pt"])
+def test_a_check_refuses_what_loading_would(name, data, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    monkeypatch.delitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", raising=False)
+    unlabelled = replace(data, train=Split(data.train.images, None))
+    sentences = []
+    for call in (check_features, load_features):
+        try:
+            call(name, unlabelled)
+        except InputError as refused:
+            sentences.append(str(refused))
+    assert len(sentences) in (0, 2)
+    assert len({*sentences}) <= 1
+
+
+def test_a_space_of_a_program_is_found_by_its_name(data, monkeypatch):
+    def load(data, device):
+        return Features("sums", nn.Flatten(), 64, device=device)
+
+    def check(data):
+        if data.classes is None:
+            raise InputError("sums need classes.")
+
+    monkeypatch.setattr(FEATURES, "data", dict(FEATURES.data))
+    FEATURES["sums"] = FeatureSpace(load, check)
+    assert load_features("sums", data).dim == 64
+    with pytest.raises(InputError, match="sums need classes"):
+        check_features("sums", replace(data, classes=None))
+    with pytest.raises(InputError, match="weights are for the feature space inception, got them with 'sums'"):
+        load_features("sums", data, weights="w.pth")
+    FEATURES["other"] = FeatureSpace(load)
+    with pytest.raises(InputError, match="'other' gives Features named 'sums'; give both one name"):
+        load_features("other", data)
 
 
 @pytest.mark.parametrize("images", [torch.zeros(2, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8)])
@@ -178,9 +227,6 @@ def test_a_damaged_cache_is_trained_again_to_the_same_bytes(data, trained, cache
 
 
 def test_other_images_or_labels_are_another_classifier(data, trained, cache, monkeypatch):
-    def untrained(data, classes):
-        return _Classifier(tuple(data.train.images.shape[1:]), classes)
-
     monkeypatch.setattr(TRAIN, untrained)
     train = data.train
     for split in (
@@ -196,10 +242,7 @@ def test_other_images_or_labels_are_another_classifier(data, trained, cache, mon
 def test_a_cache_that_cannot_be_written_only_warns(data, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ENTROPIC_AE_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr(
-        TRAIN,
-        lambda data, classes: _Classifier(tuple(data.train.images.shape[1:]), classes),
-    )
+    monkeypatch.setattr(TRAIN, untrained)
     with pytest.warns(UserWarning, match="set ENTROPIC_AE_CACHE"):
         assert load_features("classifier", data).dim == 64
 
@@ -207,10 +250,7 @@ def test_a_cache_that_cannot_be_written_only_warns(data, tmp_path, monkeypatch):
 def test_the_cache_follows_xdg(data, tmp_path, monkeypatch):
     monkeypatch.delenv("ENTROPIC_AE_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(
-        TRAIN,
-        lambda data, classes: _Classifier(tuple(data.train.images.shape[1:]), classes),
-    )
+    monkeypatch.setattr(TRAIN, untrained)
     load_features("classifier", data)
     assert len(list((tmp_path / "entropic-ae").glob("classifier-*.safetensors"))) == 1
 
@@ -279,10 +319,6 @@ def test_inception_without_its_extra_says_what_to_install(data, monkeypatch):
     monkeypatch.delitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", raising=False)
     with pytest.raises(InputError, match=r"pip install 'entropic-ae\[fid\]'"):
         load_features("inception", data)
-
-
-def test_the_registry_names_three_spaces():
-    assert sorted(FEATURES) == ["classifier", "inception", "pixels"]
 
 
 def test_real_features_are_computed_once_for_the_same_content(data, monkeypatch):

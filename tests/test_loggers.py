@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from pytorch_lightning.loggers import Logger
 
-from entropic_ae import InputError
+from entropic_ae import LOGGERS, InputError, LoggerKind
+from entropic_ae.pictures import save_images
 from entropic_ae.runs import train
-from entropic_ae.training import loggers, loop
+from entropic_ae.training import loop
 
 EPOCHS, EVERY = 5, 2
 PICTURES = 3  # of epochs 2, 4 and 5
@@ -45,10 +47,11 @@ def read_mlflow(folder):
 
 
 READERS = {"csv": read_csv, "tensorboard": read_tensorboard, "mlflow": read_mlflow}
+READABLE = sorted({*LOGGERS} - {"wandb"})  # whose files its server reads; it has a test of its own
 
 
 def tracked(name, folder, epochs=EPOCHS, settings=None, **options):
-    pytest.importorskip(loggers.LOGGERS[name].package)
+    pytest.importorskip(LOGGERS[name].package or "pytorch_lightning")
     return train(
         "eae", "digits", set={"width": 2, **(settings or {})}, epochs=epochs, limit=200, device="cpu", out=folder,
         progress=False, picture_every=EVERY, **{"logger": name, **options},
@@ -70,7 +73,7 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", READABLE)
 def test_a_logger_gets_rows_pictures_and_settings(name, tmp_path):
     run = tracked(name, tmp_path / "run")
     losses, pictures, settings = READERS[name](run.folder / "logs")
@@ -82,7 +85,7 @@ def test_a_logger_gets_rows_pictures_and_settings(name, tmp_path):
 
 
 @pytest.mark.parametrize("logged", [[True], [False], [True, False]], ids=["logged", "not", "at first"])
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", READABLE)
 def test_the_logger_of_a_resumed_run_has_the_epochs_before_too(name, logged, tmp_path, recwarn):
     """Whether they were logged when they were trained or not."""
     for before, this in enumerate([*logged, True]):
@@ -108,7 +111,7 @@ def test_an_epoch_is_logged_with_its_picture_before_its_checkpoint_is_written(tm
 
 def test_a_logger_is_closed_when_training_fails(tmp_path, monkeypatch):
     closed = []
-    monkeypatch.setitem(loggers.LOGGERS, "csv", loggers.LOGGERS["csv"]._replace(close=closed.append))
+    monkeypatch.setitem(LOGGERS.data, "csv", LOGGERS["csv"]._replace(close=closed.append))
     with pytest.raises(InputError, match="not finite in epoch"):
         tracked("csv", tmp_path / "run", settings={"learning_rate": 1e30})
     assert len(closed) == 1
@@ -159,6 +162,41 @@ def test_mlflow_keeps_its_log_in_a_run_folder_of_any_name(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["my run#1%20x"]
 
 
+def test_a_logger_of_a_program_gets_the_same(tmp_path, monkeypatch):
+    class Rows(Logger):
+        name = version = "rows"
+
+        def __init__(self, folder):
+            self.folder, self.rows, self.settings = folder, [], {}
+
+        def log_metrics(self, metrics, step=None):
+            self.rows.append((step, metrics["validation_loss"]))
+
+        def log_hyperparams(self, params):
+            self.settings.update(params)
+
+    made, epochs, closed = [], [], []
+    monkeypatch.setattr(LOGGERS, "data", dict(LOGGERS.data))
+
+    def make(folder):
+        made.append(Rows(folder))
+        return made[0]
+
+    def log_picture(logger, picture, epoch):
+        epochs.append(epoch)
+        assert save_images(picture, logger.folder / f"{epoch}.png").is_file()
+
+    LOGGERS["rows"] = LoggerKind(make, log_picture, close=closed.append)
+    run = tracked("rows", tmp_path / "run")
+    assert made[0].rows == [(epoch, pytest.approx(loss)) for epoch, loss in enumerate(losses_in(run), 1)]
+    assert epochs == [2, 4, 5]
+    assert "learning_rate" in made[0].settings
+    assert closed == made
+    LOGGERS["absent"] = LoggerKind(Rows, package="not_there")
+    with pytest.raises(InputError, match="'absent' needs the package not_there; run pip install not_there"):
+        tracked("absent", tmp_path / "other")
+
+
 def test_the_model_is_not_disturbed(tmp_path):
     plain = train(
         "eae", "digits", set={"width": 2}, epochs=EPOCHS, limit=200, device="cpu", out=tmp_path / "plain",
@@ -170,7 +208,7 @@ def test_the_model_is_not_disturbed(tmp_path):
 
 
 def test_a_missing_package_is_named_before_the_folder_is_made(tmp_path, monkeypatch):
-    monkeypatch.setitem(loggers.LOGGERS, "wandb", loggers.LOGGERS["wandb"]._replace(package="not_there"))
+    monkeypatch.setitem(LOGGERS.data, "wandb", LOGGERS["wandb"]._replace(package="not_there"))
     with pytest.raises(InputError, match=r"needs the package not_there; run pip install 'entropic-ae\[wandb\]'"):
         train("eae", "digits", out=tmp_path / "run", logger="wandb")
     assert not (tmp_path / "run").exists()

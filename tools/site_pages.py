@@ -17,8 +17,12 @@ from mkdocs.structure.files import File, Files
 import entropic_ae
 
 ROOT = Path(__file__).parent.parent
-# The public names of the package by module, and those that only scripts of several processes need.
-MODULES = {**entropic_ae._EXPORTS, "distributed": ("alone", "synchronise", "together")}
+STUB = Path(entropic_ae.__file__).with_suffix(".pyi")
+# Names by module: the public ones of the package, and those that only scripts of several processes need.
+MODULES = {"distributed": {"alone", "synchronise", "together"}}
+for _module, _name in re.findall(r"^from \.([\w.]+) import (\w+)", STUB.read_text(encoding="utf-8"), re.MULTILINE):
+    if _module != "version":
+        MODULES.setdefault(_module, set()).add(_name)
 
 
 def on_config(config: MkDocsConfig) -> None:
@@ -49,7 +53,7 @@ def commands() -> str:
     return re.sub(r"\[/?b\]", "**", text)  # rich's bold to Markdown's
 
 
-def module_page(module: str, names: tuple[str, ...]) -> str:
+def module_page(module: str, names: set[str]) -> str:
     """Return the page of a module, for mkdocstrings to fill in."""
     members = ", ".join(sorted(names))
     return f"# {module}\n\n::: entropic_ae.{module}\n    options:\n      members: [{members}]\n"

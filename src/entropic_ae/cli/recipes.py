@@ -18,14 +18,24 @@ def recipes(
         str | None, typer.Argument(metavar="[RECIPE]", help="Show this system's settings for each data set.")
     ] = None,
 ) -> None:
-    """List the systems, or describe one: bottleneck, objective, densities, reference and every setting."""
-    from entropic_ae.recipes import RECIPES, by_preset
+    """List the systems and what else has a name, or describe a system: what it is made of and every setting."""
+    from entropic_ae.bottlenecks import BOTTLENECKS
+    from entropic_ae.data import DATASETS
+    from entropic_ae.densities import DENSITIES
+    from entropic_ae.features import FEATURES
+    from entropic_ae.recipes import PRESETS, RECIPES, by_preset
+    from entropic_ae.training import LOGGERS
 
     if recipe is None:
         table = Table("recipe", "what it is", box=None, padding=(0, 2, 0, 0))
         for one in RECIPES.values():
             table.add_row(one.name, one.summary)
         print_table(table)
+        console.print()
+        names = Table("what", "by name", box=None, padding=(0, 2, 0, 0))
+        for registry in (DATASETS, PRESETS, BOTTLENECKS, DENSITIES, FEATURES, LOGGERS):
+            names.add_row(registry.kind, ", ".join(registry))
+        print_table(names)
         console.print("\n[b]entropic-ae recipes NAME[/b] shows one with its settings, e.g. recipes eae.")
         return
     one = RECIPES.find(recipe)

@@ -46,8 +46,8 @@ def train(
         str,
         typer.Argument(
             metavar="DATA",
-            help="digits, mnist, cifar10, celeba; a folder of images; a .parquet, .npz or .npy file; "
-            "hf:owner/name, or hf-stream:owner/name, which keeps no copy of the set.",
+            help="A set that [b]recipes[/b] lists, e.g. digits; a folder of images; a .parquet, .npz or .npy "
+            "file; hf:owner/name, or hf-stream:owner/name, which keeps no copy of the set.",
         ),
     ],
     set: Annotated[
@@ -56,7 +56,7 @@ def train(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="Sizes to start from: digits, mnist, cifar10, celeba or mlp; by the data unless given."),
+        typer.Option(help="Sizes to start from, which [b]recipes[/b] lists; by the data unless given."),
     ] = None,
     width: Width = None,
     epochs: Epochs = None,
@@ -70,7 +70,8 @@ def train(
     compile: Compile = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in an interrupted run folder.")] = False,
     logger: Annotated[
-        str | None, typer.Option(help="csv, tensorboard, wandb or mlflow, besides log.csv; each but csv an extra.")
+        str | None,
+        typer.Option(help="One that [b]recipes[/b] lists, besides log.csv; each but csv needs an extra."),
     ] = None,
     picture_every: Annotated[int, typer.Option(help="Epochs between two pictures that the logger gets.")] = 5,
 ) -> None:
@@ -113,10 +114,7 @@ def sample(
     run: RunName,
     density: Annotated[
         str | None,
-        typer.Option(
-            help="prior, marginals, gaussian, copula, mixture, or second-stage, which is trained first; the one "
-            "that the recipe draws from unless given."
-        ),
+        typer.Option(help="One that [b]recipes[/b] lists, fitted first if need be; the recipe's unless given."),
     ] = None,
     n: Annotated[int, typer.Option(help="How many images.")] = 64,
     seed: Seed = 0,
@@ -188,7 +186,7 @@ def evaluate(
     features: Annotated[
         str | None,
         typer.Option(
-            help="inception, classifier, classifier:DATA, pixels or a TorchScript file; the preset's unless given."
+            help="One that [b]recipes[/b] lists, classifier:DATA or a TorchScript file; the preset's unless given."
         ),
     ] = None,
     n: Annotated[int, typer.Option(help="Images from each density; all held-out images are measured.")] = 10_000,

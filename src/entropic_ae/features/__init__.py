@@ -1,30 +1,34 @@
 """Feature spaces: where generated images are compared with real ones.
 
-A feature space is a row of ``FEATURES``: a function of the data set that returns ``Features``.
+A feature space is a row of ``FEATURES``: how it is loaded for a data set, and what it needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from entropic_ae.data import ImageData
-from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.errors import InputError
 from entropic_ae.features.classifier import check_labels, classifier_features, foreign_classifier_features
 from entropic_ae.features.inception import check_inception, inception_features
 from entropic_ae.features.pixels import pixel_features
-from entropic_ae.features.space import Features
+from entropic_ae.features.space import Features, FeatureSpace
 from entropic_ae.features.torchscript import SUFFIXES, check_script, torchscript_features
+from entropic_ae.registry import Registry
 
-__all__ = ["FEATURES", "Features", "check_features", "load_features"]
+__all__ = ["FEATURES", "FeatureSpace", "Features", "check_features", "load_features"]
 
 _FOREIGN = "classifier:"
 
-FEATURES: dict[str, Callable[[ImageData, Path | None, str], Features]] = {
-    "inception": inception_features,
-    "classifier": classifier_features,
-    "pixels": pixel_features,
-}
+FEATURES: Registry[FeatureSpace] = Registry(
+    "feature space",
+    {
+        "inception": FeatureSpace(inception_features, lambda _: check_inception(), takes_weights=True),
+        "classifier": FeatureSpace(classifier_features, check_labels),
+        "pixels": FeatureSpace(pixel_features),
+    },
+)
 
 
 def load_features(
@@ -42,6 +46,7 @@ def load_features(
     - ``classifier:DATA``: that of another data set, such as ``classifier:cifar10``, for images without labels;
       they are resized to its own.
     - ``pixels``: pixels / 255, larger images averaged down to 1,024 values at most.
+    - the name of a space of one's own, put into ``FEATURES`` before.
     - the path of a TorchScript file (``.pt``, ``.ts``, ``.torchscript``) that maps uint8 (N, C, H, W) to
       (N, F). Such a file is a program: **only load files you trust**.
 
@@ -65,17 +70,18 @@ def load_features(
     >>> features.dim, features(images).mean().item()
     (16, 1.0)
     """
-    check_features(name)
-    if weights is not None and name != "inception":
+    space = _space(name)
+    if weights is not None and not space.takes_weights:
+        takers = " or ".join(one for one, space in FEATURES.items() if space.takes_weights)
         raise InputError(
-            f"weights are for the feature space 'inception', got them with '{name}'; "
-            "drop --weights or use --features inception."
+            f"weights are for the feature space {takers}, got them with '{name}'; "
+            f"drop --weights or use --features {takers}."
         )
-    if name.startswith(_FOREIGN):
-        return foreign_classifier_features(name.removeprefix(_FOREIGN), device)
-    if name in FEATURES:
-        return FEATURES[name](data, Path(weights) if weights is not None else None, device)
-    return torchscript_features(Path(name), data, device)
+    given = {"weights": None if weights is None else Path(weights)} if space.takes_weights else {}
+    features = space.load(data, device, **given)
+    if name in FEATURES and features.name != name:  # results are kept under it
+        raise InputError(f"the feature space '{name}' gives Features named '{features.name}'; give both one name.")
+    return features
 
 
 def check_features(name: str, data: ImageData | None = None) -> None:
@@ -85,14 +91,18 @@ def check_features(name: str, data: ImageData | None = None) -> None:
         name: as for ``load_features``.
         data: given, what the space needs is looked for too: labels, an extra, a file.
     """
-    if name not in FEATURES and not name.startswith(_FOREIGN) and Path(name).suffix not in SUFFIXES:
-        known = unknown_name("feature space", name, FEATURES)
-        raise InputError(f"{known} A TorchScript file ({', '.join(SUFFIXES)}) may be given instead.")
-    if data is None:
-        return
-    if name == "classifier":
-        check_labels(data)
-    elif name == "inception":
-        check_inception()
-    elif Path(name).suffix in SUFFIXES:
-        check_script(Path(name))
+    space = _space(name)
+    if data is not None:
+        space.check(data)
+
+
+def _space(name: str) -> FeatureSpace:
+    """Return the feature space of a name, of other data or of a TorchScript file."""
+    if name in FEATURES:
+        return FEATURES[name]
+    if name.startswith(_FOREIGN):
+        source = name.removeprefix(_FOREIGN)
+        return FeatureSpace(lambda _, device: foreign_classifier_features(source, device))
+    if (path := Path(name)).suffix in SUFFIXES:
+        return FeatureSpace(partial(torchscript_features, path), lambda _: check_script(path))
+    raise FEATURES.unknown(name, f"; a TorchScript file ({', '.join(SUFFIXES)}) may be given instead")

@@ -68,7 +68,7 @@ class _Classifier(nn.Module):
         return self.head(self(images))
 
 
-def classifier_features(data: ImageData, weights: Path | None, device: str) -> Features:  # noqa: ARG001
+def classifier_features(data: ImageData, device: str) -> Features:
     """Return the penultimate features of a classifier trained on the data, or read from the cache."""
     classes = check_labels(data)
     with seeded(0):
@@ -117,7 +117,7 @@ def foreign_classifier_features(source: str, device: str) -> Features:
         device: where the network runs.
     """
     data = load_images(source)
-    own = classifier_features(data, None, device)
+    own = classifier_features(data, device)
     network = _Fitted(own.network, tuple(data.shape))
     name = f"classifier:{source}"
     return Features(name, network, own.dim, device=device, accuracy=own.accuracy, content=name)

@@ -53,7 +53,7 @@ def check_inception() -> tuple[str, Any]:
     return URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
 
-def inception_features(data: ImageData, weights: Path | None, device: str) -> Features:  # noqa: ARG001
+def inception_features(data: ImageData, device: str, weights: Path | None) -> Features:  # noqa: ARG001
     """Return the 2048 pool features; the weights are downloaded, or read from a file."""
     url, network_class = check_inception()
     state = _download(url) if weights is None else _read_weights(weights)

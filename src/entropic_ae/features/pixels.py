@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import Tensor, nn
 
 from entropic_ae.data import ImageData
@@ -25,7 +23,7 @@ class _Pixels(nn.Module):
         return nn.functional.avg_pool2d(images.float() / 255, self.factor).flatten(1)
 
 
-def pixel_features(data: ImageData, weights: Path | None, device: str) -> Features:  # noqa: ARG001
+def pixel_features(data: ImageData, device: str) -> Features:
     """Return the space of pixels / 255; images of more than 1,024 values are averaged down by a whole factor."""
     channels, height, width = data.train.images.shape[1:]
     factor = 1

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from entropic_ae.data import ImageData
 from entropic_ae.distributed import share_out, sharers
 from entropic_ae.errors import InputError
 
-__all__ = ["Features"]
+__all__ = ["FeatureSpace", "Features"]
 
 _KEPT = 4  # sets of features held at once: the real images of two data sets, 80 MB each in Inception's space
 _kept: dict[tuple[str, ...], Tensor] = {}
@@ -105,6 +108,27 @@ class Features:
         """Return the SHA-256 of the network's weights: distances compare only where it is the same."""
         state = sorted(self.network.state_dict().items())
         return hashlib.sha256("".join(name + _digest(tensor) for name, tensor in state).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """How the features of a data set are made: a row of ``FEATURES``.
+
+    Attributes:
+        load: called with the data set and the device, returns its ``Features``, named as the row is.
+        check: called with the data set, raises InputError where ``load`` would for want of labels, an extra or a
+            file; it computes nothing.
+        takes_weights: whether ``load`` is called with ``weights`` too, the path of a file or None.
+
+    >>> import torch
+    >>> flat = FeatureSpace(lambda data, device: Features("flat", torch.nn.Flatten(), 4, device=device))
+    >>> flat.load(None, "cpu").dim
+    4
+    """
+
+    load: Callable[..., Features]
+    check: Callable[[ImageData], object] = lambda _: None
+    takes_weights: bool = False
 
 
 def _digest(tensor: Tensor) -> str:

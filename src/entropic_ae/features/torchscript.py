@@ -41,9 +41,7 @@ class _Script(nn.Module):
 def check_script(path: Path) -> None:
     """Raise InputError if there is no such file."""
     if not path.is_file():
-        raise InputError(
-            f"{path} does not exist; --features must name a TorchScript file, inception, classifier or pixels."
-        )
+        raise InputError(f"{path} does not exist; --features must name a feature space or a TorchScript file.")
 
 
 def torchscript_features(path: Path, data: ImageData, device: str) -> Features:

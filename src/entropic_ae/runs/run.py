@@ -277,7 +277,7 @@ class Run:
         `` (validation)`` after it. Results that belong to other weights, from before more training, are dropped.
 
         Arguments:
-            features: inception, classifier, pixels or a TorchScript file; the preset's choice unless given.
+            features: as for ``load_features``; the preset's choice unless given.
             n: images from each density.
             seed: of everything drawn.
             split: test, or validation, which reads no test image: for the choice of settings.

@@ -41,7 +41,8 @@ from entropic_ae.training import (
     select_device,
     select_precision,
 )
-from entropic_ae.training.loggers import EarlierEpochs, SamplePictures, check_logger, close_logger, make_logger
+from entropic_ae.training.callbacks import EarlierEpochs, SamplePictures
+from entropic_ae.training.loggers import check_logger, close_logger, make_logger
 
 __all__ = ["train"]
 
@@ -93,7 +94,7 @@ def train(
         resume: go on in a run folder that was interrupted; its settings must be the same, or more epochs. While
             one process trains in a folder, another is refused; a run that is being trained may be loaded.
         progress: show progress on the terminal.
-        logger: csv, tensorboard, wandb or mlflow, besides log.csv; see ``tracking.make_logger``.
+        logger: a name in ``training.loggers.LOGGERS``, which gets what log.csv has, and pictures.
         picture_every: epochs between two pictures of samples that it gets.
 
     Returns: the run, with the weights of the lowest validation loss.

@@ -116,7 +116,7 @@ def check_shared(info: Mapping[str, Any], source: str) -> None:
         if not known:
             raise InputError(
                 f"{source} names a file as its feature space, {shown(features)}, which may be a program; push it "
-                "anew."
+                "anew, or register a feature space of that name before."
             )
 
 

@@ -1,5 +1,6 @@
 """Terms of the objective: each sums over features and averages over the batch; Objective adds them up."""
 
+from entropic_ae.registry import Registry
 from entropic_ae.terms.codes import CodeNorm, KullbackLeibler, MaximumMeanDiscrepancy, NegativeEntropy
 from entropic_ae.terms.decoder import DecoderDecay, DecoderGradient
 from entropic_ae.terms.objective import CodeMemory, Objective
@@ -21,16 +22,15 @@ __all__ = [
     "Term",
 ]
 
-TERMS: dict[str, type[Term]] = {
-    term.name: term
-    for term in (
-        SquaredError,
-        GaussianLikelihood,
-        NegativeEntropy,
-        KullbackLeibler,
-        MaximumMeanDiscrepancy,
-        CodeNorm,
-        DecoderDecay,
-        DecoderGradient,
-    )
-}
+_ROWS = (
+    SquaredError,
+    GaussianLikelihood,
+    NegativeEntropy,
+    KullbackLeibler,
+    MaximumMeanDiscrepancy,
+    CodeNorm,
+    DecoderDecay,
+    DecoderGradient,
+)
+
+TERMS: Registry[type[Term]] = Registry("term", {term.name: term for term in _ROWS})

@@ -18,6 +18,7 @@ from entropic_ae.training.checks import (
     select_device,
     select_precision,
 )
+from entropic_ae.training.loggers import LOGGERS, LoggerKind
 from entropic_ae.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECKPOINT",
+    "LOGGERS",
     "PRECISIONS",
     "WEIGHTS",
+    "LoggerKind",
     "Settings",
     "check_checkpoint",
     "check_devices",

@@ -11,18 +11,19 @@ import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
-from entropic_ae.errors import InputError, unknown_name
-from entropic_ae.pictures import image_grid, save_images
-from entropic_ae.storage.log import read_log
+from entropic_ae.errors import InputError
+from entropic_ae.pictures import save_images
+from entropic_ae.registry import Registry
 
-__all__ = ["LOGGERS", "EarlierEpochs", "SamplePictures", "check_logger", "close_logger", "make_logger"]
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import Logger
+
+__all__ = ["LOGGERS", "LoggerKind", "check_logger", "close_logger", "make_logger"]
 
 FOLDER = "logs"
 _PICTURE = "samples"
@@ -31,19 +32,30 @@ _MLFLOW_URI = "MLFLOW_TRACKING_URI"
 _PATIENCE = 10  # seconds for a server to answer
 
 
-class _Kind(NamedTuple):
-    """How a logger is made, of the run folder; takes the picture of an epoch, uint8 (C, H, W); and is closed.
+class LoggerKind(NamedTuple):
+    """How a logger works: a row of ``LOGGERS``.
 
-    ``check`` raises InputError where its server would not take a run. ``go_on`` makes that of a resumed run add to
-    what was logged up to an epoch, and returns the epochs that it has; without it, it begins anew.
+    Attributes:
+        make: called with the run folder, returns Lightning's logger.
+        log_picture: called with the logger, a picture (uint8, (C, H, W)) and its epoch, from 1; none by default.
+        close: called with the logger at the end, where Lightning does not end it.
+        check: raises InputError where its server would not take a run.
+        resume: makes the logger of a resumed run add to what was logged up to an epoch, and returns the epochs
+            that it has; without it, it has none.
+        package: what must be installed.
+
+    >>> from pytorch_lightning.loggers import CSVLogger
+    >>> kind = LoggerKind(lambda folder: CSVLogger(folder / "logs"))
+    >>> type(kind.make(Path("runs/a"))).__name__
+    'CSVLogger'
     """
 
-    package: str
     make: Callable[[Path], Logger]
-    log_picture: Callable[[Any, Tensor, int], None]
+    log_picture: Callable[[Any, Tensor, int], None] = lambda *_: None
     close: Callable[[Any], None] = lambda _: None
     check: Callable[[], None] = lambda: None
-    go_on: Callable[[Any, int], set[int]] | None = None
+    resume: Callable[[Any, int], set[int]] | None = None
+    package: str | None = None
 
 
 def _csv(folder: Path) -> Logger:
@@ -66,7 +78,7 @@ def _tensorboard_picture(logger: Any, picture: Tensor, epoch: int) -> None:
     logger.experiment.add_image(_PICTURE, picture, epoch)
 
 
-def _tensorboard_go_on(logger: Any, epoch: int) -> set[int]:
+def _tensorboard_resume(logger: Any, epoch: int) -> set[int]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
@@ -132,12 +144,23 @@ def _mlflow_picture(logger: Any, picture: Tensor, epoch: int) -> None:
         logger.experiment.log_artifact(logger.run_id, str(path))
 
 
-LOGGERS: dict[str, _Kind] = {
-    "csv": _Kind("csv", _csv, _csv_picture),
-    "tensorboard": _Kind("tensorboard", _tensorboard, _tensorboard_picture, go_on=_tensorboard_go_on),
-    "wandb": _Kind("wandb", _wandb, _wandb_picture, lambda logger: logger.experiment.finish(), _wandb_check),
-    "mlflow": _Kind("mlflow", _mlflow, _mlflow_picture, check=_mlflow_check),
-}
+LOGGERS: Registry[LoggerKind] = Registry(
+    "logger",
+    {
+        "csv": LoggerKind(_csv, _csv_picture),
+        "tensorboard": LoggerKind(
+            _tensorboard, _tensorboard_picture, resume=_tensorboard_resume, package="tensorboard"
+        ),
+        "wandb": LoggerKind(
+            _wandb,
+            _wandb_picture,
+            close=lambda logger: logger.experiment.finish(),
+            check=_wandb_check,
+            package="wandb",
+        ),
+        "mlflow": LoggerKind(_mlflow, _mlflow_picture, check=_mlflow_check, package="mlflow"),
+    },
+)
 
 
 def check_logger(name: str | None, every: int = 1) -> None:
@@ -147,17 +170,14 @@ def check_logger(name: str | None, every: int = 1) -> None:
 
     >>> check_logger("csv")
     """
-    if name is not None and name not in LOGGERS:
-        raise unknown_name("logger", name, LOGGERS)
-    if name is not None and find_spec(LOGGERS[name].package) is None:
-        raise InputError(
-            f"the logger '{name}' needs the package {LOGGERS[name].package}; run "
-            f"pip install 'entropic-ae[{name}]'."
-        )
+    kind = None if name is None else LOGGERS.find(name)
+    if kind is not None and kind.package is not None and find_spec(kind.package) is None:
+        wanted = f"'entropic-ae[{name}]'" if name in LOGGERS.builtin else kind.package
+        raise InputError(f"the logger '{name}' needs the package {kind.package}; run pip install {wanted}.")
     if every < 1:
         raise InputError(f"pictures can be logged every epoch or more rarely, got every {every} epochs.")
-    if name is not None:
-        LOGGERS[name].check()
+    if kind is not None:
+        kind.check()
 
 
 def make_logger(name: str, folder: Path) -> Logger:
@@ -180,52 +200,3 @@ def close_logger(name: str, logger: Logger) -> None:
     >>> close_logger("csv", make_logger("csv", Path("runs/a")))
     """
     LOGGERS[name].close(logger)
-
-
-class SamplePictures(Callback):
-    """Log a grid of samples every few epochs, and of the last; the same draws each time.
-
-    It is logged before the epoch's checkpoint is written: a run that is killed between draws it again.
-
-    Arguments:
-        name: of the logger, in ``LOGGERS``.
-        draw: returns the samples, uint8 (N, C, H, W), of the model as it is.
-        every: epochs between two pictures.
-    """
-
-    def __init__(self, name: str, draw: Callable[[], Tensor], every: int) -> None:
-        self.log_picture = LOGGERS[name].log_picture
-        self.draw = draw
-        self.every = every
-
-    def on_validation_end(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
-        """Draw, if it is time."""
-        epoch = trainer.current_epoch + 1
-        if trainer.is_global_zero and (epoch % self.every == 0 or epoch == trainer.max_epochs):
-            self.log_picture(trainer.logger, image_grid(self.draw()), epoch)
-
-
-class EarlierEpochs(Callback):
-    """Give the logger of a resumed run the rows of the epochs before, where it has not kept them itself.
-
-    Arguments:
-        name: of the logger, in ``LOGGERS``.
-        log: the run's log.csv, which training has brought up to its checkpoint before.
-    """
-
-    def __init__(self, name: str, log: Path) -> None:
-        self.go_on = LOGGERS[name].go_on
-        self.file = log
-
-    def on_fit_start(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
-        """Log the rows, if there are any and they are not there yet."""
-        if trainer.logger is None:
-            return
-        log = read_log(self.file)
-        there: set[int] = set()
-        if self.go_on is not None and trainer.is_global_zero:
-            there = self.go_on(trainer.logger, len(log.get("epoch", [])))
-        for values in zip(*log.values(), strict=True):
-            row = dict(zip(log, values, strict=True))
-            if row["epoch"] not in there:
-                trainer.logger.log_metrics(row, step=int(row["epoch"]))
