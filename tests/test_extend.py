@@ -77,7 +77,7 @@ def here(folder, tmp_path, monkeypatch):
 def test_a_script_a_part_of_thirty_lines_at_most():
     assert list(SCRIPTS) == ["patches", "painter", "variation", "positive", "kernel", "rings", "white"]
     assert max(len(script.splitlines()) for script in SCRIPTS.values()) <= 30
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Uniform
+from torch.distributions import Distribution
 
 from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, as_float
 from entropic_ae.errors import InputError
 from entropic_ae.estimators import cube_entropy, sphere_entropy
-from entropic_ae.priors import UniformSphere
+from entropic_ae.priors import Uniform, UniformSphere
 
 __all__ = ["Cube", "Sphere"]
 
@@ -52,6 +54,10 @@ class Sphere(Bottleneck):
         """Return the uniform distribution on the sphere."""
         return UniformSphere(self.latent_dim)
 
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the division by the norm."""
+        return [{"op": "divide_by_norm", "eps": self.eps}]
+
 
 class Cube(Bottleneck):
     """Each value lies between -1 and 1, by a hyperbolic tangent: no statistics of a minibatch.
@@ -81,4 +87,8 @@ class Cube(Bottleneck):
 
     def prior(self) -> Distribution:
         """Return independent uniform variables on [-1, 1]."""
-        return Independent(Uniform(-torch.ones(self.latent_dim), torch.ones(self.latent_dim)), 1)
+        return Uniform.standard(self.latent_dim)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the hyperbolic tangent."""
+        return [{"op": "tanh"}]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Laplace
+from torch.distributions import Distribution
 
 from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, as_float
 from entropic_ae.distributed import global_mean, processes, total
 from entropic_ae.errors import InputError
+from entropic_ae.priors import Laplace
 
 __all__ = ["BatchNorm", "L1Norm", "Whitening"]
 
@@ -61,6 +64,11 @@ class BatchNorm(Bottleneck):
     def least_batch(self) -> int:
         """One code has no variance."""
         return 2
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the normalisation by the running averages."""
+        mean, variance = self.norm.get_buffer("running_mean"), self.norm.get_buffer("running_var")
+        return [{"op": "normalise", "mean": mean, "deviation": (variance + self.norm.eps).sqrt()}]
 
 
 class L1Norm(Bottleneck):
@@ -118,7 +126,11 @@ class L1Norm(Bottleneck):
 
     def prior(self) -> Distribution:
         """Return independent Laplace variables of location 0 and scale 1."""
-        return Independent(Laplace(torch.zeros(self.latent_dim), torch.ones(self.latent_dim)), 1)
+        return Laplace.standard(self.latent_dim)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the normalisation by the running averages."""
+        return [{"op": "normalise", "mean": self.mean, "deviation": self.deviation + self.eps}]
 
 
 class Whitening(Bottleneck):
@@ -181,6 +193,10 @@ class Whitening(Bottleneck):
     def least_batch(self) -> int:
         """The covariance of D codes is singular."""
         return self.latent_dim + 1
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the centring and the multiplication by ``matrix()``."""
+        return [{"op": "normalise", "mean": self.mean}, {"op": "multiply", "matrix": self.matrix().to(self.mean)}]
 
     def _inverse_root(self, covariance: Tensor) -> Tensor:
         """Return the inverse square root, (D, D) float64, by products alone, for which no GPU waits."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,6 +54,10 @@ class GaussianPosterior(Bottleneck):
         std = (self.log_std_limit * torch.tanh(raw)).exp()
         return _draw(mean, std, self.training)
 
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the choice of the means."""
+        return [{"op": "first", "size": self.latent_dim}]
+
 
 class ConstantVariancePosterior(Bottleneck):
     """A Gaussian posterior with learned mean and one fixed standard deviation.
@@ -81,6 +86,10 @@ class ConstantVariancePosterior(Bottleneck):
         """Take (N, D) as means; float32 at least, whatever the autocast state."""
         mean = as_float(h)
         return _draw(mean, torch.full_like(mean, self.std), self.training)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return no operation: the encoder gives the means."""
+        return []
 
 
 def _draw(mean: Tensor, std: Tensor, training: bool) -> Code:

@@ -9,13 +9,14 @@ from torch import Tensor
 from torch.distributions import Distribution
 from typing_extensions import Self
 
-from entropic_ae.densities.density import Density, check_codes, parameters
-from entropic_ae.priors import rank_scores
+from entropic_ae.densities.density import Density, Sampler, check_codes, parameters, square_root
+from entropic_ae.priors import normal_cdf, rank_scores
 from entropic_ae.randomness import generator
 
 __all__ = ["Copula", "Marginals"]
 
 _QUANTILES = 1001
+_COLUMNS = "each value becomes the codes' quantile of its normal distribution function"
 
 
 class Marginals(Density):
@@ -56,6 +57,10 @@ class Marginals(Density):
         """Draw n codes, (n, D) float32."""
         levels = torch.rand(n, self.quantiles.shape[1], generator=generator(seed), dtype=torch.float64)
         return _at(self.quantiles, levels).float()
+
+    def sampler(self) -> Sampler:
+        """Return the density as a function of D values of noise."""
+        return _Quantiles(_COLUMNS, self.quantiles, torch.eye(self.quantiles.shape[1]))
 
     def state(self) -> dict[str, Tensor]:
         """Return the quantiles."""
@@ -115,6 +120,12 @@ class Copula(Density):
         values, vectors = torch.linalg.eigh(self.correlation)
         return _at(self.quantiles, torch.special.ndtr(noise * values.clamp_min(0).sqrt() @ vectors.T)).float()
 
+    def sampler(self) -> Sampler:
+        """Return the density as a function of D values of noise."""
+        return _Quantiles(
+            f"each row is correlated, then {_COLUMNS}", self.quantiles, square_root(self.correlation)
+        )
+
     def state(self) -> dict[str, Tensor]:
         """Return quantiles and correlation."""
         return {"quantiles": self.quantiles, "correlation": self.correlation}
@@ -124,6 +135,20 @@ class Copula(Density):
         """Rebuild from quantiles and correlation."""
         quantiles, correlation = parameters(state, prior, quantiles="QD", correlation="DD")
         return cls(_at_least_two(quantiles), correlation)
+
+
+class _Quantiles(Sampler):
+    quantiles: Tensor
+    root: Tensor
+
+    def __init__(self, columns: str, quantiles: Tensor, root: Tensor) -> None:
+        super().__init__(quantiles.shape[1], columns, quantiles=quantiles, root=root)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        place = normal_cdf(noise @ self.root.mT) * (len(self.quantiles) - 1)
+        below = place.floor().clamp_max(len(self.quantiles) - 2)
+        index = below.long()
+        return torch.lerp(self.quantiles.gather(0, index), self.quantiles.gather(0, index + 1), place - below)
 
 
 def _quantiles(codes: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from torch.utils.data import Dataset
 
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import Code, GaussianPosterior
-from entropic_ae.densities.density import Density, check_codes, mean_and_deviation, parameters
+from entropic_ae.densities.density import Density, Sampler, check_codes, mean_and_deviation, parameters
 from entropic_ae.errors import InputError
 from entropic_ae.networks import Perceptron
 from entropic_ae.randomness import generator, seeded
@@ -141,6 +142,10 @@ class SecondStage(Density):
             means = torch.cat([self.decoder(part) for part in u.split(_BATCH)])
         return (self.mean + self.deviation * (means + self.gamma * noise)).float()
 
+    def sampler(self) -> Sampler:
+        """Return the density as a function of 2 D values of noise: u, and the decoder's noise."""
+        return _TwoNoises(self)
+
     def state(self) -> dict[str, Tensor]:
         """Return the decoder's weights, mean, deviation and gamma."""
         weights = {f"decoder.{name}": tensor for name, tensor in self.decoder.state_dict().items()}
@@ -162,6 +167,26 @@ class SecondStage(Density):
         except RuntimeError as error:
             raise KeyError(f"the decoder's weights do not fit: {error}") from None
         return cls(decoder, mean, deviation, gamma)
+
+
+class _TwoNoises(Sampler):
+    mean: Tensor
+    deviation: Tensor
+    gamma: Tensor
+
+    def __init__(self, density: SecondStage) -> None:
+        super().__init__(
+            2 * density.mean.numel(),
+            "the first half is the second stage's own code, the other half the noise that it adds",
+            mean=density.mean,
+            deviation=density.deviation,
+            gamma=density.gamma,
+        )
+        self.decoder = copy.deepcopy(density.decoder).float().cpu()
+
+    def forward(self, noise: Tensor) -> Tensor:
+        u, noise = noise.chunk(2, dim=1)
+        return self.mean + self.deviation * (self.decoder(u) + self.gamma * noise)
 
 
 class _AlwaysSampled(GaussianPosterior):
