@@ -26,8 +26,10 @@ class Sphere(Bottleneck):
         latent_dim: length D of a code, at least 2.
         eps: the least norm that h is divided by.
 
-    References: Davidson et al. (2018), Hyperspherical variational auto-encoders; Wang and Isola (2020),
-    Understanding contrastive representation learning, for uniformity on the sphere.
+    References: "Hyperspherical Variational Auto-Encoders", Davidson et al. (2018),
+    https://arxiv.org/abs/1804.00891; for uniformity on the sphere, "Understanding Contrastive Representation
+    Learning through Alignment and Uniformity on the Hypersphere", Wang and Isola (2020),
+    https://arxiv.org/abs/2005.10242.
 
     >>> Sphere(3)(torch.randn(5, 3)).z.norm(dim=1).allclose(torch.ones(5))
     True

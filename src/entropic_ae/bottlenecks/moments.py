@@ -85,7 +85,8 @@ class L1Norm(Bottleneck):
 
     Raises: InputError in training for a batch of one, which has no deviation.
 
-    References: section 3.3 of the paper; L1 normalisation: Wu et al. (2018), L1-norm batch normalization.
+    References: section 3.3 of the paper; "L1-Norm Batch Normalization for Efficient Training of Deep Neural
+    Networks", Wu et al. (2018), https://arxiv.org/abs/1802.09769.
 
     >>> z = L1Norm(2)(torch.randn(100, 2)).z
     >>> torch.allclose(z.abs().mean(0), torch.ones(2), atol=1e-4)
@@ -150,8 +151,10 @@ class Whitening(Bottleneck):
 
     Raises: InputError in training for a batch of D codes or fewer, whose covariance is singular.
 
-    References: Huang et al. (2018), Decorrelated batch normalization; Huang et al. (2019), Iterative
-    normalization; the coupled iteration: Higham (2008), Functions of Matrices, equation (6.35).
+    References: "Decorrelated Batch Normalization", Huang et al. (2018), https://arxiv.org/abs/1804.08450;
+    "Iterative Normalization: Beyond Standardization towards Efficient Whitening", Huang et al. (2019),
+    https://arxiv.org/abs/1904.03441; for the coupled iteration, equation (6.35) of "Functions of Matrices", Higham
+    (2008), https://doi.org/10.1137/1.9780898717778.
 
     >>> z = Whitening(2)(torch.randn(100, 2) @ torch.tensor([[1.0, 2.0], [0.0, 1.0]])).z
     >>> torch.allclose(z.T @ z / 100, torch.eye(2), atol=1e-3)

@@ -28,7 +28,7 @@ class GaussianPosterior(Bottleneck):
         log_std_limit: the logarithm of the standard deviation is ``log_std_limit * tanh(h)``, as in the code of
             Ghosh et al.
 
-    Reference: Kingma and Welling (2013).
+    Reference: "Auto-Encoding Variational Bayes", Kingma and Welling (2013), https://arxiv.org/abs/1312.6114.
 
     >>> code = GaussianPosterior(2)(torch.zeros(3, 4))
     >>> code.z.shape, code.posterior.stddev[0].tolist()
@@ -68,7 +68,8 @@ class ConstantVariancePosterior(Bottleneck):
         latent_dim: length D of a code.
         std: standard deviation of every dimension, above 0.
 
-    Reference: the CV-VAE of Ghosh et al. (2019).
+    Reference: the CV-VAE of "From Variational to Deterministic Autoencoders", Ghosh et al. (2019),
+    https://arxiv.org/abs/1903.12436.
 
     >>> ConstantVariancePosterior(2, std=0.5)(torch.zeros(3, 2)).posterior.stddev[0].tolist()
     [0.5, 0.5]

@@ -1,4 +1,4 @@
-"""Densities between the prior and a mixture: the codes' own marginals, without and with their correlations."""
+"""Densities between the prior and a mixture: the marginals of the codes, without and with correlations."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _COLUMNS = "each value becomes the codes' quantile of its normal distribution fu
 class Marginals(Density):
     """Independent dimensions, each with the distribution that the codes have in it.
 
-    Between the prior and this lies what the codes' marginals have to do with the quality of samples. A marginal is
-    kept as 1,001 quantiles, between which it is linear.
+    The difference in sample quality between the prior and this density is the effect of the marginals. A marginal
+    is kept as 1,001 quantiles with linear interpolation.
 
     Arguments:
         quantiles: of each dimension, at levels from 0 to 1, (Q, D) float64.
@@ -76,8 +76,8 @@ class Marginals(Density):
 class Copula(Density):
     """A Gaussian copula: the codes' marginals, and the correlations of their ranks' normal scores.
 
-    Between ``Marginals`` and this lies what correlation has to do with the quality of samples; between this and a
-    mixture, joint structure that no correlation shows.
+    The difference in sample quality from ``Marginals`` is the effect of correlations; that from a mixture, of
+    joint structure beyond correlations.
 
     Arguments:
         quantiles: of each dimension, as for ``Marginals``.
@@ -85,7 +85,7 @@ class Copula(Density):
 
     Raises: InputError from ``fit`` for fewer than 2 codes or codes that are not finite.
 
-    Reference: Nelsen (2006), An Introduction to Copulas.
+    Reference: "An Introduction to Copulas", Nelsen (2006), https://doi.org/10.1007/0-387-28678-0.
 
     >>> z = torch.randn(2000, 1)
     >>> drawn = Copula.fit(torch.cat([z, z.exp()], 1), None).sample(2000, seed=0)

@@ -50,7 +50,8 @@ class Mixture(Density):
 
     Raises: InputError from ``fit`` for fewer than 2 codes, codes that are not finite, or ``components`` below 1.
 
-    Reference: Ghosh et al. (2019), section 4; the paper's column GMM.
+    Reference: section 4 of "From Variational to Deterministic Autoencoders", Ghosh et al. (2019),
+    https://arxiv.org/abs/1903.12436; the paper's column GMM.
 
     >>> density = Mixture(torch.ones(1).double(), torch.zeros(1, 2).double(), torch.eye(2).double()[None])
     >>> density.sample(5, seed=0).shape

@@ -55,8 +55,9 @@ class SecondStage(Density):
     makes gamma a parameter, does not bound the posterior's deviation and does not standardise. The second stage of
     Ghosh et al., whose epochs and batch size are the defaults, has a fixed weight instead of gamma.
 
-    References: Dai and Wipf, "Diagnosing and Enhancing VAE Models" (2019), section 4, and their code; for
-    gamma, Rybkin et al., "Simple and effective VAE training with calibrated decoders" (2021).
+    References: section 4 of "Diagnosing and Enhancing VAE Models", Dai and Wipf (2019),
+    https://arxiv.org/abs/1903.05789, and their code; for gamma, "Simple and Effective VAE Training with Calibrated
+    Decoders", Rybkin et al. (2021), https://arxiv.org/abs/2006.13202.
 
     >>> codes = torch.randn(40, 2)
     >>> density = SecondStage.fit(codes, None, std=torch.full((40, 2), 0.1), hidden=8, epochs=1, batch_size=10)
@@ -199,7 +200,7 @@ class _AlwaysSampled(GaussianPosterior):
 
 
 class _Samples(Dataset[Tensor]):
-    """Samples of Gaussian posteriors, drawn anew at each look; the codes themselves without deviations."""
+    """Samples of Gaussian posteriors, new ones at each access; the codes themselves without deviations."""
 
     def __init__(self, means: Tensor, std: Tensor | None = None) -> None:
         self.means = means

@@ -83,7 +83,7 @@ def export_model(
     Returns: by file, the largest difference from PyTorch, or None where it was not compared.
 
     Raises: InputError, see ``check_export``; also for a prior, a network or a size that the format cannot hold,
-        and for a network of one's own that PyTorch cannot trace.
+        and for a custom network that PyTorch cannot trace.
 
     >>> import tempfile
     >>> from entropic_ae.bottlenecks import BatchNorm
