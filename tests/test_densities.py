@@ -60,8 +60,23 @@ def test_contract(kind):
                 fit(wrong, PRIOR)
 
 
+def test_the_sampler_of_every_density_draws_as_sample_does(kind):
+    density = kind.fit(correlated(500), PRIOR, seed=0, **SMALL.get(kind.name, {}))
+    sampler = density.sampler()
+    assert sampler.columns
+    noise = torch.randn(5000, sampler.noise, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        codes = sampler(noise)
+    drawn = density.sample(5000, seed=6)
+    assert codes.dtype == torch.float32
+    torch.testing.assert_close(codes.mean(0), drawn.mean(0), atol=0.15, rtol=0)
+    torch.testing.assert_close(torch.cov(codes.T), torch.cov(drawn.T), atol=0.2, rtol=0.1)
+    for d in range(3):
+        assert scipy.stats.ks_2samp(codes[:, d].numpy(), drawn[:, d].numpy()).pvalue > 0.001
+
+
 def test_names_and_settings():
-    assert list(DENSITIES) == ["prior", "marginals", "gaussian", "copula", "mixture", "second-stage"]
+    assert all(density.name == name for name, density in DENSITIES.items())
     assert len(Mixture.fit(correlated(100), PRIOR, components=3).weights) == 3
     with pytest.raises(InputError, match=r"mixture\.components must be at least 1, got 0"):
         Mixture.fit(correlated(100), PRIOR, components=0)

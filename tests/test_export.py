@@ -19,10 +19,10 @@ from torch.nn.utils.parametrize import is_parametrized
 
 import entropic_ae as eae
 from entropic_ae import cli
-from entropic_ae.densities import Copula, Gaussian, Marginals, Mixture, Prior, SecondStage
+from entropic_ae.densities import Copula, Gaussian, Marginals, Mixture, Prior, Sampler, SecondStage
 from entropic_ae.distributed import synchronise
 from entropic_ae.errors import InputError
-from entropic_ae.export import export_model, graphs, make_sampler, samplers, writing
+from entropic_ae.export import export_model, graphs, make_sampler, writing
 from entropic_ae.export import onnx as onnx_files
 from entropic_ae.randomness import generator, seeded
 
@@ -139,7 +139,7 @@ def test_graphs_of_every_recipe(recipe):
         if preset.name != "mlp" or not settings["spectral"]:  # which is folded alike for every layer
             assert (preset.encoder.func, preset.decoder.func, settings["spectral"]) in compared
         assert settings["bottleneck"] in eae.BOTTLENECKS
-        assert {eae.DENSITIES[name] for name in system.recipe.densities} <= set(samplers.SAMPLERS)
+        assert set(system.recipe.densities) <= set(eae.DENSITIES)  # each of which test_densities.py compares
 
 
 def test_the_model_is_left_as_it_is():
@@ -222,18 +222,62 @@ def test_second_stage_codes_are_the_densitys_own_draws():
     torch.testing.assert_close(draw(density, noise), density.sample(50, seed=4), atol=1e-4, rtol=0)
 
 
-def test_every_density_has_a_sampler_or_a_sentence():
-    assert set(samplers.SAMPLERS) == set(eae.DENSITIES.values())
+class Shells(eae.Density):
+    """A custom density: a direction, then one of two radii."""
 
-    class Own(eae.Density):
-        name = "own"
+    name = "shells"
 
-    with pytest.raises(
-        InputError, match="the density 'own' cannot be exported as a graph; expected one of prior,"
-    ):
-        make_sampler(Own())
+    def __init__(self, radii):
+        self.radii = radii
+
+    def sampler(self):
+        return ShellSampler(self)
+
+
+class ShellSampler(Sampler):
+    def __init__(self, density):
+        super().__init__(4, "the first value chooses a radius, the others the direction", radii=density.radii)
+
+    def forward(self, noise):
+        radius = torch.where(noise[:, :1] < 0, self.radii[0], self.radii[1])
+        return radius * torch.nn.functional.normalize(noise[:, 1:], dim=1)
+
+
+def test_a_custom_density_with_a_sampler_is_exported():
+    noise = torch.tensor([[-1.0, 3.0, 4.0, 0.0], [1.0, 0.0, 0.0, -2.0]])
+    codes = draw(Shells(torch.tensor([1.0, 5.0])), noise)
+    torch.testing.assert_close(codes, torch.tensor([[0.6, 0.8, 0.0], [0.0, 0.0, -5.0]]))
+
+
+class Wider(Gaussian):
+    """Draws otherwise than the sampler that it inherits."""
+
+    name = "wider"
+
+    def sample(self, n, *, seed=0):
+        return 2 * super().sample(n, seed=seed)
+
+
+class Silent(eae.Density):
+    name = "silent"
+
+    def sample(self, n, *, seed=0):  # noqa: ARG002
+        return torch.zeros(n, 3)
+
+
+@pytest.mark.parametrize("density", [Wider(torch.zeros(3), torch.eye(3)), Silent()], ids=lambda d: d.name)
+def test_a_density_without_a_sampler_of_its_draws_is_refused(density, monkeypatch, tmp_path):
+    sentence = rf"the density '{density.name}' cannot be exported to ONNX without a method sampler\(\); define it"
+    with pytest.raises(InputError, match=sentence):
+        make_sampler(density)
+    monkeypatch.setattr(eae.DENSITIES, "data", {**eae.DENSITIES.data, density.name: type(density)})
+    with pytest.raises(InputError, match=sentence):
+        writing.check_export("onnx", [density.name], tmp_path / "out")
+
+
+def test_a_prior_without_draws_from_noise_is_refused():
     heavy = Independent(StudentT(torch.ones(3)), 1)
-    with pytest.raises(InputError, match=r"the prior StudentT cannot be exported, .* expected one of Normal, Lap"):
+    with pytest.raises(InputError, match=r"the prior StudentT cannot be exported without a method from_noise"):
         make_sampler(Prior(heavy))
 
 
@@ -343,6 +387,72 @@ def test_safetensors_refuse_a_network_of_ones_own(tmp_path):
     with pytest.raises(InputError, match=r"Sequential cannot be described for safetensors; .* export --to onnx"):
         export_model(model, shape, tmp_path / "out", to="safetensors")
     assert not list(tmp_path.iterdir())
+
+
+class Bent(eae.Bottleneck):
+    """A custom bottleneck: a scaled hyperbolic tangent, then a rotation."""
+
+    def __init__(self, latent_dim):
+        super().__init__(latent_dim)
+        matrix = torch.linalg.qr(torch.randn(latent_dim, latent_dim, generator=generator(0)))[0]
+        self.register_buffer("matrix", matrix)
+        self.operations = [
+            {"op": "normalise", "mean": torch.ones(latent_dim)},
+            {"op": "tanh"},
+            {"op": "affine", "scale": 2.0, "shift": 1.0},
+            {"op": "multiply", "matrix": matrix},
+            {"op": "normalise", "mean": torch.arange(float(latent_dim))},
+        ]
+
+    def forward(self, h):
+        z = (2 * torch.tanh(h.float() - 1) + 1) @ self.matrix
+        return eae.Code(z - torch.arange(float(self.latent_dim)))
+
+    def describe(self):
+        return self.operations
+
+
+def test_a_custom_bottleneck_that_describes_itself_is_exported(tmp_path):
+    model, shape = build()
+    model.bottleneck = Bent(3)
+    export_model(model, shape, tmp_path / "out", to="safetensors")
+    code = {}
+    exec(compile(BLOCKS[1].partition("\n\n\npixels")[0], "export.md", "exec"), code)
+    x = torch.rand(7, *shape, generator=generator(0))
+    with torch.no_grad():
+        torch.testing.assert_close(code["apply"](tmp_path / "out", "encoder", x), model.encode(x))
+
+
+class Halved(eae.Cube):
+    """Computes something else than the description that it inherits."""
+
+    def forward(self, h):
+        return eae.Code(super().forward(h).z / 2)
+
+
+class Mute(eae.Bottleneck):
+    def forward(self, h):
+        return eae.Code(h)
+
+
+@pytest.mark.parametrize("kind", [Halved, Mute])
+def test_a_bottleneck_without_a_description_of_its_codes_is_refused(kind, tmp_path):
+    model, shape = build()
+    model.bottleneck = kind(3)
+    sentence = rf"{kind.__name__} cannot be exported to safetensors without a method describe\(\); define"
+    with pytest.raises(InputError, match=sentence):
+        export_model(model, shape, tmp_path / "out", to="safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_operation_is_refused(tmp_path):
+    model, shape = build()
+    model.bottleneck = Bent(3)
+    model.bottleneck.operations = [{"op": "softplus"}]
+    with pytest.raises(
+        InputError, match=r"Bent\.describe\(\) has the operation 'softplus', expected one of affine"
+    ):
+        export_model(model, shape, tmp_path / "out", to="safetensors")
 
 
 # places and errors

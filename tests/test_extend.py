@@ -80,7 +80,7 @@ def test_a_script_a_part_of_thirty_lines_at_most():
     names = ["patches", "painter", "variation", "positive", "kernel", "rings", "profiles", "lines", "white"]
     assert list(SCRIPTS) == names
     assert max(len(script.splitlines()) for script in SCRIPTS.values()) <= 30
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -13,7 +13,7 @@ from torch.distributions import Independent
 
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.data import ImageData
-from entropic_ae.densities import Density, Mixture
+from entropic_ae.densities import Density
 from entropic_ae.distributed import alone
 from entropic_ae.errors import InputError
 from entropic_ae.features import Features
@@ -204,10 +204,10 @@ def _diagnostics(
     bottleneck, prior = model.bottleneck, model.bottleneck.prior()
     bounds = {}
     for name, density in densities.items():
-        if isinstance(density, Mixture) and isinstance(prior, Independent) and std is None:
+        likelihood = density.log_prob(drawn) if isinstance(prior, Independent) and std is None else None
+        if likelihood is not None:
             # fitted to other images' codes: in expectation no more than the divergence
-            gain = density.log_prob(drawn) - prior.log_prob(drawn)
-            bounds[f"the likelihood under the {name}"] = gain.mean().item()
+            bounds[f"the likelihood under the {name}"] = (likelihood - prior.log_prob(drawn)).mean().item()
     found |= diagnose(drawn, prior, estimator=bottleneck.entropy, lower_bounds=bounds, seed=seed)
     if "divergence" in found and found["error_from_others_codes"] < _IGNORED * found["error_from_own_codes"]:
         found["verdict"] += (

@@ -1,8 +1,9 @@
-"""Distributions over codes that PyTorch lacks, and normal scores of codes."""
+"""Priors over codes: draws from noise, the nearest point of the support, and normal scores."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -10,16 +11,192 @@ from scipy.special import betainc, ndtri
 from scipy.stats import rankdata
 from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
+from typing_extensions import Self
 
 from entropic_ae.errors import InputError
 
-__all__ = ["UniformSphere", "normal_scores", "rank_scores"]
+__all__ = [
+    "CodePrior",
+    "IndependentPrior",
+    "Laplace",
+    "Normal",
+    "Uniform",
+    "UniformSphere",
+    "as_prior",
+    "normal_cdf",
+    "rank_scores",
+]
 
-_LEAST_TAIL = 1e-6  # over the number of codes
+_TINY = torch.finfo(torch.float64).tiny
+_SWITCH, _LEVELS = 1.5, 16  # where erfc changes to its continued fraction, and the levels of the fraction
 
 
-class UniformSphere(Distribution):
-    """The uniform distribution on the unit sphere in D dimensions, of the most entropy of all on it.
+class CodePrior(Distribution):
+    """A distribution over codes, (D,), with what diagnostics, ``explore`` and the export ask of it.
+
+    Attributes:
+        title: the name in verdicts.
+        description: the name in model.json, in words that need no library.
+        columns: what ``from_noise`` makes of noise, one sentence for the metadata of an exported file.
+
+    >>> UniformSphere(2).title
+    'the uniform distribution on the sphere'
+    """
+
+    title: str = ""
+    description: str = ""
+    columns: str = ""
+
+    def from_noise(self, noise: Tensor) -> Tensor:  # noqa: ARG002
+        """Map independent standard normal values, (N, D), to draws, (N, D), by operations that ONNX has.
+
+        Raises: InputError for a prior without the method.
+        """
+        raise InputError(
+            f"the prior {self.title} cannot be exported without a method from_noise(noise); define it, or leave "
+            "the prior out."
+        )
+
+    def nearest(self, codes: Tensor) -> Tensor:
+        """Return the nearest point of the support to each code, (N, D)."""
+        return codes
+
+    def normal_scores(self, codes: Tensor) -> Tensor:  # noqa: ARG002
+        """Map codes, (N, D), so that the marginals of draws from the prior become standard normal: float64, CPU.
+
+        Raises: InputError for a prior without the method.
+        """
+        raise InputError(
+            f"codes cannot be compared with the prior {self.title} without a method normal_scores(codes); "
+            "define it, or wrap independent dimensions in torch.distributions.Independent."
+        )
+
+
+class IndependentPrior(Independent, CodePrior):
+    """Independent dimensions, of any distribution that PyTorch has.
+
+    ``normal_scores`` is the normal quantile of the marginal's distribution function.
+
+    Arguments:
+        marginals: a distribution of batch shape (D,), with a method ``cdf`` for ``normal_scores``.
+
+    >>> from torch.distributions import Exponential
+    >>> prior = IndependentPrior(Exponential(torch.ones(2)))
+    >>> prior.title, prior.event_shape
+    ('Exponential', torch.Size([2]))
+    >>> median = torch.full((1, 2), math.log(2))
+    >>> bool((prior.normal_scores(median).abs() < 1e-6).all())
+    True
+    """
+
+    base_dist: Any
+    _least_tail: ClassVar[float] = _TINY  # times the number of codes
+
+    def __init__(self, marginals: Distribution) -> None:
+        super().__init__(marginals, 1)
+        self.title = self.title or type(marginals).__name__
+        self.description = self.description or self.title
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        """Return a batch of the same distribution, as PyTorch's ``Independent``."""
+        return Independent(self.base_dist, 1).expand(batch_shape, _instance)
+
+    def normal_scores(self, codes: Tensor) -> Tensor:
+        """Return the normal quantiles of the marginals' distribution functions at codes, (N, D) float64."""
+        return _normal_scores(self.base_dist.cdf, codes, bool((self.base_dist.mean == 0).all()), self._least_tail)
+
+
+class Normal(IndependentPrior):
+    """Independent normal variables. Their normal scores are linear, so that distant codes keep their distance.
+
+    Arguments:
+        marginals: ``torch.distributions.Normal`` of batch shape (D,).
+
+    >>> prior = Normal(torch.distributions.Normal(torch.ones(1), 2 * torch.ones(1)))
+    >>> prior.from_noise(torch.tensor([[0.5]])), prior.normal_scores(torch.tensor([[2.0]]))
+    (tensor([[2.]]), tensor([[0.5000]], dtype=torch.float64))
+    """
+
+    title = "N(0, I)"
+    description = "standard normal: independent values of mean 0 and variance 1"
+    columns = "each value is scaled and shifted"
+
+    @classmethod
+    def standard(cls, dim: int) -> Self:
+        """Return N(0, I) over D values."""
+        return cls(torch.distributions.Normal(torch.zeros(dim), torch.ones(dim)))
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """Scale and shift noise, (N, D)."""
+        return self.base_dist.loc.to(noise) + self.base_dist.scale.to(noise) * noise
+
+    def normal_scores(self, codes: Tensor) -> Tensor:
+        """Shift and scale codes, (N, D)."""
+        return (codes.detach().cpu().double() - self.base_dist.loc.double()) / self.base_dist.scale.double()
+
+
+class Laplace(IndependentPrior):
+    """Independent Laplace variables.
+
+    Arguments:
+        marginals: ``torch.distributions.Laplace`` of batch shape (D,).
+
+    >>> decile = torch.full((1, 2), math.log(5))  # a tenth of Laplace(0, 1) is above it
+    >>> round(Laplace.standard(2).normal_scores(decile)[0, 0].item(), 4)
+    1.2816
+    """
+
+    title = "Laplace(0, 1)"
+    description = "independent Laplace variables of location 0 and scale 1"
+    columns = "each value becomes the Laplace quantile of its normal distribution function"
+
+    @classmethod
+    def standard(cls, dim: int) -> Self:
+        """Return D variables of location 0 and scale 1."""
+        return cls(torch.distributions.Laplace(torch.zeros(dim), torch.ones(dim)))
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """Return the Laplace quantiles of the normal distribution function of noise, (N, D)."""
+        # P(|noise| > z) = erfc(z / sqrt 2) and P(|code - loc| > t) = exp(-t / scale)
+        magnitude = _log_erfc(noise.abs() / math.sqrt(2))
+        return self.base_dist.loc.to(noise) - self.base_dist.scale.to(noise) * noise.sign() * magnitude
+
+
+class Uniform(IndependentPrior):
+    """Independent uniform variables.
+
+    No tail counts as smaller than 1e-6 / N in normal scores of N codes, so that codes on the edge of the support
+    are no outliers.
+
+    Arguments:
+        marginals: ``torch.distributions.Uniform`` of batch shape (D,).
+
+    >>> Uniform.standard(2).nearest(torch.tensor([[0.5, -3.0]]))
+    tensor([[ 0.5000, -1.0000]])
+    """
+
+    title = "the uniform distribution on the cube"
+    description = "independent uniform variables on [-1, 1]"
+    columns = "each value becomes the uniform quantile of its normal distribution function"
+    _least_tail = 1e-6
+
+    @classmethod
+    def standard(cls, dim: int) -> Self:
+        """Return D variables on [-1, 1]."""
+        return cls(torch.distributions.Uniform(-torch.ones(dim), torch.ones(dim)))
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """Return the uniform quantiles of the normal distribution function of noise, (N, D)."""
+        low, high = self.base_dist.low.to(noise), self.base_dist.high.to(noise)
+        return low + (high - low) * normal_cdf(noise)
+
+    def nearest(self, codes: Tensor) -> Tensor:
+        """Clamp codes, (N, D), to the support."""
+        return torch.maximum(torch.minimum(codes, self.base_dist.high.to(codes)), self.base_dist.low.to(codes))
+
+
+class UniformSphere(CodePrior):
+    """The uniform distribution on the unit sphere in D dimensions, which has the maximum entropy on it.
 
     Densities are with respect to the surface measure.
 
@@ -33,6 +210,9 @@ class UniformSphere(Distribution):
     4.0
     """
 
+    title = "the uniform distribution on the sphere"
+    description = "uniform on the unit sphere"
+    columns = "each row is divided by its norm"
     arg_constraints: ClassVar[dict[str, Any]] = {}
     support = constraints.real_vector
 
@@ -61,38 +241,52 @@ class UniformSphere(Distribution):
         below = betainc(half, half, ((value.double().clamp(-1, 1) + 1) / 2).cpu().numpy())
         return torch.as_tensor(below, dtype=value.dtype, device=value.device)
 
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """Divide each row of noise, (N, D), by its norm."""
+        return torch.nn.functional.normalize(noise, dim=1)
 
-def normal_scores(codes: Tensor, prior: Distribution) -> Tensor:
-    """Map each dimension of codes so that codes drawn from the prior have standard normal marginals.
+    def nearest(self, codes: Tensor) -> Tensor:
+        """Divide each code, (N, D), by its norm."""
+        return self.from_noise(codes)
 
-    It is the normal quantile of the distribution function of the prior's marginal: nothing but a shift and a scale
-    for a normal prior, so that codes far out keep their distance.
+    def normal_scores(self, codes: Tensor) -> Tensor:
+        """Return the normal quantiles of each coordinate's distribution function at codes, (N, D) float64."""
+        return _normal_scores(self.cdf, codes, even=True)
+
+
+class _Opaque(CodePrior):
+    """A distribution of which nothing but PyTorch's methods is known."""
+
+    def __init__(self, distribution: Distribution) -> None:
+        super().__init__(distribution.batch_shape, distribution.event_shape, validate_args=False)
+        self.title = self.description = type(distribution).__name__
+        self.sample, self.log_prob = distribution.sample, distribution.log_prob  # type: ignore[method-assign]
+
+
+_OF_TORCH: dict[type[Distribution], type[IndependentPrior]] = {
+    torch.distributions.Normal: Normal,
+    torch.distributions.Laplace: Laplace,
+    torch.distributions.Uniform: Uniform,
+}
+
+
+def as_prior(distribution: Distribution) -> CodePrior:
+    """Return a distribution over codes as a ``CodePrior``, which custom bottlenecks need not give.
 
     Arguments:
-        codes: (N, D).
-        prior: over (D,), with independent dimensions or ``UniformSphere``.
+        distribution: over (D,); independent dimensions are a distribution of batch shape (D,), in ``Independent``
+            or not.
 
-    Returns: (N, D) float64. Under a uniform prior no tail counts as smaller than 1e-6 / N, so that codes on the
-        edge of the cube have scores that are not far out.
-
-    >>> from torch.distributions import Laplace
-    >>> decile = torch.full((1, 2), math.log(5))  # a tenth of Laplace(0, 1) is above it
-    >>> scores = normal_scores(decile, Independent(Laplace(torch.zeros(2), torch.ones(2)), 1))
-    >>> round(scores[0, 0].item(), 4)
-    1.2816
+    >>> plain = torch.distributions.Independent(torch.distributions.Laplace(torch.zeros(2), torch.ones(2)), 1)
+    >>> as_prior(plain).title
+    'Laplace(0, 1)'
     """
-    codes = codes.detach().cpu().double()
-    base = prior.base_dist if isinstance(prior, Independent) else prior
-    if isinstance(base, torch.distributions.Normal):
-        return (codes - base.loc.double()) / base.scale.double()
-    # of the smaller tail, which keeps its digits where the other rounds to 1
-    lower = base.cdf(codes)
-    upper = base.cdf(-codes) if _is_even(base) else 1 - lower
-    bounded = isinstance(base, torch.distributions.Uniform)
-    least = _LEAST_TAIL / len(codes) if bounded else torch.finfo(torch.float64).tiny
-    tail = torch.minimum(lower, upper).clamp_min(least)
-    scores = torch.from_numpy(ndtri(tail.numpy()))
-    return torch.where(lower < upper, scores, -scores)
+    if isinstance(distribution, CodePrior):
+        return distribution
+    independent = isinstance(distribution, Independent)
+    marginals = distribution.base_dist if isinstance(distribution, Independent) else distribution
+    kind = _OF_TORCH.get(type(marginals), IndependentPrior if independent else _Opaque)
+    return kind(marginals)
 
 
 def rank_scores(codes: Tensor) -> Tensor:
@@ -105,6 +299,37 @@ def rank_scores(codes: Tensor) -> Tensor:
     return torch.from_numpy(ndtri((ranks - 0.5) / len(codes)))
 
 
-def _is_even(base: Distribution) -> bool:
-    mean = torch.zeros(()) if isinstance(base, UniformSphere) else base.mean
-    return bool((mean == 0).all())
+def normal_cdf(x: Tensor) -> Tensor:
+    """Return the standard normal distribution function by operations that ONNX has, unlike ``ndtr``.
+
+    >>> normal_cdf(torch.zeros(1))
+    tensor([0.5000])
+    """
+    return (1 + torch.erf(x / math.sqrt(2))) / 2
+
+
+def _normal_scores(
+    cdf: Callable[[Tensor], Tensor], codes: Tensor, even: bool, least_tail: float = _TINY
+) -> Tensor:
+    codes = codes.detach().cpu().double()
+    # of the smaller tail, which keeps its digits where the other rounds to 1
+    lower = cdf(codes)
+    upper = cdf(-codes) if even else 1 - lower
+    tail = torch.minimum(lower, upper).clamp_min(max(least_tail / len(codes), _TINY))
+    scores = torch.from_numpy(ndtri(tail.numpy()))
+    return torch.where(lower < upper, scores, -scores)
+
+
+def _log_erfc(x: Tensor) -> Tensor:
+    """Return the logarithm of erfc at x >= 0, which keeps its digits in float32 where 1 - erf(x) has none.
+
+    Reference: the continued fraction, equation (7.1.14) of "Handbook of Mathematical Functions", Abramowitz and
+    Stegun (1964).
+    """
+    large = x.clamp_min(_SWITCH)
+    fraction = large
+    for k in range(_LEVELS, 0, -1):
+        fraction = large + k / 2 / fraction
+    far = -large.square() - (math.sqrt(math.pi) * fraction).log()
+    near = (1 - torch.erf(x.clamp_max(_SWITCH))).log()
+    return torch.where(x < _SWITCH, near, far)

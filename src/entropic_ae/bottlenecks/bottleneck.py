@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution
 
 from entropic_ae.distributed import processes
 from entropic_ae.errors import InputError
 from entropic_ae.estimators import knn_entropy
+from entropic_ae.priors import Normal
 
 __all__ = ["Bottleneck", "Code", "Codes", "Identity", "as_float"]
 
@@ -93,7 +94,20 @@ class Bottleneck(nn.Module):
 
     def prior(self) -> Distribution:
         """Return the distribution over codes, (D,), that new codes are drawn from; on the CPU."""
-        return Independent(Normal(torch.zeros(self.latent_dim), torch.ones(self.latent_dim)), 1)
+        return Normal.standard(self.latent_dim)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the operations of ``forward`` in evaluation, in order, for the export to safetensors.
+
+        Each is a dictionary with the name of the operation as ``op`` and its arguments, numbers or tensors. The
+        operations are those of ``export.layers``; docs/export.md lists them.
+
+        Raises: InputError for a bottleneck without the method.
+        """
+        raise InputError(
+            f"{type(self).__name__} cannot be exported to safetensors without a method describe(); define it, or "
+            "export --to onnx."
+        )
 
 
 class Identity(Bottleneck):
@@ -108,6 +122,10 @@ class Identity(Bottleneck):
     def forward(self, h: Tensor) -> Code:
         """Return (N, D) as it is, in float32 at least, whatever the autocast state."""
         return Code(as_float(h))
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return no operation."""
+        return []
 
 
 class Codes(nn.Module):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Uniform
+from torch.distributions import Distribution
 
 from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, as_float
 from entropic_ae.errors import InputError
 from entropic_ae.estimators import cube_entropy, sphere_entropy
-from entropic_ae.priors import UniformSphere
+from entropic_ae.priors import Uniform, UniformSphere
 
 __all__ = ["Cube", "Sphere"]
 
@@ -24,8 +26,10 @@ class Sphere(Bottleneck):
         latent_dim: length D of a code, at least 2.
         eps: the least norm that h is divided by.
 
-    References: Davidson et al. (2018), Hyperspherical variational auto-encoders; Wang and Isola (2020),
-    Understanding contrastive representation learning, for uniformity on the sphere.
+    References: "Hyperspherical Variational Auto-Encoders", Davidson et al. (2018),
+    https://arxiv.org/abs/1804.00891; for uniformity on the sphere, "Understanding Contrastive Representation
+    Learning through Alignment and Uniformity on the Hypersphere", Wang and Isola (2020),
+    https://arxiv.org/abs/2005.10242.
 
     >>> Sphere(3)(torch.randn(5, 3)).z.norm(dim=1).allclose(torch.ones(5))
     True
@@ -51,6 +55,10 @@ class Sphere(Bottleneck):
     def prior(self) -> Distribution:
         """Return the uniform distribution on the sphere."""
         return UniformSphere(self.latent_dim)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the division by the norm."""
+        return [{"op": "divide_by_norm", "eps": self.eps}]
 
 
 class Cube(Bottleneck):
@@ -81,4 +89,8 @@ class Cube(Bottleneck):
 
     def prior(self) -> Distribution:
         """Return independent uniform variables on [-1, 1]."""
-        return Independent(Uniform(-torch.ones(self.latent_dim), torch.ones(self.latent_dim)), 1)
+        return Uniform.standard(self.latent_dim)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the hyperbolic tangent."""
+        return [{"op": "tanh"}]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Laplace
+from torch.distributions import Distribution
 
 from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, as_float
 from entropic_ae.distributed import global_mean, processes, total
 from entropic_ae.errors import InputError
+from entropic_ae.priors import Laplace
 
 __all__ = ["BatchNorm", "L1Norm", "Whitening"]
 
@@ -62,6 +65,11 @@ class BatchNorm(Bottleneck):
         """One code has no variance."""
         return 2
 
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the normalisation by the running averages."""
+        mean, variance = self.norm.get_buffer("running_mean"), self.norm.get_buffer("running_var")
+        return [{"op": "normalise", "mean": mean, "deviation": (variance + self.norm.eps).sqrt()}]
+
 
 class L1Norm(Bottleneck):
     """Each dimension has mean 0 and mean absolute value 1 over the minibatch, without affine shift.
@@ -77,7 +85,8 @@ class L1Norm(Bottleneck):
 
     Raises: InputError in training for a batch of one, which has no deviation.
 
-    References: section 3.3 of the paper; L1 normalisation: Wu et al. (2018), L1-norm batch normalization.
+    References: section 3.3 of the paper; "L1-Norm Batch Normalization for Efficient Training of Deep Neural
+    Networks", Wu et al. (2018), https://arxiv.org/abs/1802.09769.
 
     >>> z = L1Norm(2)(torch.randn(100, 2)).z
     >>> torch.allclose(z.abs().mean(0), torch.ones(2), atol=1e-4)
@@ -118,7 +127,11 @@ class L1Norm(Bottleneck):
 
     def prior(self) -> Distribution:
         """Return independent Laplace variables of location 0 and scale 1."""
-        return Independent(Laplace(torch.zeros(self.latent_dim), torch.ones(self.latent_dim)), 1)
+        return Laplace.standard(self.latent_dim)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the normalisation by the running averages."""
+        return [{"op": "normalise", "mean": self.mean, "deviation": self.deviation + self.eps}]
 
 
 class Whitening(Bottleneck):
@@ -138,8 +151,10 @@ class Whitening(Bottleneck):
 
     Raises: InputError in training for a batch of D codes or fewer, whose covariance is singular.
 
-    References: Huang et al. (2018), Decorrelated batch normalization; Huang et al. (2019), Iterative
-    normalization; the coupled iteration: Higham (2008), Functions of Matrices, equation (6.35).
+    References: "Decorrelated Batch Normalization", Huang et al. (2018), https://arxiv.org/abs/1804.08450;
+    "Iterative Normalization: Beyond Standardization towards Efficient Whitening", Huang et al. (2019),
+    https://arxiv.org/abs/1904.03441; for the coupled iteration, equation (6.35) of "Functions of Matrices", Higham
+    (2008), https://doi.org/10.1137/1.9780898717778.
 
     >>> z = Whitening(2)(torch.randn(100, 2) @ torch.tensor([[1.0, 2.0], [0.0, 1.0]])).z
     >>> torch.allclose(z.T @ z / 100, torch.eye(2), atol=1e-3)
@@ -181,6 +196,10 @@ class Whitening(Bottleneck):
     def least_batch(self) -> int:
         """The covariance of D codes is singular."""
         return self.latent_dim + 1
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the centring and the multiplication by ``matrix()``."""
+        return [{"op": "normalise", "mean": self.mean}, {"op": "multiply", "matrix": self.matrix().to(self.mean)}]
 
     def _inverse_root(self, covariance: Tensor) -> Tensor:
         """Return the inverse square root, (D, D) float64, by products alone, for which no GPU waits."""

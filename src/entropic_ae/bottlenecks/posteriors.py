@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ class GaussianPosterior(Bottleneck):
         log_std_limit: the logarithm of the standard deviation is ``log_std_limit * tanh(h)``, as in the code of
             Ghosh et al.
 
-    Reference: Kingma and Welling (2013).
+    Reference: "Auto-Encoding Variational Bayes", Kingma and Welling (2013), https://arxiv.org/abs/1312.6114.
 
     >>> code = GaussianPosterior(2)(torch.zeros(3, 4))
     >>> code.z.shape, code.posterior.stddev[0].tolist()
@@ -53,6 +54,10 @@ class GaussianPosterior(Bottleneck):
         std = (self.log_std_limit * torch.tanh(raw)).exp()
         return _draw(mean, std, self.training)
 
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the choice of the means."""
+        return [{"op": "first", "size": self.latent_dim}]
+
 
 class ConstantVariancePosterior(Bottleneck):
     """A Gaussian posterior with learned mean and one fixed standard deviation.
@@ -63,7 +68,8 @@ class ConstantVariancePosterior(Bottleneck):
         latent_dim: length D of a code.
         std: standard deviation of every dimension, above 0.
 
-    Reference: the CV-VAE of Ghosh et al. (2019).
+    Reference: the CV-VAE of "From Variational to Deterministic Autoencoders", Ghosh et al. (2019),
+    https://arxiv.org/abs/1903.12436.
 
     >>> ConstantVariancePosterior(2, std=0.5)(torch.zeros(3, 2)).posterior.stddev[0].tolist()
     [0.5, 0.5]
@@ -81,6 +87,10 @@ class ConstantVariancePosterior(Bottleneck):
         """Take (N, D) as means; float32 at least, whatever the autocast state."""
         mean = as_float(h)
         return _draw(mean, torch.full_like(mean, self.std), self.training)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return no operation: the encoder gives the means."""
+        return []
 
 
 def _draw(mean: Tensor, std: Tensor, training: bool) -> Code:

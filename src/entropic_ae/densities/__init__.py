@@ -1,14 +1,14 @@
 """Densities: how codes are drawn after training. Each fits codes, samples by seed, and saves and loads."""
 
 from entropic_ae.densities.copula import Copula, Marginals
-from entropic_ae.densities.density import Density
+from entropic_ae.densities.density import Density, Sampler
 from entropic_ae.densities.gaussian import Gaussian
 from entropic_ae.densities.mixture import Mixture
 from entropic_ae.densities.prior import Prior
 from entropic_ae.densities.second_stage import SecondStage
 from entropic_ae.registry import Registry
 
-__all__ = ["DENSITIES", "Copula", "Density", "Gaussian", "Marginals", "Mixture", "Prior", "SecondStage"]
+__all__ = ["DENSITIES", "Copula", "Density", "Gaussian", "Marginals", "Mixture", "Prior", "Sampler", "SecondStage"]
 
 DENSITIES: Registry[type[Density]] = Registry(
     "density", {d.name: d for d in (Prior, Marginals, Gaussian, Copula, Mixture, SecondStage)}

@@ -1,4 +1,4 @@
-"""Densities between the prior and a mixture: the codes' own marginals, without and with their correlations."""
+"""Densities between the prior and a mixture: the marginals of the codes, without and with correlations."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from torch import Tensor
 from torch.distributions import Distribution
 from typing_extensions import Self
 
-from entropic_ae.densities.density import Density, check_codes, parameters
-from entropic_ae.priors import rank_scores
+from entropic_ae.densities.density import Density, Sampler, check_codes, parameters, square_root
+from entropic_ae.priors import normal_cdf, rank_scores
 from entropic_ae.randomness import generator
 
 __all__ = ["Copula", "Marginals"]
 
 _QUANTILES = 1001
+_COLUMNS = "each value becomes the codes' quantile of its normal distribution function"
 
 
 class Marginals(Density):
     """Independent dimensions, each with the distribution that the codes have in it.
 
-    Between the prior and this lies what the codes' marginals have to do with the quality of samples. A marginal is
-    kept as 1,001 quantiles, between which it is linear.
+    The difference in sample quality between the prior and this density is the effect of the marginals. A marginal
+    is kept as 1,001 quantiles with linear interpolation.
 
     Arguments:
         quantiles: of each dimension, at levels from 0 to 1, (Q, D) float64.
@@ -57,6 +58,10 @@ class Marginals(Density):
         levels = torch.rand(n, self.quantiles.shape[1], generator=generator(seed), dtype=torch.float64)
         return _at(self.quantiles, levels).float()
 
+    def sampler(self) -> Sampler:
+        """Return the density as a function of D values of noise."""
+        return _Quantiles(_COLUMNS, self.quantiles, torch.eye(self.quantiles.shape[1]))
+
     def state(self) -> dict[str, Tensor]:
         """Return the quantiles."""
         return {"quantiles": self.quantiles}
@@ -71,8 +76,8 @@ class Marginals(Density):
 class Copula(Density):
     """A Gaussian copula: the codes' marginals, and the correlations of their ranks' normal scores.
 
-    Between ``Marginals`` and this lies what correlation has to do with the quality of samples; between this and a
-    mixture, joint structure that no correlation shows.
+    The difference in sample quality from ``Marginals`` is the effect of correlations; that from a mixture, of
+    joint structure beyond correlations.
 
     Arguments:
         quantiles: of each dimension, as for ``Marginals``.
@@ -80,7 +85,7 @@ class Copula(Density):
 
     Raises: InputError from ``fit`` for fewer than 2 codes or codes that are not finite.
 
-    Reference: Nelsen (2006), An Introduction to Copulas.
+    Reference: "An Introduction to Copulas", Nelsen (2006), https://doi.org/10.1007/0-387-28678-0.
 
     >>> z = torch.randn(2000, 1)
     >>> drawn = Copula.fit(torch.cat([z, z.exp()], 1), None).sample(2000, seed=0)
@@ -115,6 +120,12 @@ class Copula(Density):
         values, vectors = torch.linalg.eigh(self.correlation)
         return _at(self.quantiles, torch.special.ndtr(noise * values.clamp_min(0).sqrt() @ vectors.T)).float()
 
+    def sampler(self) -> Sampler:
+        """Return the density as a function of D values of noise."""
+        return _Quantiles(
+            f"each row is correlated, then {_COLUMNS}", self.quantiles, square_root(self.correlation)
+        )
+
     def state(self) -> dict[str, Tensor]:
         """Return quantiles and correlation."""
         return {"quantiles": self.quantiles, "correlation": self.correlation}
@@ -124,6 +135,20 @@ class Copula(Density):
         """Rebuild from quantiles and correlation."""
         quantiles, correlation = parameters(state, prior, quantiles="QD", correlation="DD")
         return cls(_at_least_two(quantiles), correlation)
+
+
+class _Quantiles(Sampler):
+    quantiles: Tensor
+    root: Tensor
+
+    def __init__(self, columns: str, quantiles: Tensor, root: Tensor) -> None:
+        super().__init__(quantiles.shape[1], columns, quantiles=quantiles, root=root)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        place = normal_cdf(noise @ self.root.mT) * (len(self.quantiles) - 1)
+        below = place.floor().clamp_max(len(self.quantiles) - 2)
+        index = below.long()
+        return torch.lerp(self.quantiles.gather(0, index), self.quantiles.gather(0, index + 1), place - below)
 
 
 def _quantiles(codes: Tensor) -> Tensor:

@@ -6,12 +6,34 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from entropic_ae.errors import DivergenceError, InputError
 
-__all__ = ["Density", "check_codes", "mean_and_deviation", "parameters"]
+__all__ = ["Density", "Sampler", "check_codes", "mean_and_deviation", "no_sampler", "parameters", "square_root"]
+
+
+class Sampler(nn.Module):
+    """A density as a function of noise: ``forward`` maps standard normal values, (N, noise), to codes, (N, D).
+
+    Arguments:
+        noise: how many values of noise a code takes.
+        columns: one sentence on what they do, for the metadata of the exported file.
+        parameters: tensors that ``forward`` needs; they become float32 buffers of those names on the CPU.
+
+    >>> from entropic_ae.densities import Gaussian
+    >>> sampler = Gaussian(torch.ones(1).double(), 4 * torch.eye(1).double()).sampler()
+    >>> sampler(torch.zeros(1, 1)).tolist(), sampler.noise
+    ([[1.0]], 1)
+    """
+
+    def __init__(self, noise: int, columns: str, **parameters: Tensor) -> None:
+        super().__init__()
+        self.noise = noise
+        self.columns = columns
+        for name, value in parameters.items():
+            self.register_buffer(name, value.detach().float().cpu().clone())
 
 
 class Density:
@@ -54,6 +76,17 @@ class Density:
         """Draw n codes, (n, D) float32 on the CPU; the same seed gives the same codes."""
         raise NotImplementedError
 
+    def sampler(self) -> Sampler:
+        """Return a module that draws codes from noise by operations that ONNX has, for the export.
+
+        Raises: InputError for a density without the method, or a prior without ``from_noise``.
+        """
+        raise no_sampler(self.name)
+
+    def log_prob(self, codes: Tensor) -> Tensor | None:  # noqa: ARG002
+        """Return the log density at codes, (N, D): (N,), in nats; None where it has no closed form."""
+        return None
+
     def state(self) -> dict[str, Tensor]:
         """Return the parameters as tensors, for safetensors: the attributes that are tensors."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
@@ -68,6 +101,14 @@ class Density:
             return cls(**state)
         except TypeError as error:
             raise KeyError(str(error)) from None
+
+
+def no_sampler(name: str) -> InputError:
+    """Return the error for a density that has no sampler of its draws."""
+    return InputError(
+        f"the density '{name}' cannot be exported to ONNX without a method sampler(); define it, or leave the "
+        "density out."
+    )
 
 
 def check_codes(codes: Tensor, least: int, who: str) -> Tensor:
@@ -89,6 +130,16 @@ def mean_and_deviation(codes: Tensor) -> tuple[Tensor, Tensor]:
     # a constant dimension has no deviation, or that of rounding in float32
     deviation = codes.std(0).maximum(1e-7 * codes.abs().amax(0))
     return codes.mean(0), deviation.clamp_min(torch.finfo(torch.float64).tiny)
+
+
+def square_root(covariance: Tensor) -> Tensor:
+    """Return a root R of symmetric matrices, (..., D, D), singular ones included, so that they are R R^T.
+
+    >>> square_root(torch.tensor([[4.0]]).double()).abs().tolist()
+    [[2.0]]
+    """
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors * values.clamp_min(0).sqrt()[..., None, :]
 
 
 def parameters(state: Mapping[str, Tensor], prior: Distribution, **shapes: str) -> list[Tensor]:

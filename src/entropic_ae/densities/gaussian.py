@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from entropic_ae.densities.density import Density, check_codes, parameters
+from entropic_ae.densities.density import Density, Sampler, check_codes, parameters, square_root
 from entropic_ae.randomness import generator
 
 __all__ = ["Gaussian"]
@@ -60,6 +60,10 @@ class Gaussian(Density):
         values, vectors = torch.linalg.eigh(self.covariance)
         return (self.mean + noise * values.clamp_min(0).sqrt() @ vectors.T).float()
 
+    def sampler(self) -> Sampler:
+        """Return the density as a function of D values of noise."""
+        return _Affine(self)
+
     def state(self) -> dict[str, Tensor]:
         """Return mean and covariance."""
         return {"mean": self.mean, "covariance": self.covariance}
@@ -68,3 +72,15 @@ class Gaussian(Density):
     def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Gaussian:
         """Rebuild from mean and covariance."""
         return cls(*parameters(state, prior, mean="D", covariance="DD"))
+
+
+class _Affine(Sampler):
+    mean: Tensor
+    root: Tensor
+
+    def __init__(self, density: Gaussian) -> None:
+        columns = "each row is multiplied by a square root of the covariance and shifted by the mean"
+        super().__init__(density.mean.numel(), columns, mean=density.mean, root=square_root(density.covariance))
+
+    def forward(self, noise: Tensor) -> Tensor:
+        return self.mean + noise @ self.root.mT

@@ -14,8 +14,16 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # its stub leaves it out
 
-from entropic_ae.densities.density import Density, check_codes, mean_and_deviation, parameters
+from entropic_ae.densities.density import (
+    Density,
+    Sampler,
+    check_codes,
+    mean_and_deviation,
+    parameters,
+    square_root,
+)
 from entropic_ae.errors import InputError
+from entropic_ae.priors import normal_cdf
 from entropic_ae.randomness import generator
 
 __all__ = ["Mixture"]
@@ -42,7 +50,8 @@ class Mixture(Density):
 
     Raises: InputError from ``fit`` for fewer than 2 codes, codes that are not finite, or ``components`` below 1.
 
-    Reference: Ghosh et al. (2019), section 4; the paper's column GMM.
+    Reference: section 4 of "From Variational to Deterministic Autoencoders", Ghosh et al. (2019),
+    https://arxiv.org/abs/1903.12436; the paper's column GMM.
 
     >>> density = Mixture(torch.ones(1).double(), torch.zeros(1, 2).double(), torch.eye(2).double()[None])
     >>> density.sample(5, seed=0).shape
@@ -115,6 +124,10 @@ class Mixture(Density):
             codes[chosen] += noise[chosen] @ roots[k].T
         return codes.float()
 
+    def sampler(self) -> Sampler:
+        """Return the density as a function of D + 1 values of noise, the first of which chooses a Gaussian."""
+        return _Choice(self)
+
     def state(self) -> dict[str, Tensor]:
         """Return weights, means and covariances."""
         return {"weights": self.weights, "means": self.means, "covariances": self.covariances}
@@ -126,6 +139,30 @@ class Mixture(Density):
         if weights.min() < 0 or weights.sum() <= 0:
             raise KeyError("weights are no probabilities")
         return cls(weights, means, covariances)
+
+
+class _Choice(Sampler):
+    cumulative: Tensor
+    means: Tensor
+    roots: Tensor
+
+    def __init__(self, density: Mixture) -> None:
+        components, dim = density.means.shape
+        super().__init__(
+            dim + 1,
+            f"the first value chooses one of {components} Gaussians, the others draw from it",
+            cumulative=(density.weights / density.weights.sum()).cumsum(0)[:-1],
+            means=density.means,
+            roots=square_root(density.covariances),
+        )
+
+    def forward(self, noise: Tensor) -> Tensor:
+        choice, noise = normal_cdf(noise[:, 0]), noise[:, 1:]
+        component = (choice[None] >= self.cumulative[:, None]).sum(0)
+        chosen = torch.arange(len(self.means))[:, None] == component[None]
+        # a draw from each Gaussian, all but one set to 0: a matrix for every code would take more memory
+        drawn = self.means[:, None] + noise @ self.roots.mT
+        return (drawn * chosen[:, :, None]).sum(0)
 
 
 def _takes_tensors() -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from entropic_ae.densities.density import Density
+from entropic_ae.densities.density import Density, Sampler
+from entropic_ae.priors import CodePrior, as_prior
 from entropic_ae.randomness import seeded
 
 __all__ = ["Prior"]
@@ -48,6 +50,10 @@ class Prior(Density):
         with seeded(seed):
             return self.distribution.sample((n,)).float()
 
+    def sampler(self) -> Sampler:
+        """Return the prior's ``from_noise``."""
+        return _FromNoise(as_prior(self.distribution))
+
     def state(self) -> dict[str, Tensor]:
         """Return nothing: the bottleneck knows its prior."""
         return {}
@@ -56,3 +62,14 @@ class Prior(Density):
     def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Prior:  # noqa: ARG003
         """Return the prior."""
         return cls(prior)
+
+
+class _FromNoise(Sampler):
+    def __init__(self, prior: CodePrior) -> None:
+        dim = prior.event_shape.numel()
+        prior.from_noise(torch.zeros(1, dim))  # a prior without the method is refused before the graph is traced
+        super().__init__(dim, prior.columns)
+        self.prior = prior
+
+    def forward(self, noise: Tensor) -> Tensor:
+        return self.prior.from_noise(noise)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from torch.utils.data import Dataset
 
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import Code, GaussianPosterior
-from entropic_ae.densities.density import Density, check_codes, mean_and_deviation, parameters
+from entropic_ae.densities.density import Density, Sampler, check_codes, mean_and_deviation, parameters
 from entropic_ae.errors import InputError
 from entropic_ae.networks import Perceptron
 from entropic_ae.randomness import generator, seeded
@@ -54,8 +55,9 @@ class SecondStage(Density):
     makes gamma a parameter, does not bound the posterior's deviation and does not standardise. The second stage of
     Ghosh et al., whose epochs and batch size are the defaults, has a fixed weight instead of gamma.
 
-    References: Dai and Wipf, "Diagnosing and Enhancing VAE Models" (2019), section 4, and their code; for
-    gamma, Rybkin et al., "Simple and effective VAE training with calibrated decoders" (2021).
+    References: section 4 of "Diagnosing and Enhancing VAE Models", Dai and Wipf (2019),
+    https://arxiv.org/abs/1903.05789, and their code; for gamma, "Simple and Effective VAE Training with Calibrated
+    Decoders", Rybkin et al. (2021), https://arxiv.org/abs/2006.13202.
 
     >>> codes = torch.randn(40, 2)
     >>> density = SecondStage.fit(codes, None, std=torch.full((40, 2), 0.1), hidden=8, epochs=1, batch_size=10)
@@ -141,6 +143,10 @@ class SecondStage(Density):
             means = torch.cat([self.decoder(part) for part in u.split(_BATCH)])
         return (self.mean + self.deviation * (means + self.gamma * noise)).float()
 
+    def sampler(self) -> Sampler:
+        """Return the density as a function of 2 D values of noise: u, and the decoder's noise."""
+        return _TwoNoises(self)
+
     def state(self) -> dict[str, Tensor]:
         """Return the decoder's weights, mean, deviation and gamma."""
         weights = {f"decoder.{name}": tensor for name, tensor in self.decoder.state_dict().items()}
@@ -164,6 +170,26 @@ class SecondStage(Density):
         return cls(decoder, mean, deviation, gamma)
 
 
+class _TwoNoises(Sampler):
+    mean: Tensor
+    deviation: Tensor
+    gamma: Tensor
+
+    def __init__(self, density: SecondStage) -> None:
+        super().__init__(
+            2 * density.mean.numel(),
+            "the first half is the second stage's own code, the other half the noise that it adds",
+            mean=density.mean,
+            deviation=density.deviation,
+            gamma=density.gamma,
+        )
+        self.decoder = copy.deepcopy(density.decoder).float().cpu()
+
+    def forward(self, noise: Tensor) -> Tensor:
+        u, noise = noise.chunk(2, dim=1)
+        return self.mean + self.deviation * (self.decoder(u) + self.gamma * noise)
+
+
 class _AlwaysSampled(GaussianPosterior):
     """Samples in evaluation too: an error at the posterior's mean would make the validation loss no bound."""
 
@@ -174,7 +200,7 @@ class _AlwaysSampled(GaussianPosterior):
 
 
 class _Samples(Dataset[Tensor]):
-    """Samples of Gaussian posteriors, drawn anew at each look; the codes themselves without deviations."""
+    """Samples of Gaussian posteriors, new ones at each access; the codes themselves without deviations."""
 
     def __init__(self, means: Tensor, std: Tensor | None = None) -> None:
         self.means = means

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Uniform
+from torch.distributions import Distribution
 
 from entropic_ae.densities.density import check_codes
-from entropic_ae.priors import UniformSphere
+from entropic_ae.priors import as_prior
 
 __all__ = ["PrincipalAxes", "norm_percentile", "principal_axes", "walk", "within"]
 
@@ -42,7 +42,7 @@ def principal_axes(codes: Tensor, n: int | None = None) -> PrincipalAxes:
 
     Arguments:
         codes: (N, D), finite, N of at least 2.
-        n: how many axes; all D unless given.
+        n: how many axes; default: all D.
 
     Raises: InputError for fewer than 2 codes, or codes that are not finite.
 
@@ -66,7 +66,7 @@ def walk(axes: PrincipalAxes, steps: Tensor, start: Tensor | None = None) -> Ten
     Arguments:
         axes: K of them.
         steps: in standard deviations along the first axes, (N, K) or fewer columns.
-        start: a code, (D,); the mean unless given.
+        start: a code, (D,); default: the mean.
 
     >>> axes = principal_axes(torch.tensor([[3.0, 4.0], [-3.0, -4.0], [0.0, 0.0]]), n=1)
     >>> walk(axes, torch.tensor([[2.0]]), start=torch.tensor([1.0, 0.0]))
@@ -80,15 +80,11 @@ def walk(axes: PrincipalAxes, steps: Tensor, start: Tensor | None = None) -> Ten
 def within(codes: Tensor, prior: Distribution) -> Tensor:
     """Return the nearest codes, (N, D), on which the prior has mass, since a walk can leave a sphere or a cube.
 
+    >>> from entropic_ae.priors import UniformSphere
     >>> within(torch.tensor([[0.0, 2.0]]), UniformSphere(2))
     tensor([[0., 1.]])
     """
-    if isinstance(prior, UniformSphere):
-        return torch.nn.functional.normalize(codes, dim=1)
-    base = prior.base_dist if isinstance(prior, Independent) else prior
-    if isinstance(base, Uniform):
-        return torch.maximum(torch.minimum(codes, base.high.to(codes)), base.low.to(codes))
-    return codes
+    return as_prior(prior).nearest(codes)
 
 
 def norm_percentile(code: Tensor, codes: Tensor) -> float:

@@ -7,8 +7,9 @@ Its noise is always standard normal: the graph turns it to the density, so that 
 Everything is float32, in evaluation mode, with spectral normalisation folded into the weights.
 """
 
+from entropic_ae.densities import Sampler
+from entropic_ae.export.graphs import make_sampler
 from entropic_ae.export.onnx import BATCHES
-from entropic_ae.export.samplers import Sampler, make_sampler
 from entropic_ae.export.writing import FORMATS, INSTALL, check_export, export_model, exported
 
 __all__ = ["BATCHES", "FORMATS", "INSTALL", "Sampler", "check_export", "export_model", "exported", "make_sampler"]

@@ -12,11 +12,11 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import Code, Whitening
-from entropic_ae.densities import Density
-from entropic_ae.export.samplers import Sampler, make_sampler
+from entropic_ae.densities import Density, Sampler
+from entropic_ae.densities.density import no_sampler
 from entropic_ae.randomness import generator
 
-__all__ = ["Graph", "Whitened", "colours", "make_graphs", "plain_copy"]
+__all__ = ["Graph", "Whitened", "colours", "is_older", "make_graphs", "make_sampler", "plain_copy"]
 
 
 class Whitened(nn.Module):
@@ -71,10 +71,32 @@ def plain_copy(model: Autoencoder) -> Autoencoder:
             layer.__class__ = type(layer).__bases__[0]
             del layer.parametrizations
             layer.weight = nn.Parameter(weight.detach().clone())
-    if isinstance(model.bottleneck, Whitening):
-        whitened: Any = Whitened(model.bottleneck)
-        model.bottleneck = whitened
     return model
+
+
+def is_older(kind: type, method: str, other: str) -> bool:
+    """Return whether a class inherits a method from above its own definition of another, which it may not match.
+
+    >>> is_older(Density, "sampler", "sample")
+    False
+    """
+    above = [next(i for i, base in enumerate(kind.__mro__) if name in vars(base)) for name in (method, other)]
+    return above[0] > above[1]
+
+
+def make_sampler(density: Density) -> Sampler:
+    """Return a density as a function of standard normal noise.
+
+    Raises: InputError for a density or a prior without such a function.
+
+    >>> from entropic_ae.densities import Gaussian
+    >>> density = Gaussian(torch.ones(1).double(), 4 * torch.eye(1).double())
+    >>> make_sampler(density)(torch.zeros(1, 1)).tolist()
+    [[1.0]]
+    """
+    if is_older(type(density), "sampler", "sample"):
+        raise no_sampler(density.name)
+    return density.sampler().eval()
 
 
 class Graph(NamedTuple):
@@ -99,6 +121,9 @@ def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str
     Raises: InputError for a density without a sampler.
     """
     plain, model = plain_copy(model), _copied(model)
+    if isinstance(plain.bottleneck, Whitening):
+        whitened: Any = Whitened(plain.bottleneck)
+        plain.bottleneck = whitened
     dim, source = model.bottleneck.latent_dim, generator(0)
     axes = f"float32 (N, {', '.join(map(str, shape))}), values in [0, 1], {colours(shape)}, rows, columns"
     codes = f"float32 (N, {dim})" + ", the means of the posteriors" * model.bottleneck.has_posterior

@@ -6,23 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
-from torch.distributions import Independent, Laplace, Normal, Uniform
 
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.bottlenecks import (
-    BatchNorm,
-    Bottleneck,
-    ConstantVariancePosterior,
-    Cube,
-    GaussianPosterior,
-    Identity,
-    L1Norm,
-    Sphere,
-)
+from entropic_ae.bottlenecks import Bottleneck
 from entropic_ae.errors import InputError
-from entropic_ae.export.graphs import Whitened, colours, plain_copy
+from entropic_ae.export.graphs import colours, is_older, plain_copy
 from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
-from entropic_ae.priors import UniformSphere
+from entropic_ae.priors import as_prior
 
 __all__ = ["describe"]
 
@@ -110,37 +100,11 @@ def _mlp_decoder(network: MLPDecoder) -> _Part:
     return _Part([*layers, {"op": "reshape", "shape": network.shape}, {"op": "sigmoid"}], tensors)
 
 
-def _normalised(mean: Tensor, deviation: Tensor) -> _Part:
-    names = {"mean": "bottleneck.mean", "deviation": "bottleneck.deviation"}
-    return _Part([{"op": "normalise", **names}], {names["mean"]: mean, names["deviation"]: deviation})
-
-
-def _running_statistics(bottleneck: BatchNorm) -> _Part:
-    mean, variance = bottleneck.norm.running_mean, bottleneck.norm.running_var
-    assert mean is not None
-    assert variance is not None
-    return _normalised(mean, (variance + bottleneck.norm.eps).sqrt())
-
-
-def _whitened(bottleneck: Whitened) -> _Part:
-    names = {"mean": "bottleneck.mean", "matrix": "bottleneck.matrix"}
-    layers = [{"op": "normalise", "mean": names["mean"]}, {"op": "multiply", "matrix": names["matrix"]}]
-    return _Part(layers, {names["mean"]: bottleneck.mean, names["matrix"]: bottleneck.matrix})
-
-
 _PARTS: dict[type[nn.Module], Callable[[Any], _Part]] = {
     ConvEncoder: _conv_encoder,
     ConvDecoder: _conv_decoder,
     MLPEncoder: _mlp_encoder,
     MLPDecoder: _mlp_decoder,
-    Identity: lambda _: _Part([], {}),
-    ConstantVariancePosterior: lambda _: _Part([], {}),
-    GaussianPosterior: lambda bottleneck: _Part([{"op": "first", "size": bottleneck.latent_dim}], {}),
-    BatchNorm: _running_statistics,
-    L1Norm: lambda bottleneck: _normalised(bottleneck.mean, bottleneck.deviation + bottleneck.eps),
-    Whitened: _whitened,
-    Sphere: lambda bottleneck: _Part([{"op": "divide_by_norm", "eps": bottleneck.eps}], {}),
-    Cube: lambda _: _Part([{"op": "tanh"}], {}),
 }
 
 
@@ -154,15 +118,25 @@ def _part(module: nn.Module) -> _Part:
     return _PARTS[type(module)](module)
 
 
-def _prior_of(bottleneck: Bottleneck) -> str:
-    prior = bottleneck.prior()
-    base = prior.base_dist if isinstance(prior, Independent) else prior
-    return {
-        Normal: "standard normal: independent values of mean 0 and variance 1",
-        Laplace: "independent Laplace variables of location 0 and scale 1",
-        Uniform: "independent uniform variables on [-1, 1]",
-        UniformSphere: "uniform on the unit sphere",
-    }.get(type(base), type(base).__name__)
+def _codes(bottleneck: Bottleneck) -> _Part:
+    """Take the tensors out of what a bottleneck says of itself, each under the name of the argument."""
+    if is_older(type(bottleneck), "describe", "forward"):  # which computes something else
+        Bottleneck.describe(bottleneck)
+    layers: list[dict[str, Any]] = []
+    tensors: dict[str, Tensor] = {}
+    for place, operation in enumerate(bottleneck.describe()):
+        if operation.get("op") not in _MEANING:
+            raise InputError(
+                f"{type(bottleneck).__name__}.describe() has the operation {operation.get('op')!r}, expected one "
+                f"of {', '.join(_MEANING)}; export --to onnx."
+            )
+        layer = dict(operation)
+        for key, value in operation.items():
+            if isinstance(value, Tensor):
+                name = f"bottleneck.{key}" if f"bottleneck.{key}" not in tensors else f"bottleneck.{place}.{key}"
+                layer[key], tensors[name] = name, value.detach().float().cpu()
+        layers.append(layer)
+    return _Part(layers, tensors)
 
 
 def describe(
@@ -170,7 +144,7 @@ def describe(
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Return the tensors of encoder and decoder, and what model.json says."""
     plain = plain_copy(model)
-    encoder, bottleneck, decoder = (_part(m) for m in (plain.encoder, plain.bottleneck, plain.decoder))
+    encoder, bottleneck, decoder = _part(plain.encoder), _codes(plain.bottleneck), _part(plain.decoder)
     parts = {
         "encoder": _Part(encoder.layers + bottleneck.layers, encoder.tensors | bottleneck.tensors),
         "decoder": decoder,
@@ -188,7 +162,7 @@ def describe(
         "codes": {
             "shape": [model.bottleneck.latent_dim],
             "posterior": "its mean" if model.bottleneck.has_posterior else None,
-            "prior": _prior_of(model.bottleneck),
+            "prior": as_prior(model.bottleneck.prior()).description,
         },
         **{name: {"file": f"{name}.safetensors", "layers": part.layers} for name, part in parts.items()},
         "operations": {op: _MEANING[op] for op in used},

@@ -43,11 +43,9 @@ def onnx_bytes(name: str, graph: Graph, about: Mapping[str, str]) -> bytes:
                 dynamic_shapes=({0: batch},),
                 verbose=False,
             )
-    except torch.onnx.OnnxExporterError as error:  # of networks of one's own
+    except torch.onnx.OnnxExporterError as error:  # of custom networks
         reason = str(error.__cause__ or error).strip().partition("\n")[0].rstrip(".")
-        raise InputError(
-            f"PyTorch cannot make a graph of the {name} ({reason}); write its forward otherwise."
-        ) from error
+        raise InputError(f"PyTorch cannot make a graph of the {name} ({reason}); rewrite its forward.") from error
     assert program is not None
     proto = program.model_proto
     # the exporter notes where each operator came from: files of this machine

@@ -10,11 +10,11 @@ from typing import Any
 
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.densities import DENSITIES, Density
+from entropic_ae.densities.density import no_sampler
 from entropic_ae.errors import InputError, unknown_name
-from entropic_ae.export.graphs import make_graphs
+from entropic_ae.export.graphs import is_older, make_graphs
 from entropic_ae.export.layers import describe
 from entropic_ae.export.onnx import largest_difference, onnx_bytes
-from entropic_ae.export.samplers import SAMPLERS, no_sampler
 from entropic_ae.storage.files import atomic_folder, check_free
 from entropic_ae.storage.tensors import write_tensors
 from entropic_ae.version import __version__
@@ -44,7 +44,7 @@ def check_export(to: str, densities: Sequence[str] | None, out: Path, *, overwri
     if to == "safetensors" and densities is not None:
         raise InputError("safetensors hold no samplers, got densities; leave them out, or export --to onnx.")
     for name in densities or ():
-        if DENSITIES.find(name) not in SAMPLERS:
+        if is_older(DENSITIES.find(name), "sampler", "sample"):
             raise no_sampler(name)
     if out.suffix in (".onnx", ".safetensors", ".json"):
         raise InputError(f"an export is a folder of several files, got {out}; give a name without {out.suffix}.")
@@ -83,7 +83,7 @@ def export_model(
     Returns: by file, the largest difference from PyTorch, or None where it was not compared.
 
     Raises: InputError, see ``check_export``; also for a prior, a network or a size that the format cannot hold,
-        and for a network of one's own that PyTorch cannot trace.
+        and for a custom network that PyTorch cannot trace.
 
     >>> import tempfile
     >>> from entropic_ae.bottlenecks import BatchNorm

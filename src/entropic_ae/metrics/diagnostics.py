@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from scipy import special, stats
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Laplace, Normal, Uniform
+from torch.distributions import Distribution, Independent, Normal
 
 from entropic_ae.errors import InputError
 from entropic_ae.estimators import knn_entropy
 from entropic_ae.metrics.codes import check_finite
-from entropic_ae.priors import UniformSphere, normal_scores, rank_scores
+from entropic_ae.priors import CodePrior, as_prior, rank_scores
 from entropic_ae.randomness import generator, seeded
 
 __all__ = ["LEVEL", "diagnose", "least_codes", "sliced_wasserstein"]
@@ -142,12 +142,13 @@ def diagnose(
             f"{tuple(codes.shape)}."
         )
     check_finite(codes)
+    prior = as_prior(prior)
     codes, n = codes.detach().cpu(), len(codes)
     deviation = codes.double().std(0)
     alive = deviation > 1e-6 * deviation.max()
     codes = codes.unique(dim=0)
     result = {
-        "prior": _name(prior),
+        "prior": prior.title,
         "n": n,
         "distinct": len(codes),
         "dimensions": codes.shape[1],
@@ -157,7 +158,7 @@ def diagnose(
     if alive.any() and len(codes) >= least:
         # in random order: sorted by value, the first would be unlike the last
         codes = codes[torch.randperm(len(codes), generator=generator(seed))]
-        result |= _compare(codes, normal_scores(codes, prior), alive, prior, estimator, seed)
+        result |= _compare(codes, prior.normal_scores(codes), alive, prior, estimator, seed)
     return {"verdict": _verdict(result), **result}
 
 
@@ -165,7 +166,7 @@ def _compare(
     codes: Tensor,
     scores: Tensor,
     alive: Tensor,
-    prior: Distribution,
+    prior: CodePrior,
     estimator: Callable[..., Tensor],
     seed: int,
 ) -> dict[str, Any]:
@@ -178,7 +179,7 @@ def _compare(
         moments, moments_p = _moments(living)
         marginals, marginals_p = _marginals(living, seed)
         correlation, correlation_p, dependent = _correlation(living)
-        joint, bias, joint_p = _joint(living, [normal_scores(sample, prior)[:, alive] for sample in drawn])
+        joint, bias, joint_p = _joint(living, [prior.normal_scores(sample)[:, alive] for sample in drawn])
         parts = {"moments": moments, "marginals": marginals - moments, "correlation": correlation}
         parts["joint structure"] = joint
         p_values = [moments_p, marginals_p, correlation_p, joint_p]
@@ -235,17 +236,6 @@ def _verdict(result: dict[str, Any]) -> str:
 
 def _rounded(nats: float) -> str:
     return f"{round(nats, 2) + 0:.2f}"  # without a -0.00
-
-
-def _name(prior: Distribution) -> str:
-    base = prior.base_dist if isinstance(prior, Independent) else prior
-    names = {
-        Normal: "N(0, I)",
-        Laplace: "Laplace(0, 1)",
-        Uniform: "the uniform distribution on the cube",
-        UniformSphere: "the uniform distribution on the sphere",
-    }
-    return names.get(type(base), type(base).__name__)
 
 
 def _divergence(codes: Tensor, prior: Distribution, estimator: Callable[..., Tensor]) -> float:
