@@ -21,7 +21,7 @@ from entropic_ae.distributed import synchronise, together
 from entropic_ae.errors import InputError
 from entropic_ae.recipes import RECIPES
 from entropic_ae.storage.files import write_json
-from entropic_ae.storage.log import LOG
+from entropic_ae.storage.run_folder import LOG
 from entropic_ae.storage.tensors import write_tensors
 from entropic_ae.training import CHECKPOINT, WEIGHTS, loop
 

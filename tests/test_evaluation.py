@@ -208,7 +208,8 @@ def test_what_another_process_measures_meanwhile_is_kept(run, monkeypatch):
 
 
 def test_metrics_wait_for_a_process_that_writes_them(run, monkeypatch):
-    monkeypatch.setattr(runs.measuring, "claimed", lambda path, taken, wait: claimed(path, taken, wait / 1000))
+    soon = lambda path, taken, wait: claimed(path, taken, wait / 1000)  # noqa: E731
+    monkeypatch.setattr("entropic_ae.storage.run_folder.claimed", soon)
     with (
         claimed(run.folder / ".metrics.lock", ""),
         pytest.raises(InputError, match="has been written to by another process for a minute; try again"),

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from entropic_ae.data.decoding import Fit
 from entropic_ae.errors import InputError
 from entropic_ae.explore.widgets import Latest
 from entropic_ae.priors import UniformSphere
+from entropic_ae.storage.run_info import RunInfo
 
 SMALL = {"width": 4, "latent_dim": 5, "batch_size": 20, "learning_rate": 0.003}
 
@@ -168,12 +170,14 @@ def test_images_of_any_mode_are_fitted_as_read_images_does(tmp_path, content, sh
 
 def test_images_of_a_registered_set_are_padded_as_its_own():
     digit = noise(28, 28)
-    info = {"source": "mnist", "image_size": None, "shape": [1, 32, 32]}
+    info = RunInfo.of(
+        {"recipe": "eae", "preset": "mnist", "data": "mnist", "source": "mnist", "shape": [1, 32, 32]}
+    )
     fitted = explore.fit_image(file_of(Image.fromarray(digit)), explore.fit_of(info))
     assert np.array_equal(fitted[0, 2:30, 2:30], digit)
     assert fitted.sum() == digit.sum()
-    assert explore.fit_of({**info, "image_size": 32}).pad == 0
-    assert explore.fit_of({**info, "source": "elsewhere"}).pad == 0
+    assert explore.fit_of(replace(info, image_size=32)).pad == 0
+    assert explore.fit_of(replace(info, source="elsewhere")).pad == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", file_of(Image.fromarray(noise(40, 30)))[:300]])

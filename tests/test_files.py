@@ -104,7 +104,8 @@ def fill(folder, *names):
 
 def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
     kept = ["run.json", ".lock", ".a-b", ".hidden-folder/x", "log-12345678.csv", ".gitignore", ".vim-settings/x"]
-    left = [".run-ab12_cd3.json", ".drawn-abcdefgh", ".metrics-abcdefgh.json", ".onnx-abcdefgh/unfinished/a.onnx"]
+    names = ["run.json", "drawn", "second-stage.safetensors", "onnx/a.onnx"]
+    left = [f".unfinished-ab12_cd3-{name}" for name in names]
     fill(tmp_path, *kept, *left)
     make_old(tmp_path)
     remove_unfinished(tmp_path)
@@ -113,10 +114,10 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
 
 
 def test_what_a_live_process_may_be_writing_is_left(tmp_path):
-    live = [".metrics-abcdefgh.json", ".onnx-abcdefgh"]
-    fill(tmp_path, ".run-ab12_cd3.json", live[0], f"{live[1]}/unfinished/encoder.onnx")
+    live = [".unfinished-abcdefgh-metrics.json", ".unfinished-abcdefgh-onnx"]
+    fill(tmp_path, ".unfinished-ab12_cd3-run.json", live[0], f"{live[1]}/encoder.onnx")
     make_old(tmp_path / live[1])
-    (tmp_path / live[1] / "unfinished" / "decoder.onnx").touch()
+    (tmp_path / live[1] / "decoder.onnx").touch()
     remove_unfinished(tmp_path, ["run.json"])
     assert sorted(path.name for path in tmp_path.iterdir()) == live
 
@@ -153,14 +154,13 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
 
 
 def test_what_a_killed_process_left_of_a_folder_goes_when_it_is_written_again(tmp_path):
-    names = [".out-abcdefgh", ".out-settings", ".other-abcdefgh"]
-    fill(tmp_path, f"{names[0]}/unfinished/a", f"{names[1]}/mine", f"{names[2]}/unfinished/a", ".out-12345678.png")
+    fill(tmp_path, ".unfinished-abcdefgh-out/a", ".out-settings/mine", ".out-12345678.png")
     make_old(tmp_path)
-    fill(tmp_path, ".out-ijklmnop/unfinished/a")  # of now
+    fill(tmp_path, ".unfinished-ijklmnop-out/a")  # of now
     with atomic_folder(tmp_path / "out"):
         pass
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"out", ".out-settings", ".other-abcdefgh", ".out-12345678.png", ".out-ijklmnop"}
+    assert left == {"out", ".out-settings", ".out-12345678.png", ".unfinished-ijklmnop-out"}
 
 
 def test_a_folder_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from safetensors.torch import load, load_file, save
 import entropic_ae as eae
 from entropic_ae import InputError
 from entropic_ae.sharing import shareable
+from entropic_ae.storage.run_info import RunInfo
 from hub_stand_in import TOKEN, Hub
 
 REPO = "owner/small"
@@ -155,17 +156,19 @@ def test_the_card_is_what_the_hub_and_people_understand(hub, folder, tmp_path):
 
 def test_a_registered_set_is_named_and_features_lose_their_path():
     run = {
-        "source": "mnist", "preset": "mnist", "overrides": {"features": "/home/me/net.pt"},
+        "recipe": "eae", "data": "mnist", "shape": [1, 32, 32], "source": "mnist",
+        "preset": "mnist", "overrides": {"features": "/home/me/net.pt"},
         "expanded": {"settings": {"features": "/home/me/net.pt"}},
     }  # fmt: skip
-    shared = shareable(run)
+    shared = shareable(RunInfo.of(run))
     assert (shared["source"], shared["overrides"]) == ("mnist", {})
     assert shared["expanded"]["settings"] == {"features": "classifier"}
     for streamed in ("hf-stream:owner/set", "hf:owner/set"):
         run["source"], run["overrides"]["features"] = streamed, f"classifier:{streamed}"
-        assert (shareable(run)["source"], shareable(run)["overrides"]) == (streamed, run["overrides"])
+        shared = shareable(RunInfo.of(run))
+        assert (shared.source, shared.overrides) == (streamed, run["overrides"])
     run["overrides"]["features"] = "classifier:/home/me/photos"
-    assert shareable(run)["overrides"] == {"features": "classifier:./photos"}
+    assert shareable(RunInfo.of(run)).overrides == {"features": "classifier:./photos"}
     assert run["overrides"]["features"] == "classifier:/home/me/photos"
 
 

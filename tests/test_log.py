@@ -8,7 +8,8 @@ import pytest
 import entropic_ae as eae
 from entropic_ae import InputError
 from entropic_ae.report.folder import read_folder
-from entropic_ae.storage.log import LOG, best_epoch, read_log, write_log
+from entropic_ae.storage.log import best_epoch, read_log, write_log
+from entropic_ae.storage.run_folder import LOG
 from entropic_ae.training.callbacks import EarlierEpochs
 
 ROWS = [{"epoch": 1, "train_loss": 0.1 + 0.2, "validation_loss": 2.0}, {"epoch": 2, "train_loss": -1e-300,

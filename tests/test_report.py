@@ -17,6 +17,7 @@ from entropic_ae.report import charts, diagnosis
 from entropic_ae.report.command import train_command
 from entropic_ae.storage.json_schema import check
 from entropic_ae.storage.run_folder import RESULT
+from entropic_ae.storage.run_info import RunInfo
 
 SMALL = {"width": 2, "entropy.k": 2, "decoder_decay.linear": False, "batch_size": 30}
 
@@ -106,11 +107,12 @@ def test_the_command_repeats_the_run(trained, tmp_path, monkeypatch):
 
 def test_the_command_of_data_and_precision_of_ones_own():
     info = {
-        "recipe": "vae", "source": "/photos/my cat's", "preset": "mnist", "image_size": 64, "limit": 500,
+        "recipe": "vae", "data": "my cat's", "source": "/photos/my cat's", "shape": [1, 64, 64],
+        "preset": "mnist", "image_size": 64, "limit": 500,
         "seed": 2, "precision": "bf16",
         "overrides": {"features": "pixels", "kl": 1e-05, "spectral": True, "epochs": "7"},
     }  # fmt: skip
-    assert shlex.split(train_command(info))[1:] == [
+    assert shlex.split(train_command(RunInfo.of(info)))[1:] == [
         "train", "vae", "/photos/my cat's", "--preset", "mnist", "--set", "image_size=64", "features=pixels",
         "kl=1e-05", "spectral=true", "--epochs", "7", "--seed", "2", "--limit", "500", "--precision", "bf16",
     ]  # fmt: skip

@@ -29,6 +29,7 @@ from entropic_ae.metrics import (
     spread,
 )
 from entropic_ae.randomness import generator
+from entropic_ae.storage.run_folder import FLOOR
 
 __all__ = ["SPLITS", "check_number", "check_split", "evaluate"]
 
@@ -160,9 +161,9 @@ def evaluate(
     tell(f"{features.name} features of the {split} images")
     real = features.of_real(images)
     spreads = {}
-    for name, group in chain([("held-out images", held_out)], groups):
+    for name, group in chain([(FLOOR, held_out)], groups):
         tell(f"distance of {name}")
-        if name == "held-out images":
+        if name == FLOOR:
             fake = features.of_real(group)
         else:
             fake = features(group)

@@ -30,7 +30,15 @@ from entropic_ae.cli.options import (
 )
 from entropic_ae.cli.printing import console, errors, print_caution, print_metrics
 from entropic_ae.errors import InputError
-from entropic_ae.storage.run_folder import check_run_folder, is_shared
+from entropic_ae.storage.run_folder import (
+    INTERPOLATIONS,
+    LOG,
+    METRICS_FILE,
+    RECONSTRUCTIONS,
+    check_run_folder,
+    is_shared,
+    samples_file,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,7 +110,7 @@ def train(
     )
     if not first:
         return
-    console.print(f"{run.folder}: trained; log.csv has the losses, samples-prior.png new images.")
+    console.print(f"{run.folder}: trained; {LOG} has the losses, {samples_file('prior')} new images.")
     print_caution(run.caution)
     if (density := run.system.recipe.density) != "prior":
         console.print(
@@ -134,7 +142,7 @@ def sample(
         density = density or loaded.system.recipe.density
         images = loaded.sample(n, density=density, seed=seed)
     if first:
-        _save(images, out, _place(loaded, f"samples-{density}.png"))
+        _save(images, out, _place(loaded, samples_file(density)))
 
 
 def reconstruct(
@@ -155,7 +163,7 @@ def reconstruct(
     images = _held_out(loaded, data)[:n]
     rebuilt = loaded.reconstruct(images)
     if out is None or out.suffix.lower() == ".png":
-        _save(above(images, rebuilt, _COLUMNS), out, _picture(loaded, "reconstructions", data), columns=_COLUMNS)
+        _save(above(images, rebuilt, _COLUMNS), out, _picture(loaded, RECONSTRUCTIONS, data), columns=_COLUMNS)
     else:
         _save(rebuilt, out, out)
 
@@ -178,7 +186,7 @@ def interpolate(
     if pairs < 1:
         raise InputError(f"interpolate needs at least 2 images and --n 1, got {len(images)} images and --n {n}.")
     rows = loaded.interpolate(images[:pairs], images[pairs : 2 * pairs], steps=steps, kind=kind)
-    _save(rows.flatten(0, 1), out, _picture(loaded, "interpolations", data), columns=steps)
+    _save(rows.flatten(0, 1), out, _picture(loaded, INTERPOLATIONS, data), columns=steps)
 
 
 def evaluate(
@@ -228,7 +236,7 @@ def evaluate(
     print_metrics(result)
     print_caution(loaded.caution)
     if loaded.origin is None:
-        console.print(f"{run}: metrics.json and pictures written.")
+        console.print(f"{run}: {METRICS_FILE} and pictures written.")
     else:
         console.print(
             f"{run}: nothing is written into the Hub's cache; entropic-ae pull makes a run folder of it."
@@ -350,7 +358,7 @@ def _place(run: Run, name: str) -> Path:
 def _picture(run: Run, name: str, data: str | None) -> Path:
     """Return a picture's place: that of other data than the run's own has another name."""
     other = "" if data is None else "-" + (re.sub(r"\W+", "-", Path(data).stem).strip("-") or "data")
-    return _place(run, f"{name}{other}.png")
+    return _place(run, f"{Path(name).stem}{other}{Path(name).suffix}")
 
 
 def _save(images: Tensor, out: Path | None, default: Path, columns: int | None = None) -> None:

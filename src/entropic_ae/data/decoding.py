@@ -26,11 +26,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from filelock import FileLock
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from entropic_ae.storage.files import atomic
+from entropic_ae.storage.files import atomic, locked
 
 if TYPE_CHECKING:
     import datasets
@@ -299,7 +298,7 @@ def _one_at_a_time(files: Iterable[Path]) -> Iterator[None]:
     """Wait, where one of the files is missing, for a process that is making them: they are its work then."""
     first, *others = files
     whole = all(file.exists() for file in (first, *others))
-    with nullcontext() if whole else FileLock(first.with_suffix(".lock")):
+    with nullcontext() if whole else locked(first.with_suffix(".lock")):
         yield
 
 

@@ -12,6 +12,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.experiments.drawing import save_picture
 from entropic_ae.experiments.sweep import Cell
 from entropic_ae.pictures import comparison
+from entropic_ae.storage.run_folder import WEIGHTS
 
 __all__ = ["check_picture", "draw_gallery"]
 
@@ -43,7 +44,7 @@ def draw_gallery(
     Returns: the file. Raises: InputError if it has another suffix, or no cell has a run folder.
     """
     check_picture(out)
-    found = [cell for cell in cells if (run_folder / cell.run_name / "weights.safetensors").is_file()]
+    found = [cell for cell in cells if (run_folder / cell.run_name / WEIGHTS).is_file()]
     if not found:
         raise InputError(f"{run_folder} has no run of these cells; run the table with this --runs first.")
     rows: dict[str, list[Tensor | None]] = {}

@@ -6,14 +6,11 @@ import hashlib
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from entropic_ae import runs
 from entropic_ae.data import ImageData, fingerprint, load_images
@@ -23,7 +20,7 @@ from entropic_ae.features import check_features
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.recipes import System, system_for
 from entropic_ae.recipes.recipe import Scalar
-from entropic_ae.storage.files import read_json, write_json
+from entropic_ae.storage.files import locked, read_json, write_json
 from entropic_ae.training import check_images, select_device, select_precision
 
 __all__ = ["Cell", "parse_system", "read_cells", "run_cells", "shared_protocol"]
@@ -184,11 +181,11 @@ def run_cells(
         before = len(todo)
         for name, cell in list(todo.items()):
             path = out / f"{name}.json"
-            with _claim(out, name) as mine:
+            with locked(_lock(out, name), wait=0) as mine:
                 if mine and not path.exists():
                     done = total - len(clock.missing())
                     tell(f"{cell.label}, seed {cell.seed}; {done} of {_count(total)} measured{clock}")
-                    with _locked(run_folder, cell.run_name):  # another sweep may want the same run
+                    with locked(_lock(run_folder, cell.run_name)):  # another sweep may want the same run
                         _measure(cell, path, run_folder / cell.run_name, device)
                 if mine:
                     del todo[name]
@@ -235,8 +232,8 @@ def _measure(cell: Cell, path: Path, folder: Path, device: str) -> None:
         result["diverged"] = str(error)
     else:
         result |= {
-            "data": run.info["data"],
-            "training_images": run.info["training_images"],
+            "data": run.info.data,
+            "training_images": run.info.training_images,
             "metrics": metrics,
             "training_seconds": None if resumed else round(trained - started, 1),
             "evaluation_seconds": round(time.perf_counter() - trained, 1),
@@ -248,26 +245,9 @@ def _count(cells: int) -> str:
     return f"{cells} cell" if cells == 1 else f"{cells} cells"
 
 
-@contextmanager
-def _claim(out: Path, name: str) -> Iterator[bool]:
-    """Yield whether this process may measure a cell, holding its lock meanwhile."""
-    lock = _locked(out, name)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
-
-
-def _locked(folder: Path, name: str) -> FileLock:
-    """Return a lock of that name, which belongs to a folder."""
-    claims = folder / ".claims"
-    claims.mkdir(parents=True, exist_ok=True)
-    return FileLock(claims / f"{name}.lock")
+def _lock(folder: Path, name: str) -> Path:
+    """Return the lock of that name, which belongs to a folder."""
+    return folder / ".claims" / f"{name}.lock"
 
 
 class _Clock:

@@ -13,7 +13,7 @@ from entropic_ae.experiments.published import PUBLISHED
 from entropic_ae.experiments.sweep import read_cells
 from entropic_ae.recipes import RECIPES
 from entropic_ae.recipes.recipe import Scalar
-from entropic_ae.report.tables import FLOOR
+from entropic_ae.storage.run_folder import FLOOR
 
 __all__ = ["mean_text", "render", "spread_of", "statements"]
 

@@ -16,6 +16,7 @@ from entropic_ae.explore.codes import PrincipalAxes, norm_percentile, principal_
 from entropic_ae.explore.images import fit_image, fit_of
 from entropic_ae.metrics import reconstruction_error
 from entropic_ae.runs import Run
+from entropic_ae.storage.run_folder import density_file
 
 __all__ = ["Explorer", "Reconstruction"]
 
@@ -82,14 +83,14 @@ class Explorer:
     @property
     def title(self) -> str:
         """Return what was trained on what."""
-        return f"{self.run.info['recipe']} on {self.run.info['data']}"
+        return self.run.info.title
 
     @property
     def subtitle(self) -> str:
         """Return the sizes of images and codes, and the number of training images."""
         channels, height, width = self.run.shape
         colour = "grey" if channels == 1 else "colour"
-        count = self.run.info.get("training_images")
+        count = self.run.info.training_images
         trained = f" · {count:,} training images" if count else ""
         return f"{width} x {height} pixels, {colour} · codes of {self.latent_dim} numbers{trained}"
 
@@ -129,7 +130,7 @@ class Explorer:
             except (InputError, OSError):
                 return None
             return ""
-        kept = (self.run.folder / "densities" / f"{name}.safetensors").is_file()
+        kept = (self.run.folder / density_file(name)).is_file()
         if kept or name in self._densities or not DENSITIES[name].needs_codes:
             return ""
         return "trained first, in minutes" if name == "second-stage" else "fitted first"

@@ -7,7 +7,6 @@ import html
 import io
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,24 +16,26 @@ from torch import Tensor
 from entropic_ae.data import DATASETS, RegisteredData
 from entropic_ae.data.decoding import DAMAGE, FORMATS, Fit
 from entropic_ae.errors import InputError
+from entropic_ae.storage.run_info import RunInfo
 
 __all__ = ["figure", "figures", "fit_image", "fit_of"]
 
 
-def fit_of(info: dict[str, Any]) -> Fit:
+def fit_of(info: RunInfo) -> Fit:
     """Return how an image becomes one of a run, from its run.json: padded as the run's own, else resized.
 
-    >>> fit_of({"source": "mnist", "image_size": None, "shape": [1, 32, 32]})
+    >>> info = {"recipe": "eae", "preset": "mnist", "data": "mnist", "source": "mnist", "shape": [1, 32, 32]}
+    >>> fit_of(RunInfo.of(info))
     Fit(channels=1, height=32, width=32, pad=2, crop=None)
     """
-    row = DATASETS.get(info["source"])
-    channels, height, width = info["shape"]
+    row = DATASETS.get(info.source)
+    channels, height, width = info.shape
     # not the crop of CelebA, whose 140 pixels are right for its own images only
     return Fit(
         channels,
         height,
         width,
-        pad=row.pad if isinstance(row, RegisteredData) and info["image_size"] is None else 0,
+        pad=row.pad if isinstance(row, RegisteredData) and info.image_size is None else 0,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from entropic_ae.data import DATASETS, ImageData
 from entropic_ae.errors import InputError
@@ -12,6 +11,7 @@ from entropic_ae.recipes.presets import PRESETS, preset_for
 from entropic_ae.recipes.recipe import Recipe, Scalar, System, configure
 from entropic_ae.recipes.systems import RECIPES
 from entropic_ae.storage.json_schema import shown
+from entropic_ae.storage.run_info import RunInfo
 
 __all__ = ["by_preset", "recipe_for", "system_for", "system_of"]
 
@@ -76,7 +76,7 @@ def by_preset(recipe: Recipe) -> dict[str, dict[str, Scalar]]:
     return found
 
 
-def system_of(info: Mapping[str, Any], recipe: Recipe | None = None) -> System:
+def system_of(info: RunInfo, recipe: Recipe | None = None) -> System:
     """Rebuild the system that a run.json names; what it is made of may differ from what run.json says of it.
 
     Arguments:
@@ -85,12 +85,13 @@ def system_of(info: Mapping[str, Any], recipe: Recipe | None = None) -> System:
 
     Raises: InputError for a name that is not registered, a recipe of another name, or settings that it lacks.
 
-    >>> system_of({"recipe": "eae", "preset": "digits", "overrides": {"entropy": 1}}).settings()["entropy"]
+    >>> info = {"recipe": "eae", "preset": "digits", "data": "digits", "source": "digits", "shape": [1, 8, 8]}
+    >>> system_of(RunInfo.of({**info, "overrides": {"entropy": 1}})).settings()["entropy"]
     1.0
     """
-    if recipe is None and info["recipe"] not in RECIPES:
-        raise RECIPES.unknown(info["recipe"], ", or given: load(folder, recipe=...)")
-    chosen = recipe_for(recipe or info["recipe"])
-    if chosen.name != info["recipe"]:
-        raise InputError(f"the run has the recipe {shown(info['recipe'])}, got '{chosen.name}'; give that one.")
-    return configure(chosen, PRESETS.find(info["preset"]), info["overrides"])
+    if recipe is None and info.recipe not in RECIPES:
+        raise RECIPES.unknown(info.recipe, ", or given: load(folder, recipe=...)")
+    chosen = recipe_for(recipe or info.recipe)
+    if chosen.name != info.recipe:
+        raise InputError(f"the run has the recipe {shown(info.recipe)}, got '{chosen.name}'; give that one.")
+    return configure(chosen, PRESETS.find(info.preset), info.overrides)

@@ -6,39 +6,42 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from entropic_ae.storage.run_info import RunInfo
+
 __all__ = ["run_command", "setting_text", "train_command"]
 
 
-def train_command(info: dict[str, Any], *options: str) -> str:
+def train_command(info: RunInfo, *options: str) -> str:
     """Return the command that trains a run again, as a shell takes it.
 
     Arguments:
         info: run.json.
         options: to be added, such as ``--resume``.
 
-    >>> info = {"recipe": "eae", "source": "my photos", "preset": "mlp", "seed": 1, "limit": None}
-    >>> train_command({**info, "image_size": 32, "overrides": {"width": 16, "spectral": True, "epochs": 2}})
+    >>> info = {"recipe": "eae", "preset": "mlp", "data": "photos", "source": "my photos", "shape": [1, 32, 32]}
+    >>> changed = {"seed": 1, "image_size": 32, "overrides": {"width": 16, "spectral": True, "epochs": 2}}
+    >>> train_command(RunInfo.of({**info, **changed}))
     "entropic-ae train eae 'my photos' --preset mlp --set image_size=32 width=16 spectral=true --epochs 2 --seed 1"
     """
-    settings = dict(info["overrides"])
+    settings = dict(info.overrides)
     epochs = settings.pop("epochs", None)
-    if info["image_size"] is not None:
-        settings = {"image_size": info["image_size"], **settings}
-    words = [*_start(info), "train", info["recipe"], info["source"], "--preset", info["preset"]]
+    if info.image_size is not None:
+        settings = {"image_size": info.image_size, **settings}
+    words = [*_start(info), "train", info.recipe, info.source, "--preset", info.preset]
     if settings:
         words += ["--set", *(f"{name}={setting_text(value)}" for name, value in settings.items())]
-    numbers = {"epochs": epochs, "seed": info["seed"], "limit": info["limit"]}
+    numbers = {"epochs": epochs, "seed": info.seed, "limit": info.limit}
     for name, value in numbers.items():
         if value is not None:
             words += [f"--{name}", str(value)]
-    if info.get("precision", "32") != "32":
-        words += ["--precision", info["precision"]]
-    if info.get("compiled"):
+    if info.precision != "32":
+        words += ["--precision", info.precision]
+    if info.compiled:
         words.append("--compile")
     return shlex.join([*words, *options])
 
 
-def run_command(name: str, folder: Path, info: dict[str, Any], *options: str) -> str:
+def run_command(name: str, folder: Path, info: RunInfo, *options: str) -> str:
     """Return a command on a run folder.
 
     Arguments:
@@ -47,15 +50,17 @@ def run_command(name: str, folder: Path, info: dict[str, Any], *options: str) ->
         info: run.json.
         options: to be added.
 
-    >>> run_command("sample", Path("runs/a b"), {"imports": ["mine"]}, "--density", "mixture")
+    >>> info = {"recipe": "eae", "preset": "mlp", "data": "photos", "source": "my photos", "shape": [1, 32, 32]}
+    >>> info = RunInfo.of({**info, "imports": ["mine"]})
+    >>> run_command("sample", Path("runs/a b"), info, "--density", "mixture")
     "entropic-ae --import mine sample 'runs/a b' --density mixture"
     """
     return shlex.join([*_start(info), name, str(folder), *options])
 
 
-def _start(info: dict[str, Any]) -> list[str]:
+def _start(info: RunInfo) -> list[str]:
     """Return the first words of a command, with the modules that the run needs."""
-    return ["entropic-ae", *(word for name in info.get("imports", []) for word in ("--import", name))]
+    return ["entropic-ae", *(word for name in info.imports for word in ("--import", name))]
 
 
 def setting_text(value: Any) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 
 from entropic_ae.report.charts import PALETTE, Chart, Key, Line, lines
 from entropic_ae.report.command import setting_text
-from entropic_ae.report.folder import RunFolder
-from entropic_ae.report.tables import FLOOR, fixed
+from entropic_ae.report.folder import Contents
+from entropic_ae.report.tables import fixed
 from entropic_ae.report.view import Drawn, drawn_samples
+from entropic_ae.storage.run_folder import FLOOR
 
 __all__ = ["Comparison", "Row", "compare", "differing_settings"]
 
@@ -58,7 +59,7 @@ class Comparison:
     samples: dict[str, list[Drawn]]
 
 
-def compare(runs: Sequence[RunFolder], anchors: Sequence[str], names: Sequence[str]) -> Comparison:
+def compare(runs: Sequence[Contents], anchors: Sequence[str], names: Sequence[str]) -> Comparison:
     """Put runs side by side.
 
     Arguments:
@@ -83,7 +84,7 @@ def compare(runs: Sequence[RunFolder], anchors: Sequence[str], names: Sequence[s
     )
 
 
-def differing_settings(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
+def differing_settings(runs: Sequence[Contents]) -> list[dict[str, Any]]:
     """Return for each run the settings in which it differs from another.
 
     A setting that some runs lack, as those of another recipe, counts where it has been changed.
@@ -93,18 +94,18 @@ def differing_settings(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
     differing = []
     for name in names:
         values = [one[name] for one in own if name in one]
-        changed = any(name in run.info["overrides"] for run in runs)
+        changed = any(name in run.info.overrides for run in runs)
         if any(value != values[0] for value in values) or (len(values) < len(runs) and changed):
             differing.append(name)
     return [{name: one[name] for name in differing if name in one} for one in own]
 
 
-def _described(run: RunFolder) -> dict[str, Any]:
+def _described(run: Contents) -> dict[str, Any]:
     others = ("preset", "image_size", "limit", "precision")
     return {name: run.info[name] for name in others if name in run.info} | run.settings
 
 
-def _row(run: RunFolder, anchor: str, name: str, settings: dict[str, Any], spaces: dict[str, list[str]]) -> Row:
+def _row(run: Contents, anchor: str, name: str, settings: dict[str, Any], spaces: dict[str, list[str]]) -> Row:
     result = run.result or {}
     diagnostics = result.get("diagnostics", {})
     measured = [
@@ -115,9 +116,9 @@ def _row(run: RunFolder, anchor: str, name: str, settings: dict[str, Any], space
     return Row(
         anchor=anchor,
         name=name,
-        recipe=run.info["recipe"],
-        data=run.info["data"],
-        seed=str(run.info["seed"]),
+        recipe=run.info.recipe,
+        data=run.info.data,
+        seed=str(run.info.seed),
         settings=", ".join(f"{setting}={setting_text(value)}" for setting, value in settings.items()) or "-",
         error=fixed(result.get("reconstruction_error"), 3),
         divergence=fixed(diagnostics.get("divergence")),
@@ -126,7 +127,7 @@ def _row(run: RunFolder, anchor: str, name: str, settings: dict[str, Any], space
     )
 
 
-def _spaces(runs: Sequence[RunFolder]) -> dict[str, list[str]]:
+def _spaces(runs: Sequence[Contents]) -> dict[str, list[str]]:
     """Return by feature space the floor and the densities that any run was measured with."""
     spaces: dict[str, list[str]] = {}
     for run in runs:
@@ -137,10 +138,10 @@ def _spaces(runs: Sequence[RunFolder]) -> dict[str, list[str]]:
     return spaces
 
 
-def _notes(runs: Sequence[RunFolder]) -> list[str]:
+def _notes(runs: Sequence[Contents]) -> list[str]:
     """Say what makes numbers of these runs no comparison."""
     notes = []
-    data = {(run.info["data"], *run.info["shape"]) for run in runs}
+    data = {(run.info.data, *run.info.shape) for run in runs}
     if len(data) > 1:
         shown = ", ".join(sorted(f"{name} ({' x '.join(map(str, shape))})" for name, *shape in data))
         notes.append(f"The runs are on different data, {shown}: their errors and distances do not compare.")
@@ -166,7 +167,7 @@ def _notes_on_space(space: str, results: Sequence[dict[str, Any]]) -> list[str]:
     return notes
 
 
-def _overlay(runs: Sequence[RunFolder], keys: Sequence[Key], column: str, title: str) -> Chart | None:
+def _overlay(runs: Sequence[Contents], keys: Sequence[Key], column: str, title: str) -> Chart | None:
     series = [
         Line(key, run.log["epoch"], run.log[column])
         for run, key in zip(runs, keys, strict=True)

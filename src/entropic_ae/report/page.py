@@ -11,15 +11,12 @@ from pathlib import Path
 from entropic_ae.errors import InputError
 from entropic_ae.report.comparison import compare
 from entropic_ae.report.diagnosis import LEVEL
-from entropic_ae.report.folder import RunFolder, read_folder
-from entropic_ae.report.tables import FLOOR
+from entropic_ae.report.folder import Contents, read_folder
 from entropic_ae.report.view import view
 from entropic_ae.storage.files import atomic
-from entropic_ae.storage.run_folder import is_shared
+from entropic_ae.storage.run_folder import FLOOR, REPORT, is_shared
 
 __all__ = ["write_report"]
-
-_PAGE = "report.html"
 
 
 def write_report(folders: str | Path | Iterable[str | Path], out: str | Path | None = None) -> Path:
@@ -48,7 +45,7 @@ def write_report(folders: str | Path | Iterable[str | Path], out: str | Path | N
     paths = [Path(folders)] if isinstance(folders, str | os.PathLike) else [Path(folder) for folder in folders]
     if not paths:
         raise InputError("a report needs at least one run folder, got none.")
-    default = paths[0] / _PAGE if len(paths) == 1 and not is_shared(paths[0]) else Path(_PAGE)
+    default = paths[0] / REPORT if len(paths) == 1 and not is_shared(paths[0]) else Path(REPORT)
     path = default if out is None else Path(out)
     if path.suffix.lower() not in (".html", ".htm") or path.is_dir():
         raise InputError(f"a report is written to FILE.html, got {path}; give another --out.")
@@ -58,7 +55,7 @@ def write_report(folders: str | Path | Iterable[str | Path], out: str | Path | N
     return path
 
 
-def _read(path: Path) -> RunFolder:
+def _read(path: Path) -> Contents:
     if not is_shared(path):
         return read_folder(path)
     from entropic_ae.sharing import fetch  # imports PyTorch, which a report does without
@@ -67,7 +64,7 @@ def _read(path: Path) -> RunFolder:
     return replace(read_folder(fetch(path.as_posix())), path=path)
 
 
-def _render(runs: Sequence[RunFolder]) -> str:
+def _render(runs: Sequence[Contents]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -86,7 +83,7 @@ def _render(runs: Sequence[RunFolder]) -> str:
     return template.render(views=views, comparison=comparison, floor=FLOOR, level=LEVEL)
 
 
-def _names(runs: Sequence[RunFolder]) -> list[str]:
+def _names(runs: Sequence[Contents]) -> list[str]:
     """Return the folders' names; the paths of those whose name another has too."""
     names = [run.path.name or str(run.path.resolve().name) for run in runs]
     counts = Counter(names)

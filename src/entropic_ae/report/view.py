@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib.util
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from entropic_ae.report.charts import Chart
 from entropic_ae.report.command import run_command, train_command
 from entropic_ae.report.curves import curves, terms, words
 from entropic_ae.report.diagnosis import Diagnosis, diagnosis
-from entropic_ae.report.folder import Picture, RunFolder
-from entropic_ae.report.tables import FLOOR, distance_rows, fixed
+from entropic_ae.report.folder import Contents, Picture
+from entropic_ae.report.tables import distance_rows, fixed
 from entropic_ae.storage.log import best_epoch
+from entropic_ae.storage.run_folder import FLOOR, INTERPOLATIONS, LOG, METRICS_FILE, RECONSTRUCTIONS
+from entropic_ae.storage.run_info import RunInfo
 
 __all__ = ["Drawn", "Missing", "RunView", "Space", "Tile", "drawn_samples", "view"]
 
@@ -82,7 +85,7 @@ class RunView:
     diagnosis: Diagnosis
 
 
-def view(run: RunFolder, anchor: str, name: str) -> RunView:
+def view(run: Contents, anchor: str, name: str) -> RunView:
     """Make what a page shows of a run.
 
     Arguments:
@@ -95,7 +98,7 @@ def view(run: RunFolder, anchor: str, name: str) -> RunView:
     return RunView(
         anchor=anchor,
         name=name,
-        title=f"{run.info['recipe']} on {run.info['data']}",
+        title=run.info.title,
         about=_about(run),
         facts=_facts(run),
         command=train_command(run.info),
@@ -116,19 +119,19 @@ def view(run: RunFolder, anchor: str, name: str) -> RunView:
     )
 
 
-def drawn_samples(run: RunFolder, density: str) -> Drawn:
+def drawn_samples(run: Contents, density: str) -> Drawn:
     """Return the samples of a density, or how to draw them."""
-    text = f"images that {run.info['recipe']} decodes from codes drawn from the density {density}"
+    text = f"images that {run.info.recipe} decodes from codes drawn from the density {density}"
     command = run_command("sample", run.path, run.info, "--density", density)
     return Drawn(density, text, run.samples(density), command)
 
 
-def _about(run: RunFolder) -> str:
-    if "summary" in run.info:
-        return str(run.info["summary"])
-    expanded = run.info["expanded"]
-    minimised = [words(name) for name in terms(run.log)] or [_spaced(name) for name in expanded["terms"]]
-    return f"autoencoder with a {_spaced(expanded['bottleneck'])} bottleneck; minimises {' + '.join(minimised)}"
+def _about(run: Contents) -> str:
+    if run.info.summary:
+        return run.info.summary
+    expanded = run.info.expanded
+    minimised = [words(name) for name in terms(run.log)] or [_spaced(name) for name in expanded.terms]
+    return f"autoencoder with a {_spaced(expanded.bottleneck)} bottleneck; minimises {' + '.join(minimised)}"
 
 
 def _spaced(name: str) -> str:
@@ -137,35 +140,35 @@ def _spaced(name: str) -> str:
     return " ".join(word.lower() if word.isalpha() else word for word in spaced)
 
 
-def _facts(run: RunFolder) -> list[tuple[str, str]]:
+def _facts(run: Contents) -> list[tuple[str, str]]:
     info, settings = run.info, run.settings
-    shape = " x ".join(map(str, info["shape"]))
-    images = f"{info['training_images']:,} of " if "training_images" in info else ""
+    shape = " x ".join(map(str, info.shape))
+    images = f"{info.training_images:,} of " if info.training_images else ""
     done, asked = len(run.log.get("epoch", ())), settings.get("epochs")
     size = [f"{key.replace('_', ' ')} {settings[key]}" for key in ("width", "latent_dim") if key in settings]
-    commit = info.get("git_commit") or ""
+    commit = info.git_commit or ""
     facts = {
-        "recipe": info["recipe"],
-        "data": info["data"],
+        "recipe": info.recipe,
+        "data": info.data,
         "training images": f"{images}{shape} (channels, height, width)",
         "epochs": f"{done} of {asked}" if done and done != asked else str(asked),
         "size": ", ".join(size),
-        "seed": str(info["seed"]),
+        "seed": str(info.seed),
         "device": _device(info),
         "commit": commit[:_COMMIT] + "+changes" * commit.endswith("+changes"),
-        "versions": ", ".join(f"{package} {version}" for package, version in info["versions"].items()),
+        "versions": ", ".join(f"{package} {version}" for package, version in info.versions.items()),
     }
     return [(label, value) for label, value in facts.items() if value]
 
 
-def _device(info: dict[str, Any]) -> str:
-    machine = info.get("machine", {})
+def _device(info: RunInfo) -> str:
+    machine = info.machine
     details = [str(machine[key]) for key in ("gpu", "processor") if key in machine]
     details += [f"{machine['cores']} cores"] if "cores" in machine else []
-    return ", ".join([info.get("device", ""), *details]).removeprefix(", ")
+    return ", ".join([info.device, *details]).removeprefix(", ")
 
 
-def _tiles(run: RunFolder, result: dict[str, Any]) -> list[Tile]:
+def _tiles(run: Contents, result: dict[str, Any]) -> list[Tile]:
     tiles = [
         Tile("Reconstruction error", fixed(result["reconstruction_error"], 3), "squared, summed over an image")
     ]
@@ -181,23 +184,24 @@ def _tiles(run: RunFolder, result: dict[str, Any]) -> list[Tile]:
     return tiles
 
 
-def _unmeasured(run: RunFolder) -> Missing | None:
+def _unmeasured(run: Contents) -> Missing | None:
     command = run_command("evaluate", run.path, run.info, *_measurable(run))
     if run.outdated:
         return Missing(
-            "metrics.json holds results of other weights, from before more training. This measures these:", command
+            f"{METRICS_FILE} holds results of other weights, from before more training. This measures these:",
+            command,
         )
     return None if run.metrics else Missing("The run has not been measured yet. This measures it:", command)
 
 
-def _measurable(run: RunFolder) -> list[str]:
+def _measurable(run: Contents) -> list[str]:
     """Return options with which evaluate works here: Inception needs a package that may not be installed."""
-    usual = run.info["expanded"]["settings"].get("features")
+    usual = run.settings.get("features")
     lacking = usual == "inception" and importlib.util.find_spec("torch_fidelity") is None
     return ["--features", "pixels"] * lacking
 
 
-def _untested(run: RunFolder, result: dict[str, Any]) -> Missing | None:
+def _untested(run: Contents, result: dict[str, Any]) -> Missing | None:
     if "diagnostics" not in result:
         sentence = "The results are from before there were diagnostics. This adds them:"
         return Missing(sentence, run_command("evaluate", run.path, run.info, *_measurable(run)))
@@ -206,31 +210,31 @@ def _untested(run: RunFolder, result: dict[str, Any]) -> Missing | None:
     return None
 
 
-def _unlogged(run: RunFolder) -> Missing | None:
+def _unlogged(run: Contents) -> Missing | None:
     if run.log:
         return None
     command = train_command(run.info, "--out", str(run.path), "--resume")
-    return Missing("There is no log.csv: training has not ended its first epoch. This goes on with it:", command)
+    return Missing(f"There is no {LOG}: training has not ended its first epoch. This goes on with it:", command)
 
 
-def _best(run: RunFolder) -> str:
+def _best(run: Contents) -> str:
     best = best_epoch(run.log)
     if best is None:
         return ""
     return f"The weights are those of epoch {best}, of the lowest validation loss; a thin line marks it."
 
 
-def _pictures(run: RunFolder) -> list[Drawn]:
+def _pictures(run: Contents) -> list[Drawn]:
     shown = {
-        "interpolations": (
+        INTERPOLATIONS: (
             "interpolate",
             "rows of images decoded on the way from one held-out image to another",
         ),
-        "reconstructions": ("reconstruct", "rows of held-out images, each above the row of their reconstructions"),
+        RECONSTRUCTIONS: ("reconstruct", "rows of held-out images, each above the row of their reconstructions"),
     }
     return [
-        Drawn(title, text, run.pictures.get(title), run_command(command, run.path, run.info))
-        for title, (command, text) in shown.items()
+        Drawn(Path(file).stem, text, run.pictures.get(file), run_command(command, run.path, run.info))
+        for file, (command, text) in shown.items()
     ]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,11 +13,12 @@ from entropic_ae.data import Given
 from entropic_ae.errors import InputError
 from entropic_ae.recipes import PRESETS, RECIPES, Recipe, System, changes_of, system_of
 from entropic_ae.runs.run import Run
-from entropic_ae.storage.files import read_json, sha256
+from entropic_ae.storage.files import sha256
 from entropic_ae.storage.json_schema import check, shown
-from entropic_ae.storage.run_folder import INFO, INFO_FILE, check_run_folder
+from entropic_ae.storage.run_folder import INFO_FILE, WEIGHTS, RunFolder
+from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.storage.tensors import unpack_tensors
-from entropic_ae.training import CHECKPOINT, WEIGHTS, select_device
+from entropic_ae.training import select_device
 
 __all__ = ["load", "read_info"]
 
@@ -68,24 +68,23 @@ def _load(
     folder: Path, origin: str | None, recipe: Recipe | None, data: str | Path | Given | None, device: str
 ) -> Run:
     name = origin or str(folder)
-    check_run_folder(folder)
-    info = read_info(folder)
+    files = RunFolder(folder)
+    info = read_info(files)
     system = system_of(info, recipe)
-    if differing := changes_of(info["expanded"], system.describe()):
-        own = info["recipe"] not in RECIPES.builtin or info["preset"] not in PRESETS.builtin
-        before = "yours as it was" if own else f"entropic-ae {str(info['versions'].get('entropic-ae'))[:20]}"
+    if differing := changes_of(info.expanded, system.describe()):
+        own = info.recipe not in RECIPES.builtin or info.preset not in PRESETS.builtin
+        before = "yours as it was" if own else f"entropic-ae {str(info.versions.get('entropic-ae'))[:20]}"
         raise InputError(
-            f"{name} was trained with another definition of '{info['recipe']}' ({'; '.join(differing)}); use "
+            f"{name} was trained with another definition of '{info.recipe}' ({'; '.join(differing)}); use "
             f"{before}, or train anew."
         )
-    path = folder / WEIGHTS
+    path = files.weights
     if not path.is_file():
-        has = "a checkpoint to --resume from" if (folder / CHECKPOINT).is_file() else "no checkpoint either"
+        has = "a checkpoint to --resume from" if files.checkpoint.is_file() else "no checkpoint either"
         raise InputError(
             f"{folder} has no {WEIGHTS}: training stopped before its first epoch ended, or they are gone ({has}); "
             "train again with --resume."
         )
-    channels, height, width = info["shape"]
     try:
         content = path.read_bytes()
         weights, _ = unpack_tensors(content)
@@ -93,8 +92,8 @@ def _load(
         reason = shown(_first_line(error), 160)[1:-1]
         raise InputError(f"{path} is damaged or of another model ({reason}); train anew.") from None
     try:
-        _check_size(folder / INFO_FILE, system, (channels, height, width), weights)
-        model, _ = system.build((channels, height, width), seed=info["seed"])
+        _check_size(folder / INFO_FILE, system, info.shape, weights)
+        model, _ = system.build(info.shape, seed=info.seed)
         model.load_state_dict(weights)
     except InputError:
         raise
@@ -114,10 +113,10 @@ def _load(
     )
 
 
-def read_info(folder: Path) -> dict[str, Any]:
-    """Return run.json; InputError if it is damaged."""
-    info: dict[str, Any] = read_json(folder / INFO_FILE)
-    check(info, {**INFO, "training_images_sha256": str}, str(folder / INFO_FILE))
+def read_info(files: RunFolder) -> RunInfo:
+    """Return run.json; InputError if it is damaged, or does not say what it was trained on."""
+    info = files.read_info()
+    check(info, {"training_images_sha256": str}, str(files.path / INFO_FILE))
     return info
 
 

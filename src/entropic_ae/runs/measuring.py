@@ -10,17 +10,12 @@ from typing import TYPE_CHECKING, Any
 from entropic_ae import evaluation
 from entropic_ae.densities import DENSITIES
 from entropic_ae.distributed import is_first, sharers
-from entropic_ae.errors import InputError
 from entropic_ae.features import load_features
-from entropic_ae.storage.files import claimed, read_json, write_json
-from entropic_ae.storage.run_folder import METRICS_FILE
 
 if TYPE_CHECKING:
     from entropic_ae.runs.run import Run
 
 __all__ = ["measure"]
-
-_METRICS_LOCK = ".metrics.lock"
 
 
 def measure(
@@ -43,7 +38,7 @@ def measure(
     for density in densities:
         DENSITIES.find(density)
     if run.origin is None:
-        _kept_metrics(run)  # a damaged file is told before anything is computed
+        run.files.read_metrics(run.weights_sha256())  # a damaged file is told before anything is computed
     name = features or str(run.system.preset.features)
     data = run.load_data(None)  # with a limit, the classifier and the floor would change with it
     if run.origin is not None:  # somebody else's run names data that lie here
@@ -76,17 +71,5 @@ def measure(
     if not run.is_current("what was measured is not kept"):
         return result
     key = result["features"] + ("" if split == "test" else f" ({split})")
-    taken = f"{run.folder} has been written to by another process for a minute; try again when it has ended."
-    with claimed(run.folder / _METRICS_LOCK, taken, wait=60):  # another may have measured meanwhile
-        write_json(run.folder / METRICS_FILE, _kept_metrics(run) | {key: result})
+    run.files.add_result(key, result)
     return result
-
-
-def _kept_metrics(run: Run) -> dict[str, Any]:
-    """Return what metrics.json holds for these weights."""
-    path = run.folder / METRICS_FILE
-    kept = read_json(path) if path.is_file() else {}
-    if not isinstance(kept, dict) or not all(isinstance(one, dict) for one in kept.values()):
-        raise InputError(f"{path} is damaged: it holds no results; delete it and try again.")
-    weights = run.weights_sha256()
-    return {name: one for name, one in kept.items() if one.get("weights_sha256") == weights}

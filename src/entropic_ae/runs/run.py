@@ -24,10 +24,10 @@ from entropic_ae.export import check_export, export_model
 from entropic_ae.pictures import above, save_images
 from entropic_ae.recipes import System
 from entropic_ae.runs.measuring import measure
-from entropic_ae.storage.files import sha256
-from entropic_ae.storage.log import LOG, best_epoch, read_log
+from entropic_ae.storage.log import best_epoch
+from entropic_ae.storage.run_folder import INTERPOLATIONS, RECONSTRUCTIONS, RunFolder, density_file, samples_file
+from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.storage.tensors import read_tensors, write_tensors
-from entropic_ae.training import WEIGHTS
 
 __all__ = ["Run"]
 
@@ -41,7 +41,8 @@ class Run:
         folder: the run folder; of a run of the Hub, in the Hub's cache.
         origin: ``hf:owner/name`` of a run that was loaded from the Hub, else None. Nothing is written into the
             Hub's cache: what is fitted stays in memory, what is measured is only returned.
-        info: what run.json says.
+        files: what lies in the folder.
+        info: what run.json says, by attribute and by key.
         system: the recipe on its preset, with settings.
         model: the autoencoder, with the weights of the lowest validation loss, on its device.
 
@@ -55,7 +56,7 @@ class Run:
     def __init__(
         self,
         folder: Path,
-        info: dict[str, Any],
+        info: RunInfo,
         system: System,
         model: Autoencoder,
         *,
@@ -64,6 +65,7 @@ class Run:
         weights: str | None = None,
     ) -> None:
         self.folder = folder
+        self.files = RunFolder(folder)
         self.origin = origin
         self._given = given
         self._weights = weights
@@ -95,9 +97,9 @@ class Run:
         momenta = [momentum for momentum in found if isinstance(momentum, float | int) and momentum > 0]
         if not momenta:
             return None
-        images, best = self.info.get("training_images", 0), None
+        images, best = self.info.training_images, None
         with suppress(OSError, InputError):  # a log that cannot be read says nothing
-            best = best_epoch(read_log(self.folder / LOG))
+            best = best_epoch(self.files.read_log())
         if best is None or images < 1:
             return None
         per_epoch = images // min(images, self.system.preset.training.batch_size)
@@ -113,13 +115,12 @@ class Run:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the images."""
-        channels, height, width = self.info["shape"]
-        return channels, height, width
+        return self.info.shape
 
     @cached_property
     def data(self) -> ImageData:
         """The images that the run was trained on; InputError if they are gone or have changed."""
-        data = self.load_data(self.info["limit"])
+        data = self.load_data(self.info.limit)
         self.check_trained_on(data)
         return data
 
@@ -171,7 +172,7 @@ class Run:
             return kind.fit(torch.empty(0), prior)
         if name in self._fitted:
             return self._fitted[name]
-        path = self.folder / "densities" / f"{name}.safetensors"
+        path = self.folder / density_file(name)
         weights = self.weights_sha256()
         with in_turn():
             tensors, metadata = read_tensors(path)
@@ -187,7 +188,7 @@ class Run:
                 ) from None
             settings = self.system.recipe.densities.get(name, {})
             device = next(self.model.parameters()).device  # where a density that must be trained is trained
-            density = kind.fit(codes.to(device), prior, std=std, seed=self.info["seed"], **settings)
+            density = kind.fit(codes.to(device), prior, std=std, seed=self.info.seed, **settings)
             if self.origin is None:
                 write_tensors(path, density.state(), {"weights": weights})
             else:
@@ -226,8 +227,8 @@ class Run:
             to=to,
             densities=fitted,
             about={
-                "recipe": self.info["recipe"],
-                "data": self.info["data"],
+                "recipe": self.info.recipe,
+                "data": self.info.data,
                 "weights_sha256": self.weights_sha256(),
             },
             settings=self.system.settings(),
@@ -246,11 +247,11 @@ class Run:
             )
         kept = is_first(sharers()) and self.is_current("its pictures are left as they are")
         test = self.data.test.images[:32]
-        pictures = [(f"samples-{name}.png", self.sample(64, density=name), 8) for name in densities]
-        pictures.append(("reconstructions.png", above(test, self.reconstruct(test), 16), 16))
+        pictures = [(samples_file(name), self.sample(64, density=name), 8) for name in densities]
+        pictures.append((RECONSTRUCTIONS, above(test, self.reconstruct(test), 16), 16))
         if pairs := min(8, len(test) // 2):
             rows = self.interpolate(test[:pairs], test[pairs : 2 * pairs], steps=10)
-            pictures.append(("interpolations.png", rows.flatten(0, 1), 10))
+            pictures.append((INTERPOLATIONS, rows.flatten(0, 1), 10))
         for name, images, columns in pictures:
             if kept:
                 save_images(images, self.folder / name, columns=columns, overwrite=True)
@@ -338,7 +339,7 @@ class Run:
         Raises: InputError if the run was itself loaded from the Hub, a file is not there or is a link out of the
             folder, or the Hub cannot be reached or refuses.
 
-        >>> Run(Path("x"), {}, None, None, origin="hf:owner/name").push_to_hub("owner/other")
+        >>> Run(Path("x"), None, None, None, origin="hf:owner/name").push_to_hub("owner/other")
         Traceback (most recent call last):
             ...
         entropic_ae.errors.InputError: hf:owner/name is on the Hub; load it with out=FOLDER to push it elsewhere.
@@ -360,12 +361,12 @@ class Run:
     def weights_sha256(self) -> str:
         """Of the file as it was loaded, or as training left it."""
         if self._weights is None:
-            self._weights = sha256((self.folder / WEIGHTS).read_bytes())
+            self._weights = self.files.weights_sha256()
         return self._weights
 
     def is_current(self, otherwise: str) -> bool:
         """Return whether the folder still has these weights, or warn of what is left undone."""
-        if sha256((self.folder / WEIGHTS).read_bytes()) == self.weights_sha256():
+        if self.files.weights_sha256() == self.weights_sha256():
             return True
         warnings.warn(
             f"{self.folder} has been trained on since it was loaded: {otherwise}; load it again.", stacklevel=3
@@ -374,14 +375,14 @@ class Run:
 
     def load_data(self, limit: int | None) -> ImageData:
         """Load the images that the run names, or that ``load`` was given; InputError if they are gone."""
-        source = self.info["source"] if self._given is None else self._given
+        source = self.info.source if self._given is None else self._given
         if isinstance(source, str) and source == IN_MEMORY:
             raise InputError(
                 f"{self.name} was trained on images in memory, which are needed here; give them again: "
                 "load(folder, data=images)."
             )
         try:
-            return load_images(source, image_size=self.info["image_size"], limit=limit)
+            return load_images(source, image_size=self.info.image_size, limit=limit)
         except InputError as error:
             own = isinstance(source, str) and (Path(source).is_absolute() or source.startswith("./"))
             if self._given is not None or not own or Path(str(source)).exists():
@@ -393,14 +394,14 @@ class Run:
 
     def check_trained_on(self, data: ImageData) -> None:
         """Raise InputError unless these are, up to the limit, the images that the run was trained on."""
-        if fingerprint(data.train.images[: self.info["limit"]]) != self.info["training_images_sha256"]:
+        if fingerprint(data.train.images[: self.info.limit]) != self.info.training_images_sha256:
             raise InputError(
-                f"the training images of {self.info['source']} are not those that {self.name} was trained "
+                f"the training images of {self.info.source} are not those that {self.name} was trained "
                 "on; restore them, or train anew."
             )
 
     def __repr__(self) -> str:
-        return f"Run({self.name!r}, {self.info['recipe']} on {self.info['data']}, images {self.shape})"
+        return f"Run({self.name!r}, {self.info.recipe} on {self.info.data}, images {self.shape})"
 
     def _check(self, images: Tensor) -> Tensor:
         came = images if isinstance(images, Tensor) else np.asarray(images)

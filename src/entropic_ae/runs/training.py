@@ -26,13 +26,11 @@ from entropic_ae.recipes.recipe import Scalar, read_setting
 from entropic_ae.registry import imported
 from entropic_ae.runs.loading import read_info
 from entropic_ae.runs.run import Run
-from entropic_ae.storage.files import claimed, remove_unfinished, write_json, write_text
-from entropic_ae.storage.log import LOG
-from entropic_ae.storage.run_folder import INFO_FILE, METRICS_FILE
+from entropic_ae.storage.files import write_text
+from entropic_ae.storage.run_folder import CHECKPOINT, METRICS_FILE, REPORT, RunFolder, samples_file
+from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.terms import Objective
 from entropic_ae.training import (
-    CHECKPOINT,
-    WEIGHTS,
     check_checkpoint,
     check_devices,
     check_images,
@@ -46,10 +44,6 @@ from entropic_ae.training.loggers import check_logger, close_logger, make_logger
 
 __all__ = ["train"]
 
-_LOCK = ".lock"
-_DRAWN = "checkpoints/drawn"  # which weights the pictures show
-# files that are written under the claim alone; draw, evaluate, export and sample write others without it
-_CLAIMED = (INFO_FILE, WEIGHTS, LOG, Path(CHECKPOINT).name, Path(_DRAWN).name)
 _SAME = ("recipe", "preset", "shape", "limit", "seed", "precision", "training_images_sha256")  # in a resumed run
 _FEW = 4  # differences in a sentence
 
@@ -124,7 +118,7 @@ def train(
     target = select_device(device)
     select_precision(precision)
     check_images(model, objective, images.train.images, images.validation.images, system.preset.training)
-    info = {
+    content = {
         "recipe": recipe.name,
         "preset": system.preset.name,
         "data": images.name,
@@ -152,10 +146,12 @@ def train(
     fewest = min(len(images.train.images), len(images.validation.images))
     check_devices(device, devices, nodes, system.preset.training.batch_size, fewest)
     folder = Path(out) if out is not None else Path("runs") / f"{recipe.name}-{images.name}-{seed}"
+    info = RunInfo.of(content)
     run = Run(folder, info, system, model, given=None if isinstance(data, str | Path) else data)
     run.data = images
     first = is_first(devices * nodes)  # the others follow it
-    with _claim(folder, info, resume, recipe) if first else nullcontext():
+    same = partial(_check_same, run.files, info, recipe)
+    with run.files.claimed(info, resume, same) if first else nullcontext():
         _fit(
             run,
             objective,
@@ -213,19 +209,19 @@ def _logging(run: Run, name: str | None, picture_every: int) -> Iterator[tuple[L
             tracker.log_hyperparams(run.system.settings())
         prior = Prior(run.model.bottleneck.prior())
         draw = partial(generation.sample, run.model, prior, 64, seed=0)
-        yield tracker, [EarlierEpochs(name, run.folder / LOG), SamplePictures(name, draw, picture_every)]
+        yield tracker, [EarlierEpochs(name, run.files.log), SamplePictures(name, draw, picture_every)]
     finally:  # also after Ctrl-C or a loss that is not finite
         close_logger(name, tracker)
 
 
 def _draw(run: Run) -> None:
     """Draw the pictures of a trained run, and remove what shows or measures weights from before a resume."""
-    drawn, weights = run.folder / _DRAWN, run.weights_sha256()
+    drawn, weights = run.files.drawn, run.weights_sha256()
     if drawn.is_file() and drawn.read_bytes() == weights.encode():
         return
-    stale = [run.folder / METRICS_FILE, run.folder / "report.html", *run.folder.glob("samples-*.png")]
+    stale = [run.folder / METRICS_FILE, run.folder / REPORT, *run.folder.glob(samples_file("*"))]
     stale += [path for to in FORMATS for path in exported(run.folder / to, to)]
-    if removed := sorted(path.name for path in stale if path.name != "samples-prior.png" and path.exists()):
+    if removed := sorted(path.name for path in stale if path.name != samples_file("prior") and path.exists()):
         warnings.warn(
             f"{', '.join(removed)} in {run.folder} belonged to the weights before and are removed.", stacklevel=3
         )
@@ -245,49 +241,15 @@ def _changes(set: Mapping[str, Scalar] | None, epochs: int | None) -> dict[str, 
     return changes if epochs is None else {**changes, "epochs": epochs}
 
 
-@contextmanager
-def _claim(folder: Path, info: dict[str, Any], resume: bool, recipe: Recipe) -> Iterator[None]:
-    """Hold the run folder for the time of the block: made with its run.json, or checked that it can be resumed."""
-    _check_folder(folder, resume)
-    with claimed(
-        folder / _LOCK, f"{folder} is being trained by another process; wait for it, or give another folder."
-    ):
-        _check_folder(folder, resume)  # another process may have been there meanwhile
-        if _begun(folder):
-            _check_same(folder, info, recipe)
-        for place in (folder, (folder / CHECKPOINT).parent, folder / "densities"):
-            remove_unfinished(place, _CLAIMED)
-        write_json(folder / INFO_FILE, info)
-        yield
-
-
-def _begun(folder: Path) -> bool:
-    """Return whether there is more in a folder than a start that failed leaves: run.json and hidden files."""
-    return folder.is_dir() and any(path.name != INFO_FILE and path.name[0] != "." for path in folder.iterdir())
-
-
-def _check_folder(folder: Path, resume: bool) -> None:
-    """Raise InputError if training cannot go on in a folder, or begin in it."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; give another --out.")
-    if _begun(folder) and not resume:
-        raise InputError(
-            f"{folder} exists and is not empty; give another folder (out, --out), or go on in this one "
-            "(resume=True, --resume)."
-        )
-    if _begun(folder) and not (folder / INFO_FILE).is_file():
-        raise InputError(f"{folder} is not a run folder: it has no {INFO_FILE}; give another --out.")
-
-
-def _check_same(folder: Path, info: dict[str, Any], recipe: Recipe) -> None:
+def _check_same(files: RunFolder, info: RunInfo, recipe: Recipe) -> None:
     """Raise InputError if what a folder holds cannot be trained on with this recipe and these settings."""
-    before = read_info(folder)
+    folder, before = files.path, read_info(files)
     differing = differences({name: before.get(name) for name in _SAME}, info)
-    if before["recipe"] == recipe.name:
-        settings = {**system_of(before, recipe).settings(), **before["expanded"]["settings"]}
+    if before.recipe == recipe.name:
+        settings = {**system_of(before, recipe).settings(), **before.expanded.settings}
         del settings["epochs"]
-        differing += changes_of({**before["expanded"], "settings": settings}, info["expanded"])
-    if (folder / WEIGHTS).exists() and not (folder / CHECKPOINT).is_file():
+        differing += changes_of({**before.expanded, "settings": settings}, info.expanded)
+    if files.weights.exists() and not files.checkpoint.is_file():
         raise InputError(
             f"{folder} has weights but no {CHECKPOINT}, so training cannot go on; give another --out."
         )
@@ -296,5 +258,5 @@ def _check_same(folder: Path, info: dict[str, Any], recipe: Recipe) -> None:
             f"{folder} cannot be resumed with other settings: {'; '.join(differing[:_FEW])}"
             f"{'; ...' * (len(differing) > _FEW)}; give those of before, or another --out."
         )
-    if (folder / CHECKPOINT).is_file():
-        check_checkpoint(folder / CHECKPOINT, info["expanded"]["settings"]["epochs"])
+    if files.checkpoint.is_file():
+        check_checkpoint(files.checkpoint, info.expanded.settings["epochs"])

@@ -11,15 +11,15 @@ from entropic_ae.bottlenecks import BOTTLENECKS
 from entropic_ae.data import DATASETS
 from entropic_ae.densities import DENSITIES
 from entropic_ae.recipes import PRESETS, RECIPES
-from entropic_ae.sharing.names import LIBRARY, PREFIX
+from entropic_ae.sharing.names import LIBRARY
+from entropic_ae.storage.run_folder import FLOOR, PREFIX
+from entropic_ae.storage.run_info import RunInfo
 
 __all__ = ["model_card"]
 
-_FLOOR = "held-out images"  # as evaluate names the real images that set the floor of a distance
-
 
 def model_card(
-    info: Mapping[str, Any],
+    info: RunInfo,
     metrics: Mapping[str, Mapping[str, Any]],
     repo: str,
     *,
@@ -35,13 +35,14 @@ def model_card(
         pictures: files beside the card that it shows.
         license: as the Hub names it, such as ``mit``; none unless given.
     """
-    title = f"{info['recipe']} on {info['data']}"
+    title = info.title
     # what a run.json of before lacks
-    about = RECIPES.get(info["recipe"])
+    about = RECIPES.get(info.recipe)
     summary, reference, density = (
-        info.get(name) or getattr(about, name, "not known here") for name in ("summary", "reference", "density")
+        getattr(info, name) or getattr(about, name, "not known here")
+        for name in ("summary", "reference", "density")
     )
-    shape = ", ".join(map(str, info["shape"]))
+    shape = ", ".join(map(str, info.shape))
     body = f"""# {title}
 
 An autoencoder that generates images, trained by the library `entropic-ae`: {summary}.
@@ -50,7 +51,7 @@ Reference: {reference}. The library follows
 
 ## Use
 
-With `entropic-ae` {info["versions"].get("entropic-ae", "")} or later installed:
+With `entropic-ae` {info.versions.get("entropic-ae", "")} or later installed:
 
 ```python
 import entropic_ae as eae
@@ -58,7 +59,7 @@ import entropic_ae as eae
 run = eae.load("hf:{repo}")
 images = run.sample(64, seed=0)  # uint8 (64, {shape}), codes from the density {density}
 eae.save_images(images, "samples.png")
-codes = run.encode(images)  # float32 (64, {info["expanded"]["settings"]["latent_dim"]})
+codes = run.encode(images)  # float32 (64, {info.expanded.settings["latent_dim"]})
 ```
 
 or `entropic-ae sample hf:{repo} --out samples.png`.
@@ -78,18 +79,18 @@ Loading executes no code of this repository and reads no pickle.{_own_parts(info
 
 ## Versions
 
-{", ".join(f"{package} {version}" for package, version in info["versions"].items())}.
+{", ".join(f"{package} {version}" for package, version in info.versions.items())}.
 """
     return f"---\n{_metadata(info, metrics, title, license)}\n---\n\n{body}"
 
 
-def _own_parts(info: Mapping[str, Any]) -> str:
+def _own_parts(info: RunInfo) -> str:
     """Return the sentence on what the run needs besides the library; empty if that is nothing."""
     named = (
-        (info["recipe"], "recipe", RECIPES.builtin),
-        (info["preset"], "preset", PRESETS.builtin),
-        (info["overrides"].get("bottleneck", "identity"), "bottleneck", BOTTLENECKS.builtin),
-        *((name, "density", DENSITIES.builtin) for name in info["expanded"]["densities"]),
+        (info.recipe, "recipe", RECIPES.builtin),
+        (info.preset, "preset", PRESETS.builtin),
+        (info.overrides.get("bottleneck", "identity"), "bottleneck", BOTTLENECKS.builtin),
+        *((name, "density", DENSITIES.builtin) for name in info.expanded.densities),
     )
     own = [f"{kind} `{name}`" for name, kind, ours in named if name not in ours]
     if not own:
@@ -99,18 +100,16 @@ def _own_parts(info: Mapping[str, Any]) -> str:
     )
 
 
-def _metadata(
-    info: Mapping[str, Any], metrics: Mapping[str, Mapping[str, Any]], title: str, license: str | None
-) -> str:
+def _metadata(info: RunInfo, metrics: Mapping[str, Mapping[str, Any]], title: str, license: str | None) -> str:
     """Return the card's YAML: library, tags, licence, data set, and Frechet distances as a model index."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    hub = _hub_data(info["source"])
+    hub = _hub_data(info.source)
     results = [
         EvalResult(
             task_type="unconditional-image-generation",
-            dataset_type=hub or info["data"],
-            dataset_name=info["data"],
+            dataset_type=hub or info.data,
+            dataset_name=info.data,
             dataset_split=result.get("split", "test"),
             metric_type="fid" if result["features"] == "inception" else "frechet-distance",
             metric_name=f"Frechet distance of {name} ({result['features']} features, n = {row['images']})",
@@ -123,7 +122,7 @@ def _metadata(
     kinds = sorted({result.metric_type for result in results})
     data = ModelCardData(
         library_name=LIBRARY,
-        tags=[LIBRARY, "autoencoder", "image-generation", str(info["recipe"])],
+        tags=[LIBRARY, "autoencoder", "image-generation", info.recipe],
         pipeline_tag="unconditional-image-generation",
         license=license,
         datasets=[hub] if hub else None,
@@ -144,7 +143,7 @@ def _measured(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     parts = []
     for name, result in metrics.items():
         rows = "\n".join(
-            f"| {kind}{' (the floor)' * (kind == _FLOOR)} | {row['images']:,} | {row['frechet']:.2f} "
+            f"| {kind}{' (the floor)' * (kind == FLOOR)} | {row['images']:,} | {row['frechet']:.2f} "
             f"| {row['kernel']:.4f} |"
             for kind, row in result["distances"].items()
         )
@@ -164,14 +163,13 @@ def _measured(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n\n".join(parts) or "Not measured yet."
 
 
-def _training(info: Mapping[str, Any]) -> str:
-    images = f"{info['training_images']:,} training images" if "training_images" in info else "images"
-    machine = info.get("machine", {})
-    device = ", ".join(str(one) for one in (info.get("device"), machine.get("gpu")) if one)
-    settings = info["expanded"]["settings"]
+def _training(info: RunInfo) -> str:
+    images = f"{info.training_images:,} training images" if info.training_images else "images"
+    device = ", ".join(str(one) for one in (info.device, info.machine.get("gpu")) if one)
+    settings = info.expanded.settings
     rows = "\n".join(f"| {name} | {value} |" for name, value in settings.items())
     return (
-        f"On {images} ({', '.join(map(str, info['shape']))}) of {info['data']}, seed {info['seed']}, on {device}; "
+        f"On {images} ({', '.join(map(str, info.shape))}) of {info.data}, seed {info.seed}, on {device}; "
         f"the weights of the lowest validation loss.\n\n| setting | value |\n| --- | --- |\n{rows}"
     )
 

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.sharing.card import model_card
-from entropic_ae.sharing.names import (
-    CARD,
-    EXTRAS,
-    LOG,
-    PREFIX,
-    WEIGHTS,
-    density_files,
-    sample_files,
-    shareable,
-    without_path,
-)
-from entropic_ae.storage.files import read_json
-from entropic_ae.storage.json_schema import check
-from entropic_ae.storage.run_folder import INFO, INFO_FILE, METRICS_FILE, RESULT
+from entropic_ae.sharing.names import CARD, EXTRAS, density_files, sample_files, shareable, without_path
+from entropic_ae.storage.run_folder import INFO_FILE, LOG, METRICS_FILE, PREFIX, REPORT, WEIGHTS, RunFolder
+from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.storage.tensors import read_tensors
 
 __all__ = ["contents"]
 
-_REPORT = "report.html"
 _ABSOLUTE = re.compile(r"entropic-ae [^<\n]*?[\s'\"](?:[/~]|[A-Za-z]:[/\\])")  # a command on an absolute path
 
 
@@ -42,50 +29,45 @@ def contents(folder: Path, repo: str, license: str | None, include: Sequence[str
     for needed in (INFO_FILE, WEIGHTS, *include):
         if not (folder / needed).is_file():
             raise InputError(f"{folder} cannot be pushed: it has no {needed}; make it first.")
-    info = read_json(folder / INFO_FILE)
-    check(info, INFO, str(folder / INFO_FILE))
-    weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    names = [WEIGHTS, LOG, *sample_files(), *(extra for extra in include if extra != _REPORT)]
+    run = RunFolder(folder)
+    info, weights = run.read_info(), run.weights_sha256()
+    names = [WEIGHTS, LOG, *sample_files(), *(extra for extra in include if extra != REPORT)]
     names += [  # not those of other weights, from before more training
         file for file in density_files() if read_tensors(folder / file)[1].get("weights") == weights
     ]
     files: dict[str, str | bytes] = {
         name: str(_inside(folder, name)) for name in names if (folder / name).is_file()
     }
-    metrics = _metrics(folder, weights)
+    metrics = _metrics(run, weights)
     shared = shareable(info)
     pictures = [name for name in files if name.endswith(".png")]
     files[INFO_FILE] = _json(shared)
     if metrics:
         files[METRICS_FILE] = _json(metrics)
-    if _REPORT in include:
-        files[_REPORT] = _page(folder, info, shared, repo)
+    if REPORT in include:
+        files[REPORT] = _page(folder, info, shared, repo)
     files[CARD] = model_card(shared, metrics, repo, pictures=pictures, license=license).encode()
     return files
 
 
-def _metrics(folder: Path, weights: str) -> dict[str, dict[str, Any]]:
+def _metrics(run: RunFolder, weights: str) -> dict[str, dict[str, Any]]:
     """Return the results of these weights, under names without paths."""
-    if not (folder / METRICS_FILE).is_file():
-        return {}
-    metrics = read_json(_inside(folder, METRICS_FILE))
-    check(metrics, {"*": RESULT}, str(folder / METRICS_FILE))
+    _inside(run.path, METRICS_FILE)
     found = {}
-    for name, result in metrics.items():
-        if result.get("weights_sha256") == weights:
-            features = without_path(result["features"])
-            found[features + name.removeprefix(result["features"])] = {**result, "features": features}
+    for name, result in run.read_metrics(weights).items():
+        features = without_path(result["features"])
+        found[features + name.removeprefix(result["features"])] = {**result, "features": features}
     return found
 
 
-def _page(folder: Path, info: Mapping[str, Any], shared: Mapping[str, Any], repo: str) -> bytes:
+def _page(folder: Path, info: RunInfo, shared: RunInfo, repo: str) -> bytes:
     """Return the report with the places of this machine replaced by those on the Hub."""
-    page = _inside(folder, _REPORT).read_text(encoding="utf-8")
-    for local, public in ((info["source"], shared["source"]), (str(folder), f"{PREFIX}{repo}")):
+    page = _inside(folder, REPORT).read_text(encoding="utf-8")
+    for local, public in ((info.source, shared.source), (str(folder), f"{PREFIX}{repo}")):
         page = page.replace(html.escape(str(local)), public)
     if _ABSOLUTE.search(html.unescape(page)):  # the page was made where the folder had another place
         raise InputError(
-            f"{folder / _REPORT} names folders of this machine; make it anew with entropic-ae report, or leave it "
+            f"{folder / REPORT} names folders of this machine; make it anew with entropic-ae report, or leave it "
             "out."
         )
     return page.encode()

@@ -12,21 +12,10 @@ from typing import Any
 
 from entropic_ae.errors import InputError
 from entropic_ae.sharing.contents import contents
-from entropic_ae.sharing.names import (
-    CARD,
-    EXTRAS,
-    LIBRARY,
-    LOG,
-    PREFIX,
-    WEIGHTS,
-    check_shared,
-    density_files,
-    repository,
-    sample_files,
-)
-from entropic_ae.storage.files import atomic_folder, check_free, read_json
-from entropic_ae.storage.json_schema import check, shown
-from entropic_ae.storage.run_folder import INFO, INFO_FILE, METRICS_FILE
+from entropic_ae.sharing.names import CARD, EXTRAS, LIBRARY, check_shared, density_files, repository, sample_files
+from entropic_ae.storage.files import atomic_folder, check_free
+from entropic_ae.storage.json_schema import shown
+from entropic_ae.storage.run_folder import INFO_FILE, LOG, METRICS_FILE, PREFIX, WEIGHTS, RunFolder
 
 __all__ = ["fetch", "push"]
 
@@ -72,9 +61,7 @@ def fetch(source: str, *, token: str | None = None, out: str | Path | None = Non
         )
     if not (cached / INFO_FILE).is_file():
         raise InputError(f"{PREFIX}{name} is no run of entropic-ae: it has no {INFO_FILE}; give another.")
-    info = read_json(cached / INFO_FILE)
-    check(info, INFO, str(cached / INFO_FILE))
-    check_shared(info, source)
+    check_shared(RunFolder(cached).read_info(), source)
     if target is None:
         return cached
     with atomic_folder(target) as whole:

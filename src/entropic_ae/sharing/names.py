@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from entropic_ae.data import DATASETS, HUB_NAME, HUB_SETS, IN_MEMORY
 from entropic_ae.densities import DENSITIES
 from entropic_ae.errors import InputError
 from entropic_ae.features import FEATURES
 from entropic_ae.recipes import PRESETS
+from entropic_ae.storage import run_folder
 from entropic_ae.storage.json_schema import shown
-from entropic_ae.storage.log import LOG
-from entropic_ae.storage.run_folder import PREFIX, is_shared
-from entropic_ae.training import WEIGHTS
+from entropic_ae.storage.run_folder import PREFIX, density_file, is_shared, samples_file
+from entropic_ae.storage.run_info import RunInfo
 
 __all__ = [
     "CARD",
     "EXTRAS",
     "LIBRARY",
-    "LOG",
-    "PREFIX",
-    "WEIGHTS",
     "check_shared",
     "density_files",
     "is_shared",
@@ -35,7 +30,7 @@ __all__ = [
 
 LIBRARY = "entropic-ae"
 CARD = "README.md"
-EXTRAS = ("reconstructions.png", "interpolations.png", "report.html")  # pushed only if asked for
+EXTRAS = (run_folder.RECONSTRUCTIONS, run_folder.INTERPOLATIONS, run_folder.REPORT)  # pushed only if asked for
 _CLASSIFIER = "classifier:"  # the feature space of other data than the run's
 # a set of the Hub, a name, or a name in the current folder
 _SOURCE = re.compile(rf"hf(?:-stream)?:{HUB_NAME}|(?!\.+$)[\w.-]+|\./(?!\.+$)[^/\\]+")
@@ -63,7 +58,7 @@ def density_files() -> list[str]:
     >>> density_files()[:2]
     ['densities/marginals.safetensors', 'densities/gaussian.safetensors']
     """
-    return [f"densities/{name}.safetensors" for name, kind in DENSITIES.items() if kind.needs_codes]
+    return [density_file(name) for name, kind in DENSITIES.items() if kind.needs_codes]
 
 
 def sample_files() -> list[str]:
@@ -72,44 +67,39 @@ def sample_files() -> list[str]:
     >>> sample_files()[:2]
     ['samples-prior.png', 'samples-marginals.png']
     """
-    return [f"samples-{name}.png" for name in DENSITIES]
+    return [samples_file(name) for name in DENSITIES]
 
 
-def shareable(info: Mapping[str, Any]) -> dict[str, Any]:
+def shareable(info: RunInfo) -> RunInfo:
     """Return run.json without what belongs to one machine.
 
     The path of own data becomes ``./NAME``: a folder or file of that name where the run is used later, which is
     taken if its images are the same. A TorchScript file as the feature space becomes the preset's own choice.
 
-    >>> from types import MappingProxyType
-    >>> expanded = {"settings": {"features": "/home/me/net.pt"}}
-    >>> info = {"source": "/home/me/photos", "preset": "mlp", "overrides": {"width": 4}, "expanded": expanded}
-    >>> shareable(info)["source"], shareable(info)["expanded"]["settings"]
+    >>> info = {"recipe": "eae", "preset": "mlp", "data": "photos", "source": "/me/photos", "shape": [1, 8, 8]}
+    >>> shared = shareable(RunInfo.of({**info, "expanded": {"settings": {"features": "/me/net.pt"}}}))
+    >>> shared.source, shared.expanded.settings
     ('./photos', {'features': 'pixels'})
     """
-    overrides, settings = dict(info["overrides"]), dict(info["expanded"]["settings"])
+    overrides, settings = dict(info.overrides), dict(info.expanded.settings)
     for values in (overrides, settings):
         features = str(values.get("features", ""))
         if features.startswith(_CLASSIFIER):
             values["features"] = without_path(features)
         elif features and features not in FEATURES:
             del values["features"]
-    settings.setdefault("features", PRESETS[info["preset"]].features)
-    return {
-        **info,
-        "source": _nameless(str(info["source"])),
-        "overrides": overrides,
-        "expanded": {**info["expanded"], "settings": settings},
-    }
+    settings.setdefault("features", PRESETS[info.preset].features)
+    expanded = {**info.expanded, "settings": settings}
+    return RunInfo.of({**info, "source": _nameless(info.source), "overrides": overrides, "expanded": expanded})
 
 
-def check_shared(info: Mapping[str, Any], source: str) -> None:
+def check_shared(info: RunInfo, source: str) -> None:
     """Refuse what ``shareable`` leaves in no run: paths of data, and programs as feature spaces."""
-    if info["source"] != IN_MEMORY and not _SOURCE.fullmatch(info["source"]):
+    if info.source != IN_MEMORY and not _SOURCE.fullmatch(info.source):
         raise InputError(
-            f"{source} names its data by a path, {shown(info['source'])}, which no shared run may; push it anew."
+            f"{source} names its data by a path, {shown(info.source)}, which no shared run may; push it anew."
         )
-    for values in (info["overrides"], info["expanded"]["settings"]):
+    for values in (info.overrides, info.expanded.settings):
         features = str(values.get("features", "pixels"))
         other = features.removeprefix(_CLASSIFIER)
         known = other in DATASETS or _SOURCE.fullmatch(other) if other != features else features in FEATURES

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ __all__ = [
     "atomic_folder",
     "check_free",
     "claimed",
+    "locked",
     "read_json",
     "remove_unfinished",
     "sha256",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 LARGEST_TEXT = 16 << 20  # characters, of a JSON file or a log; what the library writes has some thousands
-_WHOLE = "unfinished"  # the folder in a temporary folder, by which what a killed process left is known
+_UNFINISHED = ".unfinished-"  # how the name of a temporary file or folder starts: then 8 characters, -, its name
 _SYNCS = 16  # files at a time: 2000 small ones took 0.4 s on an ext4 disk, and 11 s one after another
 # Seconds without a write after which no live process is writing: a file takes seconds, an export minutes. By age
 # and not by a lock, since folders are also written where file systems have none.
@@ -48,15 +48,13 @@ def atomic(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_UNFINISHED, suffix=f"-{path.name}", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         _sync(temporary)
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp makes private files
+        _publish(temporary, 0o666)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -71,12 +69,9 @@ def atomic_folder(folder: Path | str, *, overwrite: bool = False) -> Iterator[Pa
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for path in folder.parent.glob(".*-*"):  # of killed processes that were to write the same
-        if path.is_dir() and _target(path) == folder.name and _is_idle(path):
-            shutil.rmtree(path, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-        whole = Path(temporary, _WHOLE)  # not that folder itself, which is private
-        whole.mkdir()
+    remove_unfinished(folder.parent)
+    whole = Path(tempfile.mkdtemp(prefix=_UNFINISHED, suffix=f"-{folder.name}", dir=folder.parent))
+    try:
         yield whole
         with ThreadPoolExecutor(_SYNCS) as pool:
             list(pool.map(_sync, [path for path in whole.rglob("*") if path.is_file()]))
@@ -86,7 +81,17 @@ def atomic_folder(folder: Path | str, *, overwrite: bool = False) -> Iterator[Pa
             return
         if folder.is_dir():
             folder.rmdir()  # OSError if another process has written there meanwhile
+        _publish(whole, 0o777)
         whole.rename(folder)
+    finally:
+        shutil.rmtree(whole, ignore_errors=True)
+
+
+def _publish(path: Path, mode: int) -> None:
+    """Give a temporary file or folder, which is private, the permissions of any other."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(mode & ~mask)
 
 
 def _sync(path: Path) -> None:
@@ -118,35 +123,19 @@ def remove_unfinished(folder: Path | str, own: Collection[str] = ()) -> None:
         own: names of files that no other process can be writing, whose temporaries go at once. All others may be
             a live process's, and go after a day without a write.
     """
-    for path in Path(folder).glob(".*-*"):
-        name = _target(path)
-        if name is None or not (name in own or _is_idle(path)):
-            continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def _target(path: Path) -> str | None:
-    """Return the name that a temporary file or folder was to take, or None if the path is neither."""
-    found = re.fullmatch(r"\.(.+)-\w{8}(\.\w+)?", path.name)
-    if found is None or not (path.is_file() or (path / _WHOLE).is_dir()):
-        return None
-    return found[1] + (found[2] or "")
-
-
-def _is_idle(path: Path) -> bool:
-    """Return whether a file, or all in a folder, is older than any write takes."""
-    try:
-        latest = max(one.stat().st_mtime for one in (path, *path.rglob("*")))
-    except FileNotFoundError:  # it has just taken its name
-        return False
-    return time.time() - latest > _IDLE
+    for path in Path(folder).glob(f"{_UNFINISHED}*"):
+        name = path.name.removeprefix(_UNFINISHED).partition("-")[2]
+        with suppress(FileNotFoundError):  # it has just taken its name
+            if name not in own and time.time() - path.stat().st_mtime < _IDLE:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
 
 
 @contextmanager
-def claimed(path: Path | str, taken: str, wait: float = 0.0) -> Iterator[None]:
+def locked(path: Path | str, wait: float = -1) -> Iterator[bool]:
     """Hold a lock for the time of the block; the operating system frees it when the process dies.
 
     The file of that path is made and stays. That other processes see the lock takes a file system with locks, as
@@ -154,8 +143,9 @@ def claimed(path: Path | str, taken: str, wait: float = 0.0) -> Iterator[None]:
 
     Arguments:
         path: of the lock.
-        taken: the sentence of the InputError where another process holds it.
-        wait: seconds for which it is waited for.
+        wait: seconds for which it is waited for; without an end if negative.
+
+    Yields: whether it is held; False where another process holds it still.
     """
     from filelock import FileLock, Timeout
 
@@ -165,11 +155,27 @@ def claimed(path: Path | str, taken: str, wait: float = 0.0) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise InputError(taken) from None
+        yield False
+        return
     try:
-        yield
+        yield True
     finally:
         lock.release()
+
+
+@contextmanager
+def claimed(path: Path | str, taken: str, wait: float = 0.0) -> Iterator[None]:
+    """Hold a lock, as ``locked`` does.
+
+    Arguments:
+        path: of the lock.
+        taken: the sentence of the InputError where another process holds it.
+        wait: seconds for which it is waited for.
+    """
+    with locked(path, wait) as mine:
+        if not mine:
+            raise InputError(taken)
+        yield
 
 
 def write_json(path: Path | str, content: Any) -> None:

@@ -11,16 +11,14 @@ from pathlib import Path
 from entropic_ae.errors import InputError
 from entropic_ae.storage.files import LARGEST_TEXT, atomic
 
-__all__ = ["LOG", "best_epoch", "read_log", "write_log"]
-
-LOG = "log.csv"
+__all__ = ["best_epoch", "read_log", "write_log"]
 
 
 def write_log(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Write the rows of all epochs, at least one and each with the columns of the first, whole or not at all.
 
     >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / LOG
+    >>> path = Path(tempfile.mkdtemp()) / "log.csv"
     >>> write_log(path, [{"epoch": 1, "train_loss": 0.5}])
     >>> path.read_text().splitlines()
     ['epoch,train_loss', '1,0.5']
@@ -40,7 +38,7 @@ def read_log(path: Path) -> dict[str, list[float]]:
         missing or do not count from 1, or it is larger than 16 MiB. OSError if it cannot be opened.
 
     >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / LOG
+    >>> path = Path(tempfile.mkdtemp()) / "log.csv"
     >>> read_log(path)
     {}
     >>> write_log(path, [{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.25}])

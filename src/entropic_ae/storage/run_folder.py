@@ -1,47 +1,50 @@
-"""The run folder: its file names and what its JSON holds."""
+"""The run folder: every file name in it, and how run.json, metrics.json, the log and the weights are read."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from entropic_ae.errors import InputError
+from entropic_ae.storage.files import claimed, read_json, remove_unfinished, sha256, write_json
+from entropic_ae.storage.json_schema import check
+from entropic_ae.storage.log import read_log
+from entropic_ae.storage.run_info import INFO, RunInfo
 
-__all__ = ["COMPARED", "INFO", "INFO_FILE", "METRICS_FILE", "PREFIX", "RESULT", "check_run_folder", "is_shared"]
+__all__ = [
+    "CHECKPOINT",
+    "FLOOR",
+    "INFO_FILE",
+    "INTERPOLATIONS",
+    "LOG",
+    "METRICS_FILE",
+    "PREFIX",
+    "RECONSTRUCTIONS",
+    "REPORT",
+    "RESULT",
+    "WEIGHTS",
+    "RunFolder",
+    "check_run_folder",
+    "density_file",
+    "density_of",
+    "is_shared",
+    "samples_file",
+]
 
-INFO_FILE, METRICS_FILE = "run.json", "metrics.json"
+INFO_FILE, METRICS_FILE, LOG = "run.json", "metrics.json", "log.csv"
+WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoints/last.ckpt"
+RECONSTRUCTIONS, INTERPOLATIONS, REPORT = "reconstructions.png", "interpolations.png", "report.html"
+_SAMPLES = "samples-", ".png"
+_LOCK, _METRICS_LOCK = ".lock", ".metrics.lock"
+_DRAWN = "checkpoints/drawn"  # which weights the pictures show
+# files that are written under the claim alone; draw, evaluate, export and sample write others without it
+_CLAIMED = (INFO_FILE, WEIGHTS, LOG, Path(CHECKPOINT).name, Path(_DRAWN).name)
 PREFIX = "hf:"  # of a run that is named by its place on the Hub
-# A type is itself, and ``float`` any number; a tuple holds alternatives; a list of one gives its elements, of more
-# its length too; a dictionary its keys: "*" stands for all, one that ends in "?" may be missing.
-INFO: dict[str, Any] = {
-    "recipe": str,
-    "summary?": str,
-    "preset": str,
-    "data": str,
-    "source": str,
-    "image_size": (int, None),
-    "limit": (int, None),
-    "seed": int,
-    "precision?": str,
-    "overrides": {"*": (str, float, bool)},
-    "expanded": {
-        "encoder?": str,
-        "bottleneck": str,
-        "decoder?": str,
-        "terms": [str],
-        "densities": [str],
-        "settings": {"*": (str, float, bool)},
-    },
-    "shape": [int, int, int],
-    "training_images?": int,
-    "device?": str,
-    "machine?": {"*": (str, int)},
-    "versions": {"*": str},
-    "git_commit?": (str, None),
-    "imports?": [str],
-    "reference?": str,
-    "density?": str,
-}
+FLOOR = "held-out images"  # in metrics.json, the real images whose distance is the floor of the others
+
 _DIAGNOSTICS = {
     "verdict?": str,
     "error_from_own_codes?": float,
@@ -70,7 +73,7 @@ RESULT: dict[str, Any] = {
     "weights_sha256?": str,
 }
 # What diagnostics hold besides where there are codes enough and one of their dimensions is alive.
-COMPARED: dict[str, Any] = {
+_COMPARED: dict[str, Any] = {
     "prior": str,
     "n": int,
     "dimensions": int,
@@ -83,6 +86,148 @@ COMPARED: dict[str, Any] = {
     "correlation": {"rms": float, "largest": float},
     "distance": {"value": float, "null": [float, float, float], "n": int},
 }
+
+
+def density_file(name: str) -> str:
+    """Return the file of a fitted density.
+
+    >>> density_file("gaussian")
+    'densities/gaussian.safetensors'
+    """
+    return f"densities/{name}.safetensors"
+
+
+def samples_file(density: str) -> str:
+    """Return the picture of samples of a density; ``*`` matches all.
+
+    >>> samples_file("prior")
+    'samples-prior.png'
+    """
+    return f"{_SAMPLES[0]}{density}{_SAMPLES[1]}"
+
+
+def density_of(file: str) -> str:
+    """Return the density whose samples a picture shows; empty for another file.
+
+    >>> density_of("samples-prior.png"), density_of("reconstructions.png")
+    ('prior', '')
+    """
+    start, end = _SAMPLES
+    return file[len(start) : -len(end)] if file.startswith(start) and file.endswith(end) else ""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder, which need not exist yet.
+
+    >>> RunFolder(Path("run")).read_log()
+    {}
+    """
+
+    path: Path
+
+    @property
+    def weights(self) -> Path:
+        """The weights of the lowest validation loss."""
+        return self.path / WEIGHTS
+
+    @property
+    def checkpoint(self) -> Path:
+        """What training is resumed from."""
+        return self.path / CHECKPOINT
+
+    @property
+    def log(self) -> Path:
+        """A row an epoch."""
+        return self.path / LOG
+
+    @property
+    def drawn(self) -> Path:
+        """The digest of the weights that the pictures show."""
+        return self.path / _DRAWN
+
+    def weights_sha256(self) -> str:
+        """Return the digest of the weights as they are now; OSError if there are none."""
+        return sha256(self.weights.read_bytes())
+
+    def read_info(self) -> RunInfo:
+        """Return run.json; InputError if it is missing or damaged, or the folder is no run's."""
+        check_run_folder(self.path)
+        content = read_json(self.path / INFO_FILE)
+        check(content, INFO, str(self.path / INFO_FILE))
+        return RunInfo.of(content)
+
+    def read_log(self) -> dict[str, list[float]]:
+        """Return the columns of the log; see ``log.read_log``."""
+        return read_log(self.log)
+
+    def read_metrics(self, weights: str | None = None) -> dict[str, dict[str, Any]]:
+        """Return the results of metrics.json by feature space; empty if there are none.
+
+        Arguments:
+            weights: a digest; results of other weights, from before more training, are left out. All if None.
+
+        Raises: InputError if one of these results is damaged.
+        """
+        path = self.path / METRICS_FILE
+        metrics: dict[str, dict[str, Any]] = read_json(path) if path.is_file() else {}
+        check(metrics, {"*": {}}, str(path))
+        if weights is not None:
+            metrics = {name: one for name, one in metrics.items() if one.get("weights_sha256") == weights}
+        check(metrics, {"*": RESULT}, str(path))
+        for name, result in metrics.items():
+            diagnostics = result.get("diagnostics", {})
+            if "divergence" in diagnostics:
+                check({name: {"diagnostics": diagnostics}}, {name: {"diagnostics": _COMPARED}}, str(path))
+        return metrics
+
+    def add_result(self, name: str, result: dict[str, Any]) -> None:
+        """Add a result to metrics.json, in place of that of its name, and drop those of other weights."""
+        taken = f"{self.path} has been written to by another process for a minute; try again when it has ended."
+        with claimed(self.path / _METRICS_LOCK, taken, wait=60):  # another may have measured meanwhile
+            kept = self.read_metrics(result["weights_sha256"])
+            write_json(self.path / METRICS_FILE, kept | {name: result})
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is more in the folder than a failed start leaves: run.json and hidden files."""
+        return self.path.is_dir() and any(
+            path.name != INFO_FILE and path.name[0] != "." for path in self.path.iterdir()
+        )
+
+    def check_trainable(self, resume: bool) -> None:
+        """Raise InputError if training cannot begin in the folder, or resume in it."""
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path} is a file; give another --out.")
+        if self.is_begun and not resume:
+            raise InputError(
+                f"{self.path} exists and is not empty; give another folder (out, --out), or go on in this one "
+                "(resume=True, --resume)."
+            )
+        if self.is_begun and not (self.path / INFO_FILE).is_file():
+            raise InputError(f"{self.path} is not a run folder: it has no {INFO_FILE}; give another --out.")
+
+    @contextmanager
+    def claimed(self, info: RunInfo, resume: bool, check_same: Callable[[], None]) -> Iterator[None]:
+        """Hold the folder for the time of the block, with its run.json written and leftovers removed.
+
+        Arguments:
+            info: run.json to write.
+            resume: whether a run that has begun is accepted.
+            check_same: raises if that run cannot be resumed; called under the claim.
+
+        Raises: InputError if another process holds the folder, or it is taken.
+        """
+        self.check_trainable(resume)
+        taken = f"{self.path} is being trained by another process; wait for it, or give another folder."
+        with claimed(self.path / _LOCK, taken):
+            self.check_trainable(resume)  # another process may have been there meanwhile
+            if self.is_begun:
+                check_same()
+            for place in (self.path, self.checkpoint.parent, (self.path / density_file("*")).parent):
+                remove_unfinished(place, _CLAIMED)
+            write_json(self.path / INFO_FILE, info)
+            yield
 
 
 def is_shared(source: object) -> bool:

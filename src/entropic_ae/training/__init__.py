@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from entropic_ae.storage.run_folder import CHECKPOINT, WEIGHTS
 from entropic_ae.training.batches import to_unit
-from entropic_ae.training.checkpoint import CHECKPOINT, WEIGHTS, check_checkpoint
+from entropic_ae.training.checkpoint import check_checkpoint
 from entropic_ae.training.checks import (
     PRECISIONS,
     check_devices,

@@ -12,9 +12,8 @@ from torch import nn
 
 from entropic_ae.errors import InputError
 
-__all__ = ["CHECKPOINT", "WEIGHTS", "check_checkpoint"]
+__all__ = ["check_checkpoint"]
 
-WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoints/last.ckpt"
 # what reading a damaged checkpoint raises
 _DAMAGE = (
     *(OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, MemoryError),

@@ -28,12 +28,13 @@ from entropic_ae.distributed import alone, gather, local_rank, processes, synchr
 from entropic_ae.errors import DivergenceError
 from entropic_ae.randomness import seeded
 from entropic_ae.storage.files import atomic
-from entropic_ae.storage.log import LOG, write_log
+from entropic_ae.storage.log import write_log
+from entropic_ae.storage.run_folder import CHECKPOINT, LOG, WEIGHTS
 from entropic_ae.storage.tensors import write_tensors
 from entropic_ae.terms import Objective
 from entropic_ae.training.allocator import memory_kept
 from entropic_ae.training.batches import EqualBatches, ShuffledBatches, length, loader, mix, place
-from entropic_ae.training.checkpoint import CHECKPOINT, WEIGHTS, check_checkpoint
+from entropic_ae.training.checkpoint import check_checkpoint
 from entropic_ae.training.checks import check_devices, check_images, select_device, select_precision
 from entropic_ae.training.settings import Settings
 

@@ -1,0 +1,121 @@
+"""run.json: what a run was made of, checked and parsed once when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+__all__ = ["INFO", "Expanded", "RunInfo"]
+
+# A type is itself, and ``float`` any number; a tuple holds alternatives; a list of one gives its elements, of more
+# its length too; a dictionary its keys: "*" stands for all, one that ends in "?" may be missing.
+INFO: dict[str, Any] = {
+    "recipe": str,
+    "summary?": str,
+    "preset": str,
+    "data": str,
+    "source": str,
+    "image_size": (int, None),
+    "limit": (int, None),
+    "seed": int,
+    "precision?": str,
+    "compiled?": bool,
+    "overrides": {"*": (str, float, bool)},
+    "expanded": {
+        "encoder?": str,
+        "bottleneck": str,
+        "decoder?": str,
+        "terms": [str],
+        "densities": [str],
+        "settings": {"*": (str, float, bool)},
+    },
+    "shape": [int, int, int],
+    "training_images?": int,
+    "training_images_sha256?": str,
+    "device?": str,
+    "machine?": {"*": (str, int)},
+    "versions": {"*": str},
+    "git_commit?": (str, None),
+    "imports?": [str],
+    "reference?": str,
+    "density?": str,
+}
+
+
+class _Json(dict[str, Any]):
+    """A JSON object as it lies in a file, with its known values as attributes too."""
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Self:
+        """Return the object with its attributes; what the file lacks has the default of its field."""
+        parsed = cls(**{one.name: content[one.name] for one in fields(cls) if one.name in content})  # type: ignore[arg-type]
+        parsed.update(content)
+        return parsed
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Expanded(_Json):
+    """The expanded recipe: names of the classes that it is made of, and every setting."""
+
+    bottleneck: str = ""
+    terms: Sequence[str] = ()
+    densities: Sequence[str] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RunInfo(_Json):
+    """run.json by attribute; as a dictionary, the JSON to the byte, so ``info["recipe"]`` works too.
+
+    A field that an older version did not write has its default here, and is missing in the dictionary.
+
+    Attributes:
+        recipe, preset, image_size, limit, seed, precision, compiled: as ``train`` got them.
+        data, source: the data's name, and how ``load_images`` finds them again.
+        shape: (C, H, W) of the images.
+        overrides: the settings that were changed.
+        expanded: the recipe as it was built.
+        summary, reference, density: of the recipe; empty if unknown.
+        training_images: how many; 0 if unknown.
+        training_images_sha256: their digest; empty if unknown.
+        device, machine, versions, git_commit: where the run was trained.
+        imports: modules that register custom pieces.
+
+    >>> content = {"recipe": "eae", "preset": "digits", "data": "digits", "source": "digits", "shape": [1, 8, 8]}
+    >>> info = RunInfo.of(content)
+    >>> info.recipe, info["recipe"], info.precision, info == content
+    ('eae', 'eae', '32', True)
+    """
+
+    recipe: str
+    preset: str
+    data: str
+    source: str
+    shape: tuple[int, int, int]
+    image_size: int | None = None
+    limit: int | None = None
+    seed: int = 0
+    precision: str = "32"
+    compiled: bool = False
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    summary: str = ""
+    reference: str = ""
+    density: str = ""
+    expanded: Expanded = field(default_factory=Expanded)
+    training_images: int = 0
+    training_images_sha256: str = ""
+    device: str = ""
+    machine: Mapping[str, str | int] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    git_commit: str | None = None
+    imports: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "expanded", Expanded.of(self.expanded))
+
+    @property
+    def title(self) -> str:
+        """What was trained on what."""
+        return f"{self.recipe} on {self.data}"
