@@ -23,7 +23,7 @@ from entropic_ae import (
     System,
     configure,
 )
-from entropic_ae.recipes import AE, EAE, differences, preset_for
+from entropic_ae.recipes import AE, EAE, constructors, differences, preset_for
 
 SMALL = {"width": 2, "hidden": 16}
 
@@ -62,7 +62,8 @@ def test_contract(recipe, preset):
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_has_a_constructor_of_the_same_weights(name):
     """With a parameter for the weight of each regulariser, and for nothing that the recipe lacks."""
-    build = getattr(entropic_ae, f"build_{name.replace('-', '_')}")
+    by_name = {one.lower(): getattr(entropic_ae, one) for one in constructors.__all__}
+    build = by_name[name.replace("-", "").replace("2s", "twostage")]
     parameters = set(inspect.signature(build).parameters)
     weights = {term.setting for term in RECIPES[name].terms} - {"squared_error", "likelihood"}
     assert parameters == {"shape", "latent_dim", "width", "depth", "preset", "seed"} | weights

@@ -365,3 +365,21 @@ def test_a_two_stage_system_is_measured_with_its_second_stage(tmp_path, recipe):
     )  # hidden and the input beside it
     again = eae.load(run.folder, device="cpu").sample(3, density="second-stage", seed=1)
     assert torch.equal(again, run.sample(3, density="second-stage", seed=1))
+
+
+def test_image_size_is_an_argument_and_a_setting(tmp_path):
+    """Both spellings give the same run.json; two sizes are refused."""
+    options = {"epochs": 1, "limit": 50, "device": "cpu", "progress": False}
+    small = {"width": 2, "latent_dim": 2}
+    runs_ = [
+        train("ae", "digits", set=small, image_size=16, out=tmp_path / "argument", **options),
+        train("ae", "digits", set={**small, "image_size": "16"}, out=tmp_path / "setting", **options),
+        train("ae", "digits", set={**small, "image_size": 16}, image_size=16, out=tmp_path / "both", **options),
+    ]
+    for run in runs_:
+        assert run.shape == (1, 16, 16)
+        assert run.info["image_size"] == 16
+        assert "image_size" not in run.info["overrides"]
+    with pytest.raises(InputError, match="image_size is 16, and 24 among the settings; give it once"):
+        train("ae", "digits", set={"image_size": 24}, image_size=16, out=tmp_path / "other", **options)
+    assert not (tmp_path / "other").exists()

@@ -12,8 +12,6 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,16 +19,14 @@ from torch import Tensor
 
 from entropic_ae.data.arrays import checked_arrays, read_arrays
 from entropic_ae.data.decoding import GREY, Fit, Table, decode, scan
-from entropic_ae.data.hub import HUB_NAME, HUB_SETS, hub_tables
+from entropic_ae.data.hub import hub_tables
 from entropic_ae.data.images import IN_MEMORY, SPLITS, Given, ImageData, Split, resized, shuffled
-from entropic_ae.data.registered import DATASETS, RegisteredData
-from entropic_ae.data.streaming import stream_tables
-from entropic_ae.data.tables import image_tables, parquet_tables
+from entropic_ae.data.registered import RegisteredData
+from entropic_ae.data.sources import resolve
+from entropic_ae.data.tables import parquet_tables
 from entropic_ae.errors import InputError
 
 __all__ = ["load_images", "read_images"]
-
-_KINDS = "a folder of images, a .parquet, .npz or .npy file, hf:owner/name or hf-stream:owner/name"
 
 
 def load_images(
@@ -71,11 +67,11 @@ def load_images(
         raise InputError(
             f"image_size must be a multiple of 8 from 8 to 128, got {image_size}; {nearest} is the nearest."
         )
-    if isinstance(source, str) and source in DATASETS:
-        return _registered(source, image_size, limit)
-    if not isinstance(source, str | Path):
-        return _given(source, "images", IN_MEMORY, image_size, limit)
-    found = _find(source, image_size)
+    found = resolve(source, image_size)
+    if found.row is not None:
+        return _registered(found.name, found.row, image_size, limit)
+    if found.images is not None:
+        return _given(found.images, found.name, found.source, image_size, limit)
     if found.path is not None:
         return _arrays(found.path, image_size, limit)
     return _own(found.tables, found.name, found.source, image_size, limit)
@@ -96,7 +92,7 @@ def read_images(source: str | Path, shape: tuple[int, int, int]) -> Tensor:
 
     Raises: InputError: if the source is unknown, empty, damaged, or an array of other channels.
     """
-    found = _find(source, shape[1] if shape[1] == shape[2] else None)
+    found = resolve(source, shape[1] if shape[1] == shape[2] else None)
     if found.tables:
         images = torch.cat([split.images for split in _decoded(found.tables, Fit(*shape), found.source).values()])
     elif found.path is not None:
@@ -109,51 +105,6 @@ def read_images(source: str | Path, shape: tuple[int, int, int]) -> Tensor:
         came, wanted = ("x".join(map(str, one)) for one in (images.shape[1:], shape))
         raise InputError(f"the images of {source} are {came}, expected {wanted}; give images like the run's own.")
     return images
-
-
-class _Found(NamedTuple):
-    """Where images are: tables of encoded images, the path of an array, or neither for a registered set."""
-
-    name: str
-    source: str
-    tables: Mapping[str, Table] = MappingProxyType({})
-    path: Path | None = None
-
-
-def _find(source: str | Path, image_size: int | None) -> _Found:
-    """Look a source up, without decoding anything but a stream."""
-    text = str(source)
-    if isinstance(source, str) and source in DATASETS:
-        return _Found(source, source)
-    if not text.strip():
-        raise InputError(f"no data set was named; give one of {', '.join(sorted(DATASETS))}, or {_KINDS}.")
-    if isinstance(source, str) and source.startswith(HUB_SETS):
-        kind, _, name = source.partition(":")
-        if not re.fullmatch(HUB_NAME, name, re.ASCII):
-            raise InputError(f"expected {kind}:owner/name, got '{source}'; give both owner and name.")
-        streamed = kind == "hf-stream"
-        advice = "go online or give a folder or a file."
-        tables = stream_tables(name, image_size) if streamed else hub_tables(name, advice)
-        return _Found(name.partition("/")[2], source, tables)
-    path = Path(os.path.abspath(Path(source).expanduser()))  # noqa: PTH100 - resolve() would follow links
-    if path.is_dir():
-        tables = image_tables(path) or parquet_tables(path)
-        if not tables:
-            raise InputError(
-                f"{path} holds no images (.png, .jpg, ...) and no .parquet files; give a folder that does."
-            )
-        return _Found(path.name, str(path), tables)
-    if not path.exists():
-        raise _missing(source, path)
-    if not path.is_file():
-        raise InputError(f"{path} is neither a file nor a folder; give {_KINDS}.")
-    if path.suffix.lower() == ".parquet":
-        return _Found(path.stem, str(path), parquet_tables(path))
-    if path.suffix.lower() not in (".npz", ".npy"):
-        raise InputError(
-            f"{path} is one file of type '{path.suffix}', expected {_KINDS}; put single images into a folder."
-        )
-    return _Found(path.stem, str(path), path=path)
 
 
 def _arrays(path: Path, image_size: int | None, limit: int | None) -> ImageData:
@@ -198,13 +149,6 @@ def _of_one_size(
     return _assembled(splits, name, source, image_size=image_size, limit=limit, classes=classes or top)
 
 
-def _missing(source: str | Path, path: Path) -> InputError:
-    """Return the error for what is neither registered nor there."""
-    if isinstance(source, str) and Path(source).name == source and not path.suffix:
-        return DATASETS.unknown(source, f"; nor is there a folder or file of that name: {_KINDS}")
-    return InputError(f"{path} does not exist; give {_KINDS}.")
-
-
 def _fits(side: int) -> bool:
     return 8 <= side <= 128 and side % 8 == 0
 
@@ -217,11 +161,8 @@ def _check_size(source: object, height: int, width: int, image_size: int | None)
         )
 
 
-def _registered(name: str, image_size: int | None, limit: int | None) -> ImageData:
+def _registered(name: str, row: RegisteredData, image_size: int | None, limit: int | None) -> ImageData:
     """Load a registered set: from scikit-learn, the local copy or the Hub."""
-    row = DATASETS[name]
-    if not isinstance(row, RegisteredData):
-        return _given(row(), name, name, image_size, limit)
     if row.hub is None:
         return _assembled(_digits(), name, name, image_size=image_size, limit=limit, row=row)
     folder = Path(os.environ.get("ENTROPIC_AE_DATA") or ".", name)

@@ -18,7 +18,7 @@ from entropic_ae.densities import DENSITIES
 from entropic_ae.errors import DivergenceError, InputError, unknown_name
 from entropic_ae.features import check_features
 from entropic_ae.provenance import git_commit, machine, versions
-from entropic_ae.recipes import System, system_for
+from entropic_ae.recipes import System, split_image_size, system_for
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.storage.files import locked, read_json, write_json
 from entropic_ae.training import check_images, select_device, select_precision
@@ -72,8 +72,7 @@ class Cell:
     @cached_property
     def system(self) -> System:
         """The recipe with its settings; InputError if a name of its own or a value is wrong."""
-        changes = {name: value for name, value in self.settings.items() if name != "image_size"}
-        return system_for(self.recipe, self.images, changes)
+        return system_for(self.recipe, self.images, split_image_size(self.settings)[1])
 
     @property
     def images(self) -> ImageData:
@@ -81,8 +80,8 @@ class Cell:
         return _images(self.data, self._image_size)
 
     @property
-    def _image_size(self) -> Scalar | None:
-        return self.own.get("image_size", self.shared.get("image_size"))
+    def _image_size(self) -> int | None:
+        return split_image_size({**self.shared, **self.own})[0]
 
     @cached_property
     def name(self) -> str:
@@ -111,12 +110,12 @@ class Cell:
 
 
 @lru_cache(maxsize=1)
-def _images(data: str, image_size: Scalar | None) -> ImageData:
-    return load_images(data, image_size=None if image_size is None else int(image_size))
+def _images(data: str, image_size: int | None) -> ImageData:
+    return load_images(data, image_size=image_size)
 
 
 @lru_cache(maxsize=1)
-def _images_sha256(data: str, image_size: Scalar | None) -> str:
+def _images_sha256(data: str, image_size: int | None) -> str:
     images = _images(data, image_size)
     return "".join(fingerprint(split.images) for split in (images.train, images.validation, images.test))
 

@@ -1,6 +1,6 @@
 """Recipes and presets: which bottleneck, terms and network go together, and at which sizes. Data only."""
 
-from entropic_ae.recipes.choice import by_preset, recipe_for, system_for, system_of
+from entropic_ae.recipes.choice import by_preset, recipe_for, split_image_size, system_for, system_of
 from entropic_ae.recipes.presets import PRESETS, Preset, preset_for
 from entropic_ae.recipes.recipe import Recipe, System, changes_of, configure, differences
 from entropic_ae.recipes.systems import (
@@ -47,6 +47,7 @@ __all__ = [
     "differences",
     "preset_for",
     "recipe_for",
+    "split_image_size",
     "system_for",
     "system_of",
 ]

@@ -8,12 +8,12 @@ from contextlib import suppress
 from entropic_ae.data import DATASETS, ImageData
 from entropic_ae.errors import InputError
 from entropic_ae.recipes.presets import PRESETS, preset_for
-from entropic_ae.recipes.recipe import Recipe, Scalar, System, configure
+from entropic_ae.recipes.recipe import Recipe, Scalar, System, configure, read_setting
 from entropic_ae.recipes.systems import RECIPES
 from entropic_ae.storage.json_schema import shown
 from entropic_ae.storage.run_info import RunInfo
 
-__all__ = ["by_preset", "recipe_for", "system_for", "system_of"]
+__all__ = ["by_preset", "recipe_for", "split_image_size", "system_for", "system_of"]
 
 
 def recipe_for(recipe: str | Recipe) -> Recipe:
@@ -61,6 +61,31 @@ def system_for(
     chosen = PRESETS.find(preset or (images.source if has_own else preset_for(images.shape)))
     own: dict[str, Scalar] = {} if has_own else {"features": features}
     return configure(recipe_for(recipe), chosen, {**own, **(changes or {})})
+
+
+def split_image_size(
+    changes: Mapping[str, Scalar], image_size: int | None = None
+) -> tuple[int | None, dict[str, Scalar]]:
+    """Separate ``image_size``, which belongs to the data, from the settings of a system.
+
+    Arguments:
+        changes: settings by name, ``image_size`` possibly among them.
+        image_size: the same, given by itself.
+
+    Returns: the image size, None if neither has it, and the other settings.
+
+    Raises: InputError if it is no whole number, or the two differ.
+
+    >>> split_image_size({"image_size": "32", "width": 4})
+    (32, {'width': 4})
+    """
+    rest = {name: value for name, value in changes.items() if name != "image_size"}
+    if "image_size" not in changes:
+        return image_size, rest
+    size = read_setting("image_size", changes["image_size"], 0)
+    if image_size not in (None, size):
+        raise InputError(f"image_size is {image_size}, and {size} among the settings; give it once.")
+    return size, rest
 
 
 def by_preset(recipe: Recipe) -> dict[str, dict[str, Scalar]]:

@@ -1,4 +1,4 @@
-"""The model and the objective of each recipe, for who wants no run: ``build_eae((1, 32, 32), entropy=0.1)``.
+"""The model and the objective of each recipe, for who wants no run: ``EAE((1, 32, 32), entropy=0.1)``.
 
 Each function is short for ``configure(recipe, preset, changes).build(shape)``, which takes every setting.
 """
@@ -9,47 +9,32 @@ from collections.abc import Mapping
 
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.networks import Shape
+from entropic_ae.recipes import systems
 from entropic_ae.recipes.presets import PRESETS, preset_for
 from entropic_ae.recipes.recipe import Recipe, configure
-from entropic_ae.recipes.systems import (
-    AE,
-    AE_L2,
-    BN_AE,
-    CV_VAE,
-    EAE,
-    EAE_LINEAR,
-    RAE,
-    RAE_GP,
-    RAE_L2,
-    RAE_SN,
-    TWO_STAGE_EAE,
-    TWO_STAGE_VAE,
-    VAE,
-    WAE,
-)
 from entropic_ae.terms import Objective
 
 __all__ = [
-    "build_2seae",
-    "build_2svae",
-    "build_ae",
-    "build_ae_l2",
-    "build_bn_ae",
-    "build_cv_vae",
-    "build_eae",
-    "build_eae_linear",
-    "build_rae",
-    "build_rae_gp",
-    "build_rae_l2",
-    "build_rae_sn",
-    "build_vae",
-    "build_wae",
+    "AE",
+    "AEL2",
+    "BNAE",
+    "CVVAE",
+    "EAE",
+    "RAE",
+    "RAEGP",
+    "RAEL2",
+    "RAESN",
+    "VAE",
+    "WAE",
+    "EAELinear",
+    "TwoStageEAE",
+    "TwoStageVAE",
 ]
 
 Built = tuple[Autoencoder, Objective]
 
 
-def build_ae(
+def AE(
     shape: Shape,
     *,
     latent_dim: int | None = None,
@@ -73,14 +58,14 @@ def build_ae(
 
     Reference: the baseline AE of Ghosh et al. (2019), From variational to deterministic autoencoders.
 
-    >>> model, objective = build_ae((1, 8, 8), latent_dim=4, width=4)
+    >>> model, objective = AE((1, 8, 8), latent_dim=4, width=4)
     >>> model.bottleneck.latent_dim, [term.name for term in objective.terms]
     (4, ['squared_error'])
     """
-    return _build(AE, shape, latent_dim, width, depth, {}, preset, seed)
+    return _build(systems.AE, shape, latent_dim, width, depth, {}, preset, seed)
 
 
-def build_ae_l2(
+def AEL2(
     shape: Shape,
     *,
     latent_dim: int | None = None,
@@ -92,18 +77,18 @@ def build_ae_l2(
 ) -> Built:
     """Build an autoencoder whose decoder weights are decayed.
 
-    Arguments, results and errors are those of ``build_ae``; ``decoder_decay`` is the weight of ``DecoderDecay``.
+    Arguments, results and errors are those of ``AE``; ``decoder_decay`` is the weight of ``DecoderDecay``.
 
     Reference: the baseline AE-L2 of Ghosh et al. (2019).
 
-    >>> _, objective = build_ae_l2((1, 8, 8), latent_dim=4, width=4, decoder_decay=0.5)
+    >>> _, objective = AEL2((1, 8, 8), latent_dim=4, width=4, decoder_decay=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "decoder_decay"]
     [0.5]
     """
-    return _build(AE_L2, shape, latent_dim, width, depth, {"decoder_decay": decoder_decay}, preset, seed)
+    return _build(systems.AE_L2, shape, latent_dim, width, depth, {"decoder_decay": decoder_decay}, preset, seed)
 
 
-def build_rae(
+def RAE(
     shape: Shape,
     *,
     latent_dim: int | None = None,
@@ -115,18 +100,18 @@ def build_rae(
 ) -> Built:
     """Build a regularised autoencoder: code norm.
 
-    Arguments, results and errors are those of ``build_ae``; ``code_norm`` is the weight of ``CodeNorm``.
+    Arguments, results and errors are those of ``AE``; ``code_norm`` is the weight of ``CodeNorm``.
 
     Reference: RAE of Ghosh et al. (2019).
 
-    >>> _, objective = build_rae((1, 8, 8), latent_dim=4, width=4, code_norm=0.5)
+    >>> _, objective = RAE((1, 8, 8), latent_dim=4, width=4, code_norm=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "code_norm"]
     [0.5]
     """
-    return _build(RAE, shape, latent_dim, width, depth, {"code_norm": code_norm}, preset, seed)
+    return _build(systems.RAE, shape, latent_dim, width, depth, {"code_norm": code_norm}, preset, seed)
 
 
-def build_rae_l2(
+def RAEL2(
     shape: Shape,
     *,
     latent_dim: int | None = None,
@@ -139,20 +124,20 @@ def build_rae_l2(
 ) -> Built:
     """Build a regularised autoencoder: code norm, decoder weights decayed.
 
-    Arguments, results and errors are those of ``build_ae``; ``code_norm`` is the weight of ``CodeNorm``,
+    Arguments, results and errors are those of ``AE``; ``code_norm`` is the weight of ``CodeNorm``,
     ``decoder_decay`` is the weight of ``DecoderDecay``.
 
     Reference: RAE-L2 of Ghosh et al. (2019).
 
-    >>> _, objective = build_rae_l2((1, 8, 8), latent_dim=4, width=4, code_norm=0.5)
+    >>> _, objective = RAEL2((1, 8, 8), latent_dim=4, width=4, code_norm=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "code_norm"]
     [0.5]
     """
     weights = {"code_norm": code_norm, "decoder_decay": decoder_decay}
-    return _build(RAE_L2, shape, latent_dim, width, depth, weights, preset, seed)
+    return _build(systems.RAE_L2, shape, latent_dim, width, depth, weights, preset, seed)
 
 
-def build_rae_gp(
+def RAEGP(
     shape: Shape,
     *,
     latent_dim: int | None = None,
@@ -165,20 +150,20 @@ def build_rae_gp(
 ) -> Built:
     """Build a regularised autoencoder: code norm, gradient penalty on the decoder.
 
-    Arguments, results and errors are those of ``build_ae``; ``code_norm`` is the weight of ``CodeNorm``,
+    Arguments, results and errors are those of ``AE``; ``code_norm`` is the weight of ``CodeNorm``,
     ``decoder_gradient`` is the weight of ``DecoderGradient``.
 
     Reference: RAE-GP of Ghosh et al. (2019); ``DecoderGradient`` says how its penalty differs.
 
-    >>> _, objective = build_rae_gp((1, 8, 8), latent_dim=4, width=4, code_norm=0.5)
+    >>> _, objective = RAEGP((1, 8, 8), latent_dim=4, width=4, code_norm=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "code_norm"]
     [0.5]
     """
     weights = {"code_norm": code_norm, "decoder_gradient": decoder_gradient}
-    return _build(RAE_GP, shape, latent_dim, width, depth, weights, preset, seed)
+    return _build(systems.RAE_GP, shape, latent_dim, width, depth, weights, preset, seed)
 
 
-def build_rae_sn(
+def RAESN(
     shape: Shape,
     *,
     latent_dim: int | None = None,
@@ -190,18 +175,18 @@ def build_rae_sn(
 ) -> Built:
     """Build a regularised autoencoder: code norm, spectral normalisation of both networks.
 
-    Arguments, results and errors are those of ``build_ae``; ``code_norm`` is the weight of ``CodeNorm``.
+    Arguments, results and errors are those of ``AE``; ``code_norm`` is the weight of ``CodeNorm``.
 
     Reference: RAE-SN of Ghosh et al. (2019).
 
-    >>> _, objective = build_rae_sn((1, 8, 8), latent_dim=4, width=4, code_norm=0.5)
+    >>> _, objective = RAESN((1, 8, 8), latent_dim=4, width=4, code_norm=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "code_norm"]
     [0.5]
     """
-    return _build(RAE_SN, shape, latent_dim, width, depth, {"code_norm": code_norm}, preset, seed)
+    return _build(systems.RAE_SN, shape, latent_dim, width, depth, {"code_norm": code_norm}, preset, seed)
 
 
-def build_vae(
+def VAE(
     shape: Shape,
     *,
     latent_dim: int | None = None,
@@ -213,18 +198,18 @@ def build_vae(
 ) -> Built:
     """Build a variational autoencoder.
 
-    Arguments, results and errors are those of ``build_ae``; ``kl`` is the weight of ``KullbackLeibler``.
+    Arguments, results and errors are those of ``AE``; ``kl`` is the weight of ``KullbackLeibler``.
 
     Reference: Kingma and Welling (2013), Auto-encoding variational Bayes.
 
-    >>> _, objective = build_vae((1, 8, 8), latent_dim=4, width=4, kl=0.5)
+    >>> _, objective = VAE((1, 8, 8), latent_dim=4, width=4, kl=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "kl"]
     [0.5]
     """
-    return _build(VAE, shape, latent_dim, width, depth, {"kl": kl}, preset, seed)
+    return _build(systems.VAE, shape, latent_dim, width, depth, {"kl": kl}, preset, seed)
 
 
-def build_cv_vae(
+def CVVAE(
     shape: Shape,
     *,
     latent_dim: int | None = None,
@@ -236,18 +221,18 @@ def build_cv_vae(
 ) -> Built:
     """Build a variational autoencoder of constant variance.
 
-    Arguments, results and errors are those of ``build_ae``; ``kl`` is the weight of ``KullbackLeibler``.
+    Arguments, results and errors are those of ``AE``; ``kl`` is the weight of ``KullbackLeibler``.
 
     Reference: CV-VAE of Ghosh et al. (2019).
 
-    >>> _, objective = build_cv_vae((1, 8, 8), latent_dim=4, width=4, kl=0.5)
+    >>> _, objective = CVVAE((1, 8, 8), latent_dim=4, width=4, kl=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "kl"]
     [0.5]
     """
-    return _build(CV_VAE, shape, latent_dim, width, depth, {"kl": kl}, preset, seed)
+    return _build(systems.CV_VAE, shape, latent_dim, width, depth, {"kl": kl}, preset, seed)
 
 
-def build_wae(
+def WAE(
     shape: Shape,
     *,
     latent_dim: int | None = None,
@@ -259,18 +244,18 @@ def build_wae(
 ) -> Built:
     """Build a Wasserstein autoencoder: codes pushed to N(0, I) by their MMD.
 
-    Arguments, results and errors are those of ``build_ae``; ``mmd`` is the weight of ``MaximumMeanDiscrepancy``.
+    Arguments, results and errors are those of ``AE``; ``mmd`` is the weight of ``MaximumMeanDiscrepancy``.
 
     Reference: WAE-MMD of Tolstikhin et al. (2017), Wasserstein auto-encoders.
 
-    >>> _, objective = build_wae((1, 8, 8), latent_dim=4, width=4, mmd=0.5)
+    >>> _, objective = WAE((1, 8, 8), latent_dim=4, width=4, mmd=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "mmd"]
     [0.5]
     """
-    return _build(WAE, shape, latent_dim, width, depth, {"mmd": mmd}, preset, seed)
+    return _build(systems.WAE, shape, latent_dim, width, depth, {"mmd": mmd}, preset, seed)
 
 
-def build_2svae(
+def TwoStageVAE(
     shape: Shape,
     *,
     latent_dim: int | None = None,
@@ -282,18 +267,18 @@ def build_2svae(
 ) -> Built:
     """Build a VAE with a learned scale of the error, first stage of two; ``SecondStage.fit`` is the other.
 
-    Arguments, results and errors are those of ``build_ae``; ``kl`` is the weight of ``KullbackLeibler``.
+    Arguments, results and errors are those of ``AE``; ``kl`` is the weight of ``KullbackLeibler``.
 
     Reference: Dai and Wipf (2019), Diagnosing and enhancing VAE models.
 
-    >>> _, objective = build_2svae((1, 8, 8), latent_dim=4, width=4, kl=0.5)
+    >>> _, objective = TwoStageVAE((1, 8, 8), latent_dim=4, width=4, kl=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "kl"]
     [0.5]
     """
-    return _build(TWO_STAGE_VAE, shape, latent_dim, width, depth, {"kl": kl}, preset, seed)
+    return _build(systems.TWO_STAGE_VAE, shape, latent_dim, width, depth, {"kl": kl}, preset, seed)
 
 
-def build_bn_ae(
+def BNAE(
     shape: Shape,
     *,
     latent_dim: int | None = None,
@@ -304,18 +289,18 @@ def build_bn_ae(
 ) -> Built:
     """Build an autoencoder with batch norm without affine shift at the bottleneck.
 
-    Arguments, results and errors are those of ``build_ae``.
+    Arguments, results and errors are those of ``AE``.
 
     Reference: section 5.2 of the paper.
 
-    >>> model, objective = build_bn_ae((1, 8, 8), latent_dim=4, width=4)
+    >>> model, objective = BNAE((1, 8, 8), latent_dim=4, width=4)
     >>> model.bottleneck.latent_dim, [term.name for term in objective.terms]
     (4, ['squared_error'])
     """
-    return _build(BN_AE, shape, latent_dim, width, depth, {}, preset, seed)
+    return _build(systems.BN_AE, shape, latent_dim, width, depth, {}, preset, seed)
 
 
-def build_eae(
+def EAE(
     shape: Shape,
     *,
     latent_dim: int | None = None,
@@ -328,20 +313,20 @@ def build_eae(
 ) -> Built:
     """Build the entropic autoencoder: batch norm at the bottleneck, entropy of the codes raised.
 
-    Arguments, results and errors are those of ``build_ae``; ``entropy`` is the weight of ``NegativeEntropy``,
+    Arguments, results and errors are those of ``AE``; ``entropy`` is the weight of ``NegativeEntropy``,
     ``decoder_decay`` is the weight of ``DecoderDecay``.
 
     Reference: equation (2) and section 5.1 of the paper.
 
-    >>> _, objective = build_eae((1, 8, 8), latent_dim=4, width=4, entropy=0.5)
+    >>> _, objective = EAE((1, 8, 8), latent_dim=4, width=4, entropy=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "entropy"]
     [0.5]
     """
     weights = {"entropy": entropy, "decoder_decay": decoder_decay}
-    return _build(EAE, shape, latent_dim, width, depth, weights, preset, seed)
+    return _build(systems.EAE, shape, latent_dim, width, depth, weights, preset, seed)
 
 
-def build_eae_linear(
+def EAELinear(
     shape: Shape,
     *,
     latent_dim: int | None = None,
@@ -354,20 +339,20 @@ def build_eae_linear(
 ) -> Built:
     """Build the entropic autoencoder, the decoder's linear layer decayed.
 
-    Arguments, results and errors are those of ``build_ae``; ``entropy`` is the weight of ``NegativeEntropy``,
+    Arguments, results and errors are those of ``AE``; ``entropy`` is the weight of ``NegativeEntropy``,
     ``decoder_decay`` is the weight of ``DecoderDecay``.
 
     Reference: Table 1 of the paper, in parentheses.
 
-    >>> _, objective = build_eae_linear((1, 8, 8), latent_dim=4, width=4, entropy=0.5)
+    >>> _, objective = EAELinear((1, 8, 8), latent_dim=4, width=4, entropy=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "entropy"]
     [0.5]
     """
     weights = {"entropy": entropy, "decoder_decay": decoder_decay}
-    return _build(EAE_LINEAR, shape, latent_dim, width, depth, weights, preset, seed)
+    return _build(systems.EAE_LINEAR, shape, latent_dim, width, depth, weights, preset, seed)
 
 
-def build_2seae(
+def TwoStageEAE(
     shape: Shape,
     *,
     latent_dim: int | None = None,
@@ -380,17 +365,17 @@ def build_2seae(
 ) -> Built:
     """Build the entropic autoencoder as first stage of two; ``SecondStage.fit`` is the other.
 
-    Arguments, results and errors are those of ``build_ae``; ``entropy`` is the weight of ``NegativeEntropy``,
+    Arguments, results and errors are those of ``AE``; ``entropy`` is the weight of ``NegativeEntropy``,
     ``decoder_decay`` is the weight of ``DecoderDecay``.
 
     Reference: section 6 of the paper; second stage of Dai and Wipf (2019).
 
-    >>> _, objective = build_2seae((1, 8, 8), latent_dim=4, width=4, entropy=0.5)
+    >>> _, objective = TwoStageEAE((1, 8, 8), latent_dim=4, width=4, entropy=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "entropy"]
     [0.5]
     """
     weights = {"entropy": entropy, "decoder_decay": decoder_decay}
-    return _build(TWO_STAGE_EAE, shape, latent_dim, width, depth, weights, preset, seed)
+    return _build(systems.TWO_STAGE_EAE, shape, latent_dim, width, depth, weights, preset, seed)
 
 
 def _build(

@@ -21,8 +21,17 @@ from entropic_ae.export import FORMATS, exported
 from entropic_ae.features import check_features
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.randomness import check_seed
-from entropic_ae.recipes import PRESETS, Recipe, changes_of, differences, recipe_for, system_for, system_of
-from entropic_ae.recipes.recipe import Scalar, read_setting
+from entropic_ae.recipes import (
+    PRESETS,
+    Recipe,
+    changes_of,
+    differences,
+    recipe_for,
+    split_image_size,
+    system_for,
+    system_of,
+)
+from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.registry import imported
 from entropic_ae.runs.loading import read_info
 from entropic_ae.runs.run import Run
@@ -57,6 +66,7 @@ def train(
     epochs: int | None = None,
     seed: int = 0,
     limit: int | None = None,
+    image_size: int | None = None,
     out: str | Path | None = None,
     device: str = "auto",
     devices: int = 1,
@@ -74,11 +84,13 @@ def train(
         recipe: a name in ``RECIPES`` (ae, bn-ae, eae, ...), or a recipe of your own.
         data: a registered name, a folder of images, a parquet, .npz or .npy file, ``hf:owner/name`` or
             ``hf-stream:owner/name``; or the images themselves; see ``load_images``.
-        set: settings to change, by name; ``entropic-ae recipes`` lists them. ``image_size`` belongs to the data.
+        set: settings to change, by name; ``entropic-ae recipes`` lists them.
         preset: sizes to start from; the data set's own, or those for the nearest image size, unless given.
         epochs: short for ``set={"epochs": ...}``.
         seed: of the initial weights, the order of the images and the densities.
         limit: use only the first images, at least 2.
+        image_size: side in pixels to which the centre square of each image is resized, see ``load_images``; may
+            stand in ``set`` instead.
         out: the run folder, ``runs/<recipe>-<data>-<seed>`` unless given; it must not exist or be empty.
         device: auto, cpu or cuda.
         devices: processes on each machine, which share each minibatch; see ``fit``.
@@ -101,14 +113,12 @@ def train(
     >>> run.sample(2, density="prior", seed=0).shape
     torch.Size([2, 1, 8, 8])
     """
-    changes = _changes(set, epochs)
+    image_size, changes = split_image_size(_changes(set, epochs), image_size)
     check_seed(seed)
     check_logger(logger, picture_every)
     recipe = recipe_for(recipe)
     if preset is not None:
         PRESETS.find(preset)
-    size = changes.pop("image_size", None)
-    image_size = None if size is None else read_setting("image_size", size, 0)
     images = load_images(data, image_size=image_size, limit=limit)
     system = system_for(recipe, images, changes, preset=preset)
     if system.preset.features != PRESETS[system.preset.name].features:

@@ -1,0 +1,101 @@
+"""The kind of a source of images: a registered set, a Hub set, a folder, a file or images in memory."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from entropic_ae.data.decoding import Table
+from entropic_ae.data.hub import HUB_NAME, HUB_SETS, hub_tables
+from entropic_ae.data.images import IN_MEMORY, Given
+from entropic_ae.data.registered import DATASETS, RegisteredData
+from entropic_ae.data.streaming import stream_tables
+from entropic_ae.data.tables import image_tables, parquet_tables
+from entropic_ae.errors import InputError
+
+__all__ = ["Source", "resolve"]
+
+_KINDS = "a folder of images, a .parquet, .npz or .npy file, hf:owner/name or hf-stream:owner/name"
+
+
+class Source(NamedTuple):
+    """A source of images; of ``tables``, ``path``, ``row`` and ``images`` one is set, by its kind.
+
+    Attributes:
+        name: of the data set.
+        source: what leads back to the images; an absolute path for files and folders.
+        tables: encoded images by split, of a folder, parquet files or a Hub set.
+        path: an .npz or .npy file.
+        row: of a registered set.
+        images: in memory, or those that a custom registered function returns.
+    """
+
+    name: str
+    source: str
+    tables: Mapping[str, Table] = MappingProxyType({})
+    path: Path | None = None
+    row: RegisteredData | None = None
+    images: Given | None = None
+
+
+def resolve(source: str | Path | Given, side: int | None = None) -> Source:
+    """Return what kind of source this is; nothing is decoded, except by a stream.
+
+    Arguments:
+        source: as for ``load_images``.
+        side: of the square that a stream keeps of each image, in pixels.
+
+    Raises: InputError if the source is unknown, missing or of no known kind.
+
+    >>> resolve("digits").row.size
+    8
+    """
+    if not isinstance(source, str | Path):
+        return Source("images", IN_MEMORY, images=source)
+    if isinstance(source, str) and source in DATASETS:
+        row = DATASETS[source]
+        if isinstance(row, RegisteredData):
+            return Source(source, source, row=row)
+        return Source(source, source, images=row())
+    if not str(source).strip():
+        raise InputError(f"no data set was named; give one of {', '.join(sorted(DATASETS))}, or {_KINDS}.")
+    if isinstance(source, str) and source.startswith(HUB_SETS):
+        return _of_hub(source, side)
+    return _on_disk(source)
+
+
+def _of_hub(source: str, side: int | None) -> Source:
+    kind, _, name = source.partition(":")
+    if not re.fullmatch(HUB_NAME, name, re.ASCII):
+        raise InputError(f"expected {kind}:owner/name, got '{source}'; give both owner and name.")
+    streamed = kind == "hf-stream"
+    tables = stream_tables(name, side) if streamed else hub_tables(name, "go online or give a folder or a file.")
+    return Source(name.partition("/")[2], source, tables)
+
+
+def _on_disk(source: str | Path) -> Source:
+    path = Path(os.path.abspath(Path(source).expanduser()))  # noqa: PTH100 - resolve() would follow links
+    if path.is_dir():
+        tables = image_tables(path) or parquet_tables(path)
+        if not tables:
+            raise InputError(
+                f"{path} holds no images (.png, .jpg, ...) and no .parquet files; give a folder that does."
+            )
+        return Source(path.name, str(path), tables)
+    if not path.exists():
+        if isinstance(source, str) and Path(source).name == source and not path.suffix:
+            raise DATASETS.unknown(source, f"; nor is there a folder or file of that name: {_KINDS}")
+        raise InputError(f"{path} does not exist; give {_KINDS}.")
+    if not path.is_file():
+        raise InputError(f"{path} is neither a file nor a folder; give {_KINDS}.")
+    if path.suffix.lower() == ".parquet":
+        return Source(path.stem, str(path), parquet_tables(path))
+    if path.suffix.lower() not in (".npz", ".npy"):
+        raise InputError(
+            f"{path} is one file of type '{path.suffix}', expected {_KINDS}; put single images into a folder."
+        )
+    return Source(path.stem, str(path), path=path)
