@@ -372,14 +372,14 @@ def test_image_size_is_an_argument_and_a_setting(tmp_path):
     options = {"epochs": 1, "limit": 50, "device": "cpu", "progress": False}
     small = {"width": 2, "latent_dim": 2}
     runs_ = [
-        train("ae", "digits", set=small, image_size=16, out=tmp_path / "argument", **options),
-        train("ae", "digits", set={**small, "image_size": "16"}, out=tmp_path / "setting", **options),
-        train("ae", "digits", set={**small, "image_size": 16}, image_size=16, out=tmp_path / "both", **options),
+        runs.train("ae", "digits", set=small, image_size=16, out=tmp_path / "argument", **options),
+        runs.train("ae", "digits", set={**small, "image_size": "16"}, out=tmp_path / "setting", **options),
+        runs.train("ae", "digits", set={**small, "image_size": 16}, image_size=16, out=tmp_path / "both", **options),
     ]
     for run in runs_:
         assert run.shape == (1, 16, 16)
         assert run.info["image_size"] == 16
         assert "image_size" not in run.info["overrides"]
     with pytest.raises(InputError, match="image_size is 16, and 24 among the settings; give it once"):
-        train("ae", "digits", set={"image_size": 24}, image_size=16, out=tmp_path / "other", **options)
+        runs.train("ae", "digits", set={"image_size": 24}, image_size=16, out=tmp_path / "other", **options)
     assert not (tmp_path / "other").exists()
