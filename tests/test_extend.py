@@ -105,11 +105,11 @@ def test_parts_and_settings_stand_in_run_json(folder):
     assert json.loads((folder / "runs" / "rings" / "run.json").read_text())["source"] == "rings"
 
 
-ADVICE = r"; one of your own must be registered before \(on the command line by --import MODULE\)"
+ADVICE = r"; if it is a custom one, register it first \(command line: --import MODULE\)"
 
 
 def test_what_is_missing_is_told_with_how_to_give_it(here):
-    with pytest.raises(InputError, match=rf"unknown recipe 'patches'.*{ADVICE}, or given: load\(folder, recipe="):
+    with pytest.raises(InputError, match=rf"unknown recipe 'patches'.*{ADVICE}, or pass it: load"):
         eae.load("runs/patches")
     with pytest.raises(InputError, match=rf"unknown bottleneck 'positive'.*{ADVICE}"):
         eae.load("runs/positive")
@@ -134,7 +134,7 @@ def test_a_recipe_that_is_given_need_not_be_registered(here):
     assert Path("given.png").read_bytes() == expected
     with pytest.raises(InputError, match="the run has the recipe 'patches', got 'other'; give that one"):
         eae.load("runs/patches", recipe=replace(recipe, name="other"))
-    with pytest.raises(InputError, match="the recipe 'eae' is the library's own; give yours another name"):
+    with pytest.raises(InputError, match="the recipe 'eae' is built in; give yours another name"):
         eae.load("runs/kernel", recipe=replace(recipe, name="eae"))
 
 
@@ -364,9 +364,9 @@ def test_a_required_argument_that_is_given_is_a_setting():
 
 def test_a_registry_refuses_what_would_be_lost_or_mistaken():
     pieces = Registry("recipe", {"ae": eae.RECIPES["ae"]})
-    with pytest.raises(InputError, match="the recipe 'ae' is the library's own; give yours another name"):
+    with pytest.raises(InputError, match="the recipe 'ae' is built in; give yours another name"):
         pieces["ae"] = replace(eae.RECIPES["ae"], density="prior")
-    with pytest.raises(InputError, match="the recipe 'mine' is itself named 'ae'; give both one name"):
+    with pytest.raises(InputError, match="the recipe registered as 'mine' is named 'ae'; use one name for both"):
         pieces["mine"] = eae.RECIPES["ae"]
     with pytest.raises(InputError, match="a recipe's name is made of letters"):
         pieces.update({"a/b": replace(eae.RECIPES["ae"], name="ab")})

@@ -245,7 +245,7 @@ def test_a_run_with_parts_of_one_s_own_needs_them_on_both_sides(hub, tmp_path, m
     ):
         loaded.evaluate(features="pixels", n=20)
     recipe = eae.RECIPES.pop("mine")
-    with pytest.raises(InputError, match=r"unknown recipe 'mine'.*or given: load\(folder, recipe="):
+    with pytest.raises(InputError, match=r"unknown recipe 'mine'.*or pass it: load\(folder, recipe="):
         eae.load(f"hf:{REPO}", device="cpu")
     assert torch.equal(
         eae.load(f"hf:{REPO}", recipe=recipe, device="cpu").sample(4, seed=1), run.sample(4, seed=1)

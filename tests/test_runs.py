@@ -374,7 +374,9 @@ def test_image_size_is_an_argument_and_a_setting(tmp_path):
     runs_ = [
         runs.train("ae", "digits", set=small, image_size=16, out=tmp_path / "argument", **options),
         runs.train("ae", "digits", set={**small, "image_size": "16"}, out=tmp_path / "setting", **options),
-        runs.train("ae", "digits", set={**small, "image_size": 16}, image_size=16, out=tmp_path / "both", **options),
+        runs.train(
+            "ae", "digits", set={**small, "image_size": 16}, image_size=16, out=tmp_path / "both", **options
+        ),
     ]
     for run in runs_:
         assert run.shape == (1, 16, 16)

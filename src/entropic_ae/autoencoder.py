@@ -1,4 +1,4 @@
-"""The one model: encoder, bottleneck, decoder."""
+"""The autoencoder: encoder, bottleneck and decoder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["Autoencoder", "Trace"]
 
 
 class Trace(NamedTuple):
-    """One pass through an autoencoder, all that a term of the objective may look at.
+    """The results of one pass through an autoencoder, the input of every term of the objective.
 
     Attributes:
         x: images in [0, 1], (N, C, H, W).
-        code: codes, (N, D), with their posterior where there is one.
+        code: codes, (N, D), with their posterior if the bottleneck has one.
         x_hat: reconstructions in [0, 1], (N, C, H, W).
-        recent: codes of earlier minibatches, (M, D), for terms that ask for them; an ``Objective`` fills it in.
+        recent: codes of earlier minibatches, (M, D), for terms that use them; set by an ``Objective``.
 
     >>> from entropic_ae.bottlenecks import Code
     >>> Trace(torch.zeros(2, 1, 8, 8), Code(torch.zeros(2, 4)), torch.zeros(2, 1, 8, 8)).code.z.shape
@@ -35,11 +35,11 @@ class Trace(NamedTuple):
 
 
 class Autoencoder(nn.Module):
-    """Encoder, bottleneck and decoder in a row; every system of the library is one of these.
+    """An encoder, a bottleneck and a decoder in sequence. All systems of the library use this class.
 
     Arguments:
-        encoder: maps images, (N, C, H, W) in [0, 1], to (N, bottleneck.in_features).
-        bottleneck: maps that to codes, (N, D).
+        encoder: maps images, (N, C, H, W) in [0, 1], to features, (N, bottleneck.in_features).
+        bottleneck: maps features to codes, (N, D).
         decoder: maps codes to images in [0, 1].
 
     >>> from entropic_ae.bottlenecks import BatchNorm
@@ -72,10 +72,10 @@ class Autoencoder(nn.Module):
 
     @contextmanager
     def compiled(self) -> Iterator[None]:
-        """Compile encoder and decoder with torch.compile for the time of the block; it takes their first batches.
+        """Compile encoder and decoder with torch.compile inside the block; this happens on their first batches.
 
-        What was compiled is forgotten at the end: PyTorch keeps a few variants of a class's code only, and a sweep
-        over sizes would soon go on without compiling.
+        The compiled code is discarded at the end. PyTorch limits the number of compiled variants of a class, and a
+        sweep over sizes would reach that limit and continue uncompiled.
 
         >>> from entropic_ae.bottlenecks import BatchNorm
         >>> from entropic_ae.networks import MLPDecoder, MLPEncoder

@@ -1,11 +1,10 @@
-"""Several processes that train one model as if they were one: what each computes is that of the global batch.
+"""Distributed training that is equivalent to training on the global batch in a single process.
 
-Each process has as many images of a minibatch as any other. A function here takes a process's share and gives what
-one process with all the images would have, with a gradient such that the average over processes of the gradients,
-which distributed training takes, is that one process's gradient. Without a process group, and inside ``alone``,
-each is the identity.
+A minibatch is split evenly over the processes. The functions here map the part of one process to the result for
+the global batch. Their gradients are scaled so that the average over processes, which distributed training takes,
+equals the gradient of a single process. Without a process group, and inside ``alone``, they are the identity.
 
-What needs no gradient, encoding, decoding and features, is shared out inside ``together`` only.
+Work without gradients (encoding, decoding, features) is split only inside ``together``.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ _together: ContextVar[bool] = ContextVar("together", default=False)
 
 
 def processes() -> int:
-    """Return how many processes train together.
+    """Return the number of processes that train together.
 
     >>> processes()
     1
@@ -57,9 +56,10 @@ def processes() -> int:
 
 
 def is_first(count: int) -> bool:
-    """Return whether this process writes and speaks for ``count`` that work together, also before they have met.
+    """Return whether this is process 0 of ``count``, the one that writes and prints.
 
-    It goes by what torchrun, SLURM and Lightning set; one that works by itself is the first, whatever they set.
+    The rank is read from the environment variables of torchrun, SLURM and Lightning, so this works before the
+    process group is initialised. With a count of 1 they are ignored and the result is True.
 
     >>> is_first(1)
     True
@@ -71,7 +71,7 @@ def is_first(count: int) -> bool:
 
 
 def local_rank() -> int:
-    """Return this process's number among those of its machine, which is the number of its GPU.
+    """Return the rank of this process on its machine, which is also the index of its GPU.
 
     >>> local_rank()
     0
@@ -81,7 +81,7 @@ def local_rank() -> int:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Let this process compute by itself inside the block: what it does there, others need not do.
+    """Compute without the other processes inside the block; they need not enter it.
 
     >>> with alone():
     ...     processes()
@@ -96,17 +96,17 @@ def alone() -> Iterator[None]:
 
 @contextmanager
 def together(device: torch.device, devices: int = 1, nodes: int = 1) -> Iterator[None]:
-    """Let several processes share the encoding, decoding and features inside the block; all get all results.
+    """Split encoding, decoding and features over processes inside the block; each process gets all results.
 
-    Each process must come to the block and do the same in it. They are started by Lightning, which runs the same
-    command once more for each, by torchrun or by SLURM.
+    Each process must enter the block and run the same code in it. The processes are started by torchrun, by SLURM
+    or by Lightning, which runs the same command again for each of them.
 
     Arguments:
-        device: of the type that each process has one of.
-        devices: processes on each machine; with one, on one machine, the block is as without this.
-        nodes: machines.
+        device: a device of the type that each process uses one of.
+        devices: processes on each machine; with 1 on a single machine the block has no effect.
+        nodes: number of machines.
 
-    Raises: InputError if processes that have met already are another number.
+    Raises: InputError if the process group already has a different size.
 
     >>> with together(torch.device("cpu")):
     ...     sharers()
@@ -122,7 +122,9 @@ def together(device: torch.device, devices: int = 1, nodes: int = 1) -> Iterator
         kind = "gpu" if device.type == "cuda" else "cpu"
         Fabric(accelerator=kind, devices=devices, num_nodes=nodes, strategy="ddp").launch()
     if dist.get_world_size() != count:
-        raise InputError(f"{dist.get_world_size()} processes have met, got devices * nodes = {count}.")
+        raise InputError(
+            f"expected devices * nodes = {dist.get_world_size()}, the size of the process group, got {count}."
+        )
     token = _together.set(True)
     try:
         yield
@@ -131,7 +133,7 @@ def together(device: torch.device, devices: int = 1, nodes: int = 1) -> Iterator
 
 
 def sharers() -> int:
-    """Return how many processes share work that needs no gradient.
+    """Return the number of processes that split work without gradients.
 
     >>> sharers()
     1
@@ -140,7 +142,7 @@ def sharers() -> int:
 
 
 def share_out(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """Apply a function of rows, (N, ...), that gives as many rows, each process to its share; return all results.
+    """Apply a function of rows, (N, ...), to N rows split over the processes; return the results for all rows.
 
     >>> share_out(lambda rows: rows + 1, torch.zeros(3))
     tensor([1., 1., 1.])
@@ -148,7 +150,7 @@ def share_out(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
     count = sharers()
     if count == 1 or len(rows) == 0:
         return function(rows)
-    even = rows[torch.arange(-(-len(rows) // count) * count) % len(rows)]  # the first once more, where they must
+    even = rows[torch.arange(-(-len(rows) // count) * count) % len(rows)]  # padded with the first rows
     own = function(even.chunk(count)[dist.get_rank()]).contiguous()
     parts = [torch.empty_like(own) for _ in range(count)]
     dist.all_gather(parts, own)
@@ -157,7 +159,7 @@ def share_out(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
 
 @contextmanager
 def in_turn() -> Iterator[None]:
-    """Let process 0 do a block by itself before the others, which find what it has written.
+    """Run the block in process 0 first, then in the others, which can read the files that it wrote.
 
     >>> with in_turn():
     ...     sharers()
@@ -179,7 +181,7 @@ def in_turn() -> Iterator[None]:
 
 
 class _Total(Function):
-    """A sum over processes; its derivative is the same sum, so that it can be derived again."""
+    """Sum over processes. The backward pass is the same sum, so second derivatives work."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
@@ -194,7 +196,7 @@ class _Total(Function):
 
 
 def total(x: Tensor) -> Tensor:
-    """Return the sum over processes of a tensor that has one shape in all.
+    """Return the sum over processes of a tensor of the same shape in each.
 
     >>> total(torch.ones(2))
     tensor([1., 1.])
@@ -206,7 +208,7 @@ def total(x: Tensor) -> Tensor:
 
 
 def average(x: Tensor) -> Tensor:
-    """Return the mean over processes of a tensor that has one shape in all.
+    """Return the mean over processes of a tensor of the same shape in each.
 
     >>> average(torch.ones(2))
     tensor([1., 1.])
@@ -215,7 +217,7 @@ def average(x: Tensor) -> Tensor:
 
 
 def global_mean(x: Tensor) -> Tensor:
-    """Return the mean over rows, (N, ...), of all processes.
+    """Return the mean over the rows, (N, ...), of all processes.
 
     >>> global_mean(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
     tensor([2., 3.])
@@ -224,7 +226,7 @@ def global_mean(x: Tensor) -> Tensor:
 
 
 def gather(z: Tensor) -> Tensor:
-    """Return the rows, (N, D), of all processes, those of process 0 first.
+    """Return the rows, (N, D), of all processes, in the order of their ranks.
 
     >>> gather(torch.ones(2, 1)).shape
     torch.Size([2, 1])
@@ -236,11 +238,13 @@ def gather(z: Tensor) -> Tensor:
 
 
 def share(like: Tensor, fill: Callable[[Tensor], Tensor]) -> Tensor:
-    """Draw random numbers for the rows of all processes, whose generators are in one state; return one's own.
+    """Draw random numbers for the rows of all processes and return those of this process.
+
+    The generators of all processes must be in the same state.
 
     Arguments:
-        like: this process's rows, whose shape, type and device the draws have.
-        fill: draws into a tensor in place.
+        like: rows of this process; the draws have their shape, type and device.
+        fill: fills a tensor with draws in place.
 
     >>> share(torch.zeros(3, 2), lambda draws: draws.bernoulli_()).shape
     torch.Size([3, 2])
@@ -250,9 +254,9 @@ def share(like: Tensor, fill: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 class _GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm over the minibatch of all processes.
+    """Batch norm over the global minibatch.
 
-    PyTorch's own, ``SyncBatchNorm``, has no CPU version and no second derivative, which a gradient penalty needs.
+    PyTorch's ``SyncBatchNorm`` does not run on CPUs and has no second derivative, which a gradient penalty needs.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -268,7 +272,7 @@ class _GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
             with torch.no_grad():
                 assert self.num_batches_tracked is not None
                 self.num_batches_tracked.add_(1)
-                # without a momentum the plain average of all minibatches, as PyTorch has it
+                # without a momentum, the plain average of all minibatches, as in PyTorch
                 weight = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
                 self.running_mean.lerp_(mean.flatten().to(self.running_mean), weight)
                 unbiased = variance.flatten() * (count / max(count - 1, 1))
@@ -281,7 +285,7 @@ class _GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 class GlobalBatchNorm1d(_GlobalBatchNorm, nn.BatchNorm1d):
-    """Batch norm of (N, C) over the minibatch of all processes.
+    """Batch norm of (N, C) over the global minibatch.
 
     >>> GlobalBatchNorm1d(3)(torch.randn(10, 3)).shape
     torch.Size([10, 3])
@@ -289,7 +293,7 @@ class GlobalBatchNorm1d(_GlobalBatchNorm, nn.BatchNorm1d):
 
 
 class GlobalBatchNorm2d(_GlobalBatchNorm, nn.BatchNorm2d):
-    """Batch norm of (N, C, H, W) over the minibatch of all processes.
+    """Batch norm of (N, C, H, W) over the global minibatch.
 
     >>> GlobalBatchNorm2d(3)(torch.randn(10, 3, 2, 2)).shape
     torch.Size([10, 3, 2, 2])
@@ -297,10 +301,10 @@ class GlobalBatchNorm2d(_GlobalBatchNorm, nn.BatchNorm2d):
 
 
 def synchronise(model: nn.Module) -> None:
-    """Make every batch norm inside a model one over the minibatch of all processes, with its state, in place.
+    """Convert every batch norm inside a model to one over the global minibatch, in place; its state is kept.
 
-    Raises: InputError for a batch norm of another class than PyTorch's for (N, C) and (N, C, H, W): each process
-        would normalise its own part.
+    Raises: InputError for a batch norm other than ``nn.BatchNorm1d`` and ``nn.BatchNorm2d``: each process would
+        normalise its part of the minibatch separately.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     >>> synchronise(model)
@@ -316,7 +320,7 @@ def synchronise(model: nn.Module) -> None:
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(module, ready):
             if type(module) not in kinds:
                 raise InputError(
-                    "several processes need batch norms over all of them, expected BatchNorm1d or BatchNorm2d, "
-                    f"got {type(module).__name__} at {name}; use one of these, or train on one device."
+                    "several processes need batch norms over the global minibatch, expected BatchNorm1d or "
+                    f"BatchNorm2d, got {type(module).__name__} at {name}; use one of these or train on one device."
                 )
             module.__class__ = kinds[type(module)]

@@ -1,4 +1,4 @@
-"""The error that a person's input can cause."""
+"""The exceptions for bad input and diverged training."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _LONGEST = 80  # characters of a name in a sentence
 
 
 class InputError(ValueError):
-    """Bad input: one sentence that says what was expected, what came and what to do.
+    """Bad input. The message is one sentence: what was expected, what was given and the remedy.
 
-    The command line prints the sentence and exits with code 2; every other exception is a defect.
+    The command line prints the message and exits with code 2. Every other exception is a bug.
 
     >>> raise InputError("epochs must be at least 1, got 0; give --epochs 1 or more.")
     Traceback (most recent call last):
@@ -23,7 +23,7 @@ class InputError(ValueError):
 
 
 class DivergenceError(InputError):
-    """Training gave a loss that is not finite, with these settings.
+    """Training diverged: the loss or the codes are not finite.
 
     >>> issubclass(DivergenceError, InputError)
     True
@@ -31,9 +31,9 @@ class DivergenceError(InputError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """Return the error for a name that is not registered; it suggests the nearest and lists all.
+    """Return the error for an unregistered name. It suggests the closest known name and lists all names.
 
-    The name may come from a file of a stranger's: it is shown on one line, and cut off where it is long.
+    The name may come from an untrusted file, so it is shown on one line and truncated if long.
 
     >>> print(unknown_name("recipe", "eea", ["ae", "eae"]))
     unknown recipe 'eea'; did you mean 'eae'? Known: ae, eae.

@@ -1,4 +1,4 @@
-"""Estimators of information quantities from samples: pure functions of tensors, differentiable."""
+"""Sample-based estimators of entropy and discrepancy: pure, differentiable functions of tensors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from entropic_ae.errors import InputError
 __all__ = ["cube_entropy", "knn_entropy", "mmd2", "sphere_entropy"]
 
 _CHUNK = 2**23  # distances held at once: 64 MiB in float64
-_SPARE = 3  # candidates beyond the k-th, ranked again by their exact distances
-_LONG = 4096  # points from which scikit-learn, though it takes a second to import, is worth it on a CPU
+_SPARE = 3  # candidates beyond the k-th, re-ranked by their exact distances
+_LONG = 4096  # points from which scikit-learn is faster on a CPU, despite one second of import
 _RESOLUTION = 2  # multiples of the machine epsilon below which two codes coincide
 _EULER = 0.57721566490153286061
 
@@ -25,39 +25,43 @@ _EULER = 0.57721566490153286061
 def knn_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_finite: bool = True) -> Tensor:
     r"""Kozachenko-Leonenko estimate of the differential entropy of codes, in nats.
 
-    With R_i the Euclidean distance from code i to its k-th nearest other code and V_D the volume of the
-    unit ball,
+    Let $R_i$ be the Euclidean distance from code i to its k-th nearest other code, $V_D$ the volume of the unit
+    ball and $\psi$ the digamma function. The estimate is
 
-        H = D / N * sum_i log R_i + log V_D + log(N - 1) - digamma(k).
+    $H = \frac{D}{N} \sum_i \log R_i + \log V_D + \log(N - 1) - \psi(k)$.
 
-    For k = 1 this is the paper's estimator, whose N + 1 samples are the N codes here. Others write
-    digamma(N) for log(N - 1); the two differ by less than 1 / N.
+    For k = 1 this is the paper's estimator, whose N + 1 samples are the N codes here. Other authors use
+    $\psi(N)$ instead of $\log(N - 1)$; the two differ by less than 1 / N.
 
-    The estimate is differentiable in z: its gradient pushes each code from its k-th neighbour. Codes
-    closer than the floating-point resolution (2 epsilon of the root-mean-square norm of the centred codes)
-    coincide: they count as that far apart, so the estimate stays finite, though low, and their own
-    distance has no gradient. Memory is linear in N; time is quadratic.
+    The estimate is differentiable in z: its gradient pushes each code away from its k-th neighbour. Codes closer
+    than the floating-point resolution (2 epsilon of the root-mean-square norm of the centred codes) count as
+    that far apart. So the estimate stays finite, though low, and such a distance has no gradient. Memory is linear
+    in N, time quadratic.
 
     The bias grows with D and shrinks with N: for N(0, I) and N = 10,000 it is about 0.2 nats at D = 16, 7 at
-    D = 64 and 22 at D = 128. Compare with the estimate for as many samples of what the codes should follow.
-    A minibatch is a small N. ``others`` lends it more: M further codes of the same distribution, among which
-    neighbours are looked for too. Then log(N + M - 1) takes the place of log(N - 1), and the price is a matrix
-    of N by N + M distances.
+    D = 64 and 22 at D = 128. To remove most of it, compare with the estimate for N samples of the reference
+    distribution. A minibatch has a small N. ``others`` adds M codes of the same distribution to the candidate
+    neighbours. Then $\log(N + M - 1)$ replaces $\log(N - 1)$, at the cost of N by N + M distances.
 
     Arguments:
-        z: codes, (N, D) floating point, N + M > k. Half precisions are computed in float32, neighbours
-            searched in float64, whatever the autocast state.
-        k: which neighbour, at least 1. A larger k has less variance and more bias.
+        z: codes, (N, D) floating point, N + M > k. Half precisions are computed in float32 and neighbours are
+            searched in float64, regardless of autocast.
+        k: order of the neighbour, at least 1. A larger k lowers the variance and raises the bias.
         others: further codes, (M, D), on the same device; they get no gradient.
-        check_finite: refuse codes that are not finite. The check waits for the device, so a training step
-            turns it off; the estimate of codes that are not finite is then not finite either.
+        check_finite: reject codes that are not finite. The check waits for the device, so training steps disable
+            it; non-finite codes then give a non-finite estimate.
 
     Returns: a 0-dimensional tensor, float64 for float64 codes and float32 otherwise.
 
-    Raises: InputError (a ValueError) if z is not (N, D), others are of another width, there are no more than k
-        codes, k < 1, or a code is not finite.
+    Raises: InputError (a ValueError) if z is not (N, D), ``others`` has a different width, there are no more than
+        k codes, k < 1, or a code is not finite.
 
-    References: Kozachenko and Leonenko (1987); section 3.2 of the paper; for k > 1, Singh et al. (2003).
+    References:
+        Kozachenko and Leonenko, "Sample estimate of the entropy of a random vector", Problems of Information
+        Transmission 23, 1987.
+        Ghose, Rashwan and Poupart, "Batch norm with entropic regularization turns deterministic autoencoders into
+        generative models", 2020, section 3.2, https://arxiv.org/abs/2002.10631.
+        For k > 1: Singh et al., "Nearest neighbor estimates of entropy", 2003.
 
     >>> import math, torch
     >>> z = torch.randn(5000, 2, generator=torch.Generator().manual_seed(0))
@@ -80,28 +84,29 @@ def knn_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_fi
 def sphere_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_finite: bool = True) -> Tensor:
     r"""Nearest-neighbour estimate of the entropy of codes on the unit sphere in D dimensions, in nats.
 
-    The density is that with respect to the sphere's surface measure, of dimension D - 1. The ball of
-    ``knn_entropy`` is a cap here: with A(t) the area of the cap of angle t and t_i the angle from code i to its
-    k-th nearest other code,
+    The entropy is relative to the surface measure of the sphere, of dimension D - 1. A spherical cap replaces the
+    ball of ``knn_entropy``. With $A(t)$ the area of the cap of angle t and $t_i$ the angle from code i to its k-th
+    nearest other code, the estimate is
 
-        H = 1 / N * sum_i log A(t_i) + log(N - 1) - digamma(k).
+    $H = \frac{1}{N} \sum_i \log A(t_i) + \log(N - 1) - \psi(k)$.
 
-    The area is exact at any angle and the sphere has no edge, so for the uniform distribution the estimate is
-    unbiased, up to log(N - 1) - digamma(N) < 1 / N, however large D. No entropy is above the logarithm of the
-    sphere's area, but the estimate of points more even than draws is. Codes closer than the floating-point
-    resolution coincide as in ``knn_entropy``; so do their opposites.
+    The area is exact at any angle and the sphere has no boundary. So the estimate is unbiased for the uniform
+    distribution in any dimension, up to $\log(N - 1) - \psi(N) < 1 / N$. The maximum entropy is the logarithm of
+    the sphere's area; the estimate can exceed it for points spaced more evenly than random draws. Codes closer
+    than the floating-point resolution are treated as in ``knn_entropy``, and so are antipodal codes.
 
     Arguments:
         z: codes of norm 1, (N, D) floating point, D >= 2, N + M > k.
-        k: which neighbour, at least 1.
-        others: further codes, (M, D), among which neighbours are looked for too; see ``knn_entropy``.
-        check_finite: refuse codes that are not finite or not of norm 1. The check waits for the device.
+        k: order of the neighbour, at least 1.
+        others: further candidate neighbours, (M, D); see ``knn_entropy``.
+        check_finite: reject codes that are not finite or not of norm 1. The check waits for the device.
 
     Returns: a 0-dimensional tensor, float64 for float64 codes and float32 otherwise.
 
-    Raises: InputError as ``knn_entropy``, and for D = 1 or codes that are not of norm 1.
+    Raises: InputError as ``knn_entropy``, and for D = 1 or codes whose norm is not 1.
 
-    Reference: Kozachenko and Leonenko (1987), with the area of a cap for the volume of a ball.
+    Reference: Kozachenko and Leonenko, "Sample estimate of the entropy of a random vector", Problems of
+    Information Transmission 23, 1987; the area of a cap replaces the volume of a ball.
 
     >>> import math, torch
     >>> z = torch.randn(2000, 8, generator=torch.Generator().manual_seed(0)).double()
@@ -124,28 +129,29 @@ def sphere_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check
 def cube_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_finite: bool = True) -> Tensor:
     r"""Nearest-neighbour estimate of the entropy of codes in the cube [-1, 1]^D, in nats.
 
-    The ball of ``knn_entropy`` reaches beyond the cube for codes near its faces, which makes them look lonelier
-    than they are: raising that estimate piles codes up there. Here the neighbourhood of code i is the cube of half
-    side R_i around it, the largest difference from its k-th nearest other code in that norm, as far as it lies
-    inside:
+    Near the faces of the cube the ball of ``knn_entropy`` reaches outside. This overestimates the entropy of codes
+    there, so maximising the estimate pushes codes onto the faces. Here the neighbourhood of code i is the cube of
+    half side $R_i$ around it, clipped to $[-1, 1]^D$. $R_i$ is the distance to the k-th nearest other code in the
+    maximum norm. The estimate is
 
-        H = 1 / N * sum_i sum_d log(min(z_id + R_i, 1) - max(z_id - R_i, -1)) + log(N - 1) - digamma(k).
+    $H = \frac{1}{N} \sum_i \sum_d \log(\min(z_{id} + R_i, 1) - \max(z_{id} - R_i, -1)) + \log(N - 1) - \psi(k)$.
 
-    So for the uniform distribution the estimate is unbiased, up to log(N - 1) - digamma(N) < 1 / N, however large
-    D. No entropy is above D log 2, but the estimate of points more even than draws is. Codes closer than the
-    floating-point resolution coincide as in ``knn_entropy``.
+    It is unbiased for the uniform distribution in any dimension, up to $\log(N - 1) - \psi(N) < 1 / N$. The
+    maximum entropy is D log 2; the estimate can exceed it for points spaced more evenly than random draws. Codes
+    closer than the floating-point resolution are treated as in ``knn_entropy``.
 
     Arguments:
         z: codes from -1 to 1, (N, D) floating point, N + M > k.
-        k: which neighbour, at least 1.
-        others: further codes, (M, D), among which neighbours are looked for too; see ``knn_entropy``.
-        check_finite: refuse codes that are not finite or outside of the cube. The check waits for the device.
+        k: order of the neighbour, at least 1.
+        others: further candidate neighbours, (M, D); see ``knn_entropy``.
+        check_finite: reject codes that are not finite or outside the cube. The check waits for the device.
 
     Returns: a 0-dimensional tensor, float64 for float64 codes and float32 otherwise.
 
-    Raises: InputError as ``knn_entropy``, and for codes outside of the cube.
+    Raises: InputError as ``knn_entropy``, and for codes outside the cube.
 
-    Reference: Kraskov, Stoegbauer and Grassberger (2004) for the norm; the faces are cut off as the sphere's caps.
+    Reference: Kraskov, Stoegbauer and Grassberger, "Estimating mutual information", Physical Review E 69, 2004,
+    https://doi.org/10.1103/PhysRevE.69.066138, for the maximum norm. The clipping at the faces is added here.
 
     >>> z = 2 * torch.rand(2000, 8, generator=torch.Generator().manual_seed(0)) - 1
     >>> abs(cube_entropy(z).item() - 8 * math.log(2)) < 0.1
@@ -167,7 +173,7 @@ def cube_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_f
 
 
 def _kth_in_largest_norm(points: Tensor, n: int, k: int) -> Tensor:
-    """Return the index of the k-th nearest other point of each of the first n, by the largest difference, (n,)."""
+    """Return the index of the k-th nearest other point of each of the first n, in the maximum norm, (n,)."""
     rows = max(1, _CHUNK // len(points))
     found = []
     for start in range(0, n, rows):
@@ -178,10 +184,10 @@ def _kth_in_largest_norm(points: Tensor, n: int, k: int) -> Tensor:
 
 
 def _log_cap(angle: Tensor, dim: int) -> Tensor:
-    """Return the logarithm of the area of caps of some angles, (N,) in (0, pi), of the sphere in R^dim.
+    """Return the log area of caps of the unit sphere in R^dim, given their angles, (N,) in (0, pi).
 
-    The area is that of the sphere in R^(dim - 1) times the integral of sin(t)^(dim - 2) from 0 to the angle,
-    which a Gauss-Legendre rule of so many nodes finds to rounding.
+    The area is that of the sphere in R^(dim - 1) times the integral of sin(t)^(dim - 2) from 0 to the angle.
+    Gauss-Legendre quadrature with max(64, dim) nodes is exact up to rounding.
     """
     rule = _gauss_legendre(max(64, dim))
     nodes, weights = (torch.from_numpy(part).to(angle.device, non_blocking=True) for part in rule)
@@ -192,13 +198,13 @@ def _log_cap(angle: Tensor, dim: int) -> Tensor:
 
 @lru_cache
 def _gauss_legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return nodes and weights for the unit interval."""
+    """Return the nodes and weights of Gauss-Legendre quadrature on the unit interval."""
     nodes, weights = np.polynomial.legendre.leggauss(count)
     return (nodes + 1) / 2, weights / 2
 
 
 def _check(who: str, z: Tensor, k: int, others: Tensor | None, check_finite: bool) -> None:
-    """Raise InputError unless there is an estimate of these codes."""
+    """Raise InputError if the estimate is not defined for these arguments."""
     if not isinstance(z, Tensor) or not isinstance(others, Tensor | None):
         came = type(others if isinstance(z, Tensor) else z).__name__
         raise InputError(f"{who} expects tensors, got {came}; torch.as_tensor makes one of an array.")
@@ -234,7 +240,7 @@ def _digamma(k: int) -> float:
 
 
 def _neighbour_square(z: Tensor, k: int, others: Tensor | None) -> Tensor:
-    """Return the squared distance of each code to its k-th neighbour, (N,) float64, no less than the resolution.
+    """Return the squared distance of each code to its k-th neighbour, (N,) float64, at least the resolution.
 
     Differentiable in z.
     """
@@ -253,20 +259,20 @@ def _neighbour_square(z: Tensor, k: int, others: Tensor | None) -> Tensor:
 def _kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
     """Return the index of the k-th nearest other point of each of the first n, (n,), in memory linear in N.
 
-    A matrix product in float64 finds candidates, which are ranked again by their differences: for codes that
-    came in float32 it loses nothing. With ``certain``, for codes that came in float64, rows whose candidates
-    its rounding could have chosen wrongly (tight clusters far apart) are searched again by differences alone.
+    A matrix product in float64 finds candidates, which are re-ranked by their exact differences. This is exact for
+    float32 inputs. For float64 inputs, rounding could choose wrong candidates (tight clusters far apart); with
+    ``certain`` such rows are searched again by exact differences.
 
     Arguments:
         points: centred, (N, D) float64.
-        n: how many have their neighbour found.
-        k: which neighbour.
-        certain: whether to search such rows again; finding them waits for the device.
+        n: number of points whose neighbour is returned.
+        k: order of the neighbour.
+        certain: whether to search doubtful rows again; finding them waits for the device.
     """
     total, dim = points.shape
     norm = points.square().sum(1)
     rounding = 4 * (dim + 4) * torch.finfo(torch.float64).eps * norm.max()
-    # not finite ones are passed on: scikit-learn refuses them
+    # scikit-learn rejects non-finite points
     many = total >= _LONG and points.device.type == "cpu" and bool(torch.isfinite(norm).all())
     search = _in_cache if many else _by_rows
     found = []
@@ -274,7 +280,7 @@ def _kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
         rows = torch.arange(len(candidates), device=points.device)
         block = points[start : start + len(candidates)]
         exact = (block[:, None] - points[candidates]).square().sum(2)
-        exact.masked_fill_(candidates == start + rows[:, None], torch.inf)  # of the point itself
+        exact.masked_fill_(candidates == start + rows[:, None], torch.inf)  # the point itself
         exact, order = exact.topk(k, largest=False)
         chosen = candidates.gather(1, order[:, -1:]).squeeze(1)
         if certain and bound is not None:
@@ -287,18 +293,18 @@ def _kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
     return torch.cat(found)
 
 
-# a block's first row; its candidates, (R, C); the least distance of all other points, (R,), None if there are none
+# first row of a block; its candidates, (R, C); lower bound of the squared distances of all others, (R,), or None
 _Candidates = Iterator[tuple[int, Tensor, Tensor | None]]
 
 
 def _by_rows(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates:
-    """Yield, for blocks of the first n points, the points of the smallest squared distances."""
+    """Yield the nearest candidates of blocks of the first n points."""
     total, dim = points.shape
     rows = max(1, _CHUNK // max(total, count * dim))
     buffer = points.new_empty(min(rows, n), total)
     for start in range(0, n, rows):
         block = points[start : min(start + rows, n)]
-        # less each row's own norm, which ranks nothing
+        # without the row's own norm, which does not change the ranking
         square = torch.addmm(norm, block, points.T, alpha=-2, out=buffer[: len(block)])
         square.diagonal(start).fill_(torch.inf)
         values, candidates = square.topk(count, largest=False)
@@ -307,7 +313,7 @@ def _by_rows(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates:
 
 
 def _in_cache(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates:  # noqa: ARG001
-    """As ``_by_rows``, of many points on a CPU: scikit-learn never writes the distances to memory."""
+    """Do the same as ``_by_rows`` on a CPU: scikit-learn does not write the distances to memory."""
     from sklearn.neighbors import NearestNeighbors
 
     total, dim = points.shape
@@ -322,13 +328,13 @@ def _in_cache(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates: 
 def mmd2(x: Tensor, y: Tensor, *, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)) -> Tensor:
     r"""Unbiased estimate of the squared maximum mean discrepancy between two samples.
 
-    The kernel is a sum of inverse multiquadratics of the squared distance,
+    The kernel is a sum of inverse multiquadratics,
 
-        k(x, y) = sum_s C_s / (C_s + ||x - y||^2),    C_s = 2 D s,
+    $k(x, y) = \sum_s \frac{C_s}{C_s + \|x - y\|^2}$ with $C_s = 2 D s$,
 
-    where 2 D is the mean squared distance between two draws from N(0, I). Within a sample a point is not
-    compared with itself, so the estimate may be slightly negative. Differentiable in both; one matrix of
-    distances serves all the kernels, and memory is linear in N + M: blocks are computed again for the gradient.
+    where 2 D is the mean squared distance between two draws from N(0, I). Pairs of a point with itself are left
+    out, so the estimate may be slightly negative. It is differentiable in both samples. All kernels share one
+    matrix of distances. Memory is linear in N + M: blocks are recomputed for the gradient.
 
     Arguments:
         x: (N, D) floating point, N at least 2.
@@ -337,9 +343,14 @@ def mmd2(x: Tensor, y: Tensor, *, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0,
 
     Returns: a 0-dimensional tensor, float64 for float64 samples and float32 otherwise; computed in float64.
 
-    Raises: InputError if a sample is not such a matrix, or a scale is not above 0.
+    Raises: InputError if a sample is not a floating-point matrix of at least 2 rows, the widths differ, or a scale
+        is not above 0.
 
-    References: Gretton et al. (2012), lemma 6; the code of Tolstikhin et al. (2017), whose scales these are.
+    References:
+        Gretton et al., "A kernel two-sample test", Journal of Machine Learning Research 13, 2012, lemma 6,
+        https://jmlr.org/papers/v13/gretton12a.html.
+        Tolstikhin et al., "Wasserstein auto-encoders", 2017, https://arxiv.org/abs/1711.01558; the scales are
+        those of their code.
 
     >>> x, y = torch.randn(2, 1000, 4, generator=torch.Generator().manual_seed(0))
     >>> abs(mmd2(x, y).item()) < 0.02, mmd2(x, y + 1).item() > 0.1
@@ -367,7 +378,7 @@ def mmd2(x: Tensor, y: Tensor, *, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0,
 
 
 def _kernel_sum(x: Tensor, y: Tensor, constants: Sequence[float], *, within: bool = False) -> Tensor:
-    """Sum the kernel over all pairs, without those of a point and itself if ``within`` one sample."""
+    """Sum the kernel over all pairs; ``within`` one sample, pairs of a point with itself are left out."""
     rows = max(1, _CHUNK // len(y))
     blocks = []
     for start in range(0, len(x), rows):

@@ -1,4 +1,4 @@
-"""The protocol: reconstructions, interpolations and samples of each density against held-out images."""
+"""The evaluation protocol: reconstructions, interpolations and samples of each density against held-out images."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def check_split(split: str) -> str:
 
 
 def check_number(n: int) -> int:
-    """Return the number of images from each density, or raise InputError if it gives no distance.
+    """Return the number of images from each density, or raise InputError if it is too small for a distance.
 
     >>> check_number(100)
     100
@@ -78,41 +78,52 @@ def evaluate(
     samples_only: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Measure a trained model against the test or the validation images, in one feature space.
+    """Evaluate a trained model on the test or the validation images, in one feature space.
 
-    The Frechet and the kernel distance to these images are taken of: other real images (``held-out images``,
-    the floor), which are the validation images for ``test``, and as many training images for ``validation``;
-    the images' reconstructions; the spherical midpoints between the codes of n random pairs of them, decoded;
-    and n images from each density. Besides: the reconstruction error; the entropy of the images' codes with its
-    maximum under the bottleneck's constraints and the gap; what has collapsed: ``active_codes``, the
-    ``spread`` of each kind of image, and a list of those whose spread is below 0.1, with ``codes`` in it if
-    fewer than a tenth of their dimensions is active; and ``diagnostics``: what ``diagnose`` says of the codes
-    (samples of the posterior, where there is one), how they differ between the statistics of a minibatch and the
-    running ones, and the reconstruction error from the codes of other images, which is no higher than from their
-    own where codes say nothing.
+    Frechet and kernel distances to these images are computed for:
 
-    Settings are chosen on ``validation``, which reads no test image; results are reported on ``test``.
+    - ``held-out images``, the floor: other real images. For ``test`` they are the validation images; for
+      ``validation`` they are an equal number of training images;
+    - ``reconstructions`` of the images;
+    - ``interpolations``: decoded spherical midpoints between the codes of n random pairs of images;
+    - n samples of each density.
 
-    The Frechet distance is biased upwards, the more the fewer images there are (n and the real images):
-    compare figures of equal numbers only. It does not depend on batch sizes.
+    Further results:
+
+    - the reconstruction error;
+    - the entropy of the codes, its maximum under the bottleneck's constraints, and the gap;
+    - collapse: ``active_codes``, the ``spread`` of each kind of image, and a list of the kinds with a spread below
+      0.1. The list contains ``codes`` if fewer than a tenth of their dimensions are active;
+    - ``diagnostics``: the result of ``diagnose`` for the codes (samples of the posterior, if there is one), the
+      change of the codes between minibatch and running statistics, and the reconstruction error from the codes of
+      other images. If codes carry no information, that error is as low as the error from an image's own code.
+
+    Choose settings on ``validation``, which reads no test image; report results on ``test``.
+
+    The Frechet distance is biased upwards. The bias grows as the number of images falls (n and the real images),
+    so compare only results with equal numbers. It does not depend on batch sizes.
 
     Arguments:
-        model: in any mode; evaluated in evaluation mode.
-        data: with all the images of its splits.
+        model: in any mode; it is evaluated in evaluation mode.
+        data: with all images of its splits.
         densities: by name, fitted on the training codes.
-        features: the space of the distances.
+        features: feature space of the distances.
         n: samples of each density and pairs for midpoints, at least 2.
-        seed: of samples, pairs and the kernel distance's subsets.
-        split: test or validation, the images measured against.
-        batch_size: of the minibatches whose statistics the running ones are compared with.
-        samples_only: measure the distances of the densities and of the floor alone, in half the time.
-        tell: called with what is measured next, for a progress display.
+        seed: of samples, pairs and the subsets of the kernel distance.
+        split: test or validation, the reference images.
+        batch_size: minibatch size for the comparison of minibatch and running statistics.
+        samples_only: compute only the distances of the densities and of the floor, in half the time.
+        tell: called with the name of each step, for a progress display.
 
-    Returns: what metrics.json holds for this feature space and split.
+    Returns: the entry of metrics.json for this feature space and split.
 
-    Raises: InputError for n below 2, another split, or codes that are not finite.
+    Raises: InputError for n below 2, an unknown split, or codes that are not finite.
 
-    Reference: sections 5.1 and 5.2 of the paper; Ghosh et al. (2019), section 5.
+    References:
+        Ghose, Rashwan and Poupart, "Batch norm with entropic regularization turns deterministic autoencoders into
+        generative models", 2020, sections 5.1 and 5.2, https://arxiv.org/abs/2002.10631.
+        Ghosh et al., "From variational to deterministic autoencoders", 2019, section 5,
+        https://arxiv.org/abs/1903.12436.
 
     >>> from entropic_ae.data import load_images
     >>> from entropic_ae.densities import Prior
@@ -189,7 +200,7 @@ def _diagnostics(
     batch_size: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Say how codes differ from the prior, from those of minibatches, and from those of other images."""
+    """Compare codes with the prior, with those under minibatch statistics, and with those of other images."""
     source = generator(seed)
     order = torch.randperm(len(images), generator=source)
     few = order[:_FEW]
@@ -218,13 +229,14 @@ def _diagnostics(
 
 
 def _minibatch(model: Autoencoder, images: Tensor, codes: Tensor, batch_size: int) -> dict[str, float] | None:
-    """Compare codes with those that the statistics of minibatches of the training size give.
+    """Compare codes under running statistics with codes under the statistics of minibatches of the training size.
 
-    Returns ``rms_change`` between the two codes of an image, in units of the codes, and of the codes under running
-    statistics ``mean``, the root mean square over dimensions, and ``least_std`` and ``largest_std``. None where
-    minibatches have no statistics, or there is no whole minibatch.
+    Returns ``rms_change``, the root mean square difference of the two codes of an image, in units of the codes.
+    For the codes under running statistics, it also returns ``mean``, the root mean square over dimensions, and
+    ``least_std`` and ``largest_std``. None if the bottleneck has no minibatch statistics, or there are too few
+    images for one minibatch.
     """
-    bottleneck = deepcopy(model.bottleneck).train()  # whose running averages may move
+    bottleneck = deepcopy(model.bottleneck).train()  # a copy, since training mode moves its running averages
     if (
         bottleneck.has_posterior
         or bottleneck.least_batch < 2
@@ -245,7 +257,7 @@ def _minibatch(model: Autoencoder, images: Tensor, codes: Tensor, batch_size: in
 
 
 def _collapse(codes: Tensor, std: Tensor | None, spreads: dict[str, float]) -> dict[str, Any]:
-    """Say which images lack variety, by their spread, and whether the codes are dead."""
+    """List the kinds of images that lack variety, by their spread, and whether the codes are dead."""
     active, dim = active_codes(codes, std), codes.shape[1]
     collapsed = [name for name, value in spreads.items() if value < _COLLAPSED_SPREAD]
     if active == 0 or active < _COLLAPSED_CODES * dim:
@@ -254,7 +266,7 @@ def _collapse(codes: Tensor, std: Tensor | None, spreads: dict[str, float]) -> d
 
 
 def _midpoints(model: Autoencoder, codes: Tensor, n: int, seed: int) -> Iterator[tuple[str, Tensor]]:
-    """Yield, when it is asked for, the images halfway between the codes of n random pairs."""
+    """Yield the decoded midpoints between the codes of n random pairs, computed lazily."""
     source = generator(seed)
     first = torch.randint(len(codes), (n,), generator=source)
     # a shift of 1 to N - 1 never pairs an image with itself

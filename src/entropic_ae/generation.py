@@ -1,7 +1,7 @@
-"""What a trained model is for: encode, decode, reconstruct, sample and interpolate, in evaluation mode.
+"""Inference with a trained model in evaluation mode: encode, decode, reconstruct, sample and interpolate.
 
-Images go in and come out as uint8, (N, C, H, W); codes are float32, (N, D). Work is done in batches on the
-model's device; results are on the CPU. Inside ``distributed.together`` processes share each batch.
+Input and output images are uint8, (N, C, H, W); codes are float32, (N, D). Computation is batched on the device of
+the model; results are on the CPU. Inside ``distributed.together`` each batch is split over the processes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 INTERPOLATIONS = ("linear", "spherical")
-# images at a time; with more, the activations leave a CPU's cache, and decoding takes twice as long
+# batch size by device; with larger batches the activations exceed a CPU's cache and decoding takes twice as long
 _BATCHES = {"cpu": 64}
 _BATCH = 500
 
@@ -59,7 +59,7 @@ def encode(model: Autoencoder, images: Tensor) -> Tensor:
 
 
 def encode_hidden(model: Autoencoder, images: Tensor) -> Tensor:
-    """Return what the encoder gives the bottleneck, (N, in_features) float32, for uint8 images, (N, C, H, W).
+    """Return the encoder's output before the bottleneck, (N, in_features) float32, for uint8 images, (N, C, H, W).
 
     >>> from entropic_ae.bottlenecks import BatchNorm
     >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
@@ -73,7 +73,8 @@ def encode_hidden(model: Autoencoder, images: Tensor) -> Tensor:
 def encode_posterior(model: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor | None]:
     """Return the codes of uint8 images, (N, C, H, W), and the standard deviations of their posteriors.
 
-    Both are (N, D) float32, the codes being the posteriors' means; None for deterministic codes.
+    Both are (N, D) float32; the codes are the means of the posteriors. For deterministic codes the deviations are
+    None.
 
     >>> from entropic_ae.bottlenecks import GaussianPosterior
     >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
@@ -137,11 +138,14 @@ def sample(model: Autoencoder, density: Density, n: int, *, seed: int = 0) -> Te
 def mix_codes(a: Tensor, b: Tensor, t: Tensor, kind: str = "spherical") -> Tensor:
     """Interpolate between codes a and b, both (N, D), at fractions t, (T,): (N, T, D).
 
-    ``linear`` is the straight line, whose middle is shorter than its ends; ``spherical`` turns the direction
-    at constant angular speed and interpolates the length linearly (Shoemake, 1985), so that the codes keep
-    the length that the prior gives them. Parallel and opposite codes, and zeros, are joined by the line.
+    ``linear`` is the straight line; its midpoint is shorter than its ends. ``spherical`` rotates the direction at
+    constant angular speed and interpolates the length linearly, so interpolated codes keep the length that is
+    typical of the prior. Parallel codes, opposite codes and zeros are always interpolated linearly.
 
-    Raises: InputError for another kind.
+    Raises: InputError for an unknown kind.
+
+    Reference: Shoemake, "Animating rotation with quaternion curves", SIGGRAPH 1985,
+    https://doi.org/10.1145/325334.325242.
 
     >>> middle = mix_codes(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), torch.tensor([0.5]))
     >>> round(middle.norm().item(), 6)
@@ -164,14 +168,14 @@ def mix_codes(a: Tensor, b: Tensor, t: Tensor, kind: str = "spherical") -> Tenso
 def interpolate(
     model: Autoencoder, start: Tensor, end: Tensor, *, steps: int = 8, kind: str = "spherical"
 ) -> Tensor:
-    """Decode codes on the way from each start image to its end image: uint8 (N, steps, C, H, W).
+    """Decode interpolated codes between each start image and its end image: uint8 (N, steps, C, H, W).
 
     Arguments:
-        start, end: uint8 images, (N, C, H, W), as many of each.
-        steps: images a row, the reconstructed start and end included; at least 2.
+        start, end: uint8 images, both (N, C, H, W).
+        steps: images per row, including the reconstructed start and end; at least 2.
         kind: linear or spherical, see ``mix_codes``.
 
-    Raises: InputError for fewer than 2 steps, another kind, or numbers of images that differ.
+    Raises: InputError for fewer than 2 steps, an unknown kind, or different numbers of images.
 
     >>> from entropic_ae.bottlenecks import BatchNorm
     >>> from entropic_ae.networks import MLPDecoder, MLPEncoder

@@ -3,11 +3,15 @@
 An encoder maps images in [0, 1], (N, C, H, W), to (N, features); a decoder maps codes, (N, D), to images in
 [0, 1]. Each is sized by the image shape (C, H, W) and the number of features or dimensions.
 
-With ``spectral`` every linear layer and every convolution, transposed ones included, is divided by the largest
-singular value of its weight, laid out as a matrix with a row an output channel (Miyato et al., 2018). One power
-iteration a training step follows that value. The batch norms in between stay as they are, as in the code of
-Ghosh et al., who normalise the encoder and the decoder alike, and lay a transposed convolution out with a column
-an input channel.
+With ``spectral``, the weight of every linear layer and convolution (also transposed) is divided by its largest
+singular value. The weight is reshaped to a matrix with one row per output channel. One power iteration per
+training step tracks the singular value. Batch norms are not changed. The code of Ghosh et al. also normalises both
+networks and keeps the batch norms, but reshapes transposed convolutions to one column per input channel.
+
+References:
+    Ghosh et al., "From variational to deterministic autoencoders", 2019, https://arxiv.org/abs/1903.12436.
+    Miyato et al., "Spectral normalization for generative adversarial networks", 2018,
+    https://arxiv.org/abs/1802.05957.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ def _check(shape: Shape, **sizes: int) -> None:
 
 
 def _finish(network: nn.Module, spectral: bool) -> None:
-    """Normalise the weights if asked to, and lay them out channels last: faster on CPUs and on tensor cores."""
+    """Apply spectral normalisation if requested; use the channels-last layout, faster on CPUs and tensor cores."""
     if spectral:
         for layer in list(network.modules()):
             if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
@@ -52,10 +56,10 @@ def _finish(network: nn.Module, spectral: bool) -> None:
 
 
 class HalvingConv2d(nn.Conv2d):
-    """A convolution of stride 2, without bias, that leaves out the taps which only padding meets.
+    """A convolution of stride 2 without bias that skips kernel taps which only see padding.
 
-    These are where a side comes to 1. They add nothing but work; and the CPU kernels of PyTorch 2.13 leave their
-    gradients in bf16 unwritten where a side is 1 before too: whatever the memory held.
+    Such taps exist if an output side is 1. They contribute nothing. If the input side is 1 too, the bf16 CPU
+    kernels of PyTorch 2.13 leave the gradients of these taps uninitialised.
     """
 
     def __init__(self, channels: int, features: int, kernel_size: int, padding: tuple[int, int]) -> None:
@@ -257,8 +261,8 @@ class MLPDecoder(nn.Module):
 class Perceptron(nn.Module):
     """ReLU layers of equal width; the input joins the last of them before the linear output layer.
 
-    For rows of numbers of any range, where the two above are for images: no map to [-1, 1] first, no sigmoid last,
-    no batch norm in between. Every linear map is within its reach, whatever the hidden layers do.
+    For rows of numbers in any range: unlike the networks for images, it has no map to [-1, 1], no sigmoid and no
+    batch norm. Because of the skip connection it can represent every linear map.
 
     Arguments:
         inputs: values of a row.

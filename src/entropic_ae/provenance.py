@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, commit and machine, for run.json and results."""
+"""Provenance of a result: versions, commit and machine, as recorded in run.json and results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Return the version of Python and of each package that results depend on, where installed."""
+    """Return the versions of Python and of the installed packages that results depend on."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -30,11 +30,11 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Return the commit of the library's source, marked ``+changes`` if it is edited; None outside git."""
+    """Return the commit of the library's source, with ``+changes`` if it was edited; None outside git."""
     here = Path(__file__).parent
     git = ["git", "-C", str(here)]
     try:
-        # a library installed inside somebody else's repository must not take that one's commit
+        # a copy installed inside another repository must not report that repository's commit
         subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=True)
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, check=True, text=True).stdout
         edited = subprocess.run([*git, "diff", "HEAD", "--quiet", "--", str(here)], check=False).returncode
@@ -44,7 +44,7 @@ def git_commit() -> str | None:
 
 
 def machine() -> dict[str, str | int]:
-    """Return the kind of machine: processor architecture, cores and GPU."""
+    """Return the processor architecture, the number of cores and the GPU's name."""
     kind: dict[str, str | int] = {"processor": platform.machine(), "cores": os.cpu_count() or 1}
     if torch.cuda.is_available():
         kind["gpu"] = torch.cuda.get_device_name()

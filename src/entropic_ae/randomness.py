@@ -1,4 +1,4 @@
-"""Randomness as an argument: seeds, generators, and regions that leave the global generators as they were."""
+"""Explicit randomness: seeds, generators, and blocks that restore the state of the global generators."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["check_seed", "generator", "seeded"]
 
 
 def check_seed(seed: int) -> int:
-    """Return the seed, or raise InputError if it is not one that every library takes.
+    """Return the seed, or raise InputError if it is outside the range that every library accepts.
 
     >>> check_seed(7)
     7
@@ -25,7 +25,7 @@ def check_seed(seed: int) -> int:
 
 
 def generator(seed: int) -> torch.Generator:
-    """Return a generator on the CPU that starts from the seed.
+    """Return a CPU generator initialised with the seed.
 
     >>> torch.equal(torch.rand(2, generator=generator(1)), torch.rand(2, generator=generator(1)))
     True
@@ -35,10 +35,10 @@ def generator(seed: int) -> torch.Generator:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed PyTorch's generators inside the block and restore their state after it.
+    """Seed PyTorch's global generators inside the block and restore their state after it.
 
-    For code that takes no ``generator`` of its own: weight initialisation, ``torch.distributions``,
-    torchmetrics' random subsets.
+    Meant for code without a ``generator`` argument: weight initialisation, ``torch.distributions``, the random
+    subsets of torchmetrics.
 
     >>> with seeded(0):
     ...     a = torch.rand(1)

@@ -1,4 +1,4 @@
-"""Pieces by name, to which a program may add its own, and the modules that the command line imports for that."""
+"""Registries of named pieces, open to custom ones, and the modules that the command line imports to add them."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ __all__ = ["Registry", "check_name", "import_modules", "imported"]
 
 Piece = TypeVar("Piece")
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)  # fit for file names and for the command line
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)  # valid in file names and on the command line
 _imported: list[str] = []
 
 
 class Registry(UserDict[str, Piece]):
-    """Pieces of one kind by name: the library's, and those that a program puts in.
+    """A mapping from names to pieces of one kind: the built-in ones, and custom ones added by a program.
 
-    A piece that is put in is found by its name wherever the library's own are: when a run is trained and loaded,
-    on the command line and in a sweep. Nothing is kept beyond the program; a program that loads the run puts it in
-    again, most simply by importing the same module.
+    A custom piece works by name wherever a built-in one does: in training, in loading a run, on the command line
+    and in a sweep. Registration lasts as long as the process. A program that loads the run must register the piece
+    again; the simplest way is to import the same module.
 
     Arguments:
-        kind: what the pieces are called in a sentence.
-        pieces: the library's own, whose names nothing else may take.
+        kind: noun for the pieces in error messages.
+        pieces: the built-in pieces; their names are reserved.
 
     Attributes:
-        builtin: the names of the library's own.
+        builtin: names of the built-in pieces.
 
-    Raises: InputError, when a piece is put in, for a name that is taken by the library, that is not made of
-        letters, digits, dots, dashes and underscores, or that differs from the ``name`` that the piece has itself.
+    Raises: InputError, on assignment, if the name is built in, holds anything but letters, digits, dots, dashes
+        and underscores, or differs from the ``name`` attribute of the piece.
 
     >>> colours = Registry("colour", {"red": 0xFF0000})
     >>> colours["blue"] = 0x0000FF
@@ -44,7 +44,7 @@ class Registry(UserDict[str, Piece]):
     >>> colours.find("bleu")
     Traceback (most recent call last):
         ...
-    entropic_ae.errors.InputError: unknown colour 'bleu'; did you mean 'blue'? Known: blue, red; one of your own must be registered before (on the command line by --import MODULE).
+    entropic_ae.errors.InputError: unknown colour 'bleu'; did you mean 'blue'? Known: blue, red; if it is a custom one, register it first (command line: --import MODULE).
     """  # noqa: E501
 
     def __init__(self, kind: str, pieces: Mapping[str, Piece]) -> None:
@@ -56,30 +56,30 @@ class Registry(UserDict[str, Piece]):
     def __setitem__(self, name: str, piece: Piece) -> None:
         check_name(self.kind, name)
         if name in self.builtin:
-            raise InputError(f"the {self.kind} '{name}' is the library's own; give yours another name.")
+            raise InputError(f"the {self.kind} '{name}' is built in; give yours another name.")
         if (own := getattr(piece, "name", name)) != name:
-            raise InputError(f"the {self.kind} '{name}' is itself named '{own}'; give both one name.")
+            raise InputError(f"the {self.kind} registered as '{name}' is named '{own}'; use one name for both.")
         super().__setitem__(name, piece)
 
     def find(self, name: str) -> Piece:
-        """Return the piece of that name.
+        """Return the piece registered under a name.
 
-        Raises: InputError, with the nearest name, if there is none.
+        Raises: InputError for an unknown name; the message suggests the closest one.
         """
         if name not in self:
             raise self.unknown(name)
         return self[name]
 
     def unknown(self, name: str, more: str = "") -> InputError:
-        """Return the error for a name that is not there; ``more`` follows what it says of one's own."""
+        """Return the error for an unknown name; ``more`` is appended to the advice on custom pieces."""
         known = str(unknown_name(self.kind, name, self)).removesuffix(".")
         return InputError(
-            f"{known}; one of your own must be registered before (on the command line by --import MODULE){more}."
+            f"{known}; if it is a custom one, register it first (command line: --import MODULE){more}."
         )
 
 
 def check_name(kind: str, name: str) -> None:
-    """Raise InputError for a name that is not fit for a file, or for the command line.
+    """Raise InputError for a name that is not valid in file names and on the command line.
 
     >>> check_name("recipe", "my recipe")
     Traceback (most recent call last):
@@ -93,11 +93,11 @@ def check_name(kind: str, name: str) -> None:
 
 
 def import_modules(names: Iterable[str]) -> None:
-    """Import modules of one's own, so that the pieces that they put into the registries are there.
+    """Import user modules, which register custom pieces.
 
-    A module is looked for in the current folder first, then among what is installed.
+    The current folder is searched first, then the installed packages.
 
-    Raises: InputError if there is no such module; whatever goes wrong within one is raised as it is.
+    Raises: InputError if a module does not exist. Exceptions raised inside a module propagate unchanged.
 
     >>> import_modules(["json"])
     >>> "json" in imported()
@@ -107,8 +107,8 @@ def import_modules(names: Iterable[str]) -> None:
         sys.path.insert(0, folder)
     for name in names:
         missing = InputError(
-            f"there is no module '{name}' in {folder} or among what is installed; give the name of one, such as "
-            "my_pieces for my_pieces.py."
+            f"there is no module '{name}' in {folder} or among the installed packages; give a module name, "
+            "such as my_pieces for my_pieces.py."
         )
         if not all(part.isidentifier() for part in name.split(".")):
             raise missing
@@ -116,12 +116,12 @@ def import_modules(names: Iterable[str]) -> None:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise  # a module that this one needs
+                raise  # a dependency of this module is missing
             raise missing from None
         if name not in _imported:
             _imported.append(name)
 
 
 def imported() -> list[str]:
-    """Return the names of the modules that ``import_modules`` has imported, in order."""
+    """Return the names of the modules imported by ``import_modules``, in order."""
     return list(_imported)

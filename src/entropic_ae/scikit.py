@@ -26,68 +26,69 @@ from entropic_ae.training import Settings, fit
 
 __all__ = ["EntropicAutoencoder"]
 
-_STEPS = 500  # minibatches that training aims at where epochs is None
+_STEPS = 500  # target number of minibatches if epochs is None
 _FEWEST_EPOCHS, _MOST_EPOCHS = 10, 100
-_FEWEST_HELD_OUT = 100  # rows; fewer choose weights by chance, which costs more than it saves from overfitting
+_FEWEST_HELD_OUT = 100  # rows; selecting weights on fewer is too noisy to be worth the training rows
 _BATCH = 10_000  # rows at a time outside training
 _DTYPES = (np.float64, np.float32)
 _LEAST = {"n_components": 1, "hidden": 1, "depth": 1, "width": 1, "epochs": 1, "batch_size": 2}
-_ROUNDINGS = 10  # relative to the largest value of a column: differences below come of computing it
+_ROUNDINGS = 10  # epsilons, relative to the largest value of a column: smaller differences are rounding
 
 
 class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Codes, reconstructions and new rows of a table, as a scikit-learn transformer.
+    """Scikit-learn transformer that encodes, reconstructs and samples rows of a table.
 
-    Each column is standardised. An encoder maps a row to ``n_components`` values, a bottleneck fixes their mean
-    and their variance, and a decoder maps them back. Training minimises the squared error less ``entropy`` times
-    the entropy of the codes, which brings these to the bottleneck's prior, N(0, I) unless told otherwise; so
-    ``sample`` decodes draws from it. Encoder and decoder are perceptrons whose input joins their last hidden
-    layer, so that principal component analysis is within their reach.
+    Columns are standardised. An encoder maps a row to ``n_components`` values, a bottleneck fixes their mean and
+    variance, and a decoder maps them back. Training minimises the squared error minus ``entropy`` times the
+    entropy of the codes. This moves the codes to the bottleneck's prior, by default N(0, I), and ``sample``
+    decodes draws from the prior. Encoder and decoder are perceptrons with a skip connection from the input to the
+    output layer, so they can represent principal component analysis.
 
-    With ``image_shape`` rows are flattened images, as scikit-learn's data sets have them: encoder and decoder are
-    then the paper's convolutions, and all pixels have one unit, from the least value of the training rows, 0, to
-    the largest, 1. Batch norms inside them use running averages after training, which some 100 minibatches settle.
+    With ``image_shape`` the rows are flattened images, as in scikit-learn's data sets. Encoder and decoder are
+    then the paper's convolutional networks, and pixels are scaled to [0, 1] by the range of all training rows.
+    After training, their batch norms use running averages, which need about 100 minibatches to converge.
 
-    A column that is constant, up to rounding, takes no part: ``transform`` and ``score`` ignore it, and
-    reconstructions and samples have its one value. Categories must be encoded as numbers before, missing values
-    filled in.
+    Columns that are constant up to rounding are ignored by ``transform`` and ``score``; reconstructions and
+    samples contain the constant. Encode categories as numbers and impute missing values first.
 
     Arguments:
-        n_components: length D of a code; may be more than the columns.
-        entropy: weight of the entropy, in nats, against the squared error, in standardised units (of images, in
-            units of their range) and summed over columns. 0 leaves it out. More brings samples nearer to the data,
-            and costs some reconstruction.
-        bottleneck: a name in ``BOTTLENECKS`` other than the variational ones; ``identity`` bounds no entropy and
-            asks for ``entropy=0``.
-        image_shape: (C, H, W) of the images that the rows are, C * H * W = F, sides multiples of 8 up to 128; None
-            for a table.
-        hidden, depth: units of a hidden layer, and hidden layers, of encoder and decoder each, for a table.
-        width: channels of the first convolution, for images; the paper's is 128, which is for a GPU.
-        epochs: passes over the rows; None for as many as give 500 minibatches, from 10 to 100.
-        batch_size: rows of a minibatch, at least 2; all rows, if there are fewer.
-        learning_rate: of Adam, at the start; halved when the validation loss has not fallen for a tenth of the
-            epochs.
-        validation_fraction: share of the rows held out to choose the weights of the lowest loss. Where that is
-            fewer than 100 rows, which would choose by chance, all rows serve for both.
-        random_state: of the weights, the held-out rows, the order of the rows and the samples: an int for the same
-            result each time, a ``numpy.random.RandomState`` to draw a seed from, or None for a new seed each time.
-            No global random state is used, with None neither: that seed is the operating system's.
+        n_components: length D of a code; may exceed the number of columns.
+        entropy: weight of the entropy, in nats, relative to the squared error, summed over columns in standardised
+            units (for images, in units of their range). 0 disables the term. A higher weight brings samples closer
+            to the data at some cost in reconstruction.
+        bottleneck: a name in ``BOTTLENECKS``, except the variational ones; ``identity`` does not bound the entropy
+            and requires ``entropy=0``.
+        image_shape: (C, H, W) of the flattened images, C * H * W = F, sides multiples of 8 up to 128; None for a
+            table.
+        hidden, depth: units per hidden layer and number of hidden layers of encoder and decoder, for a table.
+        width: channels of the first convolution, for images; the paper's 128 needs a GPU.
+        epochs: passes over the rows; None chooses 10 to 100, to train on about 500 minibatches.
+        batch_size: rows per minibatch, at least 2; if there are fewer rows, all of them.
+        learning_rate: initial learning rate of Adam; halved when the validation loss has not fallen for a tenth of
+            the epochs.
+        validation_fraction: fraction of the rows held out to select the weights with the lowest loss. If that is
+            fewer than 100 rows, too few for a reliable selection, all rows are used for both.
+        random_state: seed of the weights, the held-out rows, the order of the rows and the samples. An int gives
+            reproducible results, a ``numpy.random.RandomState`` is used to draw a seed, and None takes a new seed
+            from the operating system. The global random state is never used.
         device: cpu, cuda or auto for training; small networks are as fast on a CPU. All else runs on the CPU.
-        verbose: print a line an epoch to the standard error.
+        verbose: print one line per epoch to standard error.
 
     Attributes:
         embedding_: codes of the training rows, (N, D).
         model_: the ``Autoencoder`` of standardised rows, float64, in evaluation mode.
-        mean_, scale_: what is taken from columns, and what they are then divided by, (F,) float64: mean and
-            standard deviation, its value and 1 where constant; of images their least value and range, F times.
-        varies_: which columns are not constant, (F,) bool.
-        history_: a dict an epoch: each term, in training and validation, entropy and learning rate.
-        n_features_in_, feature_names_in_: F and, of a data frame, the names of the columns.
+        mean_, scale_: offset and scale of the columns, (F,) float64: mean and standard deviation; for a constant
+            column its value and 1; for images the minimum and the range of all pixels.
+        varies_: mask of the columns that are not constant, (F,) bool.
+        history_: one dict per epoch: each term in training and validation, entropy and learning rate.
+        n_features_in_, feature_names_in_: F and, for a data frame, the names of the columns.
 
-    Raises: InputError, which is a ValueError, from ``fit``: fewer than 2 rows, no column that varies, a parameter
-        out of range, or a loss that is not finite.
+    Raises: InputError, a ValueError, from ``fit``: fewer than 2 rows, only constant columns, a parameter out of
+        range, or a loss that is not finite.
 
-    Reference: section 3 of arXiv:2002.10631; for rows in place of images, and with networks of its own.
+    Reference: Ghose, Rashwan and Poupart, "Batch norm with entropic regularization turns deterministic
+    autoencoders into generative models", 2020, section 3, https://arxiv.org/abs/2002.10631; here for rows of a
+    table too.
 
     >>> from sklearn.datasets import load_iris
     >>> X = load_iris().data
@@ -134,9 +135,9 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> EntropicAutoencoder:  # noqa: ARG002
-        """Train on rows, (N, F), N at least 2; y is not looked at."""
+        """Train on rows, (N, F), N at least 2; y is ignored."""
         self._check_parameters()
-        self.__dict__.pop("model_", None)  # not fitted, should this fail: what is known of columns is set first
+        self.__dict__.pop("model_", None)  # unfitted if this fails, because validate_data sets attributes first
         X = validate_data(self, X, dtype=_DTYPES)
         mean, scale, varies = _standard(X) if self.image_shape is None else _range(X, self.image_shape)
         seed = _seed(self.random_state)
@@ -148,7 +149,7 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self._check_batch(model.bottleneck, len(train))
         options: dict[str, Any] = {"seed": seed, "device": self.device, "progress": bool(self.verbose)}
         history = fit(model, objective, train, validation, self._settings(len(train)), **options)
-        # double precision: a row's code is then the same, to 1e-12 or so, whichever rows stand beside it
+        # double precision: the code of a row then depends on the other rows by about 1e-12 only
         model = model.cpu().double().eval().requires_grad_(False)
         hidden = _in_batches(model.encoder, rows)
         model.bottleneck = _settled(model.bottleneck, BOTTLENECKS[self.bottleneck], hidden)
@@ -162,15 +163,15 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Return the codes, (N, D), of rows, (N, F); float32 of float32 rows, else float64."""
+        """Return the codes, (N, D), of rows, (N, F); float32 for float32 rows, else float64."""
         X = self._check_rows(X)
         codes = _in_batches(self.model_.encode, _standardised(X, self.mean_, self.scale_, self.varies_))
         return codes.numpy().astype(X.dtype, copy=False)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
-        """Decode codes, (N, D), to rows, (N, F), in the units of the data; float32 of float32 codes, else float64.
+        """Decode codes, (N, D), to rows, (N, F), in data units; float32 for float32 codes, else float64.
 
-        Raises: InputError for codes of another length.
+        Raises: InputError for codes of the wrong length.
         """
         check_is_fitted(self, "model_")
         X = check_array(X, dtype=_DTYPES, estimator=self)
@@ -190,13 +191,14 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     ) -> np.ndarray:
         """Draw new rows, (n_samples, F), in the units and the floating-point type of the data.
 
-        They lie where the decoder maps codes: what ``n_components`` values cannot say of a row, they lack.
+        Samples are outputs of the decoder, so they lack any detail that ``n_components`` values cannot encode.
 
         Arguments:
-            n_samples: at least 1.
-            density: of the codes, a name in ``DENSITIES``, such as prior, gaussian or mixture; fitted to
-                ``embedding_`` when it is first asked for. None for the prior, after ``identity`` for the mixture.
-            random_state: None for the estimator's own, with which an int gives the same rows at each call.
+            n_samples: number of rows, at least 1.
+            density: density of the codes, a name in ``DENSITIES``, such as prior, gaussian or mixture; fitted to
+                ``embedding_`` on first use. None takes the prior, or the mixture if the bottleneck is
+                ``identity``.
+            random_state: None takes that of the estimator; if it is an int, every call returns the same rows.
 
         Raises: InputError for n_samples below 1 or an unknown density.
         """
@@ -207,24 +209,24 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         name = density or ("prior" if self.model_.bottleneck.bounds_entropy else "mixture")
         if name not in self._densities:
             codes = torch.from_numpy(self.embedding_)
-            # by the seed of the fit, so that a density is the same whichever call comes first
+            # the seed of the fit, so the density does not depend on the order of calls
             self._densities[name] = DENSITIES.find(name).fit(codes, prior, seed=self._fit_seed)
         seed = _seed(self.random_state if random_state is None else random_state)
         codes = self._densities[name].sample(int(n_samples), seed=seed)
         return self._decode(codes.double()).astype(self.embedding_.dtype, copy=False)
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
-        """Return the share of variance explained: 1 less the mean squared error in units of the variance.
+        """Return the fraction of variance explained: 1 minus the mean squared error divided by the variance.
 
-        That is 1 in each column of a standardised table; of images it is the mean over pixels.
-        1 is perfect, and 0 what the training rows' mean would reach on them. The variances are the training rows'
-        throughout, unlike those of R^2: so a single row has a score, and the score of rows together is the mean of
-        theirs. It judges reconstructions, not samples: a higher ``entropy`` often lowers it.
+        The variance is 1 for each column of a standardised table; for images it is the mean over pixels. A score
+        of 1 is perfect; predicting the mean of the training rows scores 0 on them. Unlike R^2, the score uses the
+        variances of the training rows. So a single row has a score, and the score of several rows is the mean of
+        their scores. It measures reconstructions, not samples: a higher ``entropy`` often lowers it.
         """
         return float(self.score_samples(X).mean())
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """Return the score of each row, (N,) float64; the lowest are of the rows least like those of training."""
+        """Return the score of each row, (N,) float64; rows unlike the training rows score lowest."""
         rows = _standardised(self._check_rows(X), self.mean_, self.scale_, self.varies_)
         errors = _in_batches(lambda x: (self.model_(x).x_hat - x).square().mean(1), rows)
         return 1 - errors.numpy() / self._variance
@@ -236,7 +238,7 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
     @property
     def _n_features_out(self) -> int:
-        """What ``get_feature_names_out`` counts."""
+        """The number of names from ``get_feature_names_out``."""
         return int(self.embedding_.shape[1])
 
     def _check_parameters(self) -> None:
@@ -310,7 +312,7 @@ def _standard(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             "give more rows."
         )
     low, high = X.min(0).astype(np.float64), X.max(0).astype(np.float64)
-    # 0.3 and 0.1 + 0.2 are one value, and their difference is no unit
+    # 0.3 and 0.1 + 0.2 count as equal: scaling by their difference would amplify rounding
     varies = high / 2 - low / 2 > _ROUNDINGS / 2 * np.finfo(X.dtype).eps * np.maximum(np.abs(low), np.abs(high))
     if not varies.any():
         raise InputError(
@@ -325,7 +327,7 @@ def _standard(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _range(X: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the least value of all images, their range and that all pixels take part, once a column."""
+    """Return the minimum and the range of all images and a mask of all columns, each repeated for every column."""
     if math.prod(shape) != X.shape[1]:
         raise InputError(
             f"image_shape={tuple(shape)} asks for rows of {math.prod(shape)} pixels, got {X.shape[1]} columns; "
@@ -346,12 +348,12 @@ def _range(X: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray,
 
 
 def _standardised(X: np.ndarray, mean: np.ndarray, scale: np.ndarray, varies: np.ndarray) -> Tensor:
-    """Return the columns that vary, float64, less the mean and in units of the scale."""
+    """Return the columns that vary, minus the mean and divided by the scale, as float64."""
     return torch.from_numpy((X[:, varies] - mean[varies]) / scale[varies])
 
 
 def _split(rows: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Return the rows to train on and those held out."""
+    """Return the training rows and the held-out rows."""
     held = int(fraction * len(rows))
     if held < _FEWEST_HELD_OUT or len(rows) - held < 2:
         return rows, rows
@@ -360,14 +362,14 @@ def _split(rows: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _settled(trained: Bottleneck, kind: type[Bottleneck], hidden: Tensor) -> Bottleneck:
-    """Return the bottleneck with the statistics of all rows, where it keeps any.
+    """Return the bottleneck with running statistics recomputed on all rows, if it has any.
 
-    Those that it kept in training are averages over the latest minibatches, and lag behind the weights.
+    The statistics from training are averages over the latest minibatches and lag behind the weights.
 
     Arguments:
         trained: the bottleneck after training.
         kind: its class.
-        hidden: what the encoder makes of all rows, (N, in_features) float64.
+        hidden: encoder outputs of all rows, (N, in_features) float64.
     """
     if "momentum" not in inspect.signature(kind).parameters or len(hidden) < trained.least_batch:
         return trained
@@ -382,7 +384,7 @@ def _in_batches(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
 
 
 def _seed(random_state: Any) -> int:
-    """Return a seed for PyTorch: an int as it is, one drawn from a RandomState, or for None a new one."""
+    """Return a seed for PyTorch: the given int, a draw from a RandomState, or a new seed for None."""
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     if isinstance(random_state, Integral):

@@ -1,4 +1,4 @@
-"""Metrics of codes: their entropy, and how many of their dimensions are alive."""
+"""Metrics of codes: their entropy and the number of active dimensions."""
 
 from __future__ import annotations
 
@@ -28,20 +28,19 @@ def entropy_gap(
     estimator: Callable[..., Tensor] = knn_entropy,
     seed: int = 0,
 ) -> dict[str, float | int | None]:
-    """How far the entropy of the codes is from the maximum that their constraints allow.
+    """Return the gap between the entropy of the codes and the maximum under their constraints.
 
-    With codes of mean 0 and variance 1 in each direction, the maximum is the entropy of N(0, I), and the
-    gap is the Kullback-Leibler divergence of the codes from it. The nearest-neighbour estimate is biased, in
-    many dimensions by several nats: about 7 for 10,000 codes of 64, so that the plain gap falls below zero.
-    ``corrected_gap`` puts the same estimate for as many samples of the prior in place of the maximum, where
-    the bias is alike.
+    For codes of mean 0 and variance 1 in each direction, the maximum is the entropy of N(0, I), and the gap is the
+    Kullback-Leibler divergence of the codes from N(0, I). The nearest-neighbour estimate is biased, by several
+    nats in many dimensions: about 7 for 10,000 codes of 64, so the plain gap can be negative. ``corrected_gap``
+    replaces the maximum by the same estimate for N samples of the prior, which has a similar bias.
 
     Arguments:
         codes: (N, D), N > k.
         prior: the maximum-entropy distribution under the bottleneck's constraints, over (D,); None if the
-            bottleneck sets no such maximum.
-        k: which nearest neighbour the estimate uses.
-        estimator: that of the bottleneck, right for the space of the codes.
+            bottleneck does not bound the entropy.
+        k: order of the nearest neighbour in the estimate.
+        estimator: entropy estimator of the bottleneck, for the space of the codes.
         seed: of the samples of the prior.
 
     Returns:
@@ -97,17 +96,17 @@ def check_finite(codes: Tensor) -> None:
 
 
 def active_codes(codes: Tensor, posterior_std: Tensor | None = None) -> int:
-    """How many dimensions of the code carry information; the others are dead.
+    """Return the number of dimensions of the code that carry information; the others are dead.
 
     With a posterior, whose mean is the code, dimension d is active if the variance of its mean over the data is
-    more than 0.01 of its total variance, ``Var[mean_d] + E[std_d ** 2]``. Where that total is 1, as the
-    prior of a variational autoencoder asks, this is the rule of Burda et al., a variance above 0.01; unlike
-    theirs, it does not change with the scale of the codes.
+    more than 0.01 of its total variance, ``Var[mean_d] + E[std_d ** 2]``. If that total is 1, as for codes that
+    match N(0, I), this is the rule of Burda et al., a variance above 0.01. Unlike theirs, it does not depend on
+    the scale of the codes.
 
     Without a posterior, scale and axes are arbitrary: any linear layer can change both, and batch normalisation
-    gives variance 1 even to copies of one dimension. Then the principal directions of the codes are counted whose
-    variance is more than 0.01 of that of the widest. A narrow direction may still matter to the decoder; codes on
-    a curved sheet have more directions than degrees of freedom.
+    gives variance 1 even to copies of one dimension. Then the number of principal directions is returned whose
+    variance is more than 0.01 of the largest. A narrow direction may still matter to the decoder; codes on a
+    curved sheet have more directions than degrees of freedom.
 
     Arguments:
         codes: (N, D), N >= 2; with a posterior, its means.
@@ -118,8 +117,11 @@ def active_codes(codes: Tensor, posterior_std: Tensor | None = None) -> int:
     Raises: InputError: codes that are not a finite matrix of 2 rows at least, or deviations of another shape,
         negative or not finite.
 
-    References: Burda et al., "Importance Weighted Autoencoders", 2016, section 5.2, for the rule and 0.01; Jing et
-    al., "Understanding Dimensional Collapse in Contrastive Self-supervised Learning", 2022, for the spectrum.
+    References:
+        Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016, section 5.2, for the rule and
+        0.01, https://arxiv.org/abs/1509.00519.
+        Jing et al., "Understanding dimensional collapse in contrastive self-supervised learning", 2022, for the
+        spectrum, https://arxiv.org/abs/2110.09348.
 
     >>> import torch
     >>> codes = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Diagnostics: how codes differ from the prior that new codes are drawn from, and in what."""
+"""Diagnostics: how far codes are from their prior, and the causes of the difference."""
 
 from __future__ import annotations
 
@@ -28,28 +28,29 @@ _POOL = 100  # samples of the prior that codes are ranked among
 _RANKED = 2000  # codes that are ranked
 _PROJECTIONS = 100
 _BLOCKS = 20  # of codes, or samples of the prior
-_WHOLE = 2000  # codes up to which samples of the prior are estimated whole
+_WHOLE = 2000  # codes up to which samples of the prior are estimated without blocks
 _LEAST_EIGENVALUE = 1e-6  # of correlations: a direction with less is a copy of others
 _DITHER = 1e-3  # standard deviations, without which tied values would have an entropy of minus infinity
 _EXACT = 5000  # codes from which on the marginals' test needs no simulation
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, *, projections: int = _PROJECTIONS, seed: int = 0) -> float:
-    """Sliced Wasserstein distance between two samples of as many points.
+    """Sliced Wasserstein distance between two samples of equal size.
 
-    The root of the mean, over random directions, of the squared 2-Wasserstein distance between the samples'
-    projections, which is the mean squared difference of their sorted values.
+    This is the root mean square, over random directions, of the 2-Wasserstein distance between the projections of
+    the samples. In one dimension the squared distance is the mean squared difference of the sorted values.
 
     Arguments:
-        x, y: (N, D), of one shape.
-        projections: how many directions.
+        x, y: samples of equal shape, (N, D).
+        projections: number of directions.
         seed: of the directions.
 
     Returns: the distance in units of the codes, at least 0; that of two exact samples falls as 1 / sqrt(N).
 
     Raises: InputError for different shapes.
 
-    Reference: Bonneel et al. (2015), Sliced and Radon Wasserstein barycenters of measures.
+    Reference: Bonneel et al., "Sliced and Radon Wasserstein barycenters of measures", 2015,
+    https://doi.org/10.1007/s10851-014-0506-3.
 
     >>> x = torch.randn(500, 1)
     >>> round(sliced_wasserstein(x, x + 3), 4)  # in one dimension, a shift is its length
@@ -65,7 +66,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, projections: int = _PROJECTIONS,
 
 
 def least_codes(dim: int) -> int:
-    """Return the fewest codes of D dimensions that can be diagnosed: correlations and tests need so many.
+    """Return the smallest number of D-dimensional codes for which correlations and tests are defined.
 
     >>> least_codes(16), least_codes(128)
     (50, 130)
@@ -81,53 +82,60 @@ def diagnose(
     lower_bounds: Mapping[str, float] = MappingProxyType({}),
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Say how far codes are from their prior, and in what they differ from it.
+    r"""Estimate the divergence of codes from their prior, split it into its causes and test each of them.
 
-    **Divergence.** KL(codes || prior) in nats is a sum, exactly, in normal scores (the codes themselves, for a
-    normal prior): ``moments``, of the marginals' means and variances, sum_d (v + m^2 - 1 - log v) / 2;
-    ``marginals``, of their shapes, sum_d KL(z_d || prior_d) less the moments; ``correlation``, -log det(R) / 2 of
-    the correlations R of the ranks' normal scores; and ``joint structure``, which no marginal and no correlation
-    shows: the divergence from N(0, I) of those ranks' normal scores after whitening. Only the last needs a
-    nearest-neighbour estimate, of points that lie as the prior's do but for that structure; each part is less what
-    as many draws from the prior give. In many dimensions the last, and with it the sum, is too low, since the
-    estimate's bias shrinks with the structure that it looks for: of strong pairwise dependence all is found at
-    D = 4, two fifths at 16, a tenth at 64 (10,000 codes). ``lower_bounds`` say where it is more. (``entropy_gap``
-    estimates the sum at once, and is short by more.) Under ``UniformSphere``, whose dimensions depend on each
-    other, the sum is estimated at once, and ``density`` is its name.
+    **Divergence.** KL(codes || prior), in nats, is an exact sum of four parts, computed on normal scores (the
+    codes themselves, for a normal prior):
 
-    Codes of one value count once; a direction in which the ranks' correlations have no variance, as a copied
-    dimension has, counts as one of a millionth.
+    - ``moments``: means and variances of the marginals, $\frac{1}{2} \sum_d (v_d + m_d^2 - 1 - \log v_d)$;
+    - ``marginals``: shapes of the marginals, $\sum_d KL(z_d \,\|\, prior_d)$ minus the moments;
+    - ``correlation``: $-\frac{1}{2} \log \det R$, with R the correlations of the normal scores of the ranks;
+    - ``joint structure``: the rest, the divergence from N(0, I) of the normal scores of the ranks after whitening.
 
-    **Tests**, each at the level 0.01 for draws from the prior. ``moments``: the likelihood ratio's.
-    ``marginals``: D'Agostino and Pearson's of skewness and kurtosis for each dimension, the smallest p-value times
-    D; for fewer than 5,000 codes, where its tail is too heavy, the share of simulated normal samples beyond it.
-    ``correlation``: Schott's sum of squared correlations, against the gamma distribution of its moments.
-    ``joint structure`` and ``density``: Student's, of the estimate among those for 20 samples of as many draws;
-    for more than 2,000 codes, where that takes long, Welch's, between the estimates for 20 blocks of codes and of
-    draws, which see less of what is fine.
-    ``distance``: the rank of the codes' sliced Wasserstein distance from 100 samples of the prior among the
-    distances of these samples from each other (of 2,000 codes at most).
+    Only the joint structure needs a nearest-neighbour estimate. The value for N draws from the prior is subtracted
+    from each part. In many dimensions the joint structure, and so the sum, is underestimated, because the bias of
+    the estimate shrinks as structure grows. Of strong pairwise dependence it finds all at D = 4, two fifths at
+    D = 16 and a tenth at D = 64 (10,000 codes). ``lower_bounds`` can correct this. (``entropy_gap`` estimates the
+    sum directly and underestimates it more.) The dimensions of ``UniformSphere`` depend on each other, so its
+    divergence is estimated directly, as ``density``.
+
+    Duplicate codes count once. If the correlations of the ranks have no variance in a direction, as for a copied
+    dimension, its eigenvalue is set to one millionth.
+
+    **Tests**, each with level 0.01 for draws from the prior:
+
+    - ``moments``: likelihood ratio.
+    - ``marginals``: D'Agostino and Pearson's test of skewness and kurtosis for each dimension; the smallest
+      p-value times D. Its tail is too heavy below 5,000 codes; there, the p-value is simulated.
+    - ``correlation``: Schott's sum of squared correlations, against a gamma distribution with the same moments.
+    - ``joint structure`` and ``density``: Student's test of the estimate against 20 samples of N draws. Above
+      2,000 codes, for speed, Welch's test between 20 blocks of codes and of draws, which is less sensitive to fine
+      structure.
+    - ``distance``: the rank of the codes' sliced Wasserstein distance from 100 samples of the prior among the
+      distances of these samples from each other (at most 2,000 codes).
 
     Arguments:
-        codes: (N, D), at least ``least_codes(D)``; of codes with a posterior, samples.
+        codes: (N, D), N at least ``least_codes(D)``; for codes with a posterior, samples from it.
         prior: over (D,): independent dimensions or ``UniformSphere``.
-        estimator: of the entropy, right for the space of the codes.
-        lower_bounds: what the divergence cannot be below, by the name of the reason, in nats: as the mean log
-            likelihood of these codes under a density fitted to others, less that under the prior.
+        estimator: entropy estimator for the space of the codes.
+        lower_bounds: lower bounds of the divergence in nats, by the name of their reason. An example is the mean
+            log likelihood of these codes under a density fitted to other codes, minus that under the prior.
         seed: of all draws.
 
-    Returns: a dictionary with ``verdict``, a sentence; ``prior``, its name; ``n``; ``distinct``, how many of them
-        differ; ``dimensions``; ``dead``, the number of dimensions without variance, which the rest leaves out (and
-        which is all, if all are dead, or too few codes distinct); ``lower_bounds``; ``dependent``, the number of
-        directions without variance among the others; ``divergence``; ``parts``; ``bias``, what was taken off the
-        estimate of joint structure; ``p_values``; ``skewness`` and ``excess_kurtosis`` by dimension;
-        ``correlation`` with ``rms`` and ``largest`` off the diagonal; ``distance`` with ``value`` and ``null``,
-        the 5th, 50th and 95th percentile for samples of the prior.
+    Returns: a dictionary with ``verdict``, a sentence; ``prior``, its name; ``n``; ``distinct``, the number of
+        distinct codes; ``dimensions``; ``dead``, the number of dimensions without variance, which are left out of
+        the rest; and ``lower_bounds``. If all dimensions are dead or too few codes are distinct, that is all.
+        Otherwise also ``dependent``, the number of directions without variance among the others; ``divergence``;
+        ``parts``; ``bias``, the value subtracted from the estimate of joint structure; ``p_values``; ``skewness``
+        and ``excess_kurtosis`` by dimension; ``correlation`` with ``rms`` and ``largest`` off the diagonal; and
+        ``distance`` with ``value`` and ``null``, the 5th, 50th and 95th percentile for samples of the prior.
 
     Raises: InputError for too few codes, codes that are not finite, or a prior of another width.
 
-    References: section 3 of the paper; D'Agostino and Pearson (1973); Schott (2005), Testing for complete
-    independence in high dimensions.
+    References:
+        Ghose, Rashwan and Poupart, 2020, section 3, https://arxiv.org/abs/2002.10631.
+        D'Agostino and Pearson, "Tests for departure from normality", Biometrika 60, 1973.
+        Schott, "Testing for complete independence in high dimensions", Biometrika 92, 2005.
 
     >>> from entropic_ae.bottlenecks import BatchNorm
     >>> z = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
@@ -170,7 +178,7 @@ def _compare(
     estimator: Callable[..., Tensor],
     seed: int,
 ) -> dict[str, Any]:
-    """Measure divergence, parts, tests and distance, of the dimensions that are alive."""
+    """Compute the divergence, its parts, the tests and the distance on the active dimensions."""
     living = scores[:, alive]
     with seeded(seed):
         drawn = [prior.sample((len(codes),)) for _ in range(_BLOCKS if len(codes) <= _WHOLE else 1)]
@@ -207,7 +215,7 @@ def _compare(
 
 
 def _verdict(result: dict[str, Any]) -> str:
-    """Return one sentence for a person."""
+    """Return the verdict as one sentence."""
     name, dim, dead = result["prior"], result["dimensions"], result["dead"]
     if dead == dim:
         return f"codes: all {dim} dimensions are dead"
@@ -278,7 +286,7 @@ def _largest_p(statistic: float, n: int, dim: int) -> float:
 
 @lru_cache(maxsize=4)
 def _normal_statistics(n: int, count: int) -> np.ndarray:
-    """Return D'Agostino and Pearson's statistics of so many samples of n normal values, sorted."""
+    """Return D'Agostino and Pearson's statistics of ``count`` samples of n normal values, sorted."""
     source = np.random.default_rng(0)
     rows = max(1, 2**22 // n)
     samples = (source.standard_normal((n, min(rows, count - start))) for start in range(0, count, rows))
@@ -315,9 +323,9 @@ def _joint(scores: Tensor, drawn: Sequence[Tensor]) -> tuple[float, float, float
 
 
 def _excess(codes: Tensor, drawn: Sequence[Tensor], raw: Callable[[Tensor], float]) -> tuple[float, float, float]:
-    """Return a statistic of codes less its mean over samples of draws, that mean, and its p-value.
+    """Return a statistic of codes minus its mean over samples of draws, that mean, and the p-value.
 
-    It is Student's of one more sample among several; for one, Welch's of blocks.
+    The test is Student's for one further sample among several; for a single sample, Welch's on blocks.
     """
     null = [raw(sample) for sample in drawn]
     bias = statistics.mean(null)
@@ -329,7 +337,7 @@ def _excess(codes: Tensor, drawn: Sequence[Tensor], raw: Callable[[Tensor], floa
 
 
 def _blocks_p(codes: Tensor, drawn: Tensor, raw: Callable[[Tensor], float]) -> float:
-    """Return the p-value that a statistic is no higher in blocks of codes than in blocks of draws."""
+    """Return the one-sided p-value of a statistic being higher in blocks of codes than in blocks of draws."""
     source = generator(0)
     order = torch.randperm(len(codes), generator=source)  # codes may come in the order of classes
     ours = [raw(block) for block in codes[order].tensor_split(_BLOCKS)]
@@ -345,8 +353,8 @@ def _whitened(z: Tensor) -> Tensor:
 def _distance(codes: Tensor, alive: Tensor, prior: Distribution, seed: int) -> tuple[dict[str, Any], float]:
     """Return the sliced Wasserstein distance of codes from samples of the prior, its null band and its p-value.
 
-    Under the null hypothesis the codes are one more of the samples, so that the rank of their mean distance from
-    the others is uniform.
+    Under the null hypothesis the codes are one further sample, so the rank of their mean distance from the others
+    is uniform.
     """
     source = generator(seed)
     chosen = codes[torch.randperm(len(codes), generator=source)[:_RANKED]][:, alive]

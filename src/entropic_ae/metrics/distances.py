@@ -14,7 +14,7 @@ __all__ = ["frechet_distance", "kernel_distance"]
 
 
 class _Given(torch.nn.Module):
-    """The extractor that torchmetrics asks for, when the features are already there."""
+    """A pass-through extractor: torchmetrics requires one, but the features are already computed."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class _Given(torch.nn.Module):
 
 
 def _checked(real: Tensor, fake: Tensor, least: int) -> tuple[Tensor, Tensor]:
-    """Return both feature sets as float64 on the CPU, or say which of them cannot be measured."""
+    """Return both feature sets as float64 on the CPU; InputError names the one that is not valid."""
     for name, features in (("real", real), ("fake", fake)):
         if features.ndim != 2 or features.shape[1] == 0:
             raise InputError(
@@ -51,10 +51,10 @@ def _checked(real: Tensor, fake: Tensor, least: int) -> tuple[Tensor, Tensor]:
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
-    """Squared Frechet distance between Gaussians fitted to two sets of features (FID on Inception's).
+    r"""Squared Frechet distance between Gaussians fitted to two sets of features (FID on Inception's).
 
-    It is ``||m - n||^2 + tr(S + T - 2 (S T)^(1/2))`` for the means m, n and the unbiased covariances
-    S, T, in float64. Its sampling bias falls with N, so compare only distances of equal N.
+    The distance is $\|m - n\|^2 + \mathrm{tr}(S + T - 2 (S T)^{1/2})$ for the means m, n and the unbiased
+    covariances S, T, in float64. Its sampling bias falls with N, so compare only distances of equal N.
 
     Arguments:
         real: features of real images, (N, F), N >= 2.
@@ -66,8 +66,8 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
     Raises:
         InputError: fewer than 2 rows, different widths, or values that are not finite.
 
-    Reference: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash
-    Equilibrium", 2017. Computed by torchmetrics.
+    Reference: Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium",
+    2017, https://arxiv.org/abs/1706.08500. Computed by torchmetrics.
 
     >>> import torch
     >>> real = torch.tensor([[-1.0], [1.0]])  # mean 0, variance 2
@@ -90,26 +90,27 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
 def kernel_distance(
     real: Tensor, fake: Tensor, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Squared maximum mean discrepancy with the kernel ``(x y / F + 1)^3`` (KID on Inception's features).
+    r"""Squared maximum mean discrepancy with the kernel $(x^T y / F + 1)^3$ (KID on Inception's features).
 
-    Unbiased on each random subset, unlike the Frechet distance, so small N can be compared and a value
-    may be slightly negative. Computed in float64.
+    Unlike the Frechet distance, it is unbiased on each random subset. So results for small N are comparable, and
+    a value may be slightly negative. Computed in float64.
 
     Arguments:
         real: features of real images, (N, F), N >= 2.
         fake: features of generated images, (M, F), M >= 2.
-        subsets: how many random subsets to average over.
-        subset_size: rows in a subset, drawn without replacement; lowered to N or M where that is less.
-        seed: chooses the subsets; the global generators are left as they were.
+        subsets: number of random subsets to average over.
+        subset_size: rows in a subset, drawn without replacement; at most N and M.
+        seed: of the subsets; the state of the global generators is kept.
 
     Returns:
-        Mean and (population) standard deviation over the subsets; 0 where each is the whole.
+        Mean and (population) standard deviation over the subsets; 0 if each subset holds all rows.
 
     Raises:
         InputError: fewer than 2 rows, different widths, values that are not finite, ``subsets`` < 1 or
             ``subset_size`` < 2.
 
-    Reference: Binkowski et al., "Demystifying MMD GANs", 2018. Computed by torchmetrics.
+    Reference: Binkowski et al., "Demystifying MMD GANs", 2018, https://arxiv.org/abs/1801.01401. Computed by
+    torchmetrics.
 
     >>> import torch
     >>> real = torch.arange(12.0).reshape(6, 2) / 12

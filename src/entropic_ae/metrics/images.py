@@ -1,4 +1,4 @@
-"""Metrics of images themselves."""
+"""Metrics on images."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def reconstruction_error(images: Tensor, reconstructions: Tensor) -> float:
 
 
 def spread(fake: Tensor, real: Tensor) -> float:
-    """Total variance of generated images over that of real ones: near 0 if they are one image again and again.
+    """Ratio of the total variance of generated images to that of real images; near 0 if all are the same image.
 
-    The total variance is the trace of the covariance, the unbiased variances of all pixels summed: 1 for images
-    as varied as the real ones. Less than 1 is blur or little variety, which it does not tell apart. The sums are
-    of integers, hence exact.
+    The total variance is the trace of the covariance, the sum of the unbiased variances of all pixels. The ratio
+    is 1 for images as varied as the real ones. Below 1, images are blurred or lack diversity; the ratio cannot
+    distinguish the two. The sums are of integers, hence exact.
 
     Arguments:
         fake: generated images, uint8, (N, C, H, W), N >= 2.
         real: real images, uint8, (M, C, H, W), M >= 2, which are not all the same.
 
-    Returns: the ratio, at least 0, without unit.
+    Returns: the dimensionless ratio, at least 0.
 
     Raises: InputError: another type, different shapes of an image, fewer than 2 images, or real images without
         variance.
@@ -95,5 +95,5 @@ def _total_variance(images: Tensor) -> float:
     for part in images.flatten(1).split(_CHUNK):
         sums += part.sum(0, dtype=torch.int64)
         squares += int(part.to(torch.int32).square().sum(dtype=torch.int64))
-    # in Python's integers, since the squared sums of many images pass 64 bits
+    # in Python integers, because the squared sums of many images exceed 64 bits
     return (n * squares - sum(s * s for s in sums.tolist())) / (n * (n - 1))

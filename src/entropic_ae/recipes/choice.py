@@ -25,12 +25,12 @@ def recipe_for(recipe: str | Recipe) -> Recipe:
     >>> recipe_for(replace(RECIPES["eae"], density="mixture"))
     Traceback (most recent call last):
         ...
-    entropic_ae.errors.InputError: the recipe 'eae' is the library's own; give yours another name.
+    entropic_ae.errors.InputError: the recipe 'eae' is built in; give yours another name.
     """
     if not isinstance(recipe, Recipe):
         return RECIPES.find(recipe)
     if recipe.name in RECIPES.builtin and recipe is not RECIPES[recipe.name]:
-        raise InputError(f"the recipe '{recipe.name}' is the library's own; give yours another name.")
+        raise InputError(f"the recipe '{recipe.name}' is built in; give yours another name.")
     return recipe
 
 
@@ -115,7 +115,7 @@ def system_of(info: RunInfo, recipe: Recipe | None = None) -> System:
     1.0
     """
     if recipe is None and info.recipe not in RECIPES:
-        raise RECIPES.unknown(info.recipe, ", or given: load(folder, recipe=...)")
+        raise RECIPES.unknown(info.recipe, ", or pass it: load(folder, recipe=...)")
     chosen = recipe_for(recipe or info.recipe)
     if chosen.name != info.recipe:
         raise InputError(f"the run has the recipe {shown(info.recipe)}, got '{chosen.name}'; give that one.")

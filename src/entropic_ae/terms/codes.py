@@ -1,4 +1,4 @@
-"""Terms of the codes and their posteriors."""
+"""Terms on codes and their posteriors."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ __all__ = ["CodeNorm", "KullbackLeibler", "MaximumMeanDiscrepancy", "NegativeEnt
 
 @dataclass(frozen=True)
 class KullbackLeibler(Term):
-    """Kullback-Leibler divergence of each code's posterior from N(0, I), in nats: the VAE's.
+    r"""Kullback-Leibler divergence $KL(q(z|x) \,\|\, N(0, I))$ of the posterior of each code, in nats.
 
-    Raises: InputError, when the objective is built, if the bottleneck gives no posterior.
+    Raises: InputError, when the objective is built, if the bottleneck has no posterior.
+
+    Reference: Kingma and Welling, "Auto-encoding variational Bayes", 2013, https://arxiv.org/abs/1312.6114.
 
     >>> from entropic_ae.bottlenecks import GaussianPosterior
     >>> code = GaussianPosterior(2)(torch.tensor([[1.0, 2.0, 0.0, 0.0]]))
@@ -42,7 +44,7 @@ class KullbackLeibler(Term):
         return kl_divergence(posterior, prior).mean()
 
     def check(self, model: Autoencoder) -> None:
-        """Refuse a bottleneck without a posterior."""
+        """Reject a bottleneck without a posterior."""
         if not model.bottleneck.has_posterior:
             raise InputError(
                 "KullbackLeibler needs a bottleneck with a posterior (GaussianPosterior, ...), got "
@@ -52,12 +54,12 @@ class KullbackLeibler(Term):
 
 @dataclass(frozen=True)
 class MaximumMeanDiscrepancy(Term):
-    """Squared maximum mean discrepancy between the minibatch's codes and as many draws from the prior: WAE-MMD.
+    """Squared maximum mean discrepancy between N codes of a minibatch and N draws from the prior, as in WAE-MMD.
 
-    Unbiased, with the seven inverse multiquadratic kernels of ``mmd2``; the draws are new at each step.
-    The prior is the bottleneck's, N(0, I) without a model.
+    The estimate is unbiased and uses the seven inverse multiquadratic kernels of ``mmd2``. Each step takes new
+    draws. The prior is that of the bottleneck, or N(0, I) without a model.
 
-    Reference: Tolstikhin et al. (2017), algorithm 2.
+    Reference: Tolstikhin et al., "Wasserstein auto-encoders", 2017, algorithm 2, https://arxiv.org/abs/1711.01558.
 
     >>> from entropic_ae.bottlenecks import Code, Identity
     >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
@@ -71,7 +73,7 @@ class MaximumMeanDiscrepancy(Term):
     setting = "mmd"
 
     def __call__(self, model: Autoencoder | None, trace: Trace) -> Tensor:
-        """Return the discrepancy of the minibatch; slightly negative at times, as an unbiased estimate is."""
+        """Return the unbiased estimate for the minibatch, which may be slightly negative."""
         z = gather(trace.code.z)
         bottleneck = Identity(z.shape[1]) if model is None else model.bottleneck
         return mmd2(z, bottleneck.prior().sample((len(z),)).to(z, non_blocking=True))
@@ -84,9 +86,10 @@ class MaximumMeanDiscrepancy(Term):
 
 @dataclass(frozen=True)
 class CodeNorm(Term):
-    """Squared norm of the codes, ||z||^2, summed over dimensions.
+    r"""Squared norm of the codes, $\|z\|^2$, summed over dimensions, averaged over the batch.
 
-    Reference: Ghosh et al. (2019), section 3; their code has no factor 1/2 either.
+    Reference: Ghosh et al., "From variational to deterministic autoencoders", 2019, section 3,
+    https://arxiv.org/abs/1903.12436. As in their code, there is no factor 1/2.
 
     >>> from entropic_ae.bottlenecks import Code
     >>> CodeNorm()(None, Trace(None, Code(torch.full((5, 4), 2.0)), None)).item()
@@ -103,26 +106,29 @@ class CodeNorm(Term):
 
 @dataclass(frozen=True)
 class NegativeEntropy(Term):
-    """Minus the Kozachenko-Leonenko entropy of the minibatch's codes, in nats: equation (2) of the paper.
+    """Negative Kozachenko-Leonenko entropy of the codes of a minibatch, in nats: equation (2) of the paper.
 
-    The weight is the paper's beta, for an error summed over pixels.
+    The weight is the paper's beta, for a squared error summed over pixels.
 
-    A minibatch of 100 codes in 16 dimensions says little of their entropy: the estimate reaches its maximum while
-    the codes are still nats from theirs. With ``memory`` each code's neighbours are looked for among so many codes
-    of the latest minibatches too, see ``CodeMemory``: a sharper estimate, at the price of a rectangular matrix of
+    A minibatch of 100 codes in 16 dimensions gives a coarse estimate: it reaches its maximum while the entropy of
+    the codes is still several nats below the maximum. ``memory`` adds codes of the latest minibatches to the
+    candidate neighbours (see ``CodeMemory``). The estimate is then sharper, at the cost of a rectangular matrix of
     distances.
 
-    In evaluation the constraints hold for the running statistics only roughly, and codes that are too large have
-    an entropy beyond the maximum. So there the bottleneck's ``excess_energy`` is added: the value is the
-    divergence of the codes from the prior less its entropy, equal to minus the entropy wherever the constraints
-    hold. Without it the lowest validation loss would be that of running statistics that lag. Nor do codes of the
-    training images count in evaluation.
+    In evaluation mode the running statistics meet the constraints only approximately, and codes that are too large
+    have an entropy above the maximum. So the bottleneck's ``excess_energy`` is added. The value is then the
+    divergence of the codes from the prior, minus the entropy of the prior; where the constraints hold, it equals
+    the negative entropy. Without this correction, lagging running statistics would give the lowest validation
+    loss. The memory is not used in evaluation mode.
 
     Attributes:
-        k: which nearest neighbour the estimate looks at.
-        memory: how many codes of earlier minibatches are candidates besides; 0 as in the paper.
+        k: order of the nearest neighbour in the estimate.
+        memory: number of codes of earlier minibatches among the candidates; 0, as in the paper, uses none.
 
     Raises: InputError, when the objective is built, if the bottleneck does not bound the entropy.
+
+    Reference: Ghose, Rashwan and Poupart, "Batch norm with entropic regularization turns deterministic
+    autoencoders into generative models", 2020, https://arxiv.org/abs/2002.10631.
 
     >>> from entropic_ae.bottlenecks import Code
     >>> trace = Trace(None, Code(torch.tensor([[0.0], [1.0], [3.0]])), None)
@@ -144,9 +150,9 @@ class NegativeEntropy(Term):
             raise InputError(f"{self.setting}.memory must be at least 0, got {self.memory}.")
 
     def __call__(self, model: Autoencoder | None, trace: Trace) -> Tensor:
-        """Return minus the entropy of the codes; not finite if a code is not, rather than an error.
+        """Return the negative entropy of the codes; non-finite codes give a non-finite value, not an error.
 
-        The estimate is the bottleneck's, ``knn_entropy`` without a model.
+        The estimator is that of the bottleneck, or ``knn_entropy`` without a model.
         """
         z = gather(trace.code.z)
         estimate = knn_entropy if model is None else model.bottleneck.entropy
@@ -161,11 +167,11 @@ class NegativeEntropy(Term):
 
     @property
     def least_batch(self) -> int:
-        """The code itself and its k neighbours."""
+        """A code and its k neighbours."""
         return self.k + 1
 
     def check(self, model: Autoencoder) -> None:
-        """Refuse a bottleneck under which the entropy has no maximum."""
+        """Reject a bottleneck under which the entropy is unbounded."""
         if not model.bottleneck.bounds_entropy:
             raise InputError(
                 "NegativeEntropy needs a bottleneck that bounds the entropy (BatchNorm, ...), got "

@@ -1,4 +1,4 @@
-"""Terms of the decoder itself."""
+"""Terms on the decoder."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ __all__ = ["DecoderDecay", "DecoderGradient"]
 
 @dataclass(frozen=True)
 class DecoderDecay(Term):
-    """Sum of the decoder's squared weights (not its biases or batch norms): L2 regularisation.
+    """Sum of the decoder's squared weights, without biases and batch norms: L2 regularisation.
 
-    Under spectral normalisation the weights before it count. A batch norm after a layer undoes any scale of its
-    weights: on the paper's decoder the decay of all layers but the last leaves the map as it is, and changes the
-    effective learning rate.
+    With spectral normalisation the unnormalised weights are summed. A batch norm after a layer cancels the scale
+    of its weights. So on the paper's decoder, decay of all layers but the last does not change the function, only
+    the effective learning rate.
 
     Attributes:
-        convolutions: whether the kernels of convolutions count, transposed ones included.
-        linear: whether the weights of linear layers count.
+        convolutions: whether to include the kernels of convolutions, transposed ones too.
+        linear: whether to include the weights of linear layers.
 
     Raises: InputError, when the objective is built, if the decoder has no such weight.
 
-    Reference: the rows AE-L2 and RAE-L2 of Ghosh et al. (2019); in their code the convolutions alone count on
-    MNIST and CIFAR-10, the linear layer too on CelebA.
+    Reference: Ghosh et al., "From variational to deterministic autoencoders", 2019,
+    https://arxiv.org/abs/1903.12436, rows AE-L2 and RAE-L2. Their code includes only the convolutions on MNIST and
+    CIFAR-10, and the linear layer too on CelebA.
 
     >>> from entropic_ae.bottlenecks import Identity
     >>> model = Autoencoder(nn.Identity(), Identity(2), nn.Linear(2, 3))
@@ -52,7 +53,7 @@ class DecoderDecay(Term):
         return torch.stack([weight.square().sum() for weight in self._weights(model)]).sum()
 
     def check(self, model: Autoencoder) -> None:
-        """Refuse a decoder without a weight that counts."""
+        """Reject a decoder without a weight to sum."""
         if not self._weights(model):
             raise InputError(
                 f"DecoderDecay found no weight in {type(model.decoder).__name__} to sum; set "
@@ -75,15 +76,16 @@ class DecoderDecay(Term):
 
 @dataclass(frozen=True)
 class DecoderGradient(Term):
-    """Squared Frobenius norm of the decoder's Jacobian, ||d x_hat / d z||^2: the gradient penalty of RAE-GP.
+    r"""Squared Frobenius norm of the decoder's Jacobian, $\|J\|_F^2$ with $J = \partial \hat x / \partial z$.
 
-    Estimated without the Jacobian, and without bias, by one backward pass: E ||v^T J||^2 = ||J||^2 for random
-    signs v. It looks at ``trace.x_hat`` and ``trace.code.z``, which must require a gradient in training; in
-    validation the decoder is run once more. With batch norm in the decoder an image depends on the other codes of
-    its minibatch too; these derivatives count, and are small.
+    This is the gradient penalty of RAE-GP. One backward pass gives an unbiased estimate, without the Jacobian:
+    $E \|v^T J\|^2 = \|J\|_F^2$ for random signs v. The term uses ``trace.x_hat`` and ``trace.code.z``, which must
+    require a gradient in training; in validation the decoder is run again. With batch norm in the decoder, an
+    image also depends on the other codes of its minibatch; these derivatives are included and small.
 
-    The definition in the paper of Ghosh et al. (2019, section 3) is followed; their code differentiates the sum of
-    x_hat^2 instead, and averages over batch and D.
+    Reference: Ghosh et al., "From variational to deterministic autoencoders", 2019, section 3,
+    https://arxiv.org/abs/1903.12436. Their paper is followed; their code differentiates the sum of the squared
+    x_hat instead, and averages over batch and D.
 
     >>> from entropic_ae.bottlenecks import Code, Identity
     >>> model = Autoencoder(nn.Identity(), Identity(2), nn.Linear(2, 3, bias=False))

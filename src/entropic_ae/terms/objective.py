@@ -1,4 +1,4 @@
-"""The weighted sum of terms, and the memory of codes that some of them look at."""
+"""The objective, a weighted sum of terms, and the memory of recent codes that some terms use."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["CodeMemory", "Objective"]
 
 
 class CodeMemory(nn.Module):
-    """The latest codes of an epoch, without their gradients: a ring of fixed size that travels in checkpoints.
+    """A ring buffer of the latest codes of an epoch, detached and saved in checkpoints.
 
-    At b codes a minibatch (of all processes together) none is older than size / b steps, rounded up, so that none
-    is much staler than the weights' movement in so many. Training clears it as an epoch begins: an image's own
-    code of the epoch before would be its nearest neighbour, and say nothing of the entropy.
+    With b codes in a global minibatch no code is older than size / b steps, rounded up, which limits how stale the
+    codes are. Training clears the memory at the start of each epoch. Otherwise the nearest neighbour of a code
+    could be the code of the same image in the previous epoch, which is no information on the entropy.
 
     Arguments:
-        size: how many codes are kept, at least 1.
+        size: capacity in codes, at least 1.
         latent_dim: length D of a code.
 
     >>> memory = CodeMemory(3, 1)
@@ -41,41 +41,41 @@ class CodeMemory(nn.Module):
         self.pushed = 0
 
     def codes(self) -> Tensor:
-        """Return the codes that are there, (M, D) with M up to the size, in no particular order."""
+        """Return the stored codes, (M, D) with M up to the size, in no particular order."""
         return self.ring[: self.pushed]
 
     @torch.no_grad()
     def push(self, z: Tensor) -> None:
-        """Put in a minibatch of codes, (N, D), of every process, in place of the oldest."""
+        """Store a minibatch of codes, (N, D), of every process; they replace the oldest."""
         z = gather(z.detach().to(self.ring))[-len(self.ring) :]
         places = torch.arange(self.pushed, self.pushed + len(z), device=z.device) % len(self.ring)
         self.ring[places] = z
         self.pushed += len(z)
 
     def clear(self) -> None:
-        """Forget all codes."""
+        """Remove all codes."""
         self.pushed = 0
 
     def get_extra_state(self) -> int:
-        """Return how many codes were put in."""
+        """Return the number of codes stored so far, for the checkpoint."""
         return self.pushed
 
     def set_extra_state(self, state: int) -> None:
-        """Go on from there."""
+        """Restore the number of codes from a checkpoint."""
         self.pushed = state
 
 
 class Objective(nn.Module):
-    """The sum of weight times term that a system minimises.
+    """The weighted sum of terms that training minimises.
 
-    Where a term looks at recent codes, they are kept here, so that the state of a run is its model and its
-    objective.
+    It also holds the memory of recent codes, if a term uses one. So the state of training is that of the model and
+    the objective.
 
     Arguments:
-        terms: the terms, each name once; one of weight 0 is left out, so that it costs nothing.
-        model: what they will be minimised on; a combination that cannot work is refused here.
+        terms: terms with distinct names; those of weight 0 are skipped and cost nothing.
+        model: the model to train; each term checks that it can be minimised on it.
 
-    Raises: InputError if no term has a weight, a name comes twice, or a term refuses the model.
+    Raises: InputError if no term has a weight above 0, two terms have the same name, or a term rejects the model.
 
     >>> from entropic_ae.bottlenecks import BatchNorm
     >>> from entropic_ae.terms import NegativeEntropy, SquaredError
@@ -103,9 +103,9 @@ class Objective(nn.Module):
         self.memory = CodeMemory(size, model.bottleneck.latent_dim) if size else None
 
     def forward(self, model: Autoencoder, trace: Trace) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted sum and each term's unweighted value; in float32 at least under autocast.
+        """Return the weighted sum and the unweighted value of each term, computed outside autocast.
 
-        In training the codes are remembered, if a term looks at recent ones.
+        In training mode the codes are stored if a term uses recent codes.
         """
         if self.memory is not None:
             trace = trace._replace(recent=self.memory.codes())

@@ -1,4 +1,4 @@
-"""Terms of the reconstructions."""
+"""Terms on reconstructions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from entropic_ae.terms.term import Term
 
 __all__ = ["GaussianLikelihood", "SquaredError"]
 
-_LEAST_ERROR = 1e-6  # a squared error below the rounding of 8-bit images, at which a learned scale stops
+_LEAST_ERROR = 1e-6  # lower limit of the learned variance, below the rounding of 8-bit images
 
 
 @dataclass(frozen=True)
 class SquaredError(Term):
-    """Reconstruction error ||x_hat - x||^2, summed over channels and pixels, averaged over the batch.
+    r"""Reconstruction error $\|\hat x - x\|^2$, summed over channels and pixels, averaged over the batch.
 
     >>> import torch
     >>> trace = Trace(torch.zeros(5, 1, 8, 8), None, torch.ones(5, 1, 8, 8))
@@ -36,14 +36,19 @@ class SquaredError(Term):
 
 @dataclass(frozen=True)
 class GaussianLikelihood(Term):
-    """Negative log likelihood of the images under N(x_hat, gamma^2 I), gamma learned; in nats.
+    r"""Negative log likelihood of the images under $N(\hat x, \gamma^2 I)$ with learned $\gamma$, in nats.
 
-    gamma^2 is taken at its optimum for the minibatch, the mean squared error, so that the term over P values is
-    P / 2 * (log(2 pi gamma^2) + 1), with the gradient that the squared error has at that gamma; it falls no lower
-    than 0.001. The code of Dai and Wipf makes gamma a parameter, which gradient descent brings to the same place
-    with a delay.
+    $\gamma^2$ is set to its optimum for the minibatch, the mean squared error. The term over P values is then
 
-    References: Dai and Wipf (2019); the closed form is that of Rybkin, Daniilidis and Levine (2021).
+    $\frac{P}{2} (\log(2 \pi \gamma^2) + 1)$,
+
+    with the gradient of the scaled squared error at fixed $\gamma$. $\gamma$ is at least 0.001. In the code of Dai
+    and Wipf $\gamma$ is a parameter, which gradient descent moves to the same optimum with a delay.
+
+    References:
+        Dai and Wipf, "Diagnosing and enhancing VAE models", 2019, https://arxiv.org/abs/1903.05789.
+        Rybkin, Daniilidis and Levine, "Simple and effective VAE training with calibrated decoders", 2021, for the
+        closed form, https://arxiv.org/abs/2006.13202.
 
     >>> import torch
     >>> trace = Trace(torch.zeros(5, 1, 8, 8), None, torch.ones(5, 1, 8, 8))
@@ -55,7 +60,7 @@ class GaussianLikelihood(Term):
     setting = "likelihood"
 
     def __call__(self, model: Autoencoder | None, trace: Trace) -> Tensor:  # noqa: ARG002
-        """Return the sum over a code's or an image's values, averaged over the batch."""
+        """Return the sum over the values of an image, averaged over the batch."""
         error = (trace.x_hat - trace.x).square().mean()
         variance = average(error.detach()).clamp_min(_LEAST_ERROR)
         return 0.5 * trace.x[0].numel() * ((2 * math.pi * variance).log() + error / variance)

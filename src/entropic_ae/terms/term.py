@@ -1,4 +1,4 @@
-"""What all terms share."""
+"""The base class of all terms."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["Term"]
 
 @dataclass(frozen=True)
 class Term:
-    """Base of all terms: calling one gives its unweighted value, a 0-dimensional tensor to be minimised.
+    """Base class of all terms. Calling a term returns its unweighted value, a 0-dimensional tensor to minimise.
 
-    A term is called with a model and a ``Trace`` of one pass through it. In a model of your own, fill in what the
-    term looks at and leave None elsewhere: ``KullbackLeibler()(None, Trace(None, code, None))``.
+    A term is called with a model and the ``Trace`` of one pass through it. With a custom model, fill in the fields
+    that the term uses and set the others to None: ``KullbackLeibler()(None, Trace(None, code, None))``.
 
     Attributes:
-        weight: what the term is multiplied by in the objective.
-        name: the term in logs.
-        setting: its weight among the settings of a recipe, as in ``--set entropy=0.5``.
-        derives_twice: whether its gradient is a second derivative of the networks.
+        weight: factor of the term in the objective.
+        name: name of the term in logs.
+        setting: name of the weight among the settings of a recipe, as in ``--set entropy=0.5``.
+        derives_twice: whether its gradient needs second derivatives of the networks.
 
     >>> class Sparsity(Term):
     ...     name = setting = "sparsity"
@@ -47,7 +47,7 @@ class Term:
             raise InputError(f"{self.setting} must be a finite weight of at least 0, got {self.weight}.")
 
     def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:
-        """Return the term's value for one pass of a minibatch through the model."""
+        """Return the value of the term for one pass of a minibatch through the model."""
         raise NotImplementedError
 
     def check(self, model: Autoencoder) -> None:
@@ -55,10 +55,10 @@ class Term:
 
     @property
     def recent_codes(self) -> int:
-        """How many codes of earlier minibatches the term looks at, as ``trace.recent``."""
+        """The number of codes of earlier minibatches that the term uses, passed as ``trace.recent``."""
         return 0
 
     @property
     def least_batch(self) -> int:
-        """The smallest batch that the term is defined on."""
+        """The smallest batch for which the term is defined."""
         return 1
