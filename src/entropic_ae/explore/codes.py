@@ -42,7 +42,7 @@ def principal_axes(codes: Tensor, n: int | None = None) -> PrincipalAxes:
 
     Arguments:
         codes: (N, D), finite, N of at least 2.
-        n: how many axes; all D unless given.
+        n: number of axes; by default all D.
 
     Raises: InputError for fewer than 2 codes, or codes that are not finite.
 
@@ -66,7 +66,7 @@ def walk(axes: PrincipalAxes, steps: Tensor, start: Tensor | None = None) -> Ten
     Arguments:
         axes: K of them.
         steps: in standard deviations along the first axes, (N, K) or fewer columns.
-        start: a code, (D,); the mean unless given.
+        start: code, (D,); by default the mean.
 
     >>> axes = principal_axes(torch.tensor([[3.0, 4.0], [-3.0, -4.0], [0.0, 0.0]]), n=1)
     >>> walk(axes, torch.tensor([[2.0]]), start=torch.tensor([1.0, 0.0]))

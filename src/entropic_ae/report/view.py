@@ -210,7 +210,7 @@ def _unlogged(run: RunFolder) -> Missing | None:
     if run.log:
         return None
     command = train_command(run.info, "--out", str(run.path), "--resume")
-    return Missing("There is no log.csv: training has not ended its first epoch. This goes on with it:", command)
+    return Missing("There is no log.csv: training has not finished its first epoch. Resume it:", command)
 
 
 def _best(run: RunFolder) -> str:

@@ -33,10 +33,10 @@ def model_card(
         metrics: metrics.json.
         repo: owner/name.
         pictures: files beside the card that it shows.
-        license: as the Hub names it, such as ``mit``; none unless given.
+        license: identifier of the Hub, such as ``mit``; by default none.
     """
     title = f"{info['recipe']} on {info['data']}"
-    # what a run.json of before lacks
+    # fields that older run.json files lack
     about = RECIPES.get(info["recipe"])
     summary, reference, density = (
         info.get(name) or getattr(about, name, "not known here") for name in ("summary", "reference", "density")
@@ -84,7 +84,7 @@ Loading executes no code of this repository and reads no pickle.{_own_parts(info
 
 
 def _own_parts(info: Mapping[str, Any]) -> str:
-    """Return the sentence on what the run needs besides the library; empty if that is nothing."""
+    """Return a sentence on the custom parts that the run needs; empty if it needs none."""
     named = (
         (info["recipe"], "recipe", RECIPES.builtin),
         (info["preset"], "preset", PRESETS.builtin),

@@ -85,8 +85,8 @@ def _page(folder: Path, info: Mapping[str, Any], shared: Mapping[str, Any], repo
         page = page.replace(html.escape(str(local)), public)
     if _ABSOLUTE.search(html.unescape(page)):  # the page was made where the folder had another place
         raise InputError(
-            f"{folder / _REPORT} names folders of this machine; make it anew with entropic-ae report, or leave it "
-            "out."
+            f"{folder / _REPORT} names folders of this machine; write it again with entropic-ae report, or "
+            "leave it out."
         )
     return page.encode()
 

@@ -104,10 +104,10 @@ def shareable(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_shared(info: Mapping[str, Any], source: str) -> None:
-    """Refuse what ``shareable`` leaves in no run: paths of data, and programs as feature spaces."""
+    """Reject what ``shareable`` removes from every run: paths of data, and programs as feature spaces."""
     if info["source"] != IN_MEMORY and not _SOURCE.fullmatch(info["source"]):
         raise InputError(
-            f"{source} names its data by a path, {shown(info['source'])}, which no shared run may; push it anew."
+            f"{source} names its data by a path, {shown(info['source'])}, which is not allowed; push it again."
         )
     for values in (info["overrides"], info["expanded"]["settings"]):
         features = str(values.get("features", "pixels"))
@@ -116,7 +116,7 @@ def check_shared(info: Mapping[str, Any], source: str) -> None:
         if not known:
             raise InputError(
                 f"{source} names a file as its feature space, {shown(features)}, which may be a program; push it "
-                "anew."
+                "again."
             )
 
 
