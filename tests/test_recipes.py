@@ -230,9 +230,9 @@ def test_wrong_settings_of_a_density_are_refused_when_the_model_is_built(changes
 
 
 def test_a_partial_that_does_not_fit_fails_when_the_recipe_is_made():
-    with pytest.raises(InputError, match=r"BatchNorm cannot be built so: .*'momentun'"):
+    with pytest.raises(InputError, match=r"BatchNorm cannot be built with these settings: .*'momentun'"):
         Recipe("x", "", "", partial(BatchNorm, momentun=0.1), (SquaredError(),))
-    with pytest.raises(InputError, match=r"ConvEncoder cannot be built so: .*'witdh'"):
+    with pytest.raises(InputError, match=r"ConvEncoder cannot be built with these settings: .*'witdh'"):
         replace(PRESETS["mnist"], encoder=partial(ConvEncoder, witdh=3))
 
 

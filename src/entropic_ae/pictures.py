@@ -1,4 +1,4 @@
-"""Pictures: grids, files and arrays of uint8 images."""
+"""Grids, comparisons and files of uint8 images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
 
     Arguments:
         images: at least one; or one image, (C, H, W), or rows of them, (N, M, C, H, W), as ``interpolate`` gives.
-        columns: images a row; as square as can be unless given, or M.
+        columns: images per row; by default M for rows of images, else as square as possible.
 
     Raises: InputError for no image, another shape, or pixels that are not uint8.
 
@@ -50,7 +50,7 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
 
 
 def _checked(images: Tensor, columns: int | None) -> tuple[Tensor, int | None]:
-    """Return images as uint8 (N, C, H, W) and how many a row, or raise InputError if they cannot be drawn."""
+    """Return images as uint8 (N, C, H, W) and the number per row, or raise InputError if they cannot be drawn."""
     images = torch.as_tensor(images)
     shape = tuple(images.shape)
     if images.dim() == 3:
@@ -68,9 +68,9 @@ def _checked(images: Tensor, columns: int | None) -> tuple[Tensor, int | None]:
 
 
 def above(images: Tensor, others: Tensor, columns: int) -> Tensor:
-    """Interleave rows of images with rows of as many others, (N, C, H, W) both, for a grid of that many columns.
+    """Interleave rows of images with rows of others, both (N, C, H, W), for a grid with that number of columns.
 
-    A last, shorter row is filled up with white.
+    A shorter last row is padded with white images.
 
     >>> above(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.ones(3, 1, 8, 8, dtype=torch.uint8), 2).shape
     torch.Size([8, 1, 8, 8])
@@ -82,11 +82,11 @@ def above(images: Tensor, others: Tensor, columns: int) -> Tensor:
 
 
 def comparison(rows: Mapping[str, Sequence[Tensor | None]], headings: Sequence[str]) -> Image.Image:
-    """Lay blocks of images out beside each other, a labelled row a system, under headings.
+    """Draw blocks of images side by side under headings, with one labelled row per system.
 
     Arguments:
-        rows: by label, a block for each heading: uint8 images (N, C, H, W), or None for a gap.
-        headings: what the blocks show.
+        rows: blocks by label, one for each heading: uint8 images (N, C, H, W), or None for a gap.
+        headings: titles of the columns.
 
     >>> images = torch.zeros(3, 1, 64, 64, dtype=torch.uint8)
     >>> comparison({"truth": [images, None], "eae": [images, images]}, ["images", "samples"]).height
@@ -121,9 +121,9 @@ def save_images(images: Tensor, out: str | Path, *, columns: int | None = None, 
 
     Arguments:
         images: grey (C = 1) or RGB (C = 3); one, or rows of them, as for ``image_grid``.
-        out: where to; a folder is made, its files are numbered.
-        columns: images a row of a grid.
-        overwrite: replace a file that is there.
+        out: output path; a folder is created and its files are numbered.
+        columns: images per row of a grid.
+        overwrite: replace an existing file.
 
     Returns: the path written.
 

@@ -1,4 +1,4 @@
-"""What the page asks of a run, with what is costly kept in memory; several threads may ask at once."""
+"""Queries of the page to a run. Expensive results are cached in memory; access is thread-safe."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _AXES = 8
 
 
 class Reconstruction(NamedTuple):
-    """An image, what the model makes of it, and how usual its code is.
+    """An image, its reconstruction, and how typical its code is.
 
     Attributes:
         image, x_hat, difference: uint8 (C, H, W), the last one absolute.
@@ -184,11 +184,11 @@ class Explorer:
         return self._draw(name), f"{_CODES:,} draws from the density {name}"
 
     def walk(self, steps: Sequence[float], start: Tensor | None = None) -> Tensor:
-        """Decode the code that lies some steps along the axes from a start, to uint8 (C, H, W).
+        """Decode a code at some steps along the principal axes from a start, to uint8 (C, H, W).
 
         Arguments:
-            steps: in standard deviations, along the first axes.
-            start: an image, uint8 (C, H, W), to be encoded; the mean code unless given.
+            steps: distances along the first axes, in standard deviations.
+            start: image, uint8 (C, H, W), whose code is the start; the default is the mean code.
         """
         axes, _ = self.axes()
         begin = None if start is None else self.run.encode(start[None])[0]

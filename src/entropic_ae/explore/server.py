@@ -1,4 +1,4 @@
-"""The server of the page: checks first, then one process that answers this machine only, unless told."""
+"""The server of the page: checks, then a single process that by default accepts only local connections."""
 
 from __future__ import annotations
 

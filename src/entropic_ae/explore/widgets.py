@@ -27,7 +27,7 @@ _DROP = """
 
 
 def whole(value: float | None) -> int | None:
-    """Return what stands in a number field, None if it is empty or no whole number.
+    """Return the integer in a number field, or None if it is empty or not an integer.
 
     >>> whole(3.0), whole(None), whole(2.5)
     (3, None, None)

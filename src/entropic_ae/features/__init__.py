@@ -36,15 +36,15 @@ def load_features(
 ) -> Features:
     """Return the feature space of that name for a data set.
 
-    - ``inception``: 2048 pool features of the FID Inception network, by torch-fidelity (the ``fid`` extra);
+    - ``inception``: 2048 pool features of the FID Inception network from torch-fidelity (the ``fid`` extra);
       grey images are repeated to three channels. The weights are downloaded once, or read from ``weights``.
     - ``classifier``: 64 penultimate features of a small network that is trained on the data's own labels
       with a fixed seed, then cached in ``ENTROPIC_AE_CACHE`` (by default ``~/.cache/entropic-ae``).
-      ``accuracy`` holds its validation accuracy. Distances in it compare with each other only, never with
-      a published FID. **Pass data without a limit**: the cache follows the training images, so a limited
-      set trains another classifier, whose distances do not compare.
-    - ``classifier:DATA``: that of another data set, such as ``classifier:cifar10``, for images without labels;
-      they are resized to its own.
+      ``accuracy`` holds its validation accuracy. Its distances are comparable with each other only, never with a
+      published FID. **Pass data without a limit**: the classifier depends on the training images, so a limited set
+      trains a different classifier, whose distances are not comparable.
+    - ``classifier:DATA``: the classifier of another data set, such as ``classifier:cifar10``, for images without
+      labels; the images are resized to those of that data set.
     - ``pixels``: pixels / 255, larger images averaged down to 1,024 values at most.
     - the name of a space of one's own, put into ``FEATURES`` before.
     - the path of a TorchScript file (``.pt``, ``.ts``, ``.torchscript``) that maps uint8 (N, C, H, W) to
@@ -59,8 +59,8 @@ def load_features(
     Raises:
         InputError: an unknown name, a missing extra, file, label or download, or a file of another network.
 
-    Reference: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash
-    Equilibrium", 2017, for the Inception features.
+    Reference: Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium",
+    2017, for the Inception features, https://arxiv.org/abs/1706.08500.
 
     >>> import torch
     >>> from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""A small classifier that is trained on the data's own labels once, and cached."""
+"""Features of a small classifier, trained once on the labels of the data and cached."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = ["check_labels", "classifier_features", "foreign_classifier_features"]
 
 _log = logging.getLogger(__name__)
 
-_RECIPE = 1  # raise it with any change below that changes the trained weights, so that caches expire
+_RECIPE = 1  # version of the training below; increase it when the trained weights change, to expire caches
 _WIDTHS = (32, 64, 128)
 _FEATURES = 64
 _LEARNING_RATE = 3e-3
 # Images seen in training, for 32x32: a minute or two on two CPU cores.
 _GREY_BUDGET, _COLOUR_BUDGET = 200_000, 500_000
-# Pixels in a batch; with fewer, threads wait for each other longer than they compute.
+# Pixels in a batch from which several threads are faster than one.
 _WORTH_THREADS = 128 * 128
 
 
@@ -91,7 +91,7 @@ def classifier_features(data: ImageData, device: str) -> Features:
 
 
 class _Fitted(nn.Module):
-    """A classifier behind a resize to the images that it was trained on."""
+    """A classifier that resizes its input to the image size of its training data."""
 
     def __init__(self, network: nn.Module, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -110,10 +110,12 @@ class _Fitted(nn.Module):
 
 
 def foreign_classifier_features(source: str, device: str) -> Features:
-    """Return the features of a classifier of other data, for images without labels; they are resized to its own.
+    """Return the features of a classifier of another data set, for images without labels.
+
+    Images are resized to those of that data set.
 
     Arguments:
-        source: what ``load_images`` takes.
+        source: name or path of the data set, as for ``load_images``.
         device: where the network runs.
     """
     data = load_images(source)
@@ -180,7 +182,7 @@ def _write_cache(path: Path, network: nn.Module, accuracy: float) -> None:
 
 @torch.inference_mode()
 def _accuracy(network: _Classifier, data: ImageData) -> float:
-    """Share of validation images named rightly; NaN if the validation set is empty or unlabelled."""
+    """Return the accuracy on the validation images; NaN if the validation set is empty or unlabelled."""
     images, labels = data.validation.images, data.validation.labels
     if labels is None or len(images) == 0:
         return math.nan
@@ -193,7 +195,7 @@ def _accuracy(network: _Classifier, data: ImageData) -> float:
 
 
 class _Batches(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """Images and labels indexed by a whole list, so that a batch costs one gather."""
+    """Images and labels indexed by a list, so that a batch costs one gather."""
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images, self.labels = images, labels
@@ -262,7 +264,7 @@ def _train_classifier(data: ImageData, classes: int) -> _Classifier:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Run PyTorch's operators on so many threads."""
+    """Run PyTorch's operators on ``count`` threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -1,4 +1,4 @@
-"""The FID's Inception network, by torch-fidelity."""
+"""Features of the FID Inception network, from torch-fidelity."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Inception(nn.Module):
 
 
 def check_inception() -> tuple[str, Any]:
-    """Return the address of the weights and the network's class; InputError if the extra is not there."""
+    """Return the URL of the weights and the network's class; InputError if the extra is not installed."""
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import (
             URL_INCEPTION_V3,
@@ -57,8 +57,8 @@ def inception_features(data: ImageData, device: str, weights: Path | None) -> Fe
     """Return the 2048 pool features; the weights are downloaded, or read from a file."""
     url, network_class = check_inception()
     state = _download(url) if weights is None else _read_weights(weights)
-    # torch-fidelity's constructor unpickles whatever file it is given. It gets a copy, made here, of
-    # tensors that were read without executing anything.
+    # torch-fidelity's constructor unpickles its file. So it gets a copy made here, of tensors that were read
+    # without executing anything.
     verified = io.BytesIO()
     torch.save(state, verified)
     verified.seek(0)

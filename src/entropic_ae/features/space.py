@@ -1,4 +1,4 @@
-"""A feature space: a network and how images go through it."""
+"""Feature spaces: a network and its batched application to images."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _kept: dict[tuple[str, ...], Tensor] = {}
 
 
 class Features:
-    """A map from images to feature vectors, computed in batches of its own.
+    """A map from images to feature vectors, computed in batches.
 
-    The network is moved to ``device`` and put in evaluation mode. How a caller batches the images
-    changes the features by rounding at most, and memory is bounded by ``batch_size``.
+    The network is moved to ``device`` and put in evaluation mode. ``batch_size`` bounds the memory, and batching
+    changes the features by rounding at most.
 
     Arguments:
-        name: what a report calls this space.
+        name: name of the space in reports.
         network: uint8 images (N, C, H, W) to (N, F).
         dim: F.
-        batch_size: images that go through the network at a time.
-        device: where the network runs; features always come back on the CPU.
-        accuracy: validation accuracy in [0, 1], where the network is a classifier.
-        content: what the features depend on besides the network's weights, such as its options or the digest of
-            its file; ``of_real`` keeps features under it and the weights. None: nothing is kept.
+        batch_size: images per forward pass.
+        device: device of the network; features are returned on the CPU.
+        accuracy: validation accuracy in [0, 1], if the network is a classifier.
+        content: cache key for ``of_real``, besides the weights: everything else that the features depend on, such
+            as options of the network or the digest of its file. None disables the cache.
 
     Raises:
-        InputError: when called with anything but uint8 (N, C, H, W), or when the network returns another
-            shape than (N, F).
+        InputError: when called with anything but uint8 (N, C, H, W), or if the network's output is not shaped
+            (N, F).
 
     >>> import torch
     >>> features = Features("pixels", torch.nn.Flatten(), dim=4)
@@ -90,10 +90,10 @@ class Features:
         return out
 
     def of_real(self, images: Tensor) -> Tensor:
-        """Return the same as a call, computed once in a process for the same images and network.
+        """Return the features of real images, cached in memory.
 
-        For the real images, which are the same for every run that is measured on one data set. The key is their
-        content, so that images changed in place are computed again.
+        Real images are shared by all runs that are evaluated on one data set. The cache key is their content, so
+        images changed in place are recomputed.
         """
         if self._content is None:
             return self(images)
@@ -105,7 +105,7 @@ class Features:
         return _kept[key].clone()
 
     def weights_sha256(self) -> str:
-        """Return the SHA-256 of the network's weights: distances compare only where it is the same."""
+        """Return the SHA-256 of the network's weights; distances are comparable only if it is equal."""
         state = sorted(self.network.state_dict().items())
         return hashlib.sha256("".join(name + _digest(tensor) for name, tensor in state).encode()).hexdigest()
 

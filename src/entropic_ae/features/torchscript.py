@@ -45,7 +45,7 @@ def check_script(path: Path) -> None:
 
 
 def torchscript_features(path: Path, data: ImageData, device: str) -> Features:
-    """Return the space of a TorchScript network, tried on two images."""
+    """Return the feature space of a TorchScript network, after a test on two images."""
     check_script(path)
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Recipes and presets: which bottleneck, terms and network go together, and at which sizes. Data only."""
+"""Recipes (bottleneck, terms, networks) and presets (sizes) as data."""
 
 from entropic_ae.recipes.choice import by_preset, recipe_for, split_image_size, system_for, system_of
 from entropic_ae.recipes.presets import PRESETS, Preset, preset_for

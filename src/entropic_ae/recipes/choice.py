@@ -1,4 +1,4 @@
-"""Which recipe and preset are meant: by name or as they are, and by the images."""
+"""Resolve recipes by name or object, and presets by name or images."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["by_preset", "recipe_for", "split_image_size", "system_for", "system_
 
 
 def recipe_for(recipe: str | Recipe) -> Recipe:
-    """Return the recipe of a name, or one of one's own as it is.
+    """Return the recipe registered under a name; a custom recipe object is returned unchanged.
 
-    Raises: InputError for an unknown name, or a recipe of one's own that has the name of one of the library's.
+    Raises: InputError for an unknown name, or a custom recipe that has the name of a built-in one.
 
     >>> from dataclasses import replace
     >>> recipe_for(replace(RECIPES["eae"], density="mixture"))
@@ -41,14 +41,14 @@ def system_for(
     *,
     preset: str | None = None,
 ) -> System:
-    """Put a recipe on the preset of the images, with changed settings.
+    """Combine a recipe with the preset for the images, and change settings.
 
     Arguments:
-        recipe: a name in ``RECIPES``, or one of one's own.
-        images: whose own preset is taken, or that of the nearest image size.
-        changes: settings by name. Own data are measured in ``classifier`` features if they are grey and have
-            labels, else in ``inception``'s, unless ``features`` is among them.
-        preset: a name in ``PRESETS``, to take instead.
+        recipe: a name in ``RECIPES``, or a custom recipe.
+        images: select the preset: that of their data set, or else that of the closest image size.
+        changes: settings by name. For data without a preset, ``features`` defaults to ``classifier`` if the images
+            are grey and have labels, else to ``inception``.
+        preset: a name in ``PRESETS`` to use instead.
 
     Raises: InputError for an unknown name.
 
@@ -89,26 +89,26 @@ def split_image_size(
 
 
 def by_preset(recipe: Recipe) -> dict[str, dict[str, Scalar]]:
-    """Return the settings of a recipe by the name of the preset, for those that it can be put on.
+    """Return the settings of a recipe by the name of the preset, for all presets that it fits.
 
     >>> by_preset(RECIPES["eae"])["mnist"]["entropy"]
     0.0516
     """
     found = {}
     for name, preset in PRESETS.items():
-        with suppress(InputError):  # networks of one's own need not take what the recipe sets there
+        with suppress(InputError):  # custom networks may lack settings that the recipe has for a preset
             found[name] = configure(recipe, preset).settings()
     return found
 
 
 def system_of(info: RunInfo, recipe: Recipe | None = None) -> System:
-    """Rebuild the system that a run.json names; what it is made of may differ from what run.json says of it.
+    """Rebuild the system named in run.json. Its parts may have changed since run.json was written.
 
     Arguments:
-        info: run.json.
-        recipe: the one of that name, where it is not in ``RECIPES``.
+        info: content of run.json.
+        recipe: recipe with the name in run.json, if it is not in ``RECIPES``.
 
-    Raises: InputError for a name that is not registered, a recipe of another name, or settings that it lacks.
+    Raises: InputError for an unregistered name, a recipe with a different name, or settings that it does not have.
 
     >>> info = {"recipe": "eae", "preset": "digits", "data": "digits", "source": "digits", "shape": [1, 8, 8]}
     >>> system_of(RunInfo.of({**info, "overrides": {"entropy": 1}})).settings()["entropy"]
@@ -118,5 +118,7 @@ def system_of(info: RunInfo, recipe: Recipe | None = None) -> System:
         raise RECIPES.unknown(info.recipe, ", or pass it: load(folder, recipe=...)")
     chosen = recipe_for(recipe or info.recipe)
     if chosen.name != info.recipe:
-        raise InputError(f"the run has the recipe {shown(info.recipe)}, got '{chosen.name}'; give that one.")
+        raise InputError(
+            f"expected the recipe of the run, {shown(info.recipe)}, got '{chosen.name}'; pass that recipe."
+        )
     return configure(chosen, PRESETS.find(info.preset), info.overrides)

@@ -1,4 +1,4 @@
-"""Presets: sizes, epochs and learning rates of a data set."""
+"""Presets: sizes, epochs and learning rate for each data set."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["PRESETS", "Preset", "preset_for"]
 
 @dataclass(frozen=True)
 class Preset:
-    """What depends on the data set rather than on the system.
+    """The settings that depend on the data set, not on the system.
 
     Attributes:
         name: as in ``--preset``.
         latent_dim: length D of a code.
-        encoder, decoder: partial constructors that lack only the shape and the number of features.
+        encoder, decoder: partial constructors whose two open arguments are the shape and the number of features.
         training: epochs, batch size and learning rate.
-        features: the feature space that evaluation takes unless told.
+        features: default feature space for evaluation.
 
     >>> PRESETS["celeba"].latent_dim
     64
@@ -44,14 +44,14 @@ class Preset:
 
 
 def check_partial(constructor: partial[Any], lacking: int) -> None:
-    """Raise InputError unless so many arguments are all that a partial constructor lacks."""
+    """Raise InputError if a partial constructor cannot be called with ``lacking`` more arguments."""
     if not isinstance(constructor, partial):
         name = getattr(constructor, "__name__", repr(constructor))
         raise InputError(f"expected a class with its settings as functools.partial({name}, ...), got {name}.")
     try:
         inspect.signature(constructor.func).bind(*constructor.args, *[None] * lacking, **constructor.keywords)
     except TypeError as error:
-        raise InputError(f"{constructor.func.__name__} cannot be built so: {error}.") from None
+        raise InputError(f"{constructor.func.__name__} cannot be built with these settings: {error}.") from None
 
 
 # The sizes of section 5.1 of the paper. Inception is not calibrated on digits: the classifier is.
@@ -100,7 +100,7 @@ PRESETS: Registry[Preset] = Registry("preset", {preset.name: preset for preset i
 
 
 def preset_for(shape: Sequence[int]) -> str:
-    """Return the name of the preset with the nearest images, for data that have none of their own.
+    """Return the name of the preset with the most similar images, for data without a preset.
 
     Arguments:
         shape: (C, H, W) of the images.

@@ -1,4 +1,4 @@
-"""Recipe: a system as data. System: a recipe on a preset with its settings, from which the model is built."""
+"""Recipe: a system as data. System: a recipe combined with a preset, which builds the model."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ __all__ = ["Recipe", "Scalar", "System", "changes_of", "configure", "differences
 
 Scalar = bool | int | float | str
 _ENCODER, _DECODER = "the encoder", "the decoder"
-_FEW, _LONGEST = 5, 200  # of many differences, those that one sentence names, and their characters
+_FEW, _LONGEST = 5, 200  # maximum number of differences in a message, and of characters each
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which bottleneck and terms make a system; a variant is ``dataclasses.replace(AE, terms=...)``.
+    """A system as data: its bottleneck, terms and densities. Derive variants by ``dataclasses.replace``.
 
     Attributes:
         name: as in ``entropic-ae train NAME``.
-        summary: one line for a person.
-        reference: where the system was published.
-        bottleneck: partial constructor that lacks only ``latent_dim``.
-        terms: what the objective sums.
-        encoder, decoder: those of one's own, as in a ``Preset``; None takes the preset's.
-        network: options of the encoder and the decoder, such as ``{"spectral": True}``.
-        densities: by name, the densities that this system is measured with, and their settings.
-        density: the one that its images are drawn from where one must be chosen.
-        settings: by the name of a preset, the settings that this system has on that data set.
+        summary: description in one line.
+        reference: publication of the system.
+        bottleneck: partial constructor whose one open argument is ``latent_dim``.
+        terms: terms of the objective.
+        encoder, decoder: custom networks, as in a ``Preset``; None takes those of the preset.
+        network: options of encoder and decoder, such as ``{"spectral": True}``.
+        densities: settings of the densities used in evaluation, by name.
+        density: default density for sampling.
+        settings: settings for each data set, by the name of the preset.
 
-    Raises: InputError if a constructor does not take what its partial gives it, the recipe or a term has no fit
-        name, or a density is unknown.
+    Raises: InputError if a constructor does not accept the arguments of its partial, the recipe or a term has no
+        valid name, or a density is unknown.
 
     >>> from dataclasses import replace
     >>> from entropic_ae.recipes import EAE
@@ -87,7 +87,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class System:
-    """A recipe on a preset: everything that is needed to build and train the model for images of a shape.
+    """A recipe combined with a preset: everything needed to build and train a model for a given image shape.
 
     >>> from entropic_ae.recipes import PRESETS, RECIPES
     >>> model, objective = System(RECIPES["eae"], PRESETS["digits"]).build((1, 8, 8), seed=0)
@@ -99,7 +99,7 @@ class System:
     preset: Preset
 
     def settings(self) -> dict[str, Scalar]:
-        """Return every scalar by the name that ``--set`` takes.
+        """Return every setting by its name in ``--set``.
 
         >>> from entropic_ae.recipes import PRESETS, RECIPES
         >>> System(RECIPES["eae"], PRESETS["mnist"]).settings()["latent_dim"]
@@ -108,7 +108,7 @@ class System:
         return {name: value for _, part in self._parts() for name, value in part.items()}
 
     def _parts(self) -> list[tuple[str, dict[str, Scalar]]]:
-        """Return the settings of each part of the system, after the part's name."""
+        """Return pairs of a part's name and its settings."""
         preset, recipe = self.preset, self.recipe
         whole: dict[str, Scalar] = {
             "latent_dim": preset.latent_dim,
@@ -132,26 +132,27 @@ class System:
 
     @property
     def encoder(self) -> partial[Any]:
-        """The encoder's constructor: the recipe's own or the preset's."""
+        """The encoder's constructor, from the recipe or else from the preset."""
         return self.recipe.encoder or self.preset.encoder
 
     @property
     def decoder(self) -> partial[Any]:
-        """The decoder's constructor: the recipe's own or the preset's."""
+        """The decoder's constructor, from the recipe or else from the preset."""
         return self.recipe.decoder or self.preset.decoder
 
     @property
     def own_parts(self) -> list[str]:
-        """The names of the classes of encoder, bottleneck and decoder that are not this library's."""
+        """The class names of custom encoders, bottlenecks and decoders."""
         constructors = (self.encoder, self.recipe.bottleneck, self.decoder)
         return [one.func.__name__ for one in constructors if not one.func.__module__.startswith("entropic_ae.")]
 
     def with_settings(self, changes: Mapping[str, Scalar]) -> System:
-        """Return the system with some settings changed; a string is read as the setting's type.
+        """Return a copy of the system with changed settings; strings are parsed as the type of the setting.
 
-        Another ``bottleneck`` comes with its own defaults.
+        A different ``bottleneck`` starts from its default settings.
 
-        Raises: InputError for an unknown name, with the nearest one, or a value of another type or range.
+        Raises: InputError for an unknown name (the message suggests the closest one), or a value of the wrong type
+            or out of range.
         """
         known = self.settings()
         wanted = changes.get("bottleneck", known["bottleneck"])
@@ -195,11 +196,11 @@ class System:
         return System(recipe, preset)
 
     def build(self, shape: Shape, *, seed: int = 0) -> tuple[Autoencoder, Objective]:
-        """Build the model, its weights drawn from the seed, and its objective, for images (C, H, W).
+        """Build the model, with weights initialised from the seed, and its objective, for images (C, H, W).
 
-        Parts of one's own are tried on two images, so that one that gives another shape fails here.
+        Models with custom parts are run on two images, so that wrong output shapes are found here.
 
-        Raises: InputError if a size or a combination cannot work.
+        Raises: InputError for sizes or parts that do not fit together.
         """
         self._check_names()
         with seeded(seed):
@@ -214,7 +215,7 @@ class System:
         return model, Objective(self.recipe.terms, model)
 
     def _check_names(self) -> None:
-        """Raise InputError if one name is a setting of two parts, save of encoder and decoder with one value."""
+        """Raise InputError if two parts share a setting's name, except encoder and decoder with equal values."""
         homes: dict[str, str] = {}
         values: dict[str, Scalar] = {}
         for part, settings in self._parts():
@@ -228,7 +229,7 @@ class System:
                 homes[name], values[name] = part, value
 
     def describe(self) -> dict[str, Any]:
-        """Return the expanded recipe for run.json: what is built, and every setting."""
+        """Return the expanded recipe for run.json: the parts and every setting."""
         return {
             "encoder": self.encoder.func.__name__,
             "bottleneck": self.recipe.bottleneck.func.__name__,
@@ -240,7 +241,12 @@ class System:
 
 
 def configure(recipe: Recipe, preset: Preset, changes: Mapping[str, Scalar] | None = None) -> System:
-    """Put a recipe on a preset: the preset's values, the recipe's network, its settings there, then the changes.
+    """Combine a recipe with a preset.
+
+    Later sources override earlier ones: the preset, the recipe's ``network``, its ``settings`` for the preset, the
+    changes.
+
+    Raises: InputError if the recipe sets something that no part of it accepts, or as ``System.with_settings``.
 
     >>> from entropic_ae.recipes import PRESETS, RECIPES
     >>> configure(RECIPES["eae"], PRESETS["digits"], {"width": 4}).settings()["width"]
@@ -258,12 +264,12 @@ def configure(recipe: Recipe, preset: Preset, changes: Mapping[str, Scalar] | No
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say in which settings two systems differ, as ``name was VALUE and is VALUE``.
+    """List the settings in which two systems differ, as ``name was VALUE and is VALUE``.
 
     Arguments:
-        then: settings that were written down. One that they lack is one that the library has gained since: what it
-            has now, by default, is what was done then.
-        now: settings of the system at hand.
+        then: recorded settings. Settings added to the library since are missing here and ignored: their defaults
+            keep the former behaviour.
+        now: settings of the current system.
 
     >>> differences({"width": 16}, {"width": 32, "gained": 0})
     ['width was 16 and is 32']
@@ -276,10 +282,10 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def changes_of(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say in which parts and settings two systems differ, as ``differences`` does; of many the first ones.
+    """List the parts and settings in which two systems differ, as ``differences`` does; a long list is truncated.
 
     Arguments:
-        then, now: what ``System.describe`` returns, the first from a file.
+        then, now: results of ``System.describe``, the first read from a file.
 
     >>> from entropic_ae.recipes import PRESETS, RECIPES
     >>> then, now = (configure(RECIPES["eae"], PRESETS["digits"], {"width": w}).describe() for w in (2, 4))
@@ -287,14 +293,14 @@ def changes_of(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ["encoder was 'MLPEncoder' and is 'ConvEncoder'", 'width was 2 and is 4']
     """
     parts = {name: part for name, part in then.items() if name != "settings"}
-    # a bottleneck of one's own may have been registered since; its class is among the parts
+    # a custom bottleneck may have been registered since; its class is among the parts
     settings = {name: value for name, value in then["settings"].items() if name != "bottleneck"}
     found = differences(parts, now) + differences(settings, now["settings"])
     return [text[:_LONGEST] for text in found[:_FEW]] + [f"and {len(found) - _FEW} more"] * (len(found) > _FEW)
 
 
 def _try(model: Autoencoder, shape: Shape) -> None:
-    """Raise InputError if a part of a new model gives another shape than the next one takes."""
+    """Raise InputError if the output shape of a part is not the one that the next part expects."""
     n, bottleneck = 2, model.bottleneck
     model.eval()
     with torch.no_grad():
@@ -318,7 +324,7 @@ def _check_shape(part: nn.Module, output: Tensor, expected: tuple[int, ...]) -> 
 
 
 def _bottleneck_name(constructor: partial[Any]) -> str:
-    """Return the name in the registry, or that of a class of one's own."""
+    """Return the bottleneck's name in the registry, or the class name of an unregistered one."""
     names = (name for name, bottleneck in BOTTLENECKS.items() if bottleneck is constructor.func)
     return next(names, constructor.func.__name__)
 
@@ -344,9 +350,9 @@ def _defaults(function: Callable[..., Any]) -> dict[str, Scalar]:
 
 
 def read_setting(name: str, value: Scalar, old: Scalar) -> Any:
-    """Return a value, which may be text, as the type of the old one.
+    """Return a value, possibly a string, converted to the type of the old value.
 
-    Raises: InputError if it is of another type.
+    Raises: InputError if it cannot be converted.
 
     >>> read_setting("width", "16", 128)
     16

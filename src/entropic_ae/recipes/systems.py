@@ -1,17 +1,25 @@
-"""The systems by name: those of the paper's Table 1, and the steps between them.
+"""The systems of the paper's Table 1, and intermediate variants, by name.
 
-Weights are published for other reductions than this library's (errors, norms and divergences summed over
-features, averaged over the batch), so each number stands beside its arithmetic. P, the values of an image, is 1024
-on MNIST (1 x 32 x 32), 3072 on CIFAR-10 and 12288 on CelebA; D is 16, 128 and 64. The published numbers are those
-of the code of Ghosh et al. (2019), where
+This library sums errors, norms and divergences over features and averages over the batch. Published weights assume
+other reductions, so each number is written with its conversion. P, the number of values of an image, is 1024 on
+MNIST (1 x 32 x 32), 3072 on CIFAR-10 and 12288 on CelebA; D is 16, 128 and 64. The published numbers are those of
+the code of Ghosh et al., "From variational to deterministic autoencoders", 2019,
+https://arxiv.org/abs/1903.12436, where
 
 - RAE rows average the error over P and the code norm over D: code norm x P / D, decoder decay x P;
 - VAE rows average the error over channels only: KL weight x channels;
 - WAE averages the error over P (MNIST, CIFAR-10: MMD weight x P) or takes 0.05 of the sum (CelebA: / 0.05).
 
-They were chosen for the paper's sizes (``width=128``, 100 epochs) and the published D; another ``latent_dim``
-leaves them as they are. ``digits`` and ``mlp`` take the numbers of MNIST, save for EAE and for the decay, which
-counts the linear layers too. ``entropic-ae tune`` chooses others.
+They were tuned for the paper's sizes (``width=128``, 100 epochs) and the published D, and do not change with
+``latent_dim``. ``digits`` and ``mlp`` use the numbers of MNIST, except for EAE and for the decay, which includes
+the linear layers. Use ``entropic-ae tune`` to tune them.
+
+Further sources:
+    Dai and Wipf, "Diagnosing and enhancing VAE models", 2019, https://arxiv.org/abs/1903.05789.
+    Ghose, Rashwan and Poupart, "Batch norm with entropic regularization turns deterministic autoencoders into
+    generative models" (the paper), 2020, https://arxiv.org/abs/2002.10631.
+    Kingma and Welling, "Auto-encoding variational Bayes", 2013, https://arxiv.org/abs/1312.6114.
+    Tolstikhin et al., "Wasserstein auto-encoders", 2017, https://arxiv.org/abs/1711.01558.
 """
 
 from __future__ import annotations

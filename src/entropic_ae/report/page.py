@@ -20,20 +20,20 @@ __all__ = ["write_report"]
 
 
 def write_report(folders: str | Path | Iterable[str | Path], out: str | Path | None = None) -> Path:
-    """Write a page on a run, or on several side by side: one HTML file that needs no other and no network.
+    """Write a report on one run, or on several side by side, as a single self-contained HTML file.
 
-    It shows what was trained and the command that repeats it, the curves of the log, samples, reconstructions and
-    interpolations, and what ``evaluate`` measured; what is not there is said, with the command that makes it.
+    The report shows the settings and the command to re-run them, the curves of the log, samples, reconstructions,
+    interpolations and the metrics of ``evaluate``. For missing results it gives the command that produces them.
     Only files are read, no model and no data. The same folders give the same bytes.
 
     Arguments:
-        folders: a run folder, or several; ``hf:owner/name`` for one on the Hub.
-        out: the page, FILE.html, replaced if it is there; ``report.html`` in the run folder unless given, for
-            several runs, and for one on the Hub, in the current folder.
+        folders: one or several run folders; ``hf:owner/name`` for a run on the Hub.
+        out: path of the page, FILE.html; an existing file is replaced. The default is ``report.html`` in the run
+            folder, or in the current folder for several runs and for a run on the Hub.
 
     Returns: the path written.
 
-    Raises: InputError for a folder that is no run, a file in it that is damaged, or an ``out`` of another kind.
+    Raises: InputError for a folder without a run, a damaged file, or an ``out`` that is not an HTML file.
 
     >>> import tempfile
     >>> from entropic_ae import train

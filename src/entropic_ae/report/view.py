@@ -214,7 +214,7 @@ def _unlogged(run: Contents) -> Missing | None:
     if run.log:
         return None
     command = train_command(run.info, "--out", str(run.path), "--resume")
-    return Missing(f"There is no {LOG}: training has not ended its first epoch. This goes on with it:", command)
+    return Missing(f"There is no {LOG}: training has not finished its first epoch. Resume it:", command)
 
 
 def _best(run: Contents) -> str:

@@ -33,7 +33,7 @@ def model_card(
         metrics: metrics.json.
         repo: owner/name.
         pictures: files beside the card that it shows.
-        license: as the Hub names it, such as ``mit``; none unless given.
+        license: identifier of the Hub, such as ``mit``; by default none.
     """
     title = info.title
     # what a run.json of before lacks

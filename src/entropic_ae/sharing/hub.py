@@ -27,12 +27,12 @@ def fetch(source: str, *, token: str | None = None, out: str | Path | None = Non
 
     Arguments:
         source: ``hf:owner/name`` or ``hf:owner/name@revision``, a branch, a tag or a commit.
-        token: of the Hub; that of ``hf auth login`` or ``HF_TOKEN`` unless given.
-        out: a folder to copy the run to, which must not exist or be empty. Without it the folder lies in the
-            Hub's cache, where nothing may be written.
+        token: access token of the Hub; the default is that of ``hf auth login`` or ``HF_TOKEN``.
+        out: folder for a copy of the run; it must be empty or not exist. By default the run stays in the Hub's
+            cache, which is read-only.
 
-    Raises: InputError if there is no such run or revision, the Hub cannot be reached and the cache lacks the run,
-        or the run names data or features that no shared run may name.
+    Raises: InputError if the run or revision does not exist, the Hub cannot be reached and the run is not cached,
+        or the run names data or features that are not allowed in shared runs.
 
     >>> fetch("hf:name")
     Traceback (most recent call last):
