@@ -3,7 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test check docs clean
+# what make test leaves out, for minutes more: all kills of training, the whole fuzzing
+SLOW := -m "not slow"
+# four checks side by side: each prints what it found at its end, the suite as it goes
+TOGETHER := --no-print-directory --jobs 4 $(if $(filter output-sync,$(.FEATURES)),--output-sync)
+
+.PHONY: demo test test-slow check lint types suite fid docs clean
 
 demo: .venv/installed
 	rm -rf runs/demo
@@ -12,14 +17,27 @@ demo: .venv/installed
 	$(BIN)/entropic-ae report runs/demo
 	@echo "Open runs/demo/report.html in a browser: new images, decoded from N(0, I), and all that was measured."
 
-test: check
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
-	PYTHONPATH=.venv/fid $(BIN)/python -m pytest tests/fid
+test: .venv/installed-dev
+	@$(MAKE) $(TOGETHER) suite fid lint types
 
-check: .venv/installed-dev
+test-slow: .venv/installed-dev
+	@$(MAKE) $(TOGETHER) suite fid lint types SLOW=
+
+check: lint types
+
+lint: .venv/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+types: .venv/installed-dev
 	$(BIN)/mypy
+
+# with a plus sign, by which make lets its output through at once
+suite: .venv/installed-dev
+	+$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(SLOW)
+
+fid: .venv/installed-dev
+	PYTHONPATH=.venv/fid $(BIN)/python -m pytest tests/fid
 
 # the site, into site/
 docs: .venv/installed-dev

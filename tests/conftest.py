@@ -19,6 +19,15 @@ settings.register_profile("search", max_examples=2000, deadline=None, database=N
 settings.load_profile("suite")
 
 
+# Begun first, the longest before the others, so that at the end no worker waits for another's whole file.
+LONGEST = ("docs", "distributed", "export", "report", "resume", "training", "table1", "tuning", "scikit", "sweep")
+
+
+def pytest_collection_modifyitems(items):
+    places = {f"test_{name}": i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 def pytest_addoption(parser):
     parser.addoption("--record", metavar="FILE", help="write counts, versions and commit to a JSON file")
 

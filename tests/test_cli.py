@@ -27,8 +27,11 @@ TRAIN = [sys.executable, "-m", "entropic_ae", "train", "eae", "digits", *SMALL]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli") / "run"
-    command = [*TRAIN, "--epochs", "2", "--out", folder]
-    subprocess.run(command, check=True, capture_output=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["entropic-ae", *TRAIN[3:], "--epochs", "2", "--out", str(folder)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+    assert not exit_.value.code
     return folder
 
 

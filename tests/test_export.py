@@ -1,13 +1,16 @@
 """Exported files against PyTorch, SciPy and the library's own draws.
 
 A graph is that of a network, with or without spectral normalisation, and a bottleneck, or of a density: each is
-exported once, not each recipe, since recipes share them. ``test_graphs_of_every_recipe`` holds them to it.
+exported once, many in one file, and not each recipe, since recipes share them. ``test_graphs_of_every_recipe``
+holds them to it; ``results/conformance/onnx.json`` has each recipe.
 """
 
 import ast
+import copy
 import json
 import re
 import sys
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +50,15 @@ CODES = 1 + torch.randn(200, 3, generator=generator(0)) @ torch.tensor(
 )
 
 
-def build(network="mlp", bottleneck="identity", latent_dim=3):
+def build(network="mlp", bottleneck="identity"):
     """A model whose statistics and spectral norms have settled, as those of a trained one."""
+    return copy.deepcopy(settled(network, bottleneck))
+
+
+@cache
+def settled(network, bottleneck):
     preset, shape, settings = NETWORKS[network]
-    changes = {**settings, "latent_dim": latent_dim, "bottleneck": bottleneck}
+    changes = {**settings, "latent_dim": 3, "bottleneck": bottleneck}
     model, _ = eae.configure(eae.RECIPES["ae"], eae.PRESETS[preset], changes).build(shape, seed=0)
     with torch.no_grad(), seeded(1):
         for _ in range(40):
@@ -65,28 +73,61 @@ def session(name, model, shape, densities=None):
     )
 
 
-def agree(run, function, columns):
-    """Compare an exported graph with a function of a tensor, for several sizes of the batch."""
-    (given,) = run.get_inputs()
+class Several(torch.nn.Module):
+    """Graphs of one input, each of a part of it: one export takes a fraction of the time of an export each."""
+
+    def __init__(self, parts):
+        super().__init__()
+        self.modules_of_parts = torch.nn.ModuleList(module for module, _ in parts)
+        self.parts = [part for _, part in parts]
+
+    def forward(self, x):
+        return tuple(module(part(x)) for module, part in zip(self.modules_of_parts, self.parts, strict=True))
+
+
+class Codes(torch.nn.Module):
+    """The codes of a sampler's graph, without its images."""
+
+    def __init__(self, graph):
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, noise):
+        return self.graph(noise)[1]
+
+
+def corner(x, shape):
+    """The first channels, rows and columns of images: those of the shape."""
+    return x[:, : shape[0], : shape[1], : shape[2]]
+
+
+def session_of(parts, columns):
+    """Export modules as one graph; each is given the part of the input that its function takes."""
+    outputs = {f"output{i}": "" for i in range(len(parts))}
+    graph = graphs.Graph(Several(parts), None, lambda n: torch.rand(n, *columns), ("x", ""), outputs, {})
+    content = onnx_files.onnx_bytes("several", graph, ABOUT)
+    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+
+def agree(run, functions, columns):
+    """Compare the outputs of an exported graph with functions of a tensor, for several sizes of the batch."""
     for n in SIZES:
         x = torch.rand(n, *columns, generator=generator(n))
-        with torch.no_grad():
-            expected = function(x)
-        torch.testing.assert_close(
-            torch.from_numpy(run.run(None, {given.name: x.numpy()})[0]), expected, atol=1e-4, rtol=0
-        )
-        assert n == 1 or expected.std(0).max() > 0.02  # not a constant
+        for function, found in zip(functions, run.run(None, {"x": x.numpy()}), strict=True):
+            with torch.no_grad():
+                expected = function(x)
+            torch.testing.assert_close(torch.from_numpy(found), expected, atol=1e-4, rtol=0)
+            assert n == 1 or expected.std(0).max() > 0.02  # not a constant
 
 
-def draw(density, noise, latent_dim=3):
-    """The codes that an exported sampler makes of noise; its images are those of the codes."""
-    model, shape = build(latent_dim=latent_dim)
-    run = session(f"sampler-{density.name}", model, shape, {density.name: density})
-    images, codes = run.run(None, {"noise": noise.float().numpy()})
+def draw(density, noise):
+    """The codes that the graph of a sampler makes of noise; its images are those of the codes."""
+    model, shape = build()
+    graph = graphs.make_graphs(model, shape, {"own": density})["sampler-own"]
     with torch.no_grad():
-        expected = model.decode(torch.from_numpy(codes))
-    torch.testing.assert_close(torch.from_numpy(images), expected, atol=1e-5, rtol=0)
-    return torch.from_numpy(codes)
+        images, codes = graph.module(noise.float())
+        torch.testing.assert_close(images, model.decode(codes), atol=1e-5, rtol=0)
+    return codes
 
 
 @pytest.fixture(scope="module")
@@ -105,23 +146,21 @@ def exported(run):
 # networks and bottlenecks
 
 
-@pytest.mark.parametrize("bottleneck", eae.BOTTLENECKS)
-def test_encoder_with_every_bottleneck(bottleneck):
-    network = "conv" if bottleneck in ("batch-norm", "gaussian-posterior") else "mlp"
-    model, shape = build(network, bottleneck)
-    agree(session("encoder", model, shape), model.encode, shape)
+def test_encoders_of_every_network_and_bottleneck():
+    parts, expected = [], []
+    kinds = [(network, "identity") for network in NETWORKS]
+    kinds += [("mlp", bottleneck) for bottleneck in eae.BOTTLENECKS if bottleneck != "identity"]
+    for model, shape in (build(*kind) for kind in kinds):
+        part = partial(corner, shape=shape)
+        parts.append((graphs.make_graphs(model, shape, {})["encoder"].module, part))
+        expected.append(lambda x, encode=model.encode, part=part: encode(part(x)))
+    agree(session_of(parts, (3, 64, 48)), expected, (3, 64, 48))
 
 
-@pytest.mark.parametrize("network", ["spectral", "large"])
-def test_encoder_of_every_network(network):
-    model, shape = build(network)
-    agree(session("encoder", model, shape), model.encode, shape)
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-def test_decoder_of_every_network(network):
-    model, shape = build(network)
-    agree(session("decoder", model, shape), model.decode, (3,))
+def test_decoders_of_every_network():
+    models = [build(network) for network in NETWORKS]
+    parts = [(graphs.make_graphs(model, shape, {})["decoder"].module, lambda z: z) for model, shape in models]
+    agree(session_of(parts, (3,)), [model.decode for model, _ in models], (3,))
 
 
 @pytest.mark.parametrize("recipe", eae.RECIPES)
@@ -220,6 +259,29 @@ def test_second_stage_codes_are_the_densitys_own_draws():
     source = generator(4)
     noise = torch.cat([torch.randn(50, 3, generator=source) for _ in range(2)], 1)
     torch.testing.assert_close(draw(density, noise), density.sample(50, seed=4), atol=1e-4, rtol=0)
+
+
+def test_samplers_of_every_density_and_prior():
+    """Exported at once, and as exact far out as the library is."""
+    priors = [eae.BOTTLENECKS[name](3).prior() for name in ("batch-norm", "l1-norm", "cube", "sphere")]
+    densities = {str(i): Prior(prior) for i, prior in enumerate(priors)}
+    densities |= {kind.name: kind.fit(CODES, None) for kind in (Gaussian, Copula, Marginals)}
+    densities["mixture"] = Mixture.fit(CODES, None, components=4)
+    densities["second-stage"] = SecondStage.fit(CODES, None, hidden=8, depth=2, epochs=1)
+    assert {type(density) for density in densities.values()} == set(eae.DENSITIES.values())
+    made = graphs.make_graphs(*build(), densities)
+    drawn = [made[f"sampler-{name}"] for name in densities]
+    columns = [graph.draw(1).shape[1] for graph in drawn]
+    parts = [(Codes(graph.module), lambda x, n=n: x[:, :n]) for graph, n in zip(drawn, columns, strict=True)]
+    run = session_of(parts, (max(columns),))
+    noise = torch.randn(64, max(columns), generator=generator(4))
+    far = torch.linspace(-9, 9, 301)[:, None] * torch.tensor([1.0, -1.0]).repeat(max(columns))[: max(columns)]
+    for given in (noise[:1], noise, far):
+        for i, ((module, part), found) in enumerate(zip(parts, run.run(None, {"x": given.numpy()}), strict=True)):
+            with torch.no_grad():
+                expected = module(part(given))
+            tolerance = {"atol": 1e-5, "rtol": 1e-6} if i < len(priors) else {"atol": 1e-4, "rtol": 0}
+            torch.testing.assert_close(torch.from_numpy(found), expected, **tolerance)
 
 
 class Shells(eae.Density):

@@ -1,6 +1,7 @@
 """A slice of ``tools/fuzz.py``, and what its last whole run found."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +18,16 @@ def tool():
     module = sys.modules["fuzz"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and alarms")
+def test_the_whole_run_again(tool, tmp_path):
+    """In a process of its own, whose memory is limited."""
+    out = tmp_path / "fuzz.json"
+    subprocess.run([sys.executable, ROOT / "tools" / "fuzz.py", "--cases", "1600", "--out", out], check=True)
+    assert read_json(out)["cases"] == 1600
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes and alarms")

@@ -19,7 +19,7 @@ from entropic_ae import InputError, training
 from entropic_ae.storage.run_folder import LOG
 
 SYSTEMS = {"eae": {"entropy.memory": 50}, "vae": {}}  # one with a memory, one with draws in training
-KILLS = 10  # of each
+KILLS = [2, pytest.param(10, marks=pytest.mark.slow)]  # of each
 # Children are forked from a process that has loaded everything once. It never trains, so that a fork is safe.
 FORKED = multiprocessing.get_context("forkserver")
 FORKED.set_forkserver_preload(
@@ -85,21 +85,22 @@ def whole(tmp_path_factory):
     return found
 
 
+@pytest.mark.parametrize("wanted", KILLS)
 @pytest.mark.parametrize("recipe", SYSTEMS)
-def test_a_run_killed_at_random_moments_ends_with_the_bits_of_an_undisturbed_one(recipe, whole, tmp_path):
-    """Ten times for each of two systems; a run may be killed several times on its way."""
+def test_a_run_killed_at_random_moments_ends_with_the_bits_of_an_undisturbed_one(recipe, wanted, whole, tmp_path):
+    """A run may be killed several times on its way."""
     expected, seconds = whole[recipe]
     seed = int(os.environ.get("ENTROPIC_AE_TEST_SEED") or time.time_ns() % 2**32)
     print(f"ENTROPIC_AE_TEST_SEED={seed}")
     moments = random.Random(seed)
     kills, runs = 0, 0
-    while kills < KILLS:
+    while kills < wanted:
         folder = tmp_path / str(runs)
         runs += 1
         done = False
         while not done:
             child = start(train, folder, recipe)
-            if kills < KILLS:
+            if kills < wanted:
                 time.sleep(moments.uniform(0, seconds))
                 child.kill()
             child.join()

@@ -67,8 +67,8 @@ def _page(folder: Path, info: RunInfo, shared: RunInfo, repo: str) -> bytes:
         page = page.replace(html.escape(str(local)), public)
     if _ABSOLUTE.search(html.unescape(page)):  # the page was made where the folder had another place
         raise InputError(
-            f"{folder / REPORT} names folders of this machine; write it again with entropic-ae report, or leave it "
-            "out."
+            f"{folder / REPORT} names folders of this machine; write it again with entropic-ae report, or leave "
+            "it out."
         )
     return page.encode()
 
