@@ -38,6 +38,7 @@ class ImageData:
     ``name`` is fit for file names, ``classes`` counts the classes, None without labels, and ``source`` is what was
     given (an absolute path for files and folders); leave it out where you make one yourself.
 
+    >>> from entropic_ae.data import load_images
     >>> load_images("digits").shape
     (1, 8, 8)
     """

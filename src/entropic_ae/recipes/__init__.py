@@ -1,8 +1,9 @@
 """Recipes (bottleneck, terms, networks) and presets (sizes) as data."""
 
-from entropic_ae.recipes.choice import by_preset, recipe_for, split_image_size, system_for, system_of
 from entropic_ae.recipes.presets import PRESETS, Preset, preset_for
-from entropic_ae.recipes.recipe import Recipe, System, changes_of, configure, differences
+from entropic_ae.recipes.recipe import Recipe
+from entropic_ae.recipes.resolve import by_preset, recipe_for, split_image_size, system_for, system_of
+from entropic_ae.recipes.settings import System, changes_of, configure, differences
 from entropic_ae.recipes.systems import (
     AE,
     AE_L2,

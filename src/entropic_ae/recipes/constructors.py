@@ -11,7 +11,8 @@ from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.networks import Shape
 from entropic_ae.recipes import systems
 from entropic_ae.recipes.presets import PRESETS, preset_for
-from entropic_ae.recipes.recipe import Recipe, configure
+from entropic_ae.recipes.recipe import Recipe
+from entropic_ae.recipes.settings import configure
 from entropic_ae.terms import Objective
 
 __all__ = [

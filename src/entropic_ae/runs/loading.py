@@ -51,6 +51,7 @@ def load(
         a part that is not here or is defined differently; or if the Hub has no such run or cannot be reached.
 
     >>> import tempfile
+    >>> from entropic_ae import train
     >>> small = {"width": 2}
     >>> run = train("eae", "digits", epochs=1, set=small, out=tempfile.mkdtemp(), device="cpu", progress=False)
     >>> load(run.folder).system.settings() == run.system.settings()

@@ -47,6 +47,7 @@ class Run:
         model: the autoencoder, with the weights of the lowest validation loss, on its device.
 
     >>> import tempfile
+    >>> from entropic_ae import train
     >>> small = {"width": 2}
     >>> run = train("eae", "digits", epochs=1, set=small, out=tempfile.mkdtemp(), device="cpu", progress=False)
     >>> run.encode(run.data.test.images).shape
@@ -88,6 +89,7 @@ class Run:
         entropies may be far below the maximum, and even reconstructions may look alike.
 
         >>> import tempfile
+        >>> from entropic_ae import train
         >>> small = {"width": 4, "batch_size": 20}
         >>> run = train("eae", "digits", epochs=1, set=small, out=tempfile.mkdtemp(), device="cpu", progress=False)
         >>> run.caution.split(",")[0]

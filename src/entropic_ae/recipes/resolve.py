@@ -8,7 +8,8 @@ from contextlib import suppress
 from entropic_ae.data import DATASETS, ImageData
 from entropic_ae.errors import InputError
 from entropic_ae.recipes.presets import PRESETS, preset_for
-from entropic_ae.recipes.recipe import Recipe, Scalar, System, configure, read_setting
+from entropic_ae.recipes.recipe import Recipe, Scalar
+from entropic_ae.recipes.settings import System, configure, read_setting
 from entropic_ae.recipes.systems import RECIPES
 from entropic_ae.storage.json_schema import shown
 from entropic_ae.storage.run_info import RunInfo

@@ -1,0 +1,314 @@
+"""System: a recipe on a preset, and its settings by name, from which the model is built."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.bottlenecks import BOTTLENECKS, Code
+from entropic_ae.densities import DENSITIES
+from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.networks import Shape
+from entropic_ae.randomness import seeded
+from entropic_ae.recipes.presets import Preset
+from entropic_ae.recipes.recipe import Recipe, Scalar
+from entropic_ae.storage.json_schema import shown
+from entropic_ae.terms import Objective, Term
+
+__all__ = ["System", "changes_of", "configure", "differences", "read_setting"]
+
+_ENCODER, _DECODER = "the encoder", "the decoder"
+_FEW, _LONGEST = 5, 200  # maximum number of differences in a message, and of characters each
+
+
+@dataclass(frozen=True)
+class System:
+    """A recipe combined with a preset: everything needed to build and train a model for a given image shape.
+
+    >>> from entropic_ae.recipes import PRESETS, RECIPES
+    >>> model, objective = System(RECIPES["eae"], PRESETS["digits"]).build((1, 8, 8), seed=0)
+    >>> model.bottleneck.latent_dim
+    8
+    """
+
+    recipe: Recipe
+    preset: Preset
+
+    def settings(self) -> dict[str, Scalar]:
+        """Return every setting by its name in ``--set``.
+
+        >>> from entropic_ae.recipes import PRESETS, RECIPES
+        >>> System(RECIPES["eae"], PRESETS["mnist"]).settings()["latent_dim"]
+        16
+        """
+        return {name: value for _, part in self._parts() for name, value in part.items()}
+
+    def _parts(self) -> list[tuple[str, dict[str, Scalar]]]:
+        """Return pairs of a part's name and its settings."""
+        preset, recipe = self.preset, self.recipe
+        whole: dict[str, Scalar] = {
+            "latent_dim": preset.latent_dim,
+            "features": preset.features,
+            "bottleneck": _bottleneck_name(recipe.bottleneck),
+        }
+        parts = [
+            ("the system", whole),
+            (_ENCODER, _scalars(self.encoder)),
+            (_DECODER, _scalars(self.decoder)),
+            ("the bottleneck", _scalars(recipe.bottleneck)),
+        ]
+        for term in recipe.terms:
+            own = {_setting(term, f.name): getattr(term, f.name) for f in fields(term)}
+            parts.append((type(term).__name__, own))
+        for density, given in recipe.densities.items():
+            own = {f"{density}.{name}": value for name, value in _fit_settings(density, given).items()}
+            parts.append((f"the density '{density}'", own))
+        schedule = {f.name: getattr(preset.training, f.name) for f in fields(preset.training)}
+        return [*parts, ("the training", schedule)]
+
+    @property
+    def encoder(self) -> partial[Any]:
+        """The encoder's constructor, from the recipe or else from the preset."""
+        return self.recipe.encoder or self.preset.encoder
+
+    @property
+    def decoder(self) -> partial[Any]:
+        """The decoder's constructor, from the recipe or else from the preset."""
+        return self.recipe.decoder or self.preset.decoder
+
+    @property
+    def own_parts(self) -> list[str]:
+        """The class names of custom encoders, bottlenecks and decoders."""
+        constructors = (self.encoder, self.recipe.bottleneck, self.decoder)
+        return [one.func.__name__ for one in constructors if not one.func.__module__.startswith("entropic_ae.")]
+
+    def with_settings(self, changes: Mapping[str, Scalar]) -> System:
+        """Return a copy of the system with changed settings; strings are parsed as the type of the setting.
+
+        A different ``bottleneck`` starts from its default settings.
+
+        Raises: InputError for an unknown name (the message suggests the closest one), or a value of the wrong type
+            or out of range.
+        """
+        known = self.settings()
+        wanted = changes.get("bottleneck", known["bottleneck"])
+        if wanted != known["bottleneck"]:
+            recipe = replace(self.recipe, bottleneck=partial(BOTTLENECKS.find(str(wanted))))
+            return System(recipe, self.preset).with_settings(changes)
+        for name in changes:
+            if name not in known:
+                raise unknown_name("setting", name, known)
+        new: dict[str, Any] = {name: read_setting(name, value, known[name]) for name, value in changes.items()}
+
+        def constructor(old: partial[Any]) -> partial[Any]:
+            return partial(old.func, **old.keywords | {k: new[k] for k in _scalars(old) if k in new})
+
+        preset = replace(
+            self.preset,
+            **{name: new[name] for name in ("latent_dim", "features") if name in new},
+            encoder=constructor(self.preset.encoder),
+            decoder=constructor(self.preset.decoder),
+            training=replace(
+                self.preset.training,
+                **{f.name: new[f.name] for f in fields(self.preset.training) if f.name in new},
+            ),
+        )
+        terms = tuple(
+            replace(term, **{f.name: new[s] for f in fields(term) if (s := _setting(term, f.name)) in new})
+            for term in self.recipe.terms
+        )
+        densities = {
+            density: {name: new.get(f"{density}.{name}", old) for name, old in _fit_settings(density, own).items()}
+            for density, own in self.recipe.densities.items()
+        }
+        recipe = replace(
+            self.recipe,
+            bottleneck=constructor(self.recipe.bottleneck),
+            encoder=self.recipe.encoder and constructor(self.recipe.encoder),
+            decoder=self.recipe.decoder and constructor(self.recipe.decoder),
+            terms=terms,
+            densities=densities,
+        )
+        return System(recipe, preset)
+
+    def build(self, shape: Shape, *, seed: int = 0) -> tuple[Autoencoder, Objective]:
+        """Build the model, with weights initialised from the seed, and its objective, for images (C, H, W).
+
+        Models with custom parts are run on two images, so that wrong output shapes are found here.
+
+        Raises: InputError for sizes or parts that do not fit together.
+        """
+        self._check_names()
+        with seeded(seed):
+            bottleneck = self.recipe.bottleneck(self.preset.latent_dim)
+            encoder = self.encoder(shape, bottleneck.in_features)
+            decoder = self.decoder(shape, self.preset.latent_dim)
+            model = Autoencoder(encoder, bottleneck, decoder)
+            if self.own_parts:
+                _try(model, shape)
+        for density, settings in self.recipe.densities.items():
+            DENSITIES[density].check(**settings)
+        return model, Objective(self.recipe.terms, model)
+
+    def _check_names(self) -> None:
+        """Raise InputError if two parts share a setting's name, except encoder and decoder with equal values."""
+        homes: dict[str, str] = {}
+        values: dict[str, Scalar] = {}
+        for part, settings in self._parts():
+            for name, value in settings.items():
+                shared = (homes.get(name), part) == (_ENCODER, _DECODER) and values[name] == value
+                if name in homes and not shared:
+                    raise InputError(
+                        f"{name} is a setting of {homes[name]} ({values[name]}) and of {part} ({value}), expected "
+                        "of one part, or of encoder and decoder with one value; rename one or set it."
+                    )
+                homes[name], values[name] = part, value
+
+    def describe(self) -> dict[str, Any]:
+        """Return the expanded recipe for run.json: the parts and every setting."""
+        return {
+            "encoder": self.encoder.func.__name__,
+            "bottleneck": self.recipe.bottleneck.func.__name__,
+            "decoder": self.decoder.func.__name__,
+            "terms": [type(term).__name__ for term in self.recipe.terms],
+            "densities": list(self.recipe.densities),
+            "settings": self.settings(),
+        }
+
+
+def configure(recipe: Recipe, preset: Preset, changes: Mapping[str, Scalar] | None = None) -> System:
+    """Combine a recipe with a preset.
+
+    Later sources override earlier ones: the preset, the recipe's ``network``, its ``settings`` for the preset, the
+    changes.
+
+    Raises: InputError if the recipe sets something that no part of it accepts, or as ``System.with_settings``.
+
+    >>> from entropic_ae.recipes import PRESETS, RECIPES
+    >>> configure(RECIPES["eae"], PRESETS["digits"], {"width": 4}).settings()["width"]
+    4
+    """
+    system = System(recipe, preset)
+    own = {**recipe.network, **recipe.settings.get(preset.name, {})}
+    known = system.with_settings({name: own[name] for name in ("bottleneck",) if name in own}).settings()
+    if missing := [name for name in own if name not in known]:
+        raise InputError(
+            f"the recipe '{recipe.name}' sets {' and '.join(missing)} on '{preset.name}', but no part of it "
+            f"takes that, {system.encoder.func.__name__} for one; give it a network and settings that fit."
+        )
+    return system.with_settings(own).with_settings(changes or {})
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """List the settings in which two systems differ, as ``name was VALUE and is VALUE``.
+
+    Arguments:
+        then: recorded settings. Settings added to the library since are missing here and ignored: their defaults
+            keep the former behaviour.
+        now: settings of the current system.
+
+    >>> differences({"width": 16}, {"width": 32, "gained": 0})
+    ['width was 16 and is 32']
+    """
+    return [
+        f"{name} was {shown(value)} and is {shown(now.get(name))}"
+        for name, value in sorted(then.items())
+        if value != now.get(name)
+    ]
+
+
+def changes_of(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """List the parts and settings in which two systems differ, as ``differences`` does; a long list is truncated.
+
+    Arguments:
+        then, now: results of ``System.describe``, the first read from a file.
+
+    >>> from entropic_ae.recipes import PRESETS, RECIPES
+    >>> then, now = (configure(RECIPES["eae"], PRESETS["digits"], {"width": w}).describe() for w in (2, 4))
+    >>> changes_of({**then, "encoder": "MLPEncoder"}, now)
+    ["encoder was 'MLPEncoder' and is 'ConvEncoder'", 'width was 2 and is 4']
+    """
+    parts = {name: part for name, part in then.items() if name != "settings"}
+    # a custom bottleneck may have been registered since; its class is among the parts
+    settings = {name: value for name, value in then["settings"].items() if name != "bottleneck"}
+    found = differences(parts, now) + differences(settings, now["settings"])
+    return [text[:_LONGEST] for text in found[:_FEW]] + [f"and {len(found) - _FEW} more"] * (len(found) > _FEW)
+
+
+def _try(model: Autoencoder, shape: Shape) -> None:
+    """Raise InputError if the output shape of a part is not the one that the next part expects."""
+    n, bottleneck = 2, model.bottleneck
+    model.eval()
+    with torch.no_grad():
+        x = torch.zeros(n, *shape)
+        h = model.encoder(x)
+        _check_shape(model.encoder, h, (n, bottleneck.in_features))
+        code = bottleneck(h)
+        if not isinstance(code, Code):
+            raise InputError(f"{type(bottleneck).__name__} gives {type(code).__name__}, expected Code(z).")
+        _check_shape(bottleneck, code.z, (n, bottleneck.latent_dim))
+        _check_shape(model.decoder, model.decoder(code.z), tuple(x.shape))
+    model.train()
+
+
+def _check_shape(part: nn.Module, output: Tensor, expected: tuple[int, ...]) -> None:
+    if tuple(output.shape) != expected:
+        raise InputError(
+            f"{type(part).__name__} gives shape {tuple(output.shape)} for {expected[0]} images, expected "
+            f"{expected}: what it is built with says the sizes."
+        )
+
+
+def _bottleneck_name(constructor: partial[Any]) -> str:
+    """Return the bottleneck's name in the registry, or the class name of an unregistered one."""
+    names = (name for name, bottleneck in BOTTLENECKS.items() if bottleneck is constructor.func)
+    return next(names, constructor.func.__name__)
+
+
+def _setting(term: Term, name: str) -> str:
+    return term.setting if name == "weight" else f"{term.setting}.{name}"
+
+
+def _scalars(constructor: partial[Any]) -> dict[str, Scalar]:
+    given = {k: v for k, v in constructor.keywords.items() if isinstance(v, bool | int | float | str)}
+    return _defaults(constructor.func) | given
+
+
+def _fit_settings(density: str, own: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    defaults = _defaults(DENSITIES[density].fit)
+    del defaults["seed"]
+    return {**defaults, **own}
+
+
+def _defaults(function: Callable[..., Any]) -> dict[str, Scalar]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if isinstance(p.default, bool | int | float | str)}
+
+
+def read_setting(name: str, value: Scalar, old: Scalar) -> Any:
+    """Return a value, possibly a string, converted to the type of the old value.
+
+    Raises: InputError if it cannot be converted.
+
+    >>> read_setting("width", "16", 128)
+    16
+    """
+    wanted = type(old)
+    if wanted is bool and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
+    if wanted is not bool and (isinstance(value, str) or not isinstance(value, bool)):
+        try:
+            read = wanted(value)
+        except (ValueError, OverflowError):
+            read = None
+        if read is not None and (isinstance(value, str) or read == value):
+            return read
+    expected = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[wanted]
+    raise InputError(f"{name} expects {expected}, got {shown(value)}.")
