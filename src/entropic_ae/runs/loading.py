@@ -18,7 +18,7 @@ from entropic_ae.storage.files import read_json, sha256
 from entropic_ae.storage.json_schema import check, shown
 from entropic_ae.storage.run_folder import INFO, INFO_FILE, check_run_folder
 from entropic_ae.storage.tensors import unpack_tensors
-from entropic_ae.training import CHECKPOINT, WEIGHTS, select_device
+from entropic_ae.training import CHECKPOINT, WEIGHTS, Execution
 
 __all__ = ["load", "read_info"]
 
@@ -107,7 +107,7 @@ def _load(
         folder,
         info,
         system,
-        model.to(select_device(device)),
+        model.to(Execution(device).target),
         origin=origin,
         given=data,
         weights=sha256(content),

@@ -78,6 +78,13 @@ class Run:
         return self.origin or str(self.folder)
 
     @property
+    def best_epoch(self) -> int | None:
+        """The epoch of the lowest validation loss, whose weights the run has; None without a readable log."""
+        with suppress(OSError, InputError):
+            return best_epoch(read_log(self.folder / LOG))
+        return None
+
+    @property
     def caution(self) -> str | None:
         """What so short a training does to every figure, in a sentence; None if it was long enough, or has no log.
 
@@ -95,9 +102,7 @@ class Run:
         momenta = [momentum for momentum in found if isinstance(momentum, float | int) and momentum > 0]
         if not momenta:
             return None
-        images, best = self.info.get("training_images", 0), None
-        with suppress(OSError, InputError):  # a log that cannot be read says nothing
-            best = best_epoch(read_log(self.folder / LOG))
+        images, best = self.info.get("training_images", 0), self.best_epoch
         if best is None or images < 1:
             return None
         per_epoch = images // min(images, self.system.preset.training.batch_size)
