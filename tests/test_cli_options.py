@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from entropic_ae import distributed, runs
-from entropic_ae.cli import printing
+from entropic_ae.cli import options
 from entropic_ae.cli import runs as run_commands
 from entropic_ae.experiments import cluster, figures, studies, sweep, table1, tuning
 from entropic_ae.experiments.sweep import Cell
@@ -62,19 +62,18 @@ def heard(call, monkeypatch, tmp_path):
         def listen(*positional, **named):
             found = arguments_of(*positional, **named).arguments
             for cell in (found.get("base"), found.get("table"), *found.get("cells", ())):
-                found = found | (vars(cell) if isinstance(cell, Cell) else {})
+                found = found | ({**vars(cell), **vars(cell.execution)} if isinstance(cell, Cell) else {})
             calls[function] = found
             return returned
 
         monkeypatch.setattr(home, function, listen)
         return listen
 
-    run = SimpleNamespace(folder=tmp_path, origin=None, caution=None, draw=lambda *_: None)
+    run = SimpleNamespace(folder=tmp_path, origin=None, caution=None, best_epoch=1, draw=lambda *_: None)
     run.system = SimpleNamespace(recipe=SimpleNamespace(density="prior"))
     run.sample = lambda n, **_: torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
-    monkeypatch.setattr(run_commands, "check_run_folder", lambda _: None)
+    monkeypatch.setattr(options, "check_run_folder", lambda _: None)
     monkeypatch.setattr(run_commands, "print_metrics", lambda _: None)
-    monkeypatch.setattr(printing.errors, "quiet", False)  # undone after the test, for those that follow
     run.evaluate = replace(runs.Run, "evaluate", {"distances": {}}).__get__(run)
     for home, function, returned in (
         (runs, "train", run),

@@ -7,17 +7,21 @@ import pytest
 from entropic_ae import InputError
 from entropic_ae.experiments.cluster import run_on_ray
 from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
+from entropic_ae.training import Execution
 
 ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
-CELL = Cell("eae", "digits", 0, {}, {"width": "2", "epochs": "1"}, limit=100, n=50, features="pixels")
+CPU = Execution("cpu")
+CELL = Cell(
+    "eae", "digits", 0, {}, {"width": "2", "epochs": "1"}, limit=100, n=50, features="pixels", execution=CPU
+)
 CELLS = [replace(CELL, recipe=recipe) for recipe in ("eae", "ae", "bn-ae")]
 
 
 def test_workers_share_a_sweep_and_measure_what_one_process_does(tmp_path):
-    run_cells(CELLS, tmp_path / "one", tmp_path / "runs-one", device="cpu")
-    run_cells(CELLS[:1], tmp_path / "ray", tmp_path / "runs-ray", device="cpu")  # it goes on from there
+    run_cells(CELLS, tmp_path / "one", tmp_path / "runs-one")
+    run_cells(CELLS[:1], tmp_path / "ray", tmp_path / "runs-ray")  # it goes on from there
     before = (tmp_path / "ray" / f"{CELLS[0].name}.json").read_bytes()
-    run_on_ray(CELLS, tmp_path / "ray", tmp_path / "runs-ray", 2, device="cpu")
+    run_on_ray(CELLS, tmp_path / "ray", tmp_path / "runs-ray", 2)
     assert (tmp_path / "ray" / f"{CELLS[0].name}.json").read_bytes() == before
     one, by_ray = ({cell["name"]: cell for cell in read_cells(tmp_path / name)} for name in ("one", "ray"))
     assert one.keys() == by_ray.keys()
@@ -35,13 +39,13 @@ def started():
 
 def test_wrong_cells_end_with_their_sentence(tmp_path, started):
     with pytest.raises(InputError, match="n must be at least 2 images, got 1"):
-        run_on_ray([replace(CELL, n=1)], tmp_path / "out", tmp_path / "runs", 1, device="cpu")
+        run_on_ray([replace(CELL, n=1)], tmp_path / "out", tmp_path / "runs", 1)
     with pytest.raises(InputError, match="device cuda was asked for, but Ray has no GPU; use --device cpu"):
-        run_on_ray([CELL], tmp_path / "out", tmp_path / "runs", 1, device="cuda")
+        run_on_ray([replace(CELL, execution=Execution("cuda"))], tmp_path / "out", tmp_path / "runs", 1)
     with pytest.raises(InputError, match="workers must be at least 1, got 0"):
         run_on_ray([CELL], tmp_path / "out", tmp_path / "runs", 0)
 
 
 def test_an_address_without_a_cluster_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"no cluster of Ray answers at 'nowhere' .*; give --ray the HOST:PORT"):
-        run_on_ray([CELL], tmp_path / "out", tmp_path / "runs", 1, address="nowhere", device="cpu")
+        run_on_ray([CELL], tmp_path / "out", tmp_path / "runs", 1, address="nowhere")

@@ -23,8 +23,10 @@ from entropic_ae.experiments.figures import (
     paper_cells,
 )
 from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
+from entropic_ae.training import Execution
 
-BASE = Cell("eae", "", 0, {}, {"width": "4", "epochs": "1"}, limit=150, n=60, features="pixels")
+CPU = Execution("cpu")
+BASE = Cell("eae", "", 0, {}, {"width": "4", "epochs": "1"}, limit=150, n=60, features="pixels", execution=CPU)
 SMALL = Figure(
     "digits",
     "Samples by dimension",
@@ -70,7 +72,7 @@ def test_the_systems_beside_each_other_take_what_tuning_found(tmp_path, monkeypa
 def test_a_figure_is_made_and_remade(tmp_path, monkeypatch):
     monkeypatch.setitem(FIGURES, "5", SMALL)
     told = []
-    files = draw_all(["5"], BASE, tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
+    files = draw_all(["5"], BASE, tmp_path / "out", tmp_path / "runs", tell=told.append)
     assert told[1].startswith("figure 5 (digits): 2 of 2 runs to train, about 0 min")
     assert [file.name for file in files] == ["figure-5.png", "figure-5.pdf", "figure-5.md"]
     cells = read_cells(tmp_path / "out" / "figure-5")
@@ -81,7 +83,7 @@ def test_a_figure_is_made_and_remade(tmp_path, monkeypatch):
     assert f"again: {by_dim[3]['reconstructions']['frechet']:.2f}" in page
     before = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     told.clear()
-    draw_all(["5"], BASE, tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
+    draw_all(["5"], BASE, tmp_path / "out", tmp_path / "runs", tell=told.append)
     assert told[1] == "figure 5 (digits): all measured"
     assert [hashlib.sha256(file.read_bytes()).hexdigest() for file in files] == before
 
@@ -90,10 +92,8 @@ def test_the_systems_beside_each_other_are_those_of_the_table(tmp_path, monkeypa
     monkeypatch.setitem(GALLERIES, "11", "digits")
     monkeypatch.setattr(figures, "RECIPES", {name: RECIPES[name] for name in ("ae", "eae")})
     table, runs, told = tmp_path / "tables" / "digits", tmp_path / "runs", []
-    run_cells(paper_cells("11", BASE), table, runs, device="cpu")
-    files = draw_all(
-        ["11"], BASE, tmp_path / "out", runs, tables=tmp_path / "tables", device="cpu", tell=told.append
-    )
+    run_cells(paper_cells("11", BASE), table, runs)
+    files = draw_all(["11"], BASE, tmp_path / "out", runs, tables=tmp_path / "tables", tell=told.append)
     assert told[1] == "figure 11 (digits): all measured"
     assert [file.name for file in files] == ["figure-11.png", "figure-11.pdf", "figure-11.md"]
     prior = next(c for c in read_cells(table) if c["label"] == "eae")["metrics"]["distances"]["prior"]["frechet"]
@@ -205,7 +205,7 @@ def test_a_figure_is_set_beside_the_one_that_it_should_be_behind(tmp_path, monke
     for name, dim, behind in (("6", 2, ""), ("7", 3, "6")):
         panels = (Panel(f"{dim}", "bn-ae", {"latent_dim": dim}),)
         monkeypatch.setitem(FIGURES, name, Figure("digits", "c", panels, behind=behind))
-    draw_all(["6", "7"], BASE, tmp_path / "out", tmp_path / "runs", device="cpu")
+    draw_all(["6", "7"], BASE, tmp_path / "out", tmp_path / "runs")
     narrow, wide = (
         read_cells(tmp_path / "out" / f"figure-{name}")[0]["metrics"]["distances"]["prior"]["frechet"]
         for name in ("6", "7")

@@ -6,8 +6,12 @@ from entropic_ae import RECIPES, InputError
 from entropic_ae.experiments import studies
 from entropic_ae.experiments.studies import STUDIES, Axis, Line, curves, render_study, run_study, study_cells
 from entropic_ae.experiments.sweep import Cell, read_cells
+from entropic_ae.training import Execution
 
-BASE = Cell("eae", "digits", 0, {}, {"width": "2", "epochs": "1"}, limit=150, n=60, features="pixels")
+CPU = Execution("cpu")
+BASE = Cell(
+    "eae", "digits", 0, {}, {"width": "2", "epochs": "1"}, limit=150, n=60, features="pixels", execution=CPU
+)
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -29,7 +33,7 @@ def test_a_study_is_measured_drawn_and_not_measured_twice(tmp_path, monkeypatch)
     line = Line("with", "eae", {"entropy": 0.1})
     axes = (Axis("latent_dim", "dimensions", (2, 8), (line,)), Axis("depth", "depth", (1, 2), (line,)))
     monkeypatch.setitem(STUDIES, "tiny", axes)
-    files = run_study("tiny", BASE, (0, 1), tmp_path / "out", tmp_path / "runs", device="cpu")
+    files = run_study("tiny", BASE, (0, 1), tmp_path / "out", tmp_path / "runs")
     assert [file.name for file in files] == ["study.json", "study.png", "study.pdf", "study.md"]
     cells = read_cells(tmp_path / "out" / "cells")
     # 2 axes, 2 values, 2 seeds, less those where the axes cross: 8 dimensions are the preset's, as is depth 1
@@ -47,7 +51,7 @@ def test_a_study_is_measured_drawn_and_not_measured_twice(tmp_path, monkeypatch)
     assert "digits, 150 training images, 1 epochs, width 2." in page
     assert "The paper expects" not in page  # of axes that are not its own
     told = []
-    run_study("tiny", BASE, (0, 1), tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
+    run_study("tiny", BASE, (0, 1), tmp_path / "out", tmp_path / "runs", tell=told.append)
     assert told == ["6 cells (width 2, epochs 1), 6 measured already", "6 cells measured"]
 
 

@@ -14,9 +14,11 @@ from filelock import FileLock
 from entropic_ae import InputError, recipes
 from entropic_ae.experiments import gallery, sweep, table1
 from entropic_ae.experiments.sweep import Cell, parse_system, run_cells
+from entropic_ae.training import Execution
 
 SHARED = {"width": "2", "epochs": "1", "batch_size": "50"}
-CELL = Cell("eae", "digits", 0, {"entropy": "0.3"}, SHARED, limit=100, n=50, features="pixels")
+CPU = Execution("cpu")
+CELL = Cell("eae", "digits", 0, {"entropy": "0.3"}, SHARED, limit=100, n=50, features="pixels", execution=CPU)
 
 
 def contents(folder):
@@ -26,11 +28,11 @@ def contents(folder):
 def test_a_sweep_writes_a_file_a_cell_and_goes_on(tmp_path):
     cells = [CELL, replace(CELL, recipe="ae", own={}), replace(CELL, seed=1)]
     out = tmp_path / "out"
-    run_cells(cells[:2], out, tmp_path / "runs", device="cpu")
+    run_cells(cells[:2], out, tmp_path / "runs")
     first = contents(out)
     assert sorted(first) == sorted(f"{cell.name}.json" for cell in cells[:2])
     told = []
-    run_cells(cells, out, tmp_path / "runs", device="cpu", tell=told.append)
+    run_cells(cells, out, tmp_path / "runs", tell=told.append)
     assert told[0] == "3 cells (width 2, epochs 1), 2 measured already"
     assert told[1].startswith("eae entropy=0.3, seed 1; 2 of 3 cells measured, less than a minute left")
     assert told[2:] == ["3 cells measured"]
@@ -40,7 +42,7 @@ def test_a_sweep_writes_a_file_a_cell_and_goes_on(tmp_path):
     result = json.loads(second[f"{cells[2].name}.json"])
     assert list(result["metrics"]["distances"])[-3:] == ["prior", "gaussian", "mixture"]
     assert result["expanded"]["settings"]["entropy"] == 0.3
-    picture = gallery.draw_gallery(cells[:2], tmp_path / "runs", tmp_path / "picture.png", device="cpu")
+    picture = gallery.draw_gallery(cells[:2], tmp_path / "runs", tmp_path / "picture.png")
     assert picture.read_bytes()[1:4] == b"PNG"
     with pytest.raises(InputError, match="has no run of these cells"):
         gallery.draw_gallery([replace(CELL, seed=9)], tmp_path / "runs", tmp_path / "other.png")
@@ -58,7 +60,7 @@ def test_a_sweep_writes_a_file_a_cell_and_goes_on(tmp_path):
         {"data": "./nothing"},
         {"split": "validation"},
         {"densities": ("prior",)},
-        {"precision": "bf16"},
+        {"execution": Execution("cpu", precision="bf16")},
     ],
 )
 def test_a_changed_setting_is_another_cell(change, monkeypatch):
@@ -70,20 +72,18 @@ def test_a_changed_setting_is_another_cell(change, monkeypatch):
 
 
 def test_compiling_changes_no_name():
-    compiled = replace(CELL, compile=True)
+    compiled = replace(CELL, execution=Execution(compile=True))
     assert (compiled.name, compiled.run_name) == (CELL.name, CELL.run_name)
 
 
 def test_precision_reaches_training_and_the_table(tmp_path):
-    half = replace(CELL, precision="bf16")
-    run_cells([half], tmp_path / "out", tmp_path / "runs", device="cpu")
+    half = replace(CELL, execution=Execution("cpu", precision="bf16"))
+    run_cells([half], tmp_path / "out", tmp_path / "runs")
     info = json.loads((tmp_path / "runs" / half.run_name / "run.json").read_text())
     assert info["precision"] == "bf16"
     assert ", width 2, D = 8, precision bf16." in table1.render(tmp_path / "out")
     with pytest.raises(InputError, match=r"another protocol \(precision was bf16 and is 32\)"):
-        run_cells([CELL], tmp_path / "out", tmp_path / "runs", device="cpu")
-    with pytest.raises(InputError, match="precision must be one of 32, bf16, 64, got '16'"):
-        run_cells([replace(CELL, precision="16")], tmp_path / "other", tmp_path / "runs")
+        run_cells([CELL], tmp_path / "out", tmp_path / "runs")
 
 
 IMAGES = sweep._images("digits", None)
@@ -112,7 +112,7 @@ def test_shared_settings_reach_the_systems_that_have_them(tmp_path):
 
 
 def test_another_protocol_is_refused_before_training(tmp_path):
-    run_cells([CELL], tmp_path, tmp_path / "runs", device="cpu")
+    run_cells([CELL], tmp_path, tmp_path / "runs")
     with pytest.raises(InputError, match=r"another protocol \(n was 50 and is 60\), .* give another --out"):
         run_cells([replace(CELL, n=60)], tmp_path, tmp_path / "runs", tell=lambda _: pytest.fail("started"))
 
@@ -148,7 +148,7 @@ def test_a_claimed_cell_is_left_to_its_process_and_a_freed_one_taken(tmp_path, m
         lock.release()
 
     monkeypatch.setattr(sweep.time, "sleep", wait)
-    run_cells([CELL], tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
+    run_cells([CELL], tmp_path / "out", tmp_path / "runs", tell=told.append)
     assert told[2].startswith("eae entropy=0.3, seed 0; 0 of 1 cell measured")
 
 
@@ -214,14 +214,14 @@ def test_files_that_a_killed_process_was_writing_are_passed_over(tmp_path):
     folder = tmp_path / "runs" / CELL.run_name
     folder.mkdir(parents=True)
     (folder / ".run-abc.json").touch()
-    run_cells([CELL], tmp_path / "out", tmp_path / "runs", device="cpu")
+    run_cells([CELL], tmp_path / "out", tmp_path / "runs")
     assert len(sweep.read_cells(tmp_path / "out")) == 1
 
 
 def test_cells_that_train_the_same_share_the_run(tmp_path):
     other = replace(CELL, n=60, densities=("prior", "marginals"), split="validation")
-    run_cells([CELL], tmp_path / "out", tmp_path / "runs", device="cpu")
-    run_cells([other], tmp_path / "others", tmp_path / "runs", device="cpu")
+    run_cells([CELL], tmp_path / "out", tmp_path / "runs")
+    run_cells([other], tmp_path / "others", tmp_path / "runs")
     (first,), (second,) = sweep.read_cells(tmp_path / "out"), sweep.read_cells(tmp_path / "others")
     assert first["run"] == second["run"]
     assert len([path for path in (tmp_path / "runs").iterdir() if path.name[0] != "."]) == 1
@@ -236,20 +236,20 @@ def test_a_cell_that_diverges_is_recorded_and_the_sweep_goes_on(tmp_path):
         replace(CELL, recipe="vae", own={}, shared=shared),
         replace(CELL, recipe="vae", own={"learning_rate": "1e-3"}, shared=shared),
     ]
-    run_cells(cells, tmp_path / "out", tmp_path / "runs", device="cpu")
+    run_cells(cells, tmp_path / "out", tmp_path / "runs")
     results = {len(result["cell"]["own"]): result for result in sweep.read_cells(tmp_path / "out")}
     assert re.search(r"(not finite in epoch 1|codes must be finite)", results[0]["diverged"])
     assert results[1]["metrics"]["distances"]["prior"]["frechet"] > 0
     assert "Diverged: vae, seed 0: " in table1.render(tmp_path / "out")
     told = []
-    run_cells(cells, tmp_path / "out", tmp_path / "runs", device="cpu", tell=told.append)
+    run_cells(cells, tmp_path / "out", tmp_path / "runs", tell=told.append)
     assert told == ["2 cells (width 2, epochs 1), 2 measured already", "2 cells measured"]
 
 
 def test_a_second_stage_that_diverges_is_recorded_too(tmp_path):
     shared = {**SHARED, "second-stage.learning_rate": "1e30", "second-stage.hidden": "8"}
     cells = [replace(CELL, recipe=recipe, own={}, shared=shared) for recipe in ("2svae", "ae")]
-    run_cells(cells, tmp_path / "out", tmp_path / "runs", device="cpu")
+    run_cells(cells, tmp_path / "out", tmp_path / "runs")
     ae, two_stages = sorted(sweep.read_cells(tmp_path / "out"), key=lambda result: "diverged" in result)
     assert "the density 'second-stage' could not be fitted" in two_stages["diverged"]
     assert ae["metrics"]["distances"]["mixture"]["frechet"] > 0
@@ -258,9 +258,9 @@ def test_a_second_stage_that_diverges_is_recorded_too(tmp_path):
 def test_a_batch_too_small_for_a_bottleneck_is_refused_before_anything_is_trained(tmp_path):
     cells = [CELL, replace(CELL, own={"bottleneck": "whitening", "latent_dim": "200"})]
     with pytest.raises(InputError, match="Whitening needs batches of at least 201 images"):
-        run_cells(cells, tmp_path / "out", tmp_path / "runs", device="cpu")
+        run_cells(cells, tmp_path / "out", tmp_path / "runs")
     with pytest.raises(InputError, match="unknown density 'mixtur'; did you mean 'mixture'"):
-        run_cells([replace(CELL, densities=("mixtur",))], tmp_path / "out", tmp_path / "runs", device="cpu")
+        run_cells([replace(CELL, densities=("mixtur",))], tmp_path / "out", tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 

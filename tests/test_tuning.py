@@ -6,15 +6,19 @@ import pytest
 from entropic_ae import PRESETS, RECIPES, InputError, configure
 from entropic_ae.experiments import sweep, tuning
 from entropic_ae.experiments.sweep import Cell, read_cells
+from entropic_ae.training import Execution
 
-TABLE = Cell("ae", "digits", 0, {}, {"width": "2", "epochs": "1"}, limit=100, n=50, features="pixels")
+CPU = Execution("cpu")
+TABLE = Cell(
+    "ae", "digits", 0, {}, {"width": "2", "epochs": "1"}, limit=100, n=50, features="pixels", execution=CPU
+)
 
 
 def test_every_system_has_as_many_tries_on_validation_images(tmp_path):
     told = []
     rates, factors = (1e-3, 1e-2), (0.1, 10.0, 100.0)
     tuning.tune(["ae", "rae-l2"], TABLE, tmp_path / "out", tmp_path / "runs", rates=rates, factors=factors,
-                device="cpu", tell=told.append)  # fmt: skip
+                tell=told.append)  # fmt: skip
     cells = read_cells(tmp_path / "out")
     assert len(cells) == 10
     assert {cell["cell"]["split"] for cell in cells} == {"validation"}
@@ -35,11 +39,11 @@ def test_every_system_has_as_many_tries_on_validation_images(tmp_path):
     assert f"**{tuning.score(best):.2f}**" in tuning.render_tries(tmp_path / "out")
     told.clear()
     tuning.tune(["ae", "rae-l2"], TABLE, tmp_path / "out", tmp_path / "runs", rates=(1e-3, 1e-2), factors=factors,
-                device="cpu", tell=told.append)  # fmt: skip
+                tell=told.append)  # fmt: skip
     assert [text for text in told if ";" in text] == []  # nothing is done again
     for _ in range(2):  # the second time finds all done
         tuning.tune(["ae", "rae-l2"], TABLE, tmp_path / "out", tmp_path / "runs", rates=(1e-3, 1e-2),
-                    factors=factors, refine=True, device="cpu")  # fmt: skip
+                    factors=factors, refine=True)  # fmt: skip
         own = [c["cell"]["own"] for c in read_cells(tmp_path / "out") if c["cell"]["recipe"] == "rae-l2"]
         half = {**best["cell"]["own"], "learning_rate": best["cell"]["own"]["learning_rate"] / 2}
         assert len(own) == 6
@@ -60,7 +64,7 @@ def test_no_system_has_more_tries_than_another(data):
 def test_finalists_are_trained_for_longer_and_decide(tmp_path):
     out = tmp_path / "out"
     tuning.tune(["rae"], TABLE, out, tmp_path / "runs", rates=(1e-3, 1e-2), factors=(10.0,), finalists=2,
-                final_epochs=2, device="cpu")  # fmt: skip
+                final_epochs=2)  # fmt: skip
     tries, final = read_cells(out), read_cells(out / "final")
     assert len(tries) == 3
     best_two = [cell["cell"]["own"] for cell in sorted(tries, key=tuning.score)[:2]]
@@ -99,7 +103,7 @@ def test_a_step_is_taken_beyond_the_ends_of_what_was_tried(tmp_path):
 def test_steps_beyond_are_trained_as_long_as_the_finalists_and_decide(tmp_path):
     out = tmp_path / "out"
     tuning.tune(["ae"], TABLE, out, tmp_path / "runs", rates=(1e-3,), factors=(2.0,), finalists=1, final_epochs=2,
-                beyond=True, device="cpu")  # fmt: skip
+                beyond=True)  # fmt: skip
     (final,), (step,) = read_cells(out / "final"), read_cells(out / "beyond")
     rate = final["cell"]["own"]["learning_rate"]
     assert step["cell"]["own"]["learning_rate"] in (rate / 2, rate * 2)
@@ -115,7 +119,7 @@ def test_a_search_that_is_interrupted_in_any_round_makes_the_tries_of_one_that_w
     def search(name):
         out = tmp_path / name
         tuning.tune(["rae"], TABLE, out, tmp_path / "runs", rates=(1e-3, 1e-2), factors=(10.0,), refine=True,
-                    finalists=1, final_epochs=2, beyond=True, device="cpu")  # fmt: skip
+                    finalists=1, final_epochs=2, beyond=True)  # fmt: skip
         return {str(path.relative_to(out)) for path in out.rglob("*.json")}
 
     write, written = sweep.write_json, []
@@ -151,7 +155,7 @@ def test_test_images_are_not_read(tmp_path, monkeypatch):
 
         monkeypatch.setattr(runs.training, "load_images", loaded)
         out = tmp_path / str(flip)
-        tuning.tune(["ae"], TABLE, out, tmp_path / f"runs{flip}", rates=[1e-3], factors=[2.0], device="cpu")
+        tuning.tune(["ae"], TABLE, out, tmp_path / f"runs{flip}", rates=[1e-3], factors=[2.0])
         scores.append([tuning.score(cell) for cell in read_cells(out)])
     assert scores[0] == scores[1]
 

@@ -13,9 +13,10 @@ from rich.markup import escape
 
 from entropic_ae.cli.experiments import figure, table1, tune
 from entropic_ae.cli.hub import pull, push
-from entropic_ae.cli.printing import errors
+from entropic_ae.cli.images import interpolate, reconstruct, sample
+from entropic_ae.cli.printing import errors, notes, speak, with_output_options
 from entropic_ae.cli.recipes import recipes
-from entropic_ae.cli.runs import evaluate, explore, export, interpolate, reconstruct, report, sample, train
+from entropic_ae.cli.runs import evaluate, explore, export, report, train
 from entropic_ae.errors import InputError
 from entropic_ae.registry import import_modules
 from entropic_ae.version import __version__
@@ -62,7 +63,7 @@ for _command in (
     *(recipes, train, sample, reconstruct, interpolate, evaluate, report, export, explore, push, pull),
     *(table1, tune, figure),
 ):
-    app.command()(_command)
+    app.command()(with_output_options(_command))
 
 _INTERRUPTED = 130  # the shell's exit code for SIGINT
 _GOES_ON = {
@@ -74,9 +75,10 @@ _GOES_ON = {
 def main() -> None:
     """Run the command line; bad input ends with one sentence and exit code 2, Ctrl-C with 130."""
     warnings.showwarning = lambda message, category, *_: _show_warning(message, category)
-    notes = logging.getLogger("entropic_ae")
-    notes.setLevel(logging.INFO)
-    notes.handlers = [_Notes()]
+    speak()
+    logger = logging.getLogger("entropic_ae")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [_Notes()]
     try:
         app(_expand(sys.argv[1:]))
     except (InputError, OSError) as error:
@@ -103,10 +105,10 @@ def _is_of_memory(error: BaseException) -> bool:
 
 
 class _Notes(logging.Handler):
-    """Prints what the library logs: what takes long, and what it makes anew."""
+    """Prints what the library logs: what takes long, and what it makes again."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        errors.print(escape(record.getMessage()))
+        notes.print(escape(record.getMessage()))
 
 
 def _show_warning(message: Warning | str, category: type[Warning]) -> None:

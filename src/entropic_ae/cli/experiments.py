@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -24,8 +25,10 @@ from entropic_ae.cli.options import (
     read_settings,
     read_systems,
 )
-from entropic_ae.cli.printing import console, errors
-from entropic_ae.errors import InputError
+from entropic_ae.cli.printing import Document, console, notes
+
+if TYPE_CHECKING:
+    from entropic_ae.experiments.sweep import Cell
 
 __all__ = []
 
@@ -64,42 +67,33 @@ def table1(
         str | None,
         typer.Option(metavar="ADDRESS", help="A cluster of Ray that is running; this machine unless given."),
     ] = None,
-) -> None:
+) -> Document:
     """Measure systems on one protocol, a result file a system and seed; again goes on where it stopped.
 
     Several processes or machines may share the work: give them the same command and folders.
     """
-    names, numbers = (
-        read_systems(recipes),
-        read_numbers("seeds", seeds, int),
-    )  # refused before Lightning is imported
+    systems, numbers = read_systems(recipes), read_numbers("seeds", seeds, int)  # before Lightning is imported
 
-    from entropic_ae.experiments import cluster, gallery, sweep, tuning
-    from entropic_ae.experiments import table1 as experiment
+    from entropic_ae.experiments import jobs, sweep
 
-    if picture is not None:
-        gallery.check_picture(picture)
     results = out or Path("results/table1") / Path(data).stem
-    if not render or picture is not None:
-        shared = read_settings(set, width, epochs)
-        systems = [sweep.parse_system(text) for text in names]
-        if tuned is not None:
-            systems = [(recipe, {**tuning.best(tuned, recipe, data), **own}) for recipe, own in systems]
-        measured = None if densities is None else tuple(read_list(densities))
-        base = sweep.Cell("", data, 0, {}, shared, limit, n, features, precision=precision, compile=compile)
-        cells = [
-            replace(base, recipe=recipe, seed=seed, own=own, densities=measured)
-            for seed in numbers
-            for recipe, own in systems
-        ]
-        if not render and (workers > 1 or ray is not None):
-            cluster.run_on_ray(cells, results, runs, workers, address=ray, device=device, tell=errors.print)
-        elif not render:
-            sweep.run_cells(cells, results, runs, device=device, tell=errors.print)
-        if picture is not None:
-            first = cells[: len(systems)]
-            errors.print(str(gallery.draw_gallery(first, runs, picture, real=not samples_only, device=device)))
-    print(experiment.render(results))
+    base = _cell(data, read_settings(set, width, epochs), limit, n, features, device, precision, compile=compile)
+    table = jobs.run_table(
+        systems,
+        numbers,
+        replace(base, densities=None if densities is None else tuple(read_list(densities))),
+        results,
+        runs,
+        tuned=tuned,
+        picture=picture,
+        real=not samples_only,
+        render=render,
+        workers=workers,
+        address=ray,
+        tell=_tell(),
+    )
+    console.out(table, highlight=False)
+    return {"results": results, "picture": picture, "cells": sweep.read_cells(results)}
 
 
 def tune(
@@ -140,13 +134,13 @@ def tune(
     precision: Precision = "32",
     compile: Compile = False,
     render: Annotated[bool, typer.Option("--render", help="Only print what is measured, as Markdown.")] = False,
-) -> None:
+) -> Document:
     """Try settings of each system, as many for each, on validation images; resumed and shared as [b]table1[/b].
 
     What is lowered is the Frechet distance of samples from the density that a system draws from: the prior for
     eae and the variational systems, the second stage for those of two, the mixture for the others.
     """
-    names = [name for name in read_systems(recipes) if recipes is not None or name != "2seae"]
+    names = read_systems(recipes)
     learning_rates, multiples = read_numbers("rates", rates, float), read_numbers("factors", factors, float)
 
     from entropic_ae.experiments import sweep, tuning  # after the refusals, as it imports Lightning
@@ -154,10 +148,9 @@ def tune(
     results = out or Path("results/tuning") / Path(data).stem
     if not render:
         shared = read_settings(set, width, epochs)
-        table = sweep.Cell(names[0], data, 0, {}, shared, limit, n, features, precision=precision, compile=compile)
         tuning.tune(
-            names,
-            table,
+            tuning.different(names) if recipes is None else names,
+            _cell(data, shared, limit, n, features, device, precision, compile=compile),
             results,
             runs,
             rates=learning_rates,
@@ -166,12 +159,12 @@ def tune(
             finalists=finalists,
             beyond=beyond,
             final_epochs=final_epochs,
-            device=device,
-            tell=errors.print,
+            tell=_tell(),
         )
-    print(tuning.render_tries(results))
+    console.out(tuning.render_tries(results), highlight=False)
     if not render:
-        errors.print(escape(f"table1 {data} --tuned {results} takes the settings in bold, of the last table."))
+        notes.print(escape(f"table1 {data} --tuned {results} takes the settings in bold, of the last table."))
+    return {"results": results, "best": tuning.best_of_all(results), "tries": sweep.read_cells(results)}
 
 
 def figure(
@@ -204,44 +197,50 @@ def figure(
     device: Device = "auto",
     precision: Precision = "32",
     compile: Compile = False,
-) -> None:
+) -> Document:
     """Make a figure of the paper, or a study, from runs that are trained where missing; resumed as table1."""
-    from entropic_ae.experiments import constraints, figures, studies
-    from entropic_ae.experiments.sweep import Cell
+    from entropic_ae.experiments import jobs
 
-    papers = sorted([*figures.FIGURES, *figures.GALLERIES], key=int)
-    if name not in (*papers, "all", "constraints", *studies.STUDIES):
-        raise InputError(
-            f"unknown figure '{name}'; expected 1 to 11, all, constraints, or of the studies "
-            f"{' or '.join(studies.STUDIES)}."
-        )
-    if data is not None and name not in studies.STUDIES:
-        raise InputError(f"figure {name} is of data of its own, got '{data}'; leave it out.")
-    training = (
-        *("set", "width", "epochs", "limit", "features", "n", "tuned", "tables", "runs"),
-        *("device", "precision", "compile"),
-    )
-    sources = {option: context.get_parameter_source(option) for option in training}
+    sources = {option: context.get_parameter_source(option) for option in _OF_TRAINING}
     given = [option for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-    if name == "constraints" and given:
-        raise InputError(f"figure constraints trains no network; leave --{' and --'.join(given)} out.")
+    jobs.check_figure(name, data, given)
     numbers = read_numbers("seeds", seeds, int)
     shared = read_settings(set, width, epochs)
-    base = Cell(
-        "eae", data or "", numbers[0], {}, shared, limit, n, features, precision=precision, compile=compile
-    )
-    if name == "constraints":
-        files = constraints.draw_constraints(out, seed=numbers[0], tell=errors.print)
-    elif name in studies.STUDIES:
-        if data is None:
-            raise InputError(f"the study {name} needs data: entropic-ae figure {name} mnist.")
-        files = studies.run_study(
-            name, base, numbers, out / f"{name}-{Path(data).stem}", runs, device=device, tell=errors.print
-        )
-    else:
-        names = papers if name == "all" else [name]
-        files = figures.draw_all(
-            names, base, out, runs, tuned=tuned, tables=tables, device=device, tell=errors.print
-        )
+    base = _cell(data or "", shared, limit, n, features, device, precision, compile=compile)
+    base = replace(base, recipe="eae", seed=numbers[0])
+    files = jobs.run_figure(name, base, numbers, out, runs, tuned=tuned, tables=tables, tell=_tell())
     for file in files:
         console.print(str(file))
+    return {"figure": name, "files": files}
+
+
+_OF_TRAINING = (
+    *("set", "width", "epochs", "limit", "features", "n", "tuned", "tables", "runs"),
+    *("device", "precision", "compile"),
+)
+
+
+def _cell(
+    data: str,
+    shared: dict[str, Any],
+    limit: int | None,
+    n: int,
+    features: str | None,
+    device: str,
+    precision: str,
+    *,
+    compile: bool,
+) -> Cell:
+    """Return what all cells of a sweep have in common."""
+    from entropic_ae.experiments.sweep import Cell
+    from entropic_ae.training import Execution
+
+    execution = Execution(device, precision=precision, compile=compile)
+    return Cell("", data, 0, {}, shared, limit, n, features, execution=execution)
+
+
+def _tell() -> Callable[[str], None]:
+    """Return what takes the progress of a sweep."""
+    from entropic_ae.experiments.sweep import silent
+
+    return silent if notes.quiet else notes.print

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from entropic_ae.cli.options import Device
-from entropic_ae.cli.printing import console
-from entropic_ae.cli.runs import load_run
+from entropic_ae.cli.options import Device, load_run
+from entropic_ae.cli.printing import Document, console
 
 __all__ = []
 
@@ -30,25 +29,27 @@ def push(
         ),
     ] = None,
     device: Device = "auto",
-) -> None:
+) -> Document:
     """Share a run on the Hugging Face Hub, with a model card: weights, densities, results, samples.
 
     Log in first, by [b]hf auth login[/b] or with a token in HF_TOKEN.
     """
     loaded = load_run(str(run), device)
-    console.print(
-        loaded.push_to_hub(
-            repo, private=not public, revision=revision, message=message, license=license, include=include or ()
-        )
+    url = loaded.push_to_hub(
+        repo, private=not public, revision=revision, message=message, license=license, include=include or ()
     )
+    console.print(url)
+    return {"run": run, "url": url}
 
 
 def pull(
     run: Annotated[str, typer.Argument(metavar="hf:OWNER/NAME", help="A run on the Hub; @REVISION may follow.")],
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME unless given.")] = None,
-) -> None:
+) -> Document:
     """Copy a run of the Hugging Face Hub to a run folder, where what is fitted and measured is kept."""
     from entropic_ae.sharing import fetch, repository
 
     name = repository(run)[0].partition("/")[2]
-    console.print(str(fetch(run, out=out or Path("runs") / name)))
+    folder = fetch(run, out=out or Path("runs") / name)
+    console.print(str(folder))
+    return {"source": run, "run": folder}

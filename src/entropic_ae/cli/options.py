@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from entropic_ae.errors import InputError
+from entropic_ae.storage.run_folder import check_run_folder, is_shared
+
+if TYPE_CHECKING:
+    from entropic_ae.runs import Run
 
 __all__ = [
     "IMAGES_OUT",
@@ -26,6 +30,8 @@ __all__ = [
     "Seed",
     "Settings",
     "Width",
+    "check_run",
+    "load_run",
     "read_list",
     "read_numbers",
     "read_settings",
@@ -103,3 +109,17 @@ def read_settings(set: list[str] | None, width: int | None, epochs: int | None) 
     """Return the settings with the short options among them; InputError if one is given twice."""
     pairs = [f"{name}={value}" for name, value in (("width", width), ("epochs", epochs)) if value is not None]
     return _settings([*(set or []), *pairs])
+
+
+def check_run(run: str) -> None:
+    """Raise InputError for what is no run folder, before PyTorch is imported, which takes seconds."""
+    if not is_shared(run):
+        check_run_folder(Path(run))
+
+
+def load_run(run: str, device: str, data: str | None = None) -> Run:
+    """Load a run after checking that its folder is one."""
+    check_run(run)
+    from entropic_ae import runs
+
+    return runs.load(run, device=device, data=data)

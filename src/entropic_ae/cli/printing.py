@@ -1,18 +1,103 @@
-"""What commands print: tables, metrics, cautions."""
+"""What commands print: results on stdout, notes, progress, warnings and errors on stderr."""
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, redirect_stdout
+from functools import wraps
+from inspect import Parameter
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["console", "errors", "print_caution", "print_metrics", "print_table", "short"]
+__all__ = [
+    "Document",
+    "console",
+    "errors",
+    "hint",
+    "notes",
+    "print_caution",
+    "print_metrics",
+    "print_table",
+    "short",
+    "speak",
+    "speak_for",
+    "with_output_options",
+]
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+Document = Mapping[str, Any]
+"""The results of a command: dictionaries, lists, numbers, text and paths."""
+
+console = Console(highlight=False, soft_wrap=True)  # results
+notes = Console(stderr=True, highlight=False, soft_wrap=True)  # notes and progress
+errors = Console(stderr=True, highlight=False, soft_wrap=True)  # errors and warnings
 _FEW = 100  # test images, below which no distance means much
 _UNBOUNDED = 1000  # characters, more than any table has
+_NO_BARS = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")  # of Hugging Face's libraries
+
+_AsJson = Annotated[bool, typer.Option("--json", help="Print results as one JSON document, and nothing else.")]
+_Quiet = Annotated[bool, typer.Option("--quiet", help="Print results only: no progress and no notes.")]
+_OPTIONS = {"as_json": _AsJson, "quiet": _Quiet}
+
+
+def speak() -> None:
+    """Print everything, as at the start of a command."""
+    for one in (console, notes, errors):
+        one.quiet = False
+
+
+def speak_for(count: int) -> bool:
+    """Let the first of so many processes speak for all; return whether it is this one."""
+    from entropic_ae.distributed import is_first
+
+    if not is_first(count):
+        for one in (console, notes, errors):
+            one.quiet = True
+    return not errors.quiet
+
+
+def with_output_options(command: Callable[..., Document]) -> Callable[..., None]:
+    """Return a command that also takes --json and --quiet.
+
+    Arguments:
+        command: prints its results on ``console``, all else on ``notes``, and returns its results.
+    """
+
+    @wraps(command)
+    def run(*, as_json: bool, quiet: bool, **given: Any) -> None:
+        console.quiet, notes.quiet = as_json, quiet
+        if quiet:
+            os.environ.update(dict.fromkeys(_NO_BARS, "1"))
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():  # whatever else a library may print
+            document = command(**given)
+        if as_json and not errors.quiet:
+            print(_json(document))
+
+    signature = inspect.signature(command, eval_str=True)
+    options = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=False, annotation=kind) for name, kind in _OPTIONS.items()
+    ]
+    parameters = [*signature.parameters.values(), *options]
+    run.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
+    return run
+
+
+def _json(document: Document) -> str:
+    """Return a document as JSON, which has no NaN and no infinity: null stands for them."""
+    finite = json.loads(json.dumps(document, default=str), parse_constant=lambda _: None)
+    return json.dumps(finite, indent=2, allow_nan=False)
+
+
+def hint(text: str) -> None:
+    """Print a note that stands below results; --quiet and --json leave it out."""
+    if not notes.quiet:
+        console.print(text)
 
 
 def print_table(table: Table) -> None:
@@ -21,7 +106,7 @@ def print_table(table: Table) -> None:
     with wide.capture() as captured:
         wide.print(table)
     for line in captured.get().splitlines():
-        wide.out(line.rstrip(), highlight=False)
+        console.out(line.rstrip(), highlight=False)
 
 
 def short(value: Any) -> str:

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from entropic_ae.cli.printing import console, print_table, short
+from entropic_ae.cli.printing import Document, console, hint, print_table, short
 
 __all__ = ["recipes"]
 
@@ -17,7 +17,7 @@ def recipes(
     recipe: Annotated[
         str | None, typer.Argument(metavar="[RECIPE]", help="Show this system's settings for each data set.")
     ] = None,
-) -> None:
+) -> Document:
     """List the systems and what else has a name, or describe a system: what it is made of and every setting."""
     from entropic_ae.bottlenecks import BOTTLENECKS
     from entropic_ae.data import DATASETS
@@ -32,12 +32,14 @@ def recipes(
             table.add_row(one.name, one.summary)
         print_table(table)
         console.print()
+        registries = (DATASETS, PRESETS, BOTTLENECKS, DENSITIES, FEATURES, LOGGERS)
         names = Table("what", "by name", box=None, padding=(0, 2, 0, 0))
-        for registry in (DATASETS, PRESETS, BOTTLENECKS, DENSITIES, FEATURES, LOGGERS):
+        for registry in registries:
             names.add_row(registry.kind, ", ".join(registry))
         print_table(names)
-        console.print("\n[b]entropic-ae recipes NAME[/b] shows one with its settings, e.g. recipes eae.")
-        return
+        hint("\n[b]entropic-ae recipes NAME[/b] shows one with its settings, e.g. recipes eae.")
+        systems = [{"name": one.name, "summary": one.summary} for one in RECIPES.values()]
+        return {"recipes": systems, **{registry.kind: list(registry) for registry in registries}}
     one = RECIPES.find(recipe)
     console.print(f"[b]{one.name}[/b]: {one.summary}")
     console.print(f"reference: {escape(one.reference)}")
@@ -52,3 +54,13 @@ def recipes(
     for name in dict.fromkeys(name for column in columns.values() for name in column):
         settings.add_row(name, *(short(column.get(name, "")) for column in columns.values()))
     print_table(settings)
+    return {
+        "name": one.name,
+        "summary": one.summary,
+        "reference": one.reference,
+        "bottleneck": one.bottleneck.func.__name__,
+        "objective": [{"weight": term.setting, "term": type(term).__name__} for term in one.terms],
+        "densities": [*one.densities],
+        "density": one.density,
+        "settings": columns,
+    }

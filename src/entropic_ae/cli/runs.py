@@ -1,18 +1,14 @@
-"""Commands of runs: train, sample, reconstruct, interpolate, evaluate, report, export, explore."""
+"""Commands of runs: train, evaluate, report, export, explore."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from entropic_ae.cli.options import (
-    IMAGES_OUT,
     Compile,
     Device,
     Devices,
@@ -20,32 +16,19 @@ from entropic_ae.cli.options import (
     Limit,
     Moved,
     Nodes,
-    OptionalData,
     Precision,
     RunName,
     Seed,
     Width,
+    check_run,
+    load_run,
     read_list,
     read_settings,
 )
-from entropic_ae.cli.printing import console, errors, print_caution, print_metrics
-from entropic_ae.errors import InputError
-from entropic_ae.storage.run_folder import (
-    INTERPOLATIONS,
-    LOG,
-    METRICS_FILE,
-    RECONSTRUCTIONS,
-    check_run_folder,
-    is_shared,
-    samples_file,
-)
+from entropic_ae.cli.printing import Document, console, hint, notes, print_caution, print_metrics, speak_for
+from entropic_ae.storage.run_folder import LOG, METRICS_FILE, samples_file
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from entropic_ae.runs import Run
-
-__all__ = ["load_run"]
+__all__ = []
 
 
 def train(
@@ -82,11 +65,11 @@ def train(
         typer.Option(help="One that [b]recipes[/b] lists, besides log.csv; each but csv needs an extra."),
     ] = None,
     picture_every: Annotated[int, typer.Option(help="Epochs between two pictures that the logger gets.")] = 5,
-) -> None:
+) -> Document:
     """Train a system and leave its run folder, with pictures of what it does."""
     from entropic_ae.recipes import RECIPES
 
-    first = _mute(devices * nodes)
+    speak_for(devices * nodes)
     RECIPES.find(recipe)  # before Lightning is imported, which takes seconds
 
     from entropic_ae import runs
@@ -105,88 +88,16 @@ def train(
         precision=precision,
         compile=compile,
         resume=resume,
+        progress=not notes.quiet,
         logger=logger,
         picture_every=picture_every,
     )
-    if not first:
-        return
+    density = run.system.recipe.density
     console.print(f"{run.folder}: trained; {LOG} has the losses, {samples_file('prior')} new images.")
     print_caution(run.caution)
-    if (density := run.system.recipe.density) != "prior":
-        console.print(
-            f"Its codes are not meant to follow the prior: entropic-ae sample {run.folder} draws from {density}."
-        )
-
-
-def sample(
-    run: RunName,
-    density: Annotated[
-        str | None,
-        typer.Option(help="One that [b]recipes[/b] lists, fitted first if need be; the recipe's unless given."),
-    ] = None,
-    n: Annotated[int, typer.Option(help="How many images.")] = 64,
-    seed: Seed = 0,
-    out: Annotated[
-        Path | None, typer.Option(help=f"{IMAGES_OUT}; RUN/samples-DENSITY.png, replaced, unless given.")
-    ] = None,
-    data: Moved = None,
-    device: Device = "auto",
-    devices: Devices = 1,
-    nodes: Nodes = 1,
-) -> None:
-    """Draw new images."""
-    first = _mute(devices * nodes)
-    _check_run(run)
-    with _together(device, devices, nodes):
-        loaded = load_run(run, device, data)
-        density = density or loaded.system.recipe.density
-        images = loaded.sample(n, density=density, seed=seed)
-    if first:
-        _save(images, out, _place(loaded, samples_file(density)))
-
-
-def reconstruct(
-    run: RunName,
-    data: OptionalData = None,
-    n: Annotated[int, typer.Option(help="How many images at most.")] = 32,
-    out: Annotated[
-        Path | None, typer.Option(help=f"{IMAGES_OUT}; RUN/reconstructions[-DATA].png, replaced, unless given.")
-    ] = None,
-    device: Device = "auto",
-) -> None:
-    """Encode and decode images; a grid shows each image above its reconstruction, files only the latter."""
-    from entropic_ae.pictures import above
-
-    if n < 1:
-        raise InputError(f"--n must be at least 1, got {n}.")
-    loaded = load_run(run, device)
-    images = _held_out(loaded, data)[:n]
-    rebuilt = loaded.reconstruct(images)
-    if out is None or out.suffix.lower() == ".png":
-        _save(above(images, rebuilt, _COLUMNS), out, _picture(loaded, RECONSTRUCTIONS, data), columns=_COLUMNS)
-    else:
-        _save(rebuilt, out, out)
-
-
-def interpolate(
-    run: RunName,
-    data: OptionalData = None,
-    n: Annotated[int, typer.Option(help="How many pairs of images at most.")] = 8,
-    steps: Annotated[int, typer.Option(help="Images a row, both ends included.")] = 10,
-    kind: Annotated[str, typer.Option(help="spherical or linear.")] = "spherical",
-    out: Annotated[
-        Path | None, typer.Option(help=f"{IMAGES_OUT}; RUN/interpolations[-DATA].png, replaced, unless given.")
-    ] = None,
-    device: Device = "auto",
-) -> None:
-    """Decode codes on the way from one image to another, a row a pair."""
-    loaded = load_run(run, device)
-    images = _held_out(loaded, data)
-    pairs = min(n, len(images) // 2)
-    if pairs < 1:
-        raise InputError(f"interpolate needs at least 2 images and --n 1, got {len(images)} images and --n {n}.")
-    rows = loaded.interpolate(images[:pairs], images[pairs : 2 * pairs], steps=steps, kind=kind)
-    _save(rows.flatten(0, 1), out, _picture(loaded, INTERPOLATIONS, data), columns=steps)
+    if density != "prior":
+        hint(f"Its codes are not meant to follow the prior: entropic-ae sample {run.folder} draws from {density}.")
+    return {"run": run.folder, "best_epoch": run.best_epoch, "density": density, "caution": run.caution}
 
 
 def evaluate(
@@ -210,16 +121,17 @@ def evaluate(
     compile: Annotated[
         bool, typer.Option("--compile", help="Compile the networks first: for very many images on a GPU.")
     ] = False,
-) -> None:
+) -> Document:
     """Measure a run against the test images: metrics.json, a table, and a picture of each density."""
-    _check_run(run)
+    check_run(run)
     from entropic_ae.densities import DENSITIES
+    from entropic_ae.training import Execution
 
-    first = _mute(devices * nodes)
-    with _together(device, devices, nodes), errors.status("measuring") as status:
+    speak_for(devices * nodes)
+    with Execution(device, devices, nodes).together(), notes.status("measuring") as status:
         loaded = load_run(run, device, data)
-        if not errors.is_terminal:  # which the status needs
-            errors.print(f"measuring {escape(run)}")
+        if not notes.is_terminal:  # which the status needs
+            notes.print(f"measuring {escape(run)}")
         result = loaded.evaluate(
             features=features,
             n=n,
@@ -231,16 +143,13 @@ def evaluate(
         )
         if loaded.origin is None:
             loaded.draw(*(name for name in result["distances"] if name in DENSITIES))
-    if not first:
-        return
     print_metrics(result)
     print_caution(loaded.caution)
     if loaded.origin is None:
-        console.print(f"{run}: {METRICS_FILE} and pictures written.")
+        hint(f"{run}: {METRICS_FILE} and pictures written.")
     else:
-        console.print(
-            f"{run}: nothing is written into the Hub's cache; entropic-ae pull makes a run folder of it."
-        )
+        hint(f"{run}: nothing is written into the Hub's cache; entropic-ae pull makes a run folder of it.")
+    return {"run": run, "caution": loaded.caution, **result}
 
 
 def report(
@@ -255,11 +164,13 @@ def report(
             "one, unless given."
         ),
     ] = None,
-) -> None:
+) -> Document:
     """Make a page on a run, or on several side by side: one HTML file, to be opened in a browser."""
     from entropic_ae.report import write_report
 
-    console.print(str(write_report(runs, out)))
+    path = write_report(runs, out)
+    console.print(str(path))
+    return {"runs": runs, "files": [path]}
 
 
 def export(
@@ -273,7 +184,7 @@ def export(
         typer.Option(help="Those to make a sampler of, separated by commas; those of the recipe unless given."),
     ] = None,
     device: Device = "auto",
-) -> None:
+) -> Document:
     """Write encoder, decoder and samplers for use without this library, and compare them with PyTorch."""
     from entropic_ae.export import BATCHES, INSTALL
 
@@ -283,9 +194,11 @@ def export(
         compared = "" if difference is None else f": largest difference from PyTorch {difference:.1e}"
         console.print(f"{file}{compared}")
     if to == "onnx" and None in files.values():
-        console.print(escape(f"Not compared with PyTorch, as onnxruntime is not installed; {INSTALL}."))
+        hint(escape(f"Not compared with PyTorch, as onnxruntime is not installed; {INSTALL}."))
     elif to == "onnx":
-        console.print(f"Compared by onnxruntime in batches of {', '.join(map(str, BATCHES))}.")
+        hint(f"Compared by onnxruntime in batches of {', '.join(map(str, BATCHES))}.")
+    differences = {str(file): difference for file, difference in files.items()}
+    return {"run": run, "files": [*files], "differences": differences}
 
 
 def explore(
@@ -293,7 +206,7 @@ def explore(
     host: Annotated[str, typer.Option(help="An address or a name of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="From 1 to 65535.")] = 7860,
     device: Device = "auto",
-) -> None:
+) -> Document:
     """Look at a run in the browser: samples, latent directions, reconstructions, interpolations.
 
     Nothing leaves this machine, and unless --host says so, no other can reach the page. Needs the extra
@@ -301,68 +214,7 @@ def explore(
     """
     from entropic_ae.explore import leave, serve
 
-    serve(run, host=host, port=port, device=device, tell=lambda text: console.print(escape(text)))
+    place = notes if console.quiet else console
+    serve(run, host=host, port=port, device=device, tell=lambda text: place.print(escape(text)))
     leave()
-
-
-_COLUMNS = 16  # images a row of the reconstruction grid
-
-
-def _mute(count: int) -> bool:
-    """Let one of so many processes speak for all; return whether it is this one."""
-    from entropic_ae.distributed import is_first
-
-    first = is_first(count)
-    errors.quiet = not first
-    return first
-
-
-@contextmanager
-def _together(device: str, devices: int, nodes: int) -> Iterator[None]:
-    from entropic_ae.distributed import together
-    from entropic_ae.training import check_processes, quiet_lightning, select_device
-
-    check_processes(device, devices, nodes)
-    with quiet_lightning(), together(select_device(device), devices, nodes):
-        yield
-
-
-def _check_run(run: str) -> None:
-    """Refuse what is no run folder before PyTorch is imported, which takes seconds."""
-    if not is_shared(run):
-        check_run_folder(Path(run))
-
-
-def load_run(run: str, device: str, data: str | None = None) -> Run:
-    """Load a run after checking that its folder is one."""
-    _check_run(run)
-    from entropic_ae import runs
-
-    return runs.load(run, device=device, data=data)
-
-
-def _held_out(run: Run, data: str | None) -> Tensor:
-    """Return the run's test images, or all the images of other data, made to fit its shape."""
-    from entropic_ae.data import read_images
-
-    return run.data.test.images if data is None else read_images(data, run.shape)
-
-
-def _place(run: Run, name: str) -> Path:
-    """Return a file's place in a run folder; of a run of the Hub, in the current folder, with its name."""
-    if run.origin is None:
-        return run.folder / name
-    return Path(re.sub(r"[^\w.-]+", "-", run.origin.partition("/")[2]) + f"-{name}")
-
-
-def _picture(run: Run, name: str, data: str | None) -> Path:
-    """Return a picture's place: that of other data than the run's own has another name."""
-    other = "" if data is None else "-" + (re.sub(r"\W+", "-", Path(data).stem).strip("-") or "data")
-    return _place(run, f"{Path(name).stem}{other}{Path(name).suffix}")
-
-
-def _save(images: Tensor, out: Path | None, default: Path, columns: int | None = None) -> None:
-    from entropic_ae.pictures import save_images
-
-    path = save_images(images, out or default, columns=columns, overwrite=out is None)
-    console.print(str(path))
+    return {"run": run, "host": host, "port": port}

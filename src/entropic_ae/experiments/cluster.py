@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from entropic_ae.errors import InputError
-from entropic_ae.experiments.sweep import Cell, run_cells
+from entropic_ae.experiments.sweep import Cell, run_cells, silent
 from entropic_ae.registry import import_modules, imported
 
 __all__ = ["run_on_ray"]
@@ -22,8 +22,7 @@ def run_on_ray(
     workers: int,
     *,
     address: str | None = None,
-    device: str = "auto",
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], None] = silent,
 ) -> None:
     """Train and measure cells as ``run_cells`` does, by several workers of Ray at once.
 
@@ -36,7 +35,6 @@ def run_on_ray(
         cells, out, run_folder, tell: as for ``run_cells``.
         workers: how many, at least 1.
         address: of a cluster that is running; Ray is started on this machine unless given.
-        device: auto, cpu or cuda.
 
     Raises: InputError without Ray, for fewer than one worker, for an address where none runs, for cuda where Ray
         has no GPU, or as ``run_cells``.
@@ -50,13 +48,15 @@ def run_on_ray(
     modules, here = imported(), Path.cwd()
     folders = {name: os.environ[name] for name in _FOLDERS if name in os.environ}
     cells, out, run_folder = list(cells), out.resolve(), run_folder.resolve()
+    devices, quiet = {cell.execution.device for cell in cells}, tell is silent
 
     @ray.remote(num_cpus=1, max_retries=0)
     def work(number: int) -> None:
         os.chdir(here)
         os.environ.update(folders)
         import_modules(modules)
-        run_cells(cells, out, run_folder, device=device, tell=lambda text: print(f"worker {number}: {text}"))
+        said = silent if quiet else lambda text: print(f"worker {number}: {text}")
+        run_cells(cells, out, run_folder, tell=said)
 
     started_here = not ray.is_initialized()
     if started_here:
@@ -73,10 +73,10 @@ def run_on_ray(
             ) from None
     try:
         gpus = ray.cluster_resources().get("GPU", 0)  # this process's machine need not have one
-        if device == "cuda" and not gpus:
+        if "cuda" in devices and not gpus:
             raise InputError("device cuda was asked for, but Ray has no GPU; use --device cpu.")
         tell(f"{workers} workers of Ray")
-        own = work.options(num_gpus=int(gpus > 0 and device != "cpu"))
+        own = work.options(num_gpus=int(gpus > 0 and devices != {"cpu"}))
         ray.get([own.remote(number) for number in range(workers)])
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, InputError):

@@ -14,14 +14,13 @@ from entropic_ae import runs
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.experiments.drawing import draw_panels
 from entropic_ae.experiments.gallery import draw_gallery
-from entropic_ae.experiments.sweep import Cell, read_cells, run_cells, shared_protocol
+from entropic_ae.experiments.sweep import Cell, read_cells, run_cells, shared_protocol, silent
 from entropic_ae.experiments.table1 import render
 from entropic_ae.experiments.tuning import best
 from entropic_ae.pictures import image_grid
 from entropic_ae.recipes import PRESETS, RECIPES, configure
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.storage.files import read_json, write_text
-from entropic_ae.training import select_device
 
 __all__ = [
     "FIGURES",
@@ -164,18 +163,17 @@ def draw_all(
     *,
     tuned: Path | None = None,
     tables: Path | None = None,
-    device: str = "auto",
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], None] = silent,
 ) -> list[Path]:
     """Say what figures need to train and how long that is expected to take, then draw them one after the other.
 
     Arguments:
         names: of figures of the paper.
-        base, out, run_folder, tuned, tables, device, tell: as for ``draw_figure`` and ``draw_systems``.
+        base, out, run_folder, tuned, tables, tell: as for ``draw_figure`` and ``draw_systems``.
 
     Returns: the files.
     """
-    target = select_device(device).type
+    target = base.execution.target.type
     tell("finding out what is missing and how long it takes")
     for name in names:
         cells = paper_cells(name, base, tuned)
@@ -189,11 +187,9 @@ def draw_all(
     files = []
     for name in names:
         if name in FIGURES:
-            files += draw_figure(name, base, out, run_folder, device=device, tell=tell)
+            files += draw_figure(name, base, out, run_folder, tell=tell)
         else:
-            files += draw_systems(
-                name, base, out, run_folder, tuned=tuned, tables=tables, device=device, tell=tell
-            )
+            files += draw_systems(name, base, out, run_folder, tuned=tuned, tables=tables, tell=tell)
     return files
 
 
@@ -205,8 +201,7 @@ def draw_systems(
     *,
     tuned: Path | None = None,
     tables: Path | None = None,
-    device: str = "auto",
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], None] = silent,
 ) -> list[Path]:
     """Draw every system beside the others, as figures 4, 10 and 11: PNG, PDF and the table as a caption.
 
@@ -216,17 +211,17 @@ def draw_systems(
         name: a key of ``GALLERIES``.
         tables: a folder with results of ``table1``, a folder a data set, which are taken and completed; without
             it the figure has results of its own.
-        base, out, run_folder, tuned, device, tell: as for ``draw_figure`` and ``paper_cells``.
+        base, out, run_folder, tuned, tell: as for ``draw_figure`` and ``paper_cells``.
 
     Returns: the files. Raises: as ``run_cells``.
     """
     cells = paper_cells(name, base, tuned)
     results = _results(name, out, tables)
-    run_cells(cells, results, run_folder, device=device, tell=tell)
+    run_cells(cells, results, run_folder, tell=tell)
     files = [out / f"figure-{name}{suffix}" for suffix in (".png", ".pdf", ".md")]
     real = GALLERIES[name] != "celeba"
     for file in files[:2]:
-        draw_gallery(cells, run_folder, file, real=real, device=device)
+        draw_gallery(cells, run_folder, file, real=real)
     shown = "Reconstructions, samples and interpolations" if real else "Samples"
     title = f"**Figure {name}.** {shown} of each system, {GALLERIES[name]}."
     write_text(files[2], f"{title}\n\n{render(results, brief=True)}\n")
@@ -287,8 +282,7 @@ def draw_figure(
     out: Path,
     run_folder: Path,
     *,
-    device: str = "auto",
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], None] = silent,
 ) -> list[Path]:
     """Train what is missing, measure it, and draw a figure as PNG and PDF, with a caption of what it shows.
 
@@ -297,7 +291,6 @@ def draw_figure(
         base: a cell with limit, n, features, shared settings and seed.
         out: the folder of all figures; results lie in its folder ``figure-NAME``.
         run_folder: where the run folders lie.
-        device: auto, cpu or cuda.
         tell: called with progress.
 
     Returns: the files: PNG, PDF and Markdown. Raises: as ``run_cells``.
@@ -305,13 +298,13 @@ def draw_figure(
     figure = FIGURES[name]
     cells = cells_of(figure, base)
     results = out / f"figure-{name}"
-    run_cells(cells, results, run_folder, device=device, tell=tell)
+    run_cells(cells, results, run_folder, tell=tell)
     measured = [read_json(results / f"{cell.name}.json") for cell in cells]
     if any("diverged" in one for one in measured):
         raise InputError(f"figure {name}: {next(one['diverged'] for one in measured if 'diverged' in one)}")
     panels = []
     for panel, cell, one in zip(figure.panels, cells, measured, strict=True):
-        run = runs.load(run_folder / cell.run_name, device=device)
+        run = runs.load(run_folder / cell.run_name, device=base.execution.device)
         if panel.show == "samples":
             images, kind = run.sample(_IMAGES, density="prior", seed=base.seed), "prior"
         else:

@@ -25,9 +25,7 @@ def check_picture(out: Path) -> None:
         raise InputError(f"a picture of systems is a PNG or PDF file, got {out}; give FILE.png or FILE.pdf.")
 
 
-def draw_gallery(
-    cells: Iterable[Cell], run_folder: Path, out: Path, *, real: bool = True, device: str = "auto"
-) -> Path:
+def draw_gallery(cells: Iterable[Cell], run_folder: Path, out: Path, *, real: bool = True) -> Path:
     """Draw reconstructions, samples and interpolations of trained cells, a row each, the ground truth on top.
 
     Each system's samples come from the density that its recipe draws from, which its label names. An interpolation
@@ -39,7 +37,6 @@ def draw_gallery(
         out: a PNG or PDF file, replaced if it is there.
         real: show the test images and their reconstructions; without, for data that must not be published, samples
             alone.
-        device: auto, cpu or cuda.
 
     Returns: the file. Raises: InputError if it has another suffix, or no cell has a run folder.
     """
@@ -49,7 +46,7 @@ def draw_gallery(
         raise InputError(f"{run_folder} has no run of these cells; run the table with this --runs first.")
     rows: dict[str, list[Tensor | None]] = {}
     for cell in found:
-        run = runs.load(run_folder / cell.run_name, device=device)
+        run = runs.load(run_folder / cell.run_name, device=cell.execution.device)
         density = run.system.recipe.density
         samples = run.sample(_IMAGES if real else 2 * _IMAGES, density=density)
         blocks: list[Tensor | None] = [samples]

@@ -10,7 +10,7 @@ from typing import Any
 
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.experiments.drawing import save_canvas
-from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
+from entropic_ae.experiments.sweep import Cell, read_cells, run_cells, silent
 from entropic_ae.experiments.table1 import mean_text, spread_of
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.storage.files import read_json, write_json, write_text
@@ -168,8 +168,7 @@ def run_study(
     out: Path,
     run_folder: Path,
     *,
-    device: str = "auto",
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], None] = silent,
 ) -> list[Path]:
     """Train and measure what a study lacks, and draw it: ``study.json``, PNG, PDF and a Markdown table.
 
@@ -177,14 +176,13 @@ def run_study(
         name, base, seeds: as for ``study_cells``.
         out: the study's folder; its cells lie in ``cells`` there.
         run_folder: where the run folders lie.
-        device: auto, cpu or cuda.
         tell: called with progress.
 
     Returns: the files. Raises: as ``run_cells``.
     """
     placed = study_cells(name, base, seeds)
     cells = {cell.name: cell for *_, cell in placed}
-    run_cells(cells.values(), out / "cells", run_folder, device=device, tell=tell)
+    run_cells(cells.values(), out / "cells", run_folder, tell=tell)
     points = [
         {"axis": axis.setting, "line": line.label, "value": value, "seed": cell.seed, "name": cell.name}
         for axis, line, value, cell in placed

@@ -6,7 +6,7 @@ import hashlib
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,14 +16,15 @@ from entropic_ae import runs
 from entropic_ae.data import ImageData, fingerprint, load_images
 from entropic_ae.densities import DENSITIES
 from entropic_ae.errors import DivergenceError, InputError, unknown_name
+from entropic_ae.evaluation import check_number
 from entropic_ae.features import check_features
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.recipes import System, split_image_size, system_for
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.storage.files import locked, read_json, write_json
-from entropic_ae.training import check_images, select_device, select_precision
+from entropic_ae.training import Execution, check_training
 
-__all__ = ["Cell", "parse_system", "read_cells", "run_cells", "shared_protocol"]
+__all__ = ["Cell", "parse_system", "read_cells", "run_cells", "shared_protocol", "silent"]
 
 # Settings that came after the first results, at the value that does what was done before: they leave names as they
 # are, so that no old result is lost to an option that it does not use. (A bottleneck is named by its class.)
@@ -41,8 +42,7 @@ class Cell:
         shared: settings of the whole table; a system that has none of a name goes without it.
         n, features, split: as for ``evaluate``.
         densities: those measured; the recipe's unless given.
-        precision: as for ``train``.
-        compile: as for ``train`` and ``evaluate``.
+        execution: by one process. The precision decides what is measured; device and compilation do not.
     """
 
     recipe: str
@@ -55,8 +55,7 @@ class Cell:
     features: str | None = None
     split: str = "test"
     densities: tuple[str, ...] | None = None
-    precision: str = "32"
-    compile: bool = False
+    execution: Execution = field(default_factory=Execution)
 
     @property
     def label(self) -> str:
@@ -65,7 +64,7 @@ class Cell:
 
     @cached_property
     def settings(self) -> dict[str, Scalar]:
-        """What ``train`` is told to set."""
+        """The settings that ``train`` changes."""
         known = {"image_size", *system_for(self.recipe, self.images).settings()}
         return {**{name: value for name, value in self.shared.items() if name in known}, **self.own}
 
@@ -87,17 +86,23 @@ class Cell:
     def name(self) -> str:
         """A file name that changes with any attribute, any default of the recipe or its preset, and the images."""
         hidden = ("own", "shared", "precision", "compile")
-        return self._named({name: value for name, value in asdict(self).items() if name not in hidden})
+        return self._named({name: value for name, value in self.record().items() if name not in hidden})
 
     @cached_property
     def run_name(self) -> str:
         """The run folder's name: that of all cells that train the same, whatever is measured of it."""
         return self._named({"recipe": self.recipe, "data": self.data, "seed": self.seed, "limit": self.limit})
 
+    def record(self) -> dict[str, Any]:
+        """Return what a result file says of the cell."""
+        fields = asdict(self)
+        execution = fields.pop("execution")
+        return {**fields, "precision": execution["precision"], "compile": execution["compile"]}
+
     def _named(self, chosen: Mapping[str, Any]) -> str:
         """Return a name that changes with what is chosen, the precision, the system and the images."""
-        if self.precision != "32":  # which older names do not have
-            chosen = {**chosen, "precision": self.precision}
+        if self.execution.precision != "32":  # which older names do not have
+            chosen = {**chosen, "precision": self.execution.precision}
         images = _images_sha256(self.data, self._image_size)
         system = self.system.describe()
         system["settings"] = {
@@ -138,14 +143,11 @@ def read_cells(out: Path) -> list[dict[str, Any]]:
     return [read_json(path) for path in sorted(out.glob("[!.]*.json"))]  # not those being written
 
 
-def run_cells(
-    cells: Iterable[Cell],
-    out: Path,
-    run_folder: Path,
-    *,
-    device: str = "auto",
-    tell: Callable[[str], None] = lambda _: None,
-) -> None:
+def silent(text: str) -> None:
+    """Take a progress message and show nothing; training then shows no progress either."""
+
+
+def run_cells(cells: Iterable[Cell], out: Path, run_folder: Path, *, tell: Callable[[str], None] = silent) -> None:
     """Train and measure each cell that is not yet in ``out``; what was interrupted is resumed.
 
     Several processes, also on several machines, may be given the same cells and the same (shared) folders: a
@@ -158,16 +160,12 @@ def run_cells(
         cells: a changed setting makes another cell, so an old one is never taken for it.
         out: where a JSON file a cell is written, whole or not at all.
         run_folder: where the run folders lie.
-        device: auto, cpu or cuda.
-        tell: called with progress.
+        tell: called with progress messages.
 
     Raises: InputError before anything is trained for a name or value that is wrong, or if ``out`` holds cells of
         another protocol.
     """
     cells = list(cells)
-    select_device(device)
-    for cell in cells:
-        select_precision(cell.precision)
     _check_cells(cells, out)
     todo = {cell.name: cell for cell in cells}
     total, measured = len(todo), sum((out / f"{name}.json").exists() for name in todo)
@@ -185,7 +183,7 @@ def run_cells(
                     done = total - len(clock.missing())
                     tell(f"{cell.label}, seed {cell.seed}; {done} of {_count(total)} measured{clock}")
                     with locked(_lock(run_folder, cell.run_name)):  # another sweep may want the same run
-                        _measure(cell, path, run_folder / cell.run_name, device)
+                        _measure(cell, path, run_folder / cell.run_name, progress=tell is not silent)
                 if mine:
                     del todo[name]
         if len(todo) == before:
@@ -196,12 +194,12 @@ def run_cells(
     tell(f"{_count(total)} measured")
 
 
-def _measure(cell: Cell, path: Path, folder: Path, device: str) -> None:
+def _measure(cell: Cell, path: Path, folder: Path, *, progress: bool) -> None:
     started, resumed = time.perf_counter(), folder.is_dir()
     result: dict[str, Any] = {
         "name": cell.name,
         "run": cell.run_name,
-        "cell": asdict(cell),
+        "cell": cell.record(),
         "label": cell.label,
         "expanded": cell.system.describe(),
     }
@@ -213,10 +211,11 @@ def _measure(cell: Cell, path: Path, folder: Path, device: str) -> None:
             seed=cell.seed,
             limit=cell.limit,
             out=folder,
-            device=device,
-            precision=cell.precision,
-            compile=cell.compile,
+            device=cell.execution.device,
+            precision=cell.execution.precision,
+            compile=cell.execution.compile,
             resume=resumed,
+            progress=progress,
         )
         trained = time.perf_counter()
         metrics = run.evaluate(
@@ -224,7 +223,7 @@ def _measure(cell: Cell, path: Path, folder: Path, device: str) -> None:
             n=cell.n,
             split=cell.split,
             densities=cell.densities,
-            compile=cell.compile,
+            compile=cell.execution.compile,
             samples_only=cell.split == "validation",  # where settings are chosen by them
         )
     except DivergenceError as error:
@@ -275,23 +274,24 @@ class _Clock:
         return f", about {minutes // 60} h {minutes % 60:02d} min left" if minutes else ", less than a minute left"
 
 
-def _check_cells(cells: Iterable[Cell], out: Path) -> None:
+def _check_cells(cells: Sequence[Cell], out: Path) -> None:
     """Raise InputError before anything is trained: a name or value is wrong, or ``out`` holds another protocol."""
+    for execution in {cell.execution for cell in cells}:
+        _ = execution.target
     for name in dict.fromkeys(name for cell in cells for name in cell.shared):
         if not any(name in cell.settings for cell in cells):
             raise unknown_name("setting", name, {name for cell in cells for name in cell.system.settings()})
     for cell in {cell.label: cell for cell in cells}.values():
         model, objective = cell.system.build(cell.images.shape)
         train, validation = (split.images[: cell.limit] for split in (cell.images.train, cell.images.validation))
-        check_images(model, objective, train, validation, cell.system.preset.training)
+        check_training(model, objective, train, validation, cell.system.preset.training, cell.execution)
         check_features(cell.features or cell.system.preset.features, cell.images)
-        if cell.n < 2:
-            raise InputError(f"n must be at least 2 images, got {cell.n}.")
+        check_number(cell.n)
     for density in {density for cell in cells for density in cell.densities or ()}:
         DENSITIES.find(density)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; give another --out.")
-    protocols = [shared_protocol(asdict(cell)) for cell in cells]
+    protocols = [shared_protocol(cell.record()) for cell in cells]
     for found in read_cells(out):
         before = shared_protocol(found["cell"])
         for now in protocols:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from entropic_ae.errors import InputError
-from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
+from entropic_ae.experiments.sweep import Cell, read_cells, run_cells, silent
 from entropic_ae.recipes import RECIPES
 from entropic_ae.recipes.recipe import Scalar
 
-__all__ = ["best", "render_tries", "score", "tune"]
+__all__ = ["best", "best_of_all", "different", "render_tries", "score", "tune"]
 
 _FINAL, _BEYOND = "final", "beyond"  # the folders of the finalists' results, and of steps beyond what was tried
 
@@ -31,8 +32,7 @@ def tune(
     finalists: int = 0,
     final_epochs: int | None = None,
     beyond: bool = False,
-    device: str = "auto",
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], None] = silent,
 ) -> None:
     """Try learning rates for each system, then, at its best rate, factors on the weights of its regularisers.
 
@@ -43,7 +43,7 @@ def tune(
 
     Arguments:
         recipes: names of systems.
-        table: a cell with the data, limit, n, features, shared settings and seed of all tries.
+        table: a cell with the data, limit, n, features, shared settings, execution and seed of all tries.
         out: where a JSON file a try is written.
         run_folder: where the run folders lie.
         rates: learning rates of the first round.
@@ -55,7 +55,6 @@ def tune(
         final_epochs: those of the table.
         beyond: where a system's best settings lie at the end of the learning rates or of the weights that it has
             tried, one more try a step beyond that end, as long as the finalists; these decide with them.
-        device: auto, cpu or cuda.
         tell: called with progress.
 
     Raises: InputError for no rate, a rate or factor that is not above 0, finalists without epochs, and as
@@ -82,14 +81,14 @@ def tune(
     ]
     tell("learning rates:")
     first = {cell.recipe: [replace(cell, own={"learning_rate": rate}) for rate in rates] for cell in plain}
-    run_cells([one for cells in first.values() for one in cells], out, run_folder, device=device, tell=tell)
+    run_cells([one for cells in first.values() for one in cells], out, run_folder, tell=tell)
     tell("at the best rate, factors on the weights, or more rates where a system has none:")
     tried = dict(first)
     for cell in plain:
         rate = float(_best_of(first[cell.recipe], out)["learning_rate"])
         second = [replace(cell, own=own) for own in _second_round(cell, rate, factors)]
         tried[cell.recipe] = [*first[cell.recipe], *second]
-    run_cells([one for cells in tried.values() for one in cells], out, run_folder, device=device, tell=tell)
+    run_cells([one for cells in tried.values() for one in cells], out, run_folder, tell=tell)
     if refine:
         tell("the best settings at half their rate:")
         third = []
@@ -101,7 +100,7 @@ def tune(
                 halved = replace(cell, own={**own, "learning_rate": float(halved.own["learning_rate"]) / 2})
             third.append(halved)
             tried[cell.recipe].append(halved)
-        run_cells(third, out, run_folder, device=device, tell=tell)
+        run_cells(third, out, run_folder, tell=tell)
     if finalists and final_epochs:
         tell(f"the best {finalists} of each system, with {final_epochs} epochs:")
         last = [
@@ -109,7 +108,7 @@ def tune(
             for cell in plain
             for own in _ranked(tried[cell.recipe], out)[:finalists]
         ]
-        run_cells(last, out / _FINAL, run_folder, device=device, tell=tell)
+        run_cells(last, out / _FINAL, run_folder, tell=tell)
         if beyond:
             steps = [
                 replace(cell, own=own, shared={**cell.shared, "epochs": final_epochs})
@@ -120,7 +119,7 @@ def tune(
             ]
             tell("a step beyond:" if steps else "no best settings lie at an end of what was tried")
             if steps:
-                run_cells(steps, out / _BEYOND, run_folder, device=device, tell=tell)
+                run_cells(steps, out / _BEYOND, run_folder, tell=tell)
 
 
 def _steps_beyond(tried: Sequence[Cell], own: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
@@ -212,6 +211,15 @@ def best(out: Path, recipe: str, data: str | None = None) -> dict[str, Scalar]:
     return dict(chosen["own"])
 
 
+def best_of_all(out: Path) -> dict[str, dict[str, Scalar]]:
+    """Return the settings of the best try, as ``best`` does, of each system that has all its tries."""
+    found = {}
+    for recipe in _by_recipe(read_cells(out)):
+        with suppress(InputError):
+            found[recipe] = best(out, recipe)
+    return found
+
+
 def _by_recipe(cells: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for cell in cells:
@@ -254,6 +262,19 @@ def _tries(cells: Sequence[Mapping[str, Any]]) -> str:
         f"against {metrics['real_images']:,} validation images, in {metrics['features']} features.",
     ]
     return "\n".join(lines)
+
+
+def different(recipes: Iterable[str]) -> list[str]:
+    """Return systems without those that train the same model as an earlier one, with another density.
+
+    >>> different(["eae", "2seae", "ae"])
+    ['eae', 'ae']
+    """
+    chosen: list[str] = []
+    for recipe in recipes:
+        if not {*_alike(recipe)} & {*chosen}:
+            chosen.append(recipe)
+    return chosen
 
 
 def _alike(recipe: str) -> list[str]:

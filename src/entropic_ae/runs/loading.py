@@ -18,7 +18,7 @@ from entropic_ae.storage.json_schema import check, shown
 from entropic_ae.storage.run_folder import INFO_FILE, WEIGHTS, RunFolder
 from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.storage.tensors import unpack_tensors
-from entropic_ae.training import select_device
+from entropic_ae.training import Execution
 
 __all__ = ["load", "read_info"]
 
@@ -107,7 +107,7 @@ def _load(
         folder,
         info,
         system,
-        model.to(select_device(device)),
+        model.to(Execution(device).target),
         origin=origin,
         given=data,
         weights=sha256(content),

@@ -81,6 +81,13 @@ class Run:
         return self.origin or str(self.folder)
 
     @property
+    def best_epoch(self) -> int | None:
+        """The epoch of the lowest validation loss, whose weights the run has; None without a readable log."""
+        with suppress(OSError, InputError):
+            return best_epoch(self.files.read_log())
+        return None
+
+    @property
     def caution(self) -> str | None:
         """What so short a training does to every figure, in a sentence; None if it was long enough, or has no log.
 
@@ -99,9 +106,7 @@ class Run:
         momenta = [momentum for momentum in found if isinstance(momentum, float | int) and momentum > 0]
         if not momenta:
             return None
-        images, best = self.info.training_images, None
-        with suppress(OSError, InputError):  # a log that cannot be read says nothing
-            best = best_epoch(self.files.read_log())
+        images, best = self.info.training_images, self.best_epoch
         if best is None or images < 1:
             return None
         per_epoch = images // min(images, self.system.preset.training.batch_size)

@@ -13,7 +13,7 @@ from pytorch_lightning import Callback
 from pytorch_lightning.loggers import Logger
 
 from entropic_ae import generation
-from entropic_ae.data import Given, ImageData, fingerprint, load_images
+from entropic_ae.data import Given, fingerprint, load_images
 from entropic_ae.densities import Prior
 from entropic_ae.distributed import is_first
 from entropic_ae.errors import InputError
@@ -38,15 +38,12 @@ from entropic_ae.runs.run import Run
 from entropic_ae.storage.files import write_text
 from entropic_ae.storage.run_folder import CHECKPOINT, METRICS_FILE, REPORT, RunFolder, samples_file
 from entropic_ae.storage.run_info import RunInfo
-from entropic_ae.terms import Objective
 from entropic_ae.training import (
+    Execution,
     check_checkpoint,
-    check_devices,
-    check_images,
-    fit,
+    check_training,
+    fit_model,
     quiet_lightning,
-    select_device,
-    select_precision,
 )
 from entropic_ae.training.callbacks import EarlierEpochs, SamplePictures
 from entropic_ae.training.loggers import check_logger, close_logger, make_logger
@@ -116,6 +113,7 @@ def train(
     image_size, changes = split_image_size(_changes(set, epochs), image_size)
     check_seed(seed)
     check_logger(logger, picture_every)
+    execution = Execution(device, devices, nodes, precision, compile)
     recipe = recipe_for(recipe)
     if preset is not None:
         PRESETS.find(preset)
@@ -125,9 +123,8 @@ def train(
         changes["features"] = system.preset.features
     model, objective = system.build(images.shape, seed=seed)
     check_features(system.preset.features)
-    target = select_device(device)
-    select_precision(precision)
-    check_images(model, objective, images.train.images, images.validation.images, system.preset.training)
+    parts = (model, objective, images.train.images, images.validation.images, system.preset.training)
+    check_training(*parts, execution)
     content = {
         "recipe": recipe.name,
         "preset": system.preset.name,
@@ -146,65 +143,35 @@ def train(
         "shape": list(images.shape),
         "training_images": len(images.train.images),
         "training_images_sha256": fingerprint(images.train.images),
-        "device": str(target),
-        "processes": devices * nodes,
+        "device": str(execution.target),
+        "processes": execution.processes,
         "machine": machine(),
         "versions": versions(),
         "git_commit": git_commit(),
         "imports": imported(),
     }
-    fewest = min(len(images.train.images), len(images.validation.images))
-    check_devices(device, devices, nodes, system.preset.training.batch_size, fewest)
     folder = Path(out) if out is not None else Path("runs") / f"{recipe.name}-{images.name}-{seed}"
     info = RunInfo.of(content)
     run = Run(folder, info, system, model, given=None if isinstance(data, str | Path) else data)
     run.data = images
-    first = is_first(devices * nodes)  # the others follow it
+    first = is_first(execution.processes)  # the others follow it
     same = partial(_check_same, run.files, info, recipe)
     with run.files.claimed(info, resume, same) if first else nullcontext():
-        _fit(
-            run,
-            objective,
-            images,
-            seed=seed,
-            device=device,
-            devices=devices,
-            nodes=nodes,
-            precision=precision,
-            compile=compile,
-            resume=resume,
-            progress=progress,
-            logger=logger,
-            picture_every=picture_every,
-        )
-        run.model.to(target)
+        with _logging(run, logger, picture_every) as (tracker, callbacks):
+            fit_model(
+                *parts,
+                execution,
+                seed=seed,
+                folder=folder,
+                resume=resume,
+                progress=progress,
+                logger=tracker,
+                callbacks=callbacks,
+            )
+        run.model.to(execution.target)
         if first:
             _draw(run)
     return run
-
-
-def _fit(
-    run: Run,
-    objective: Objective,
-    images: ImageData,
-    *,
-    logger: str | None,
-    picture_every: int,
-    **options: Any,
-) -> None:
-    """Train into the run's folder, with a logger by its name; the other options are those of ``fit``."""
-    with _logging(run, logger, picture_every) as (tracker, callbacks):
-        fit(
-            run.model,
-            objective,
-            images.train.images,
-            images.validation.images,
-            run.system.preset.training,
-            folder=run.folder,
-            logger=tracker,
-            callbacks=callbacks,
-            **options,
-        )
 
 
 @contextmanager

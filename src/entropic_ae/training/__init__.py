@@ -1,7 +1,7 @@
-"""Training: its schedule, what is refused before it, its loop.
+"""Training: its schedule, its validation, how it is executed, its loop.
 
-The loop is imported when it is first used: with it comes Lightning, whose import takes about as long as PyTorch's,
-and which neither the list of recipes nor a wrong name needs.
+The loop is imported when it is first used: it imports Lightning, which takes about as long as PyTorch and which
+neither the list of recipes nor a wrong name needs.
 """
 
 from __future__ import annotations
@@ -11,41 +11,32 @@ from typing import TYPE_CHECKING, Any
 from entropic_ae.storage.run_folder import CHECKPOINT, WEIGHTS
 from entropic_ae.training.batches import to_unit
 from entropic_ae.training.checkpoint import check_checkpoint
-from entropic_ae.training.checks import (
-    PRECISIONS,
-    check_devices,
-    check_images,
-    check_processes,
-    select_device,
-    select_precision,
-)
+from entropic_ae.training.checks import check_training
+from entropic_ae.training.execution import Execution, quiet_lightning
 from entropic_ae.training.loggers import LOGGERS, LoggerKind
 from entropic_ae.training.settings import Settings
 
 if TYPE_CHECKING:
-    from entropic_ae.training.loop import fit, quiet_lightning
+    from entropic_ae.training.loop import fit, fit_model
 
 __all__ = [
     "CHECKPOINT",
     "LOGGERS",
-    "PRECISIONS",
     "WEIGHTS",
+    "Execution",
     "LoggerKind",
     "Settings",
     "check_checkpoint",
-    "check_devices",
-    "check_images",
-    "check_processes",
+    "check_training",
     "fit",
+    "fit_model",
     "quiet_lightning",
-    "select_device",
-    "select_precision",
     "to_unit",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("fit", "quiet_lightning"):
+    if name not in ("fit", "fit_model"):
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     from entropic_ae.training import loop
 

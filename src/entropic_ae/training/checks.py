@@ -1,8 +1,6 @@
-"""What is refused before anything is trained: devices, precisions, data that a part cannot be trained on."""
+"""Validation before training: data, batch sizes, and the processes that share them."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,77 +10,25 @@ from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.errors import InputError
 from entropic_ae.terms import Objective
 from entropic_ae.training.batches import EqualBatches, length
+from entropic_ae.training.execution import Execution
 from entropic_ae.training.settings import Settings
 
-__all__ = [
-    "PRECISIONS",
-    "check_devices",
-    "check_images",
-    "check_processes",
-    "select_device",
-    "select_precision",
-]
-
-PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "64": "64-true"}
+__all__ = ["check_training"]
 
 
-def select_device(device: str) -> torch.device:
-    """Return the device of 'auto', 'cpu' or 'cuda'; auto takes a GPU where there is one.
-
-    Raises: InputError for another name, or where there is no such device.
-    """
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device must be auto, cpu or cuda, got '{device}'.")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device cuda was asked for, but PyTorch sees no GPU; use --device cpu.")
-    use_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    return torch.device("cuda" if use_gpu else "cpu")
-
-
-def select_precision(precision: str) -> Any:
-    """Return Lightning's name for '32', 'bf16' or '64'.
-
-    Raises: InputError for another name.
-    """
-    if precision not in PRECISIONS:
-        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got '{precision}'.")
-    return PRECISIONS[precision]
-
-
-def check_processes(device: str, devices: int, nodes: int) -> None:
-    """Raise InputError unless each of so many processes has a device here; arguments as of ``fit``."""
-    if min(devices, nodes) < 1:
-        raise InputError(f"devices and nodes must be at least 1, got {devices} and {nodes}.")
-    if select_device(device).type == "cuda" and devices > torch.cuda.device_count():
-        raise InputError(f"this machine has {torch.cuda.device_count()} GPUs, got devices={devices}.")
-
-
-def check_devices(device: str, devices: int, nodes: int, batch_size: int, images: int) -> None:
-    """Raise InputError unless so many processes, a device each, can share each minibatch evenly.
-
-    Arguments:
-        device: auto, cpu or cuda.
-        devices: processes on each machine.
-        nodes: machines.
-        batch_size: of all processes together.
-        images: for training or for validation, whichever are fewer.
-    """
-    check_processes(device, devices, nodes)
-    count = devices * nodes
-    if batch_size % count:
-        raise InputError(f"batch_size must be a multiple of the {count} processes, got {batch_size}.")
-    if count > 1 and images < 2 * count:
-        raise InputError(f"{count} processes need at least {2 * count} images to share, got {images}; take fewer.")
-
-
-def check_images(
+def check_training(
     model: Autoencoder,
     objective: Objective,
     train: Tensor | Dataset[Tensor],
     validation: Tensor | Dataset[Tensor],
     settings: Settings,
+    execution: Execution,
 ) -> None:
-    """Raise InputError if data cannot be trained on: of another type, or too few for a batch of some part."""
+    """Raise InputError if a training cannot work; arguments as of ``fit``.
+
+    Data may be of another type, or too few for a batch of some part or for the processes to share; each minibatch
+    must be shared evenly.
+    """
     data = {"training": train, "validation": validation}
     images = any(isinstance(one, Tensor) and not one.is_floating_point() for one in data.values())
     for name, one in data.items():
@@ -109,6 +55,11 @@ def check_images(
                     f"{term.name} needs batches of at least {term.least_batch} images, got {smallest} in "
                     f"{name}; raise batch_size or give more images."
                 )
+    count, fewest = execution.processes, min(length(train), length(validation))
+    if settings.batch_size % count:
+        raise InputError(f"batch_size must be a multiple of the {count} processes, got {settings.batch_size}.")
+    if count > 1 and fewest < 2 * count:
+        raise InputError(f"{count} processes need at least {2 * count} images to share, got {fewest}; take fewer.")
 
 
 def _is_image_batch(data: Tensor) -> bool:

@@ -185,12 +185,11 @@ def make_logger(name: str, folder: Path) -> Logger:
 
     wandb and mlflow go where their own settings (``WANDB_MODE``, ``MLFLOW_TRACKING_URI``) say, if they do.
 
-    Raises: InputError as ``check_logger``.
+    The name has passed ``check_logger``.
 
     >>> type(make_logger("csv", Path("runs/a"))).__name__
     'CSVLogger'
     """
-    check_logger(name)
     return LOGGERS[name].make(folder)
 
 

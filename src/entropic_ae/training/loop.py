@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,11 @@ from entropic_ae.terms import Objective
 from entropic_ae.training.allocator import memory_kept
 from entropic_ae.training.batches import EqualBatches, ShuffledBatches, length, loader, mix, place
 from entropic_ae.training.checkpoint import check_checkpoint
-from entropic_ae.training.checks import check_devices, check_images, select_device, select_precision
+from entropic_ae.training.checks import check_training
+from entropic_ae.training.execution import Execution, quiet_lightning
 from entropic_ae.training.settings import Settings
 
-__all__ = ["fit", "quiet_lightning"]
+__all__ = ["fit", "fit_model"]
 
 _ENTROPY_CODES = 2000  # validation codes whose entropy is logged
 # optimiser steps at a time, where a GPU would else wait for Lightning's own part in each
@@ -115,14 +115,44 @@ def fit(
     >>> [row["epoch"] for row in rows]
     [1, 2]
     """
-    mode = select_precision(precision)
-    check_images(model, objective, train, validation, settings)
-    check_devices(device, devices, nodes, settings.batch_size, min(length(train), length(validation)))
-    target = select_device(device)
-    count = devices * nodes
+    execution = Execution(device, devices, nodes, precision, compile)
+    check_training(model, objective, train, validation, settings, execution)
+    return fit_model(
+        model,
+        objective,
+        train,
+        validation,
+        settings,
+        execution,
+        seed=seed,
+        folder=folder,
+        resume=resume,
+        progress=progress,
+        logger=logger,
+        callbacks=callbacks,
+    )
+
+
+def fit_model(
+    model: Autoencoder,
+    objective: Objective,
+    train: Tensor | Dataset[Tensor],
+    validation: Tensor | Dataset[Tensor],
+    settings: Settings,
+    execution: Execution,
+    *,
+    seed: int,
+    folder: Path | None,
+    resume: bool,
+    progress: bool,
+    logger: Logger | None,
+    callbacks: Sequence[Callback],
+) -> list[dict[str, float]]:
+    """Train as ``fit`` does, with its arguments, what ``check_training`` has passed."""
+    target, count = execution.target, execution.processes
     if count > 1:
         synchronise(model)
-    if precision == "64":  # before Lightning does: it would read a checkpoint into float32 first
+    if execution.precision == "64":  # before Lightning does: it would read a checkpoint into float32 first
         model.double()
         objective.double()
     train_data, validation_data = place(train, validation, target, local_rank() if count > 1 else 0)
@@ -133,15 +163,15 @@ def fit(
     on_terminal = progress and sys.stderr.isatty()
     bars = [TQDMProgressBar()] if on_terminal else []
     checkpoint = folder / CHECKPOINT if resume and folder is not None else None
-    compiling = _compiled(model, objective) if compile else nullcontext()
+    compiling = _compiled(model, objective) if execution.compile else nullcontext()
     with quiet_lightning(), seeded(seed), memory_kept(), alone() if count == 1 else nullcontext(), compiling:
         trainer = Trainer(
             accelerator="gpu" if target.type == "cuda" else "cpu",
-            devices=devices,
-            num_nodes=nodes,
+            devices=execution.devices,
+            num_nodes=execution.nodes,
             plugins=LightningEnvironment() if count == 1 else None,  # alone, also as one of many tasks of a job
             strategy="auto" if count == 1 else DDPStrategy(broadcast_buffers=False),  # they are alike
-            precision=mode,
+            precision=execution.lightning_precision,
             max_epochs=settings.epochs,
             callbacks=[keeper, *bars, *callbacks],
             logger=logger or False,
@@ -160,7 +190,7 @@ def fit(
             _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.is_file() else None)
         finally:  # also after Ctrl-C or a loss that is not finite
             keeper.restore(model)
-            if precision == "64":
+            if execution.precision == "64":
                 model.float()
             keeper.finish()
     return keeper.rows
@@ -388,20 +418,3 @@ class _Keeper(Callback):
     def restore(self, model: Autoencoder) -> None:
         if self.weights:
             model.load_state_dict(self.weights)
-
-
-@contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's notes on loaders and hardware; they do not apply to tensors in memory."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning.*")
-            warnings.filterwarnings("ignore", module="lightning_fabric.*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -1,0 +1,138 @@
+"""Commands that write images: sample, reconstruct, interpolate."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from entropic_ae.cli.options import (
+    IMAGES_OUT,
+    Device,
+    Devices,
+    Moved,
+    Nodes,
+    OptionalData,
+    RunName,
+    Seed,
+    check_run,
+    load_run,
+)
+from entropic_ae.cli.printing import Document, console, speak_for
+from entropic_ae.errors import InputError
+from entropic_ae.storage.run_folder import INTERPOLATIONS, RECONSTRUCTIONS, samples_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from entropic_ae.runs import Run
+
+__all__ = []
+
+_COLUMNS = 16  # images a row of the reconstruction grid
+
+
+def sample(
+    run: RunName,
+    density: Annotated[
+        str | None,
+        typer.Option(help="One that [b]recipes[/b] lists, fitted first if need be; the recipe's unless given."),
+    ] = None,
+    n: Annotated[int, typer.Option(help="How many images.")] = 64,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(help=f"{IMAGES_OUT}; RUN/samples-DENSITY.png, replaced, unless given.")
+    ] = None,
+    data: Moved = None,
+    device: Device = "auto",
+    devices: Devices = 1,
+    nodes: Nodes = 1,
+) -> Document:
+    """Draw new images."""
+    first = speak_for(devices * nodes)
+    check_run(run)
+    from entropic_ae.training import Execution
+
+    with Execution(device, devices, nodes).together():
+        loaded = load_run(run, device, data)
+        density = density or loaded.system.recipe.density
+        images = loaded.sample(n, density=density, seed=seed)
+    files = _save(images, out, _place(loaded, samples_file(density))) if first else []
+    return {"run": run, "density": density, "images": n, "seed": seed, "files": files}
+
+
+def reconstruct(
+    run: RunName,
+    data: OptionalData = None,
+    n: Annotated[int, typer.Option(help="How many images at most.")] = 32,
+    out: Annotated[
+        Path | None, typer.Option(help=f"{IMAGES_OUT}; RUN/reconstructions[-DATA].png, replaced, unless given.")
+    ] = None,
+    device: Device = "auto",
+) -> Document:
+    """Encode and decode images; a grid shows each image above its reconstruction, files only the latter."""
+    from entropic_ae.pictures import above
+
+    if n < 1:
+        raise InputError(f"--n must be at least 1, got {n}.")
+    loaded = load_run(run, device)
+    images = _held_out(loaded, data)[:n]
+    rebuilt = loaded.reconstruct(images)
+    if out is None or out.suffix.lower() == ".png":
+        grid, place = above(images, rebuilt, _COLUMNS), _picture(loaded, RECONSTRUCTIONS, data)
+        files = _save(grid, out, place, columns=_COLUMNS)
+    else:
+        files = _save(rebuilt, out, out)
+    return {"run": run, "images": len(images), "files": files}
+
+
+def interpolate(
+    run: RunName,
+    data: OptionalData = None,
+    n: Annotated[int, typer.Option(help="How many pairs of images at most.")] = 8,
+    steps: Annotated[int, typer.Option(help="Images a row, both ends included.")] = 10,
+    kind: Annotated[str, typer.Option(help="spherical or linear.")] = "spherical",
+    out: Annotated[
+        Path | None, typer.Option(help=f"{IMAGES_OUT}; RUN/interpolations[-DATA].png, replaced, unless given.")
+    ] = None,
+    device: Device = "auto",
+) -> Document:
+    """Decode codes on the way from one image to another, a row a pair."""
+    loaded = load_run(run, device)
+    images = _held_out(loaded, data)
+    pairs = min(n, len(images) // 2)
+    if pairs < 1:
+        raise InputError(f"interpolate needs at least 2 images and --n 1, got {len(images)} images and --n {n}.")
+    rows = loaded.interpolate(images[:pairs], images[pairs : 2 * pairs], steps=steps, kind=kind)
+    files = _save(rows.flatten(0, 1), out, _picture(loaded, INTERPOLATIONS, data), columns=steps)
+    return {"run": run, "pairs": pairs, "steps": steps, "files": files}
+
+
+def _held_out(run: Run, data: str | None) -> Tensor:
+    """Return the run's test images, or all the images of other data, made to fit its shape."""
+    from entropic_ae.data import read_images
+
+    return run.data.test.images if data is None else read_images(data, run.shape)
+
+
+def _place(run: Run, name: str) -> Path:
+    """Return a file's place in a run folder; of a run of the Hub, in the current folder, with its name."""
+    if run.origin is None:
+        return run.folder / name
+    return Path(re.sub(r"[^\w.-]+", "-", run.origin.partition("/")[2]) + f"-{name}")
+
+
+def _picture(run: Run, name: str, data: str | None) -> Path:
+    """Return a picture's place: that of other data than the run's own has another name."""
+    other = "" if data is None else "-" + (re.sub(r"\W+", "-", Path(data).stem).strip("-") or "data")
+    return _place(run, f"{Path(name).stem}{other}{Path(name).suffix}")
+
+
+def _save(images: Tensor, out: Path | None, default: Path, columns: int | None = None) -> list[Path]:
+    from entropic_ae.pictures import save_images
+
+    path = save_images(images, out or default, columns=columns, overwrite=out is None)
+    console.print(str(path))
+    return [path]

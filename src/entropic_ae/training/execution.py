@@ -1,0 +1,99 @@
+"""How a job is executed: devices, machines, precision and compilation, parsed once."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from entropic_ae import distributed
+from entropic_ae.errors import InputError
+
+__all__ = ["Execution", "quiet_lightning"]
+
+_DEVICES = ("auto", "cpu", "cuda")
+_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "64": "64-true"}  # with Lightning's names
+
+
+@dataclass(frozen=True)
+class Execution:
+    """On what, and in which precision, a job is executed.
+
+    Names and numbers are checked when it is made, the devices of this machine by ``target``: it may be made on
+    another machine than the one that it is for.
+
+    Attributes:
+        device: auto, cpu or cuda; auto takes a GPU where there is one.
+        devices: processes on each machine, a device each.
+        nodes: machines.
+        precision: 32, bf16 or 64.
+        compile: compile the networks.
+
+    Raises: InputError for an unknown device or precision, and for fewer than one process or machine.
+
+    >>> Execution("cpu", devices=2, nodes=3).processes
+    6
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    precision: str = "32"
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.device not in _DEVICES:
+            raise InputError(f"device must be auto, cpu or cuda, got '{self.device}'.")
+        if self.precision not in _PRECISIONS:
+            raise InputError(f"precision must be one of {', '.join(_PRECISIONS)}, got '{self.precision}'.")
+        if min(self.devices, self.nodes) < 1:
+            raise InputError(f"devices and nodes must be at least 1, got {self.devices} and {self.nodes}.")
+
+    @property
+    def processes(self) -> int:
+        """The number of processes, on all machines together."""
+        return self.devices * self.nodes
+
+    @property
+    def lightning_precision(self) -> Any:
+        """Lightning's name for the precision."""
+        return _PRECISIONS[self.precision]
+
+    @property
+    def target(self) -> torch.device:
+        """The device of a process; InputError if this machine has no GPU, or too few, and they were asked for."""
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("device cuda was asked for, but PyTorch sees no GPU; use --device cpu.")
+        if self.device == "cpu" or not torch.cuda.is_available():
+            return torch.device("cpu")
+        if self.devices > torch.cuda.device_count():
+            raise InputError(f"this machine has {torch.cuda.device_count()} GPUs, got devices={self.devices}.")
+        return torch.device("cuda")
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let the processes share the encoding, decoding and features inside the block, without a log."""
+        with quiet_lightning(), distributed.together(self.target, self.devices, self.nodes):
+            yield
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Silence Lightning's notes on loaders and hardware; they do not apply to tensors in memory."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning.*")
+            warnings.filterwarnings("ignore", module="lightning_fabric.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,142 @@
+"""--json and --quiet, which every command takes: one document and nothing else, and no progress."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+
+import entropic_ae as eae
+from entropic_ae import cli, sharing
+from entropic_ae.cli import printing
+
+SMALL = ("--set", "width=2", "batch_size=20", "--epochs", 1, "--limit", 100, "--device", "cpu")
+SWEEP = ("--recipes", "ae", *SMALL, "--features", "pixels", "--n", 50)
+COMMANDS = typer.main.get_command(cli.app).commands
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("output") / "run"
+    small = {"width": 2, "batch_size": 20}
+    eae.train("eae", "digits", set=small, epochs=1, limit=100, out=folder, device="cpu", progress=False)
+    return folder
+
+
+@pytest.fixture
+def document(call, tmp_path, monkeypatch):
+    """Run a command with --json; return its document, after a check that it is all of stdout, and strict JSON."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code, out, err = call(*arguments, "--json")
+        assert code == 0, err
+        return json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+    return run
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_both_options(name):
+    options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+    assert {"--json", "--quiet"} <= options
+
+
+def test_recipes(document):
+    listed = document("recipes")["recipes"]
+    assert {one["name"]: one["summary"] for one in listed} == {n: r.summary for n, r in eae.RECIPES.items()}
+    one = document("recipes", "eae")
+    assert one["bottleneck"] == "BatchNorm"
+    assert {"weight": "entropy", "term": "NegativeEntropy"} in one["objective"]
+    assert one["settings"]["mnist"]["entropy"] == 0.0516
+
+
+def test_train(document, tmp_path):
+    found = document("train", "ae", "digits", *SMALL, "--out", tmp_path / "run")
+    run = eae.load(tmp_path / "run", device="cpu")
+    expected = {"run": str(run.folder), "best_epoch": 1, "density": "mixture", "caution": run.caution}
+    assert found == expected
+
+
+def test_commands_that_write_files(document, folder, tmp_path):
+    commands = {
+        "sample": ("--n", 3, "--out", tmp_path / "s.png"),
+        "reconstruct": ("--n", 3, "--out", tmp_path / "r.npz"),
+        "interpolate": ("--n", 2, "--out", tmp_path / "i.png"),
+        "report": ("--out", tmp_path / "report.html"),
+    }
+    for name, options in commands.items():
+        found = document(name, folder, *options)
+        assert found["files"] == [str(options[-1])]
+        assert Path(found["files"][0]).is_file()
+    assert document("sample", folder)["density"] == "prior"
+
+
+def test_export(document, folder, tmp_path):
+    found = document("export", folder, "--to", "safetensors", "--out", tmp_path / "out")
+    assert {Path(file).name for file in found["files"]} == {p.name for p in (tmp_path / "out").iterdir()}
+    assert found["differences"] == dict.fromkeys(found["files"])  # safetensors are not compared
+
+
+def test_evaluate_prints_what_metrics_json_holds(document, folder):
+    found = document("evaluate", folder, "--features", "pixels", "--n", 50, "--device", "cpu")
+    kept = json.loads((folder / "metrics.json").read_text())["pixels"]
+    assert {name: found[name] for name in kept} == kept
+    assert found.keys() - kept.keys() == {"run", "caution"}
+
+
+def test_pull_and_push(document, folder, monkeypatch):
+    monkeypatch.setattr(sharing, "fetch", lambda _, out: out)
+    assert document("pull", "hf:me/digits") == {"source": "hf:me/digits", "run": str(Path("runs/digits"))}
+    monkeypatch.setattr(eae.runs.Run, "push_to_hub", lambda *_, **__: "https://hub/me/digits")
+    assert document("push", folder, "me/digits") == {"run": str(folder), "url": "https://hub/me/digits"}
+
+
+def test_table1_and_tune(document, call, tmp_path):
+    found = document("table1", "digits", *SWEEP, "--out", "table", "--runs", "runs")
+    (kept,) = (json.loads(path.read_text()) for path in (tmp_path / "table").glob("*.json"))
+    assert found == {"results": "table", "picture": None, "cells": [kept]}
+    found = document("tune", "digits", *SWEEP, "--rates", "1e-3", "--factors", 1, "--out", "t", "--runs", "runs")
+    assert len(found["tries"]) == 2
+    assert found["best"]["ae"] in [one["cell"]["own"] for one in found["tries"]]
+    code, out, err = call("table1", "digits", *SWEEP, "--seeds", 1, "--out", "other", "--runs", "runs", "--quiet")
+    assert (code, err) == (0, "")
+    assert out.startswith("| system |")
+
+
+def test_figure(document, monkeypatch):
+    from entropic_ae.experiments import jobs
+
+    monkeypatch.setattr(jobs.figures, "draw_all", lambda names, *_, **__: [Path(f"{name}.png") for name in names])
+    assert document("figure", 5) == {"figure": "5", "files": ["5.png"]}
+
+
+def test_what_a_library_prints_is_not_on_stdout(document, folder, monkeypatch):
+    monkeypatch.setattr(eae.runs.Run, "sample", lambda *_, **__: print("hello") or torch.zeros(1, 1, 8, 8).byte())
+    assert document("sample", folder, "--n", 1)["images"] == 1
+
+
+def test_quiet_shows_results_and_no_progress(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call("train", "eae", "digits", *SMALL, "--out", "run", "--quiet")
+    assert (code, err) == (0, "")
+    assert out.startswith("run: trained")
+    code, out, err = call("evaluate", "run", "--features", "pixels", "--n", 50, "--device", "cpu", "--quiet")
+    assert (code, err) == (0, "")
+    assert "held-out images" in out
+    assert "pictures written" not in out
+    assert call("recipes", "--quiet")[1] + "\n" == call("recipes")[1].partition("entropic-ae recipes NAME")[0]
+
+
+@pytest.mark.parametrize("option", ["--json", "--quiet"])
+def test_errors_are_printed_all_the_same(call, option):
+    code, out, err = call("train", "eea", "digits", option)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: unknown recipe 'eea'; did you mean 'eae'?")
+
+
+def test_what_is_not_finite_is_null():
+    text = printing._json({"a": math.nan, "b": [math.inf, 1.5], "c": {"d": -math.inf}, "e": Path("f")})
+    assert json.loads(text) == {"a": None, "b": [None, 1.5], "c": {"d": None}, "e": "f"}
