@@ -73,25 +73,25 @@ def train(
     """Train a system on a data set, into a new run folder.
 
     Arguments:
-        recipe: a name in ``RECIPES`` (ae, bn-ae, eae, ...), or a recipe of your own.
+        recipe: a name in ``RECIPES`` (ae, bn-ae, eae, ...), or a custom recipe.
         data: a registered name, a folder of images, a parquet, .npz or .npy file, ``hf:owner/name`` or
             ``hf-stream:owner/name``; or the images themselves; see ``load_images``.
         set: settings to change, by name; ``entropic-ae recipes`` lists them. ``image_size`` belongs to the data.
-        preset: sizes to start from; the data set's own, or those for the nearest image size, unless given.
+        preset: sizes to start from; default: the data set's own, or those for the nearest image size.
         epochs: short for ``set={"epochs": ...}``.
         seed: of the initial weights, the order of the images and the densities.
         limit: use only the first images, at least 2.
-        out: the run folder, ``runs/<recipe>-<data>-<seed>`` unless given; it must not exist or be empty.
+        out: the run folder, new or empty; default: ``runs/<recipe>-<data>-<seed>``.
         device: auto, cpu or cuda.
         devices: processes on each machine, which share each minibatch; see ``fit``.
         nodes: machines.
         precision: 32, bf16 or 64.
         compile: compile the networks; see ``fit``.
-        resume: go on in a run folder that was interrupted; its settings must be the same, or more epochs. While
-            one process trains in a folder, another is refused; a run that is being trained may be loaded.
+        resume: resume an interrupted run with the same settings, or with more epochs. While one process trains
+            in a folder, another is refused; a run may be loaded while it is trained.
         progress: show progress on the terminal.
         logger: csv, tensorboard, wandb or mlflow, besides log.csv; see ``tracking.make_logger``.
-        picture_every: epochs between two pictures of samples that it gets.
+        picture_every: epochs between two logged pictures of samples.
 
     Returns: the run, with the weights of the lowest validation loss.
 
@@ -233,12 +233,12 @@ def _begun(folder: Path) -> bool:
 
 
 def _check_folder(folder: Path, resume: bool) -> None:
-    """Raise InputError if training cannot go on in a folder, or begin in it."""
+    """Raise InputError if training can neither be resumed nor started in a folder."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; give another --out.")
     if _begun(folder) and not resume:
         raise InputError(
-            f"{folder} exists and is not empty; give another folder (out, --out), or go on in this one "
+            f"{folder} exists and is not empty; give another folder (out, --out), or resume this one "
             "(resume=True, --resume)."
         )
     if _begun(folder) and not (folder / INFO_FILE).is_file():
@@ -246,7 +246,7 @@ def _check_folder(folder: Path, resume: bool) -> None:
 
 
 def _check_same(folder: Path, info: dict[str, Any], recipe: Recipe) -> None:
-    """Raise InputError if what a folder holds cannot be trained on with this recipe and these settings."""
+    """Raise InputError if the run in a folder cannot be resumed with this recipe and these settings."""
     before = read_info(folder)
     differing = differences({name: before.get(name) for name in _SAME}, info)
     if before["recipe"] == recipe.name:
