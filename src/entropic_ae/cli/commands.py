@@ -49,7 +49,7 @@ def _expand(arguments: list[str]) -> list[str]:
 def _root(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     modules: Annotated[
-        list[str] | None, typer.Option("--import", metavar="MODULE", help="One that registers pieces of your own.")
+        list[str] | None, typer.Option("--import", metavar="MODULE", help="A module that registers custom parts.")
     ] = None,
 ) -> None:
     if show_version:

@@ -44,31 +44,31 @@ def table1(
     features: Annotated[str | None, typer.Option(help="As for [b]evaluate[/b].")] = None,
     n: Annotated[int, typer.Option(help="Images from each density.")] = 10_000,
     densities: Annotated[
-        str | None, typer.Option(help="Densities, separated by commas; those of each recipe unless given.")
+        str | None, typer.Option(help="Densities, separated by commas; default: each recipe's.")
     ] = None,
     tuned: Annotated[
         Path | None,
         typer.Option(help="Results of [b]tune[/b]: each system takes the settings of its best try."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Results; results/table1/DATA unless given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of results; default: results/table1/DATA.")] = None,
     runs: RunsFolder = Path("runs/table1"),
     device: Device = "auto",
     precision: Precision = "32",
     compile: Compile = False,
     picture: Annotated[
-        Path | None, typer.Option(help="Also draw the systems beside each other, from the first seed's runs.")
+        Path | None, typer.Option(help="Also draw the systems side by side, from the runs of the first seed.")
     ] = None,
     samples_only: Annotated[
         bool, typer.Option("--samples-only", help="In the picture, show no real image and no reconstruction.")
     ] = False,
-    render: Annotated[bool, typer.Option("--render", help="Only print what is measured, as Markdown.")] = False,
-    workers: Annotated[int, typer.Option(help="Processes at once, by Ray: extra cluster.")] = 1,
+    render: Annotated[bool, typer.Option("--render", help="Only print existing results, as Markdown.")] = False,
+    workers: Annotated[int, typer.Option(help="Parallel processes, by Ray (extra cluster).")] = 1,
     ray: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="A cluster of Ray that is running; this machine unless given."),
+        typer.Option(metavar="ADDRESS", help="The address of a running Ray cluster; default: this machine."),
     ] = None,
 ) -> Document:
-    """Measure systems on one protocol, a result file a system and seed; again goes on where it stopped.
+    """Measure systems on one protocol, one result file per system and seed; re-running the command resumes.
 
     Several processes or machines may share the work: give them the same command and folders.
     """
@@ -99,7 +99,8 @@ def table1(
 def tune(
     data: Annotated[str, typer.Argument(metavar="DATA", help="As for [b]train[/b].")],
     recipes: Annotated[
-        str | None, typer.Option(help="Systems, separated by commas; all but 2seae, which is eae, unless given.")
+        str | None,
+        typer.Option(help="Systems, separated by commas; default: all but 2seae, whose model is that of eae."),
     ] = None,
     rates: Annotated[str, typer.Option(help="Learning rates of the first round.")] = "1e-3,3e-3",
     factors: Annotated[
@@ -128,16 +129,16 @@ def tune(
     limit: Limit = None,
     features: Annotated[str | None, typer.Option(help="As for [b]evaluate[/b].")] = None,
     n: Annotated[int, typer.Option(help="Images from the density.")] = 10_000,
-    out: Annotated[Path | None, typer.Option(help="Results; results/tuning/DATA unless given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of results; default: results/tuning/DATA.")] = None,
     runs: RunsFolder = Path("runs/tuning"),
     device: Device = "auto",
     precision: Precision = "32",
     compile: Compile = False,
-    render: Annotated[bool, typer.Option("--render", help="Only print what is measured, as Markdown.")] = False,
+    render: Annotated[bool, typer.Option("--render", help="Only print existing results, as Markdown.")] = False,
 ) -> Document:
-    """Try settings of each system, as many for each, on validation images; resumed and shared as [b]table1[/b].
+    """Try equally many settings of each system on validation images; resumed and shared like [b]table1[/b].
 
-    What is lowered is the Frechet distance of samples from the density that a system draws from: the prior for
+    The criterion is the Frechet distance of samples from the density that a system draws from: the prior for
     eae and the variational systems, the second stage for those of two, the mixture for the others.
     """
     names = read_systems(recipes)

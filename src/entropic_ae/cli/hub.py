@@ -15,17 +15,19 @@ __all__ = []
 
 def push(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that [b]train[/b] made.")],
-    repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="On the Hugging Face Hub; made if need be.")],
+    repo: Annotated[
+        str, typer.Argument(metavar="OWNER/NAME", help="On the Hugging Face Hub; created if missing.")
+    ],
     public: Annotated[bool, typer.Option("--public", help="Make a new repository public, not private.")] = False,
-    revision: Annotated[str | None, typer.Option(help="A branch, made if need be.")] = None,
-    message: Annotated[str | None, typer.Option(help="Of the commit.")] = None,
-    license: Annotated[str | None, typer.Option(help="For the model card, e.g. mit; none unless given.")] = None,
+    revision: Annotated[str | None, typer.Option(help="A branch; created if missing.")] = None,
+    message: Annotated[str | None, typer.Option(help="The commit message.")] = None,
+    license: Annotated[str | None, typer.Option(help="For the model card, e.g. mit; default: none.")] = None,
     include: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FILE",
-            help="Push this too, of reconstructions.png, interpolations.png and report.html, which show real "
-            "images. May be given again.",
+            help="Also push reconstructions.png, interpolations.png or report.html, which show real images. "
+            "Repeatable.",
         ),
     ] = None,
     device: Device = "auto",
@@ -44,9 +46,9 @@ def push(
 
 def pull(
     run: Annotated[str, typer.Argument(metavar="hf:OWNER/NAME", help="A run on the Hub; @REVISION may follow.")],
-    out: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME unless given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; default: runs/NAME.")] = None,
 ) -> Document:
-    """Copy a run of the Hugging Face Hub to a run folder, where what is fitted and measured is kept."""
+    """Copy a run from the Hugging Face Hub to a run folder, where densities and metrics can be saved."""
     from entropic_ae.sharing import fetch, repository
 
     name = repository(run)[0].partition("/")[2]

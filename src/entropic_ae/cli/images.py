@@ -43,7 +43,7 @@ def sample(
     n: Annotated[int, typer.Option(help="How many images.")] = 64,
     seed: Seed = 0,
     out: Annotated[
-        Path | None, typer.Option(help=f"{IMAGES_OUT}; RUN/samples-DENSITY.png, replaced, unless given.")
+        Path | None, typer.Option(help=f"{IMAGES_OUT}; default: RUN/samples-DENSITY.png, replaced.")
     ] = None,
     data: Moved = None,
     device: Device = "auto",
@@ -68,7 +68,7 @@ def reconstruct(
     data: OptionalData = None,
     n: Annotated[int, typer.Option(help="How many images at most.")] = 32,
     out: Annotated[
-        Path | None, typer.Option(help=f"{IMAGES_OUT}; RUN/reconstructions[-DATA].png, replaced, unless given.")
+        Path | None, typer.Option(help=f"{IMAGES_OUT}; default: RUN/reconstructions[-DATA].png, replaced.")
     ] = None,
     device: Device = "auto",
 ) -> Document:
@@ -95,11 +95,11 @@ def interpolate(
     steps: Annotated[int, typer.Option(help="Images a row, both ends included.")] = 10,
     kind: Annotated[str, typer.Option(help="spherical or linear.")] = "spherical",
     out: Annotated[
-        Path | None, typer.Option(help=f"{IMAGES_OUT}; RUN/interpolations[-DATA].png, replaced, unless given.")
+        Path | None, typer.Option(help=f"{IMAGES_OUT}; default: RUN/interpolations[-DATA].png, replaced.")
     ] = None,
     device: Device = "auto",
 ) -> Document:
-    """Decode codes on the way from one image to another, a row a pair."""
+    """Interpolate between the codes of two images, one row per pair."""
     loaded = load_run(run, device)
     images = _held_out(loaded, data)
     pairs = min(n, len(images) // 2)

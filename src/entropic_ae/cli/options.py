@@ -47,25 +47,23 @@ Precision = Annotated[str, typer.Option(help="Of training: 32, bf16 or 64.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the networks: for long runs.")]
 Nodes = Annotated[int, typer.Option(help="Machines; start the command on each, by torchrun or SLURM.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
-Moved = Annotated[str | None, typer.Option(help="Where the run's images are now, if they have been moved.")]
+Moved = Annotated[str | None, typer.Option(help="The new location of the run's images, if they were moved.")]
 OptionalData = Annotated[
     str | None,
-    typer.Argument(metavar="[DATA]", help="Images to take; the run's own test images unless given."),
+    typer.Argument(metavar="[DATA]", help="Images to use; default: the run's own test images."),
 ]
 Settings = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE ...", help="Settings of all systems.")]
 Width = Annotated[int | None, typer.Option(help="Short for --set width=WIDTH.")]
-Epochs = Annotated[int | None, typer.Option(help="Passes over the training images; by the preset unless given.")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training images; default: by the preset.")]
 Limit = Annotated[
     int | None,
     typer.Option(help="Use only the first LIMIT images for training, and at most as many for validation."),
 ]
 Recipes = Annotated[
     str | None,
-    typer.Option(
-        help="Systems, separated by commas; eae:entropy=0.3 gives one a setting of its own; all unless given."
-    ),
+    typer.Option(help="Systems, separated by commas; eae:entropy=0.3 changes a setting of one; default: all."),
 ]
-RunsFolder = Annotated[Path, typer.Option(help="Where the run folders lie.")]
+RunsFolder = Annotated[Path, typer.Option(help="The folder of the run folders.")]
 IMAGES_OUT = "FILE.png (a grid), FILE.npz or a folder of PNG files; must not exist"
 
 

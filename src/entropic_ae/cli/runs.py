@@ -53,20 +53,20 @@ def train(
     epochs: Epochs = None,
     seed: Seed = 0,
     limit: Limit = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE-DATA-SEED unless given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; default: runs/RECIPE-DATA-SEED.")] = None,
     device: Device = "auto",
     devices: Annotated[int, typer.Option(help="Processes on each machine, which share each minibatch.")] = 1,
     nodes: Nodes = 1,
     precision: Precision = "32",
     compile: Compile = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on in an interrupted run folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
     logger: Annotated[
         str | None,
         typer.Option(help="One that [b]recipes[/b] lists, besides log.csv; each but csv needs an extra."),
     ] = None,
-    picture_every: Annotated[int, typer.Option(help="Epochs between two pictures that the logger gets.")] = 5,
+    picture_every: Annotated[int, typer.Option(help="Epochs between two pictures that are logged.")] = 5,
 ) -> Document:
-    """Train a system and leave its run folder, with pictures of what it does."""
+    """Train a system into a run folder, with pictures of its samples and reconstructions."""
     from entropic_ae.recipes import RECIPES
 
     speak_for(devices * nodes)
@@ -110,7 +110,7 @@ def evaluate(
     ] = None,
     n: Annotated[int, typer.Option(help="Images from each density; all held-out images are measured.")] = 10_000,
     densities: Annotated[
-        str | None, typer.Option(help="Densities, separated by commas; those of the recipe unless given.")
+        str | None, typer.Option(help="Densities, separated by commas; default: the recipe's.")
     ] = None,
     seed: Seed = 0,
     weights: Annotated[Path | None, typer.Option(help="A file with Inception's weights.")] = None,
@@ -160,12 +160,12 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="FILE.html, replaced; report.html in the run folder, of several runs, or one of the Hub, in this "
-            "one, unless given."
+            help="FILE.html, replaced; default: report.html in the run folder, or in the current folder for "
+            "several runs or one on the Hub."
         ),
     ] = None,
 ) -> Document:
-    """Make a page on a run, or on several side by side: one HTML file, to be opened in a browser."""
+    """Write a report on one run, or on several side by side: one HTML file for a browser."""
     from entropic_ae.report import write_report
 
     path = write_report(runs, out)
@@ -177,11 +177,11 @@ def export(
     run: RunName,
     to: Annotated[str, typer.Option(help="onnx (extra [b]onnx[/b]) or safetensors.")] = "onnx",
     out: Annotated[
-        Path | None, typer.Option(help="A folder that is missing or empty; RUN/TO, replaced, unless given.")
+        Path | None, typer.Option(help="A new or empty folder; default: RUN/TO, which is replaced.")
     ] = None,
     densities: Annotated[
         str | None,
-        typer.Option(help="Those to make a sampler of, separated by commas; those of the recipe unless given."),
+        typer.Option(help="Densities to export a sampler for, separated by commas; default: the recipe's."),
     ] = None,
     device: Device = "auto",
 ) -> Document:

@@ -78,27 +78,27 @@ def train(
     """Train a system on a data set, into a new run folder.
 
     Arguments:
-        recipe: a name in ``RECIPES`` (ae, bn-ae, eae, ...), or a recipe of your own.
+        recipe: a name in ``RECIPES`` (ae, bn-ae, eae, ...), or a custom recipe.
         data: a registered name, a folder of images, a parquet, .npz or .npy file, ``hf:owner/name`` or
             ``hf-stream:owner/name``; or the images themselves; see ``load_images``.
         set: settings to change, by name; ``entropic-ae recipes`` lists them.
-        preset: sizes to start from; the data set's own, or those for the nearest image size, unless given.
+        preset: sizes to start from; default: the data set's own, or those for the nearest image size.
         epochs: short for ``set={"epochs": ...}``.
         seed: of the initial weights, the order of the images and the densities.
         limit: use only the first images, at least 2.
         image_size: side in pixels to which the centre square of each image is resized, see ``load_images``; may
             stand in ``set`` instead.
-        out: the run folder, ``runs/<recipe>-<data>-<seed>`` unless given; it must not exist or be empty.
+        out: the run folder, new or empty; default: ``runs/<recipe>-<data>-<seed>``.
         device: auto, cpu or cuda.
         devices: processes on each machine, which share each minibatch; see ``fit``.
         nodes: machines.
         precision: 32, bf16 or 64.
         compile: compile the networks; see ``fit``.
-        resume: go on in a run folder that was interrupted; its settings must be the same, or more epochs. While
-            one process trains in a folder, another is refused; a run that is being trained may be loaded.
+        resume: resume an interrupted run with the same settings, or with more epochs. While one process trains
+            in a folder, another is refused; a run may be loaded while it is trained.
         progress: show progress on the terminal.
         logger: a name in ``training.loggers.LOGGERS``, which gets what log.csv has, and pictures.
-        picture_every: epochs between two pictures of samples that it gets.
+        picture_every: epochs between two logged pictures of samples.
 
     Returns: the run, with the weights of the lowest validation loss.
 
@@ -219,7 +219,7 @@ def _changes(set: Mapping[str, Scalar] | None, epochs: int | None) -> dict[str, 
 
 
 def _check_same(files: RunFolder, info: RunInfo, recipe: Recipe) -> None:
-    """Raise InputError if what a folder holds cannot be trained on with this recipe and these settings."""
+    """Raise InputError if the run in a folder cannot be resumed with this recipe and these settings."""
     folder, before = files.path, read_info(files)
     differing = differences({name: before.get(name) for name in _SAME}, info)
     if before.recipe == recipe.name:

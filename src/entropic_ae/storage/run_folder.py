@@ -196,12 +196,12 @@ class RunFolder:
         )
 
     def check_trainable(self, resume: bool) -> None:
-        """Raise InputError if training cannot begin in the folder, or resume in it."""
+        """Raise InputError if training can neither start nor resume in the folder."""
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file; give another --out.")
         if self.is_begun and not resume:
             raise InputError(
-                f"{self.path} exists and is not empty; give another folder (out, --out), or go on in this one "
+                f"{self.path} exists and is not empty; give another folder (out, --out), or resume this one "
                 "(resume=True, --resume)."
             )
         if self.is_begun and not (self.path / INFO_FILE).is_file():

@@ -71,7 +71,7 @@ def fit(
     means of its posteriors. The data stay one tensor, on the GPU when they take less than half of its free
     memory; a batch is an index selection.
 
-    Data that are drawn anew each epoch come as a ``Dataset`` whose ``__getitem__`` takes a tensor of indices and
+    Data that are drawn again each epoch come as a ``Dataset`` whose ``__getitem__`` takes a tensor of indices and
     gives a float batch, and which has a length. What it draws from PyTorch's global generators follows the seed
     and the epoch.
 
@@ -94,7 +94,7 @@ def fit(
         compile: compile the encoder and the decoder with torch.compile, which takes a minute at first. A term
             that needs a second derivative cannot go through a compiled decoder: then a warning, and no compiling.
         folder: where log.csv, weights.safetensors (at each new best) and a checkpoint an epoch are written.
-        resume: go on from the folder's checkpoint, if it has one. On the CPU a run that was killed at any moment
+        resume: resume from the folder's checkpoint, if it has one. On the CPU a run that was killed at any moment
             ends with the same bits as one that was not.
         progress: show a progress bar on a terminal, a line an epoch elsewhere.
         logger: one of Lightning's, which gets what log.csv does, by the epoch.
