@@ -51,7 +51,7 @@ def test_width_and_epochs_are_short_for_settings(call, tmp_path):
     assert (settings["width"], settings["epochs"], settings["latent_dim"]) == (2, 1, 2)
     code, _, err = call("train", "eae", "digits", "--width", 2, "--set", "width=4")
     assert (code, err.count("\n")) == (2, 1)
-    assert "a name twice in 'width=4 width=2'" in err
+    assert "width was given twice, as 4 and as 2; give it once." in err
 
 
 def test_recipes_lists_systems_and_settings(call):
@@ -193,7 +193,7 @@ def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
         ),
         (["train", "eae", "digits", "--set", "batch_size=1"], "batch_size must be at least 2, got 1."),
         (["train", "eae", "digits", "--device", "cuda"], "PyTorch sees no GPU; use --device cpu."),
-        (["train", "eae", "digits", "--set", "width=4", "width=8"], "--set has a name twice in 'width=4 width=8'"),
+        (["train", "eae", "digits", "--set", "width=4", "width=8"], "width was given twice, as 4 and as 8"),
         (["table1", "digits", "--recipes", "ae,foo"], "unknown recipe 'foo'"),
         (["table1", "digits", "--recipes", "ae:foo=1"], "unknown setting 'foo'"),
         (["table1", "digits", "--recipes", ""], "unknown recipe ''"),

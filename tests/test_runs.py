@@ -199,7 +199,7 @@ def test_own_folder_of_images(tmp_path):
         ),
         ({"set": {"features": "foo"}}, "unknown feature space 'foo'"),
         ({"set": "width=4"}, "set expects a dictionary such as {'width': 16}, got 'width=4'"),
-        ({"set": {"epochs": 3}}, "epochs was given twice"),
+        ({"set": {"epochs": 3}}, "epochs was given twice, as 3 and as 2; give it once"),
         ({"set": {"batch_size": 1}}, "batch_size must be at least 2, got 1"),
     ],
 )
@@ -382,6 +382,6 @@ def test_image_size_is_an_argument_and_a_setting(tmp_path):
         assert run.shape == (1, 16, 16)
         assert run.info["image_size"] == 16
         assert "image_size" not in run.info["overrides"]
-    with pytest.raises(InputError, match="image_size is 16, and 24 among the settings; give it once"):
+    with pytest.raises(InputError, match="image_size was given twice, as 24 and as 16; give it once"):
         runs.train("ae", "digits", set={"image_size": 24}, image_size=16, out=tmp_path / "other", **options)
     assert not (tmp_path / "other").exists()

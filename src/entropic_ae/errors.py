@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
-__all__ = ["DivergenceError", "InputError", "unknown_name"]
+__all__ = ["DivergenceError", "InputError", "given_once", "unknown_name"]
 
 _LONGEST = 80  # characters of a name in a sentence
 
@@ -45,3 +46,19 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     nearest = nearest or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"did you mean '{nearest[0]}'? Known" if nearest else "known"
     return InputError(f"unknown {kind} {name!r}; {hint}: {', '.join(names)}.")
+
+
+def given_once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return settings from pairs of name and value.
+
+    Raises: InputError if two different values are given for one name.
+
+    >>> given_once([("width", 4), ("epochs", "2"), ("epochs", 2)])
+    {'width': 4, 'epochs': 2}
+    """
+    given: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in given and str(given[name]) != str(value):
+            raise InputError(f"{name} was given twice, as {given[name]} and as {value}; give it once.")
+        given[name] = value
+    return given

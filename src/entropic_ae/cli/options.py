@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, given_once
 from entropic_ae.storage.run_folder import check_run_folder, is_shared
 
 if TYPE_CHECKING:
@@ -72,16 +72,6 @@ def read_list(names: str) -> list[str]:
     return [name.strip() for name in names.split(",")]
 
 
-def _settings(pairs: list[str]) -> dict[str, Any]:
-    for pair in pairs:
-        if "=" not in pair:
-            raise InputError(f"--set expects NAME=VALUE, got '{pair}'; for example --set width=16.")
-    settings = dict(pair.split("=", 1) for pair in pairs)
-    if len(settings) < len(pairs):
-        raise InputError(f"--set has a name twice in '{' '.join(pairs)}'; give each once.")
-    return settings
-
-
 def read_systems(recipes: str | None) -> list[str]:
     """Return the systems of --recipes, with their settings as given; InputError if one is unknown."""
     from entropic_ae.recipes import RECIPES
@@ -104,9 +94,13 @@ def read_numbers(option: str, text: str, kind: type[Any]) -> list[Any]:
 
 
 def read_settings(set: list[str] | None, width: int | None, epochs: int | None) -> dict[str, Any]:
-    """Return the settings with the short options among them; InputError if one is given twice."""
-    pairs = [f"{name}={value}" for name, value in (("width", width), ("epochs", epochs)) if value is not None]
-    return _settings([*(set or []), *pairs])
+    """Return the settings with the short options among them; InputError if one has two values."""
+    for pair in set or []:
+        if "=" not in pair:
+            raise InputError(f"--set expects NAME=VALUE, got '{pair}'; for example --set width=16.")
+    pairs = [(name, value) for name, _, value in (pair.partition("=") for pair in set or [])]
+    short = {"width": width, "epochs": epochs}
+    return given_once([*pairs, *((name, str(value)) for name, value in short.items() if value is not None)])
 
 
 def check_run(run: str) -> None:

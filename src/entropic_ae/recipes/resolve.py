@@ -64,29 +64,17 @@ def system_for(
     return configure(recipe_for(recipe), chosen, {**own, **(changes or {})})
 
 
-def split_image_size(
-    changes: Mapping[str, Scalar], image_size: int | None = None
-) -> tuple[int | None, dict[str, Scalar]]:
+def split_image_size(changes: Mapping[str, Scalar]) -> tuple[int | None, dict[str, Scalar]]:
     """Separate ``image_size``, which belongs to the data, from the settings of a system.
 
-    Arguments:
-        changes: settings by name, ``image_size`` possibly among them.
-        image_size: the same, given by itself.
-
-    Returns: the image size, None if neither has it, and the other settings.
-
-    Raises: InputError if it is no whole number, or the two differ.
+    Returns: the image size, None without one, and the other settings. Raises: InputError if it is no whole number.
 
     >>> split_image_size({"image_size": "32", "width": 4})
     (32, {'width': 4})
     """
-    rest = {name: value for name, value in changes.items() if name != "image_size"}
-    if "image_size" not in changes:
-        return image_size, rest
-    size = read_setting("image_size", changes["image_size"], 0)
-    if image_size not in (None, size):
-        raise InputError(f"image_size is {image_size}, and {size} among the settings; give it once.")
-    return size, rest
+    rest = dict(changes)
+    size = rest.pop("image_size", None)
+    return None if size is None else read_setting("image_size", size, 0), rest
 
 
 def by_preset(recipe: Recipe) -> dict[str, dict[str, Scalar]]:

@@ -16,7 +16,7 @@ from entropic_ae import generation
 from entropic_ae.data import Given, fingerprint, load_images
 from entropic_ae.densities import Prior
 from entropic_ae.distributed import is_first
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, given_once
 from entropic_ae.export import FORMATS, exported
 from entropic_ae.features import check_features
 from entropic_ae.provenance import git_commit, machine, versions
@@ -110,7 +110,7 @@ def train(
     >>> run.sample(2, density="prior", seed=0).shape
     torch.Size([2, 1, 8, 8])
     """
-    image_size, changes = split_image_size(_changes(set, epochs), image_size)
+    image_size, changes = split_image_size(_changes(set, epochs=epochs, image_size=image_size))
     check_seed(seed)
     check_logger(logger, picture_every)
     execution = Execution(device, devices, nodes, precision, compile)
@@ -208,14 +208,12 @@ def _draw(run: Run) -> None:
     write_text(drawn, weights)
 
 
-def _changes(set: Mapping[str, Scalar] | None, epochs: int | None) -> dict[str, Any]:
-    """Return the settings that change, epochs among them."""
+def _changes(set: Mapping[str, Scalar] | None, **arguments: Scalar | None) -> dict[str, Any]:
+    """Return the settings that change, with the arguments that are short for one."""
     if set is not None and not isinstance(set, Mapping):
         raise InputError(f"set expects a dictionary such as {{'width': 16}}, got {set!r}.")
-    changes = dict(set or {})
-    if epochs is not None and "epochs" in changes:
-        raise InputError("epochs was given twice, by itself and among the settings; give it once.")
-    return changes if epochs is None else {**changes, "epochs": epochs}
+    given = ((name, value) for name, value in arguments.items() if value is not None)
+    return given_once([*(set or {}).items(), *given])
 
 
 def _check_same(files: RunFolder, info: RunInfo, recipe: Recipe) -> None:
