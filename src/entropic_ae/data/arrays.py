@@ -16,7 +16,7 @@ from entropic_ae.errors import InputError
 
 __all__ = ["checked_arrays", "read_arrays"]
 
-# what NumPy raises for a damaged file, or one that claims a size beyond memory
+# what NumPy raises for a damaged file, or one whose header claims more than fits in memory
 _DAMAGE = (
     *(
         OSError,
@@ -57,14 +57,14 @@ def read_arrays(path: Path) -> dict[str, tuple[Tensor, Tensor | None]]:
 def checked_arrays(
     source: str, images: np.ndarray | Tensor, labels: np.ndarray | Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """Return images as uint8 (N, C, H, W) and one label an image as int64 (N,), None where there is none.
+    """Return images as uint8 (N, C, H, W) and labels as int64 (N,), or None without labels.
 
     Arguments:
-        source: what to call them in a sentence.
+        source: name used in error messages.
         images: uint8, (N, H, W), (N, H, W, C) or (N, C, H, W).
-        labels: whole numbers from 0, (N,); others count as none.
+        labels: non-negative integers, (N,); any others are ignored.
 
-    Raises: InputError for images of another type or shape, or another number of labels.
+    Raises: InputError for images of a wrong dtype or shape, or if there is not one label per image.
 
     >>> images, labels = checked_arrays("x", np.zeros((5, 8, 8), np.uint8), np.arange(5))
     >>> images.shape, labels.dtype
@@ -93,7 +93,7 @@ def _read_numpy(path: Path) -> dict[str, np.ndarray]:
                 f"{path} holds pickled objects, which are never opened; expected uint8 images: save them as "
                 "one array of dtype uint8."
             ) from None
-        raise InputError(f"{path} is damaged or no NumPy file; restore it or save it anew.") from None
+        raise InputError(f"{path} is damaged or not a NumPy file; restore it or save it again.") from None
 
 
 def _checked_images(path: str, array: np.ndarray) -> Tensor:
@@ -120,12 +120,12 @@ def _checked_images(path: str, array: np.ndarray) -> Tensor:
 
 
 def _checked_labels(path: str, images: np.ndarray, labels: np.ndarray | None) -> Tensor | None:
-    """Return one label an image; None for several an image, strings and negative numbers."""
+    """Return one label per image; None for several per image, strings and negative numbers."""
     if labels is None or not np.issubdtype(labels.dtype, np.integer) or labels.size != len(labels):
         return None
     if len(labels) != len(images):
         raise InputError(
-            f"{path} holds {len(labels)} labels for {len(images)} images, expected as many; "
-            "save one label an image."
+            f"{path} holds {len(labels)} labels for {len(images)} images, expected one label per "
+            "image; save as many labels as images."
         )
     return torch.from_numpy(labels.reshape(-1).astype(np.int64)) if labels.min(initial=0) >= 0 else None

@@ -1,7 +1,7 @@
 """Encoded images decoded once into a cached table of uint8, through the Arrow cache of ``datasets``.
 
-Two passes: a scan of the headers, for data whose size and channels nobody has registered, and a decoding.
-Both are keyed by what was read and how, so that a second load is memory-mapped and decodes nothing.
+There are two passes: a scan of the headers, for data of unknown size and channels, and the decoding. Both are
+cached under a key of the files and the options, so that a second load is memory-mapped and decodes nothing.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ DAMAGE = (
 GREY = re.compile("1|L|LA|I|I;16.*")  # Pillow's modes
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap width and height
 _LARGE = 2**28  # bytes
-_PART = 2**14  # images in a file of the cache: decoding that was interrupted has lost at most these
-_LAYOUT = 2  # of the cached tables: raise it when decoding changes, so that older caches are not read
+_PART = 2**14  # images per cache file: interrupted decoding loses at most these
+_LAYOUT = 2  # version of the cached tables: increase it when decoding changes, to invalidate older caches
 
 
 class Table(NamedTuple):
@@ -71,17 +71,17 @@ class Table(NamedTuple):
     classes: int | None
     key: str
     split: str
-    folder: Path | None = None  # paths in the image column stand under it
-    trusted: bool = False  # a path without bytes may be opened
+    folder: Path | None = None  # paths in the image column are relative to it
+    trusted: bool = False  # paths in the image column may be opened
 
 
 @dataclass(frozen=True)
 class Fit:
     """How one decoded image becomes (channels, height, width).
 
-    An image that has the size already is left alone. Otherwise ``pad`` zeros go to each side if that gives
-    the size; else the centre square of side ``crop`` (the largest that fits if None or too large) is
-    resized, bilinear with antialiasing.
+    An image that has the size already is unchanged. If ``pad`` zeros on each side give the size, it is padded.
+    Otherwise the centre square of side ``crop`` (the largest that fits if None or too large) is resized,
+    bilinear with antialiasing.
     """
 
     channels: int
@@ -109,7 +109,7 @@ class Fit:
 
 
 def _flattened(image: Image.Image) -> Image.Image:
-    """Return the image with 8 bits a channel and no transparency: 16 bits lose the lower 8, alpha white."""
+    """Return the image with 8 bits per channel: 16 bits lose the lower 8, transparency becomes white."""
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
     if not image.has_transparency_data:
@@ -119,7 +119,7 @@ def _flattened(image: Image.Image) -> Image.Image:
 
 
 def digest(*parts: Any) -> str:
-    """Return a key of the cache for these parts."""
+    """Return the cache key of these parts."""
     return hashlib.sha256(json.dumps([_LAYOUT, *parts]).encode()).hexdigest()[:32]
 
 
@@ -144,10 +144,10 @@ def scan(table: Table) -> dict[str, np.ndarray]:
 
 
 def decode(table: Table, fit: Fit, *, shuffled: bool = False) -> tuple[Tensor, np.ndarray, list[str]]:
-    """Return the sound images, uint8 (N, C, H, W), which row of the table each is, and the names of the damaged.
+    """Return the images, uint8 (N, C, H, W), their rows in the table, and the names of damaged images, left out.
 
-    Of more than 256 MiB the pixels stay in a file of the cache that is mapped into memory. With ``shuffled`` they
-    come in a random order that is always the same.
+    Pixels of more than 256 MiB stay in a memory-mapped cache file. With ``shuffled`` the images come in a fixed
+    random order.
     """
     import datasets
     import pyarrow
@@ -186,7 +186,7 @@ def decode(table: Table, fit: Fit, *, shuffled: bool = False) -> tuple[Tensor, n
 
 
 def verify(stream: io.BytesIO | Path) -> None:
-    """Compare the checksums of a PNG image, which decoding passes over; SyntaxError if one is wrong."""
+    """Check the checksums of a PNG image, which decoding ignores; SyntaxError if one is wrong."""
     with Image.open(stream, formats=FORMATS) as image:
         if image.format == "PNG":
             image.verify()
@@ -195,7 +195,7 @@ def verify(stream: io.BytesIO | Path) -> None:
 
 
 def _pixels(chunks: Sequence[Any], chosen: np.ndarray, size: int, file: Path) -> Tensor:
-    """Return chosen rows of Arrow's chunks, uint8 (N, size): in memory, or many from a file mapped into it."""
+    """Return chosen rows of Arrow's chunks, uint8 (N, size): in memory, or memory-mapped if large."""
     count = len(chosen) * size
     if count <= _LARGE:
         images = np.empty((len(chosen), size), dtype=np.uint8)
@@ -211,7 +211,7 @@ def _pixels(chunks: Sequence[Any], chosen: np.ndarray, size: int, file: Path) ->
 
 
 def _fill(images: np.ndarray, chunks: Sequence[Any], chosen: np.ndarray) -> None:
-    """Put the chosen rows into their places, chunk by chunk, so that few are in memory at once."""
+    """Copy the chosen rows into ``images``, chunk by chunk, so that few are in memory at once."""
     place = np.full(sum(map(len, chunks)), -1)
     place[chosen] = np.arange(len(chosen))
     start = 0
@@ -234,7 +234,7 @@ def _each(function: Callable[[Any], Any], table: Table, batch: Any) -> list[Any]
                 return function((table.folder or Path()) / entry)
             if entry["bytes"] is None and table.trusted:
                 return function(Path(entry["path"]))
-            # a path in somebody's parquet file is not followed: it could name any file of this machine
+            # a path in an untrusted parquet file is not opened: it could name any file of this machine
             return function(io.BytesIO(entry["bytes"] or b""))
         except DAMAGE:
             return None
@@ -244,7 +244,7 @@ def _each(function: Callable[[Any], Any], table: Table, batch: Any) -> list[Any]
     first = [one(entry) for entry in entries[:8]]
     if time.perf_counter() - start < 0.002 * len(first):  # threads double the time of small images
         return first + [one(entry) for entry in entries[8:]]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside the lock
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside the GIL
         return first + list(pool.map(one, entries[8:]))
 
 
@@ -268,7 +268,7 @@ def _mapped(
     files = {start: cache_folder() / f"{key}.arrow" for start, key in keys.items()}
     parts = []
     with quiet(count), warnings.catch_warnings(), _one_at_a_time(files.values()):
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd files
+        warnings.simplefilter("ignore")  # Pillow's warnings about unusual files
         for start, key in keys.items():
             end = min(count, start + _PART)
             part = (
@@ -295,7 +295,7 @@ def _mapped(
 
 @contextmanager
 def _one_at_a_time(files: Iterable[Path]) -> Iterator[None]:
-    """Wait, where one of the files is missing, for a process that is making them: they are its work then."""
+    """If a file is missing, hold the lock: a second process waits, then reads what the first one wrote."""
     first, *others = files
     whole = all(file.exists() for file in (first, *others))
     with nullcontext() if whole else locked(first.with_suffix(".lock")):
@@ -303,7 +303,7 @@ def _one_at_a_time(files: Iterable[Path]) -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """Return the folder of what is decoded, in the cache of ``datasets``."""
+    """Return the folder for decoded images in the cache of ``datasets``, created if missing."""
     import datasets
 
     folder = Path(datasets.config.HF_DATASETS_CACHE, "entropic_ae")
@@ -313,7 +313,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def quiet(count: int | None, hub: bool = False) -> Iterator[None]:
-    """Keep ``datasets`` from talking: bars only on a terminal, for downloads or more than 5,000 images."""
+    """Silence ``datasets``: progress bars only on a terminal, for downloads or more than 5,000 images."""
     import datasets
 
     verbosity = datasets.utils.logging.get_verbosity()

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["HUB_NAME", "HUB_SETS", "check_remote", "hub_errors", "hub_revision", "hub_tables", "known_splits"]
 
-HUB_SETS = ("hf:", "hf-stream:")  # what the source of a set of the Hub begins with
+HUB_SETS = ("hf:", "hf-stream:")  # prefixes of Hub data sets
 HUB_NAME = r"\w[\w.-]*/\w[\w.-]*"  # owner/name, and no path such as ../name
 
 
 def hub_tables(name: str, advice: str, image: str | None = None, label: str | None = None) -> dict[str, Table]:
-    """Return the splits of the Hub's data set ``name`` (owner/name); ``advice`` ends the offline error."""
+    """Return the splits of the Hub's data set ``name`` (owner/name); ``advice`` ends the error if offline."""
     import datasets
 
     check_remote(name)
@@ -39,8 +39,8 @@ def check_remote(name: str) -> None:
     """Raise InputError if the current folder has a folder of that name, which datasets would read instead."""
     if Path(name).exists():
         raise InputError(
-            f"the folder {name} lies here, and would be read in place of the Hub's data set of that name; give "
-            f"./{name} if it is meant, or call from another folder."
+            f"the current folder holds a folder {name}, which would be read instead of the Hub's data set; give "
+            f"./{name} to read the folder, or run from another folder."
         )
 
 
@@ -52,19 +52,19 @@ def hub_revision(name: str) -> str | None:
     import huggingface_hub
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    try:  # one short question: load_dataset would try again for half a minute
+    try:  # one short request: load_dataset would retry for half a minute
         return huggingface_hub.HfApi().dataset_info(name, timeout=10).sha
     except RepositoryNotFoundError:
         raise InputError(
             f"the Hugging Face Hub has no public data set '{name}'; check the name, or log in if it is private."
         ) from None
-    except Exception:  # its class depends on the release of the Hub's client
+    except Exception:  # its class depends on the version of huggingface_hub
         return None
 
 
 @contextmanager
 def hub_errors(name: str, advice: str) -> Iterator[None]:
-    """Raise what goes wrong in reading a set of the Hub as InputError; ``advice`` ends it."""
+    """Raise errors while reading a Hub data set as InputError; ``advice`` ends the message."""
     import datasets
 
     try:
@@ -83,9 +83,9 @@ def hub_errors(name: str, advice: str) -> Iterator[None]:
 
 
 def known_splits(name: str, splits: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of a set's splits that are training, validation and test, by these names; a single one trains.
+    """Return the splits named like train, validation and test by these names; a single split is train.
 
-    Raises: InputError if none is for training.
+    Raises: InputError if there is no training split.
     """
     named = {known: rows for split, rows in splits.items() if (known := split_named(split))}
     if "train" in named:

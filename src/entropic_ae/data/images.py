@@ -1,4 +1,4 @@
-"""Images in memory: splits, data sets, and what is done to their pixels."""
+"""Images in memory: splits, data sets, and operations on pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 __all__ = ["IN_MEMORY", "SPLITS", "Given", "ImageData", "Split", "fingerprint", "resized", "shuffled"]
 
 SPLITS = ("train", "validation", "test")
-IN_MEMORY = "an array in memory"  # the source of images that no name or path leads back to
+IN_MEMORY = "an array in memory"  # the source of images without a name or path
 
 
 class Split(NamedTuple):
@@ -35,8 +35,8 @@ class Split(NamedTuple):
 class ImageData:
     """A data set in memory: three splits that share no image; see ``load_images``.
 
-    ``name`` is fit for file names, ``classes`` counts the classes, None without labels, and ``source`` is what was
-    given (an absolute path for files and folders); leave it out where you make one yourself.
+    ``name`` is valid in file names. ``classes`` is the number of classes, None without labels. ``source`` is the
+    source given (an absolute path for files and folders); leave it out in a custom ``ImageData``.
 
     >>> from entropic_ae.data import load_images
     >>> load_images("digits").shape
@@ -71,7 +71,7 @@ def fingerprint(images: Tensor) -> str:
 
 
 def shuffled(split: Split) -> Split:
-    """Return a split in a random order that is always the same."""
+    """Return a split in a fixed random order."""
     order = torch.randperm(len(split.images), generator=torch.Generator().manual_seed(0))
     return split.at(order)
 

@@ -13,7 +13,7 @@ __all__ = ["DATASETS", "RegisteredData"]
 
 @dataclass(frozen=True)
 class RegisteredData:
-    """What is known of a registered data set.
+    """A registered data set: where it is, and how its images are cut and split.
 
     ``hub`` is its id on the Hugging Face Hub (None: it comes with scikit-learn), ``image`` and ``label``
     its columns. Images become ``size`` x ``size`` with ``channels``, by ``pad`` or ``crop`` (see Fit).
@@ -32,7 +32,7 @@ class RegisteredData:
     test: int = 0
 
 
-# One's own is a function without arguments that gives the same images each time.
+# A custom data set is a zero-argument function that returns the same images on every call.
 DATASETS: Registry[RegisteredData | Callable[[], Given]] = Registry(
     "data set",
     {

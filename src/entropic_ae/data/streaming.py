@@ -1,8 +1,7 @@
-"""Sets of the Hub read as a stream: of each image what fits the size is kept, and no copy of the set.
+"""Hub data sets read as a stream: the images are stored at the size that is needed, without a copy of the set.
 
-The images come in parts, each a file of the cache once it is whole: a stream that was interrupted goes on behind
-the last of them. What is kept is not compressed (PGM and PPM), cut and resized as ``Fit`` does it; from there it
-takes the way of any other table.
+They are stored in parts, each a cache file written atomically: an interrupted stream resumes after the last part.
+Stored images are uncompressed (PGM and PPM), cropped and resized by ``Fit``; they are then read like any table.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ _AT_ONCE = 64  # encoded images in memory
 
 
 def stream_tables(name: str, side: int | None) -> dict[str, Table]:
-    """Return the splits of the Hub's data set ``name`` (owner/name), which is read as a stream, once a revision.
+    """Return the splits of the Hub's data set ``name`` (owner/name), read as a stream once per revision.
 
     Arguments:
-        side: of the square that is kept of each image, in pixels; None keeps whole images.
+        side: of the square kept of each image, in pixels; None keeps whole images.
 
-    Raises: InputError: as for ``hub_tables``; what came before the Hub was lost is kept.
+    Raises: InputError: as for ``hub_tables``; parts read before the connection was lost are kept.
     """
     import datasets
 
@@ -45,15 +44,15 @@ def stream_tables(name: str, side: int | None) -> dict[str, Table]:
     known = read_json(index) if index.is_file() else None
     kept = chain(*known["parts"].values()) if known else ()
     if not all((cache_folder() / part).is_file() for part in kept):
-        known = None  # a part of the cache is gone
+        known = None  # a part is missing from the cache
     revision = hub_revision(name)
     if revision is None and known is None:
         raise InputError(
-            f"the data set {name} has not been read whole on this machine and the Hugging Face Hub cannot be "
-            "reached; go online: a stream goes on where it ended."
+            f"the data set {name} is not completely cached on this machine and the Hugging Face Hub cannot be "
+            "reached; go online: an interrupted stream is resumed."
         )
     if known is None or revision not in (None, known["revision"]):
-        with hub_errors(name, "try again: a stream goes on where it ended."), quiet(count=None, hub=True):
+        with hub_errors(name, "try again: an interrupted stream is resumed."), quiet(count=None, hub=True):
             splits = known_splits(name, datasets.load_dataset(name, revision=revision, streaming=True))
             parts = {
                 split: _parts(rows, f"{split} images of {name}", [name, revision, split, side], side)
@@ -73,7 +72,7 @@ def _table(names: list[str], split: str, source: str) -> Table:
 
 
 def _parts(rows: datasets.IterableDataset, what: str, key: list[Any], side: int | None) -> list[str]:
-    """Read what is missing of a split; return the names of the files that hold it, of which the last is short."""
+    """Read the missing parts of a split; return the file names of all parts, of which the last is short."""
     import datasets
     import pyarrow
 
@@ -114,7 +113,7 @@ def _parts(rows: datasets.IterableDataset, what: str, key: list[Any], side: int 
 
 
 def _reduced(rows: Iterator[dict[str, Any]], image: str, side: int | None, name: str) -> Iterator[dict[str, Any]]:
-    """Yield rows with what is kept of their images, in order; nothing of the damaged, which decoding counts."""
+    """Yield the rows in order with reduced images; damaged ones are empty, and counted when decoded."""
 
     def keep(row: dict[str, Any]) -> dict[str, Any]:
         entry = row[image] or {}
@@ -127,13 +126,13 @@ def _reduced(rows: Iterator[dict[str, Any]], image: str, side: int | None, name:
             content = b""
         return {**row, image: {"bytes": content, "path": entry.get("path")}}
 
-    with ThreadPoolExecutor() as pool:  # the Hub is waited for, and Pillow decodes, outside the lock
+    with ThreadPoolExecutor() as pool:  # downloads and Pillow release the GIL
         while some := list(islice(rows, _AT_ONCE)):
             yield from pool.map(keep, some)
 
 
 def _content(entry: dict[str, Any], name: str) -> bytes:
-    """Return an encoded image: its bytes, or what lies at its path if that is in the data set itself."""
+    """Return an encoded image: its bytes, or the content of its path if that is in the data set itself."""
     content, path = entry.get("bytes"), entry.get("path") or ""
     if content is None and path.rpartition("::")[2].startswith(f"hf://datasets/{name}@"):
         from datasets.utils.file_utils import xopen
@@ -144,7 +143,7 @@ def _content(entry: dict[str, Any], name: str) -> bytes:
 
 
 def _small(content: bytes, side: int | None) -> bytes:
-    """Return an image as an uncompressed file, grey if it was, cut to a square of that side."""
+    """Return an image as an uncompressed file, grey if it was, cropped and resized to a square of that side."""
     stream = io.BytesIO(content)
     verify(stream)
     with Image.open(stream, formats=FORMATS) as image:

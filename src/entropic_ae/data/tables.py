@@ -1,6 +1,6 @@
 """Folders of images and parquet files, opened as one table a split.
 
-A table's key is made of what its files are (name, size, time of change): a changed folder is read anew.
+A table's key is made of the names, sizes and modification times of its files: a changed folder is read again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def split_named(name: str) -> str | None:
 
 
 def _stamp(path: Path) -> list[int] | None:
-    """Return size and time of change, [-1, -1] if unreadable, None for what is no file."""
+    """Return size and modification time, [-1, -1] if unreadable, None if it is not a file."""
     try:
         status = path.stat()
     except OSError:  # a broken link: it counts as a damaged image
@@ -50,7 +50,7 @@ def _stamp(path: Path) -> list[int] | None:
 
 
 def _files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    """Return visible files with these suffixes, sorted, relative to ``folder``; linked folders stay out."""
+    """Return visible files with these suffixes, sorted, relative to ``folder``; folder links are skipped."""
     found = []
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "__"))]
@@ -63,7 +63,7 @@ def _files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
 
 
 def _is_text(name: str) -> bool:
-    """Return whether a name can be written as UTF-8: on Linux a file may have any bytes for one."""
+    """Return whether a name can be written as UTF-8: on Linux a file name may be any bytes."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -80,13 +80,13 @@ def image_tables(folder: Path) -> dict[str, Table]:
     """
     import datasets
 
-    # not the "imagefolder" builder: it takes test_1.png for a test split, unpacks archives that lie about,
-    # and gives up the labels beside a metadata.csv
+    # not the "imagefolder" builder: it treats test_1.png as a test split, unpacks any archives, and drops
+    # the labels if there is a metadata.csv
     stamped = [(path, stamp) for path in _files(folder, _SUFFIXES) if (stamp := _stamp(folder / path))]
     if not stamped:
         return {}
     if odd := [str(path) for path, _ in stamped if not _is_text(str(path))]:
-        raise InputError(f"{folder} holds an image whose name is no text, {odd[0]!a}; rename it.")
+        raise InputError(f"{folder} holds an image whose name is not valid UTF-8, {odd[0]!a}; rename it.")
     tops = {path.parts[0] for path, _ in stamped if len(path.parts) > 1}
     named = {name: split for name in tops if (split := _SPLITS.get(name.lower()))}
     held_out = {"validation", "test"} & set(named.values())
@@ -118,16 +118,16 @@ def image_tables(folder: Path) -> dict[str, Table]:
 def parquet_tables(path: Path, image: str | None = None, label: str | None = None) -> dict[str, Table]:
     """Return the splits of a parquet file or of a folder of them, empty if it holds none.
 
-    Files named train*, validation* and test*, or standing in folders so named, are splits; without any of
-    train all files are one split. ``image`` and ``label`` name the columns; None finds
-    them by type, a label of "" leaves labels out.
+    Files named train*, validation* or test*, or in folders of these names, form splits; without training files,
+    all files form one split. ``image`` and ``label`` name the columns; None finds them by type, and a label of ""
+    leaves labels out.
     """
     import datasets
     import pyarrow
 
     groups: dict[str, list[Path]] = {}
     found = [path] if path.is_file() else [path / name for name in _files(path, {"parquet"})]
-    found = [file for file in found if _stamp(file)]  # no pipe, which would be waited at
+    found = [file for file in found if _stamp(file)]  # skips pipes: opening one would block
     for file in found:
         split = split_named(file.name) or split_named(file.parent.name if file.parent != path else "")
         groups.setdefault(split or "", []).append(file)
@@ -144,7 +144,7 @@ def parquet_tables(path: Path, image: str | None = None, label: str | None = Non
         except (datasets.exceptions.DatasetsError, pyarrow.ArrowException, OSError, ValueError) as error:
             reason = str(error.__cause__ or error).splitlines()[0]
             raise InputError(
-                f"{path} cannot be read as parquet ({reason}); restore it or write it anew."
+                f"{path} cannot be read as parquet ({reason}); restore it or write it again."
             ) from None
         tables[split] = opened(rows, split, str(path), image, label)
     return tables
@@ -178,8 +178,8 @@ def columns(
     """Return the columns of the images and of the labels, None without one.
 
     Arguments:
-        features: of the set, as ``datasets`` has them.
-        source: what the set is called.
+        features: of a data set of ``datasets``.
+        source: name used in error messages.
         image, label: their names; None finds them by type, a label of "" leaves labels out.
 
     Raises: InputError if no column holds images.
