@@ -1,8 +1,8 @@
 """Any source of images as an ``ImageData``: registered names, folders, parquet and NumPy files, sets of the Hub.
 
-MNIST, CIFAR-10 and CelebA keep their published order and splits. One's own data are put in a fixed random order
-(seed 0, split by split), since folders come sorted by class; without a test split the last tenth is test,
-and without a validation split the last tenth of what remains is validation.
+MNIST, CIFAR-10 and CelebA keep their published order and splits. Custom data are shuffled (seed 0, split by
+split), since folders are sorted by class. Without a test split the last tenth becomes the test split, and
+without a validation split the last tenth of the rest becomes the validation split.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ def load_images(
     """Load a data set by registered name, path or Hub id; decoded once, then read from the cache.
 
     Arguments:
-        source: a name in DATASETS (local copies in the folder $ENTROPIC_AE_DATA/<name> go before the Hub;
-            write ./mnist for a folder of that name), a folder of images or of parquet files, a .parquet,
-            .npz or .npy file, hf:owner/name, or hf-stream:owner/name: the same images, but of the set nothing
-            is kept on this machine beyond the images at image_size; or the images themselves: an array, a pair of
-            images and labels, or an ``ImageData`` with splits of one's own.
+        source: a name in DATASETS (a local copy in the folder $ENTROPIC_AE_DATA/<name> takes precedence over the
+            Hub; write ./mnist for a folder of that name), a folder of images or of parquet files, a .parquet,
+            .npz or .npy file, hf:owner/name, or hf-stream:owner/name, which gives the same images but stores
+            only the images at image_size on this machine; or the images themselves: an array, a pair of
+            images and labels, or an ``ImageData`` with custom splits.
         image_size: side in pixels, a multiple of 8 from 8 to 128: the centre square of each image is
-            resized to it, bilinear with antialiasing; of a registered set, what it gives without (MNIST with its
-            padding, CelebA's centre of 140). Needed where images differ in size.
+            resized to it, bilinear with antialiasing. A registered set is first cut as without it (MNIST padded,
+            CelebA's centre of 140). Required if images differ in size.
         limit: keep the first ``limit`` training images and at most as many for validation. The test split
-            is always whole, so that metrics stay comparable.
+            is never limited, so that metrics stay comparable.
 
-    Own data are grey (C = 1) if every image is, else RGB (C = 3). EXIF orientation is applied, transparent
-    pixels are laid over white, 16-bit grey loses its lower 8 bits, animations give their first frame.
+    Custom data are grey (C = 1) if every image is, else RGB (C = 3). EXIF orientation is applied, transparency is
+    composited over white, 16-bit grey loses its lower 8 bits, animations give their first frame.
     Subfolders give labels, subfolders train, validation and test give splits. Damaged images are left out
     with one warning. Arrays are uint8, (N, H, W), (N, H, W, C) or (N, C, H, W); an .npz holds ``images``
     with optional ``labels``, one array, or MedMNIST's ``train_images``, ``val_images`` and so on.
@@ -80,13 +80,13 @@ def load_images(
 def read_images(source: str | Path, shape: tuple[int, int, int]) -> Tensor:
     """Read all the images of a source in the order of their files, made to fit a shape.
 
-    For images to encode rather than to train on: no split, no shuffle, any number of them. Larger or smaller
-    images have their centre square resized, colours become grey or grey RGB, as the shape asks; arrays must
-    have its channels. A registered name gives that set's test images.
+    For images to encode rather than to train on: they are neither split nor shuffled, and there may be any number.
+    The centre square of larger and smaller images is resized. Colour becomes grey, or grey RGB, to match the
+    shape; arrays must match its channels. A registered name gives the test images of that set.
 
     Arguments:
         source: as for ``load_images``.
-        shape: (C, H, W) of what comes back.
+        shape: (C, H, W) of the result.
 
     Returns: uint8 (N, C, H, W).
 
