@@ -29,10 +29,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.densities import bent
 from benchmarks.pairs import Contender, compared, interleave
 from benchmarks.sizes import BATCH, SHAPE
+from benchmarks.tables import duration, markdown, ratio, where
 from benchmarks.training import PEERS, bare, configured, library, pythae
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import BatchNorm
 from entropic_ae.densities import Mixture
+from entropic_ae.storage.files import read_json
 from entropic_ae.terms import Objective
 from entropic_ae.training import fit
 
@@ -292,3 +294,52 @@ def _loss(model: Autoencoder, objective: Objective, x: Tensor) -> Tensor:
 def _wait(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
+
+
+def render_gpu(path: Path) -> str:
+    """Return the benchmark of a GPU: speeds and shares of its rate, waits, where time goes, a row of the table."""
+    found = read_json(path)
+    card, *rows = found["rows"]
+    timed = [row for row in rows if "system" in row]
+    lines = [
+        [
+            f"`{row['system']}`",
+            row["precision"],
+            name,
+            f"{speed:,.0f}",
+            f"{100 * row['share_of_matrix_rate'][name]:.1f} %"
+            if row["precision"] == "bf16" and not name.startswith("pythae")  # of which it is the rate
+            else "-",
+            ratio(row["ratios"][name]) if name in row["ratios"] else "-",
+        ]
+        for row in timed
+        for name, speed in row["images_per_second"].items()
+    ]
+    head = ["system", "precision", "what", "images/s", "share of the matrix rate", "times as long as entropic-ae"]
+    parts = [
+        f"{card['device']}: {card['bf16_tflops']:.0f} TFLOP/s in bf16 products of {card['matrix']:,} x "
+        f"{card['matrix']:,}. Width {timed[0]['width']}; medians of {timed[0]['rounds']} rounds, in each of which "
+        "all had a turn, and the ratios' quartiles.",
+        markdown(head, lines),
+    ]
+    for row in rows:
+        if "waits" in row:
+            shown = ((name, waits) for name, waits in row["waits"].items() if waits is not None)
+            waiting = [[f"`{name}`", f"{waits['per_step']:.2f}"] for name, waits in shown]
+            parts += [markdown(["system", "waits for the GPU in a step"], waiting)] if waiting else []
+        elif "profile" in row:
+            shares = {**row["shares"], "no kernel": max(0.0, 1 - sum(row["shares"].values()))}
+            title = f"`{row['profile']}`, {'compiled' if row['compiled'] else 'not compiled'}: where its time goes"
+            parts.append(markdown([title, "share"], [[kind, f"{100 * s:.0f} %"] for kind, s in shares.items()]))
+        elif "mixture" in row:
+            title = f"mixture of {row['mixture']}, {row['codes']:,} codes of {row['dimensions']}"
+            fits = [
+                [name, duration(seconds), f"{row['log_likelihood'][name]:.4f}"]
+                for name, seconds in row["seconds"].items()
+            ]
+            parts.append(markdown([title, "time", "log likelihood of held-out codes"], fits))
+        elif "row" in row:
+            validated = f"{row['validation_images']:,} images validated each epoch"
+            steps = duration(row["seconds_of_steps"])
+            parts.append(f"{row['row']}; {validated}: {duration(row['seconds'])}, of which its steps {steps}.")
+    return "\n\n".join([*parts, where(found)])

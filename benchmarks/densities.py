@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,8 +13,10 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from benchmarks.pairs import compared, interleave
+from benchmarks.tables import markdown, plain
 from entropic_ae.bottlenecks import BatchNorm
 from entropic_ae.densities import Density, Gaussian, Mixture
+from entropic_ae.storage.files import read_json
 
 SIZES = ((10_000, 16), (10_000, 64), (50_000, 128))
 FEW = 3  # rounds at most of more than this many codes, which take minutes each
@@ -62,3 +65,14 @@ def measure(rounds: int, *, sizes: tuple[tuple[int, int], ...] = SIZES) -> Itera
             **{start: float(fit.fitted.score(held_out.numpy())) for start, fit in starts.items()},
         }
         yield {"codes": n, "dimensions": dim, "log_likelihood": likelihoods, **found}
+
+
+def render_likelihood(path: Path) -> str:
+    """Return the mean log likelihood of held-out codes under the mixtures of a benchmark, in nats."""
+    rows = read_json(path)["rows"]
+    names = list(rows[0]["log_likelihood"])
+    lines = [
+        [plain(row["codes"]), plain(row["dimensions"]), *(f"{row['log_likelihood'][name]:.3f}" for name in names)]
+        for row in rows
+    ]
+    return markdown(["codes", "dimensions", *names], lines)

@@ -23,6 +23,9 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
+from benchmarks.tables import duration, markdown, mebibytes, plain, where
+from entropic_ae.storage.files import read_json
+
 IMAGES = (20_000, 200_000)
 SIDE = 64
 CODES = ((10_000, 64), (100_000, 64), (10_000, 16), (100_000, 16), (1_000_000, 16))
@@ -185,3 +188,34 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def render_memory(path: Path) -> str:
+    """Return the benchmark of memory: a row a task."""
+    found = read_json(path)
+    lines = [
+        [
+            row["task"],
+            plain(row.get("images") or row.get("codes")),
+            plain(row.get("dimensions")),
+            mebibytes(row.get("pixels_mib")),
+            mebibytes(row.get("limit_mib")),
+            mebibytes(row["peak_mib"]),
+            mebibytes(row["resident_mib"]),
+            mebibytes(row["at_start_mib"]),
+            duration(row["seconds"]),
+        ]
+        for row in found["rows"]
+    ]
+    head = [
+        "task",
+        "images or codes",
+        "dimensions",
+        "pixels",
+        "limit",
+        "peak",
+        "with mapped files",
+        "at start",
+        "time",
+    ]
+    return f"{markdown(head, lines)}\n\n{where(found)}"

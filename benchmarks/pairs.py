@@ -5,7 +5,11 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+
+from benchmarks.tables import duration, markdown, plain, ratio, where
+from entropic_ae.storage.files import read_json
 
 Contender = Callable[[], float]  # returns the seconds that it took
 
@@ -47,3 +51,29 @@ def compared(times: Mapping[str, list[float]], ours: str) -> dict[str, Any]:
         )
         found["ratios"][name] = {"median": middle, "quartiles": [low, high]}
     return found
+
+
+def render_speed(path: Path) -> str:
+    """Return a benchmark's times: ours, and how many times as long the others took."""
+    found = read_json(path)
+    rows = found["rows"]
+    described = list(dict.fromkeys(name for row in rows for name in row if name not in PAIRED))
+    others = list(dict.fromkeys(name for row in rows for name in row["ratios"]))
+    head = [*described, "entropic-ae", *(f"{name}, times as long" for name in others)]
+    lines = [
+        [
+            *(plain(row.get(name)) for name in described),
+            duration(row["seconds"]["entropic-ae"]),
+            *(ratio(row["ratios"][name]) if name in row["ratios"] else "-" for name in others),
+        ]
+        for row in rows
+    ]
+    most, fewest = (choose(row["rounds"] for row in rows) for choose in (max, min))
+    rounds = f"{most}" if fewest == most else f"{fewest} to {most}"
+    return (
+        f"{markdown(head, lines)}\n\nMedians of {rounds} rounds, in each of which all had a turn, and "
+        f"the ratios' quartiles. {where(found)}"
+    )
+
+
+PAIRED = ("rounds", "seconds", "ratios", "log_likelihood")  # what a row holds beside what was timed

@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from benchmarks.entropy import constant
 from benchmarks.pairs import compared, interleave
 from benchmarks.sizes import BATCH, DIM, EPOCHS, SHAPE
+from benchmarks.tables import where
 from entropic_ae.networks import ConvDecoder, ConvEncoder
 from entropic_ae.recipes import PRESETS, RECIPES, System, configure
+from entropic_ae.storage.files import read_json
 from entropic_ae.training import fit
 from entropic_ae.training.allocator import memory_kept
 
@@ -237,3 +239,17 @@ def measure(rounds: int, peers: Path | None, *, images: int = 2000, width: int =
         found = compared(interleave(contenders, rounds), "entropic-ae")
         speed = round(images / found["seconds"]["entropic-ae"])
         yield {"system": recipe, "images": images, "width": width, "images_per_second": speed, **found}
+
+
+def render_pace(path: Path) -> str:
+    """Return in a sentence how many times as long as ours each other contender of a benchmark took."""
+    found = read_json(path)
+    parts = []
+    for other in dict.fromkeys(name for row in found["rows"] for name in row["ratios"]):
+        medians = {
+            row["system"]: row["ratios"][other]["median"] for row in found["rows"] if other in row["ratios"]
+        }
+        least, most = (choose(medians, key=medians.__getitem__) for choose in (min, max))
+        ends = " to ".join(f"{medians[system]:.2f} (`{system}`)" for system in (least, most))
+        parts.append(f"{other} {ends}, {len(medians)} systems")
+    return f"How many times as long an epoch took as with this library: {'; '.join(parts)}. {where(found)}"

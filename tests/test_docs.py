@@ -53,7 +53,7 @@ ELSEWHERE = {
     "source": "enters it",
     "hf": "needs an account",
     "hf:": "needs the Hub: tests/test_hub.py has a stand-in for it",
-    "onnx": "takes as long as the rest of the README: docs/export.md has it by default",
+    "onnx": "takes as long as the rest of its page: docs/export.md has it by default",
     "push": "needs the Hub: tests/test_hub.py",
     "explore": "serves until it is stopped: tests/test_explore.py",
     "torchrun": "needs several GPUs: tests/test_distributed.py has processes on a CPU",
@@ -244,6 +244,15 @@ def test_pages_ask_nothing_of_other_servers(site):
         asked = re.findall(r'<(?:script|img|iframe)[^>]* src="(\w+://[^"]*)"', html)
         asked += re.findall(r'<link[^>]* rel="(?:stylesheet|preload|icon)"[^>]* href="(\w+://[^"]*)"', html)
         assert asked == [], page.name
+
+
+def test_formulas_are_typeset(site):
+    """Every formula is MathML in the page itself: no marked source is left for a script to render."""
+    html = (site / "idea.html").read_text(encoding="utf-8")
+    source = (ROOT / "docs" / "idea.md").read_text(encoding="utf-8")
+    assert html.count('display="block"') == source.count("\n$$\n") // 2 > 0
+    assert "<mi>&#x003B2;</mi>" in html
+    assert "arithmatex" not in html
 
 
 def test_docstrings_become_markdown():

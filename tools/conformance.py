@@ -23,7 +23,7 @@ import entropic_ae as eae
 from entropic_ae.densities import DENSITIES
 from entropic_ae.export.onnx import BATCHES
 from entropic_ae.provenance import git_commit, machine, versions
-from entropic_ae.storage.files import write_json
+from entropic_ae.storage.files import read_json, write_json
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = {"width": 8, "epochs": 3}
@@ -72,6 +72,39 @@ def main() -> None:
     write_json(out / "onnx.json", {"batches": BATCHES, "settings": SETTINGS, "rows": rows, **where})
     if checked["outcomes"].get("failed"):
         sys.exit(f"{checked['outcomes']['failed']} of scikit-learn's checks failed; {out} has their reasons.")
+
+
+def render_checks(path: Path) -> str:
+    """Return in a sentence what scikit-learn's checks of the estimator came to."""
+    found = read_json(path)
+    others = [
+        f"{row['check']} {row['status']} ({row['reason']})" for row in found["checks"] if row["status"] != "passed"
+    ]
+    passed = f"{found['outcomes']['passed']} passed"
+    library = f"scikit-learn {found['versions']['scikit-learn']}"
+    return f"Of the {len(found['checks'])} checks of {library}, {'; '.join([passed, *others])}."
+
+
+def render_parity(path: Path) -> str:
+    """Return the largest differences of exported graphs from PyTorch: a row a system."""
+    from benchmarks.tables import markdown  # for pages only: a script of tools/ does not find it
+
+    found = read_json(path)
+    names = list(dict.fromkeys(name for row in found["rows"] for name in row["differences"]))
+    lines = [
+        [
+            " ".join([f"`{row['recipe']}`", *(f"{name}={value}" for name, value in row["settings"].items())]),
+            *(f"{row['differences'][name]:.1e}" if name in row["differences"] else "-" for name in names),
+        ]
+        for row in found["rows"]
+    ]
+    largest = max(difference for row in found["rows"] for difference in row["differences"].values())
+    *others, last = found["batches"]
+    libraries = ", ".join(f"{name} {found['versions'][name]}" for name in ("torch", "onnxruntime"))
+    return (
+        f"{markdown(['', *names], lines)}\n\nThe largest difference from PyTorch in images and codes, over "
+        f"batches of {', '.join(map(str, others))} and {last}: {largest:.1e}. {libraries}."
+    )
 
 
 if __name__ == "__main__":

@@ -669,5 +669,20 @@ def main() -> int:
     return 1 if found["failures"] else 0
 
 
+def render_damages(path: Path) -> str:
+    """Return what became of damaged files: a row a kind of file."""
+    from benchmarks.tables import markdown  # for pages only: a script of tools/ does not find it
+
+    found = read_json(path)
+    rows = {
+        subject: sum((Counter(outcomes) for outcomes in damage.values()), Counter())
+        for subject, damage in found["by_subject"].items()
+    }
+    total = sum(rows.values(), Counter())
+    head = ("refused", "told", "same", "as written", "traceback", "hang", "silent")
+    lines = [[name, *(f"{row[outcome]:,}" for outcome in head)] for name, row in (*rows.items(), ("all", total))]
+    return f"{markdown(['', *head], lines)}\n\n{sum(total.values()):,} damaged inputs."
+
+
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,16 +1,18 @@
-"""What the site has besides the pages of ``docs/``: pictures of ``results/``, the commands and the modules.
+"""What the site adds to the pages of ``docs/``: pictures of ``results/``, commands, modules, typeset formulas.
 
-A hook of MkDocs; ``mkdocs.yml`` names it. The page of commands is made of the command line itself, and that of a
-module of its docstrings, so neither is written by hand.
+A hook of MkDocs, named in ``mkdocs.yml``. The page of commands comes from the command line, the pages of modules
+from docstrings. Formulas become MathML at build time, so that pages need no script and no network.
 """
 
 from __future__ import annotations
 
+import html
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
@@ -43,6 +45,15 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 def on_page_markdown(markdown: str, **_: object) -> str:
     """Let links of ``docs/`` to ``results/``, which lead there on a disk, lead to the site's copy."""
     return markdown.replace("](../results/", "](results/")
+
+
+def on_page_content(content: str, **_: object) -> str:
+    """Replace the formulas that pymdownx.arithmatex has marked by MathML."""
+    return re.sub(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', _typeset, content, flags=re.DOTALL)
+
+
+def _typeset(match: re.Match[str]) -> str:
+    return convert(html.unescape(match[2]).strip(), display="inline" if match[1] == "span" else "block")
 
 
 def commands() -> str:

@@ -1,0 +1,144 @@
+"""Tables of ``docs/`` from the cells of sweeps, besides those that ``entropic_ae.experiments`` renders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from benchmarks.tables import markdown
+
+from entropic_ae.errors import InputError
+from entropic_ae.experiments.sweep import read_cells
+from entropic_ae.experiments.table1 import mean_text, statements
+from entropic_ae.experiments.tuning import score
+from entropic_ae.recipes import PRESETS, RECIPES, configure
+from entropic_ae.report.tables import FLOOR
+
+ROOT = Path(__file__).parent.parent
+SETS = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
+FACTORS = (0.2, 1, 5, 25, 125)
+CHOSEN = ("eae", "bn-ae", "wae", "vae", "rae")
+
+
+def choice(path: Path) -> str:
+    """Return two columns of some systems of CIFAR-10's and MNIST's tables: means over seeds."""
+    head, columns = [""], []
+    for data, title in SETS.items():
+        measured = [cell for cell in read_cells(path / data) if "metrics" in cell]
+        for density in ("prior", "mixture"):
+            head.append(f"{title}, {density}")
+            found: dict[str, list[float]] = {}
+            for cell in measured:
+                found.setdefault(cell["cell"]["recipe"], []).append(
+                    cell["metrics"]["distances"][density]["frechet"]
+                )
+            columns.append({recipe: mean_text(values) for recipe, values in found.items()})
+    return markdown(head, [[f"`{recipe}`", *(column[recipe] for column in columns)] for recipe in CHOSEN])
+
+
+def factors(path: Path) -> str:
+    """Return what eae's tries of the entropy's weight gave, by the factor on the data set's own."""
+    rows: dict[float, dict[str, float]] = {}
+    for data in SETS:
+        usual = float(configure(RECIPES["eae"], PRESETS[data]).settings()["entropy"])
+        for cell in read_cells(path / data):
+            own = cell["cell"]["own"]
+            if cell["cell"]["recipe"] == "eae" and float(own["learning_rate"]) == 1e-3:
+                factor = float(own.get("entropy", usual)) / usual  # of a weight that was rounded
+                rows.setdefault(min(FACTORS, key=lambda one: abs(one - factor)), {})[data] = score(cell)
+    lines = [[f"{factor:g}", *(f"{rows[factor][data]:.2f}" for data in SETS)] for factor in sorted(rows)]
+    return markdown(["factor on the default weight", *SETS.values()], lines)
+
+
+def parts(path: Path) -> str:
+    """Return what marginals, correlation and joint structure cost in images, in that order: means over seeds."""
+    order = ("prior", "marginals", "copula", "mixture")
+    rows: dict[str, list[list[float]]] = {}
+    for cell in read_cells(path):
+        distances = [cell["metrics"]["distances"][density]["frechet"] for density in order]
+        steps = [one - other for one, other in pairwise(distances)]
+        rows.setdefault(cell["cell"]["recipe"], []).append([distances[0], *steps, distances[-1]])
+    lines = [[f"`{recipe}`", *map(mean_text, zip(*found, strict=True))] for recipe, found in rows.items()]
+    return markdown(["", "prior", "marginals", "correlation", "joint structure", "mixture"], lines)
+
+
+def precisions(path: Path, whole: Path | None = None) -> str:
+    """Return what systems come to in bf16 beside the same cells of the data set's table: means over seeds."""
+    measures: dict[str, Callable[[Mapping[str, Any]], float]] = {
+        "reconstruction error": lambda metrics: metrics["reconstruction_error"],
+        "entropy of the codes": lambda metrics: metrics["codes"]["entropy"],
+        "prior": lambda metrics: metrics["distances"]["prior"]["frechet"],
+        "mixture": lambda metrics: metrics["distances"]["mixture"]["frechet"],
+    }
+    half = read_cells(path)
+    one = half[0]
+    table = read_cells(whole or ROOT / "results" / "table1" / one["cell"]["data"])
+    full = [cell for cell in table if any(_but_for_precision(cell, other) for other in half)]
+    cells = {"32": full, "bf16": half}
+    if len(full) != len(half):
+        raise InputError(f"{path} has {len(half)} cells, of which the table has {len(full)}; measure them.")
+    lines = []
+    for recipe in dict.fromkeys(cell["cell"]["recipe"] for cell in half):
+        for precision, measured in cells.items():
+            mine = [cell["metrics"] for cell in measured if cell["cell"]["recipe"] == recipe]
+            values = (mean_text([of(metrics) for metrics in mine]) for of in measures.values())
+            lines.append([f"`{recipe}`", precision, *values])
+    return (
+        f"{markdown(['', 'precision', *measures], lines)}\n\n{one['data']}, {one['training_images']:,} training "
+        f"images, {one['expanded']['settings']['epochs']} epochs. Frechet distances in "
+        f"{one['metrics']['features']} features. Mean ± standard deviation over "
+        f"{len({cell['cell']['seed'] for cell in half})} seeds. {one['machine']['processor']}, "
+        f"{one['machine']['cores']} cores."
+    )
+
+
+def _but_for_precision(cell: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two cells are the same; a setting that came after one of them is not compared."""
+    one, two = (found["expanded"]["settings"] for found in (cell, other))
+    measured = ("recipe", "data", "seed", "limit", "n", "features", "split")
+    return all(cell["cell"].get(name) == other["cell"].get(name) for name in measured) and all(
+        one[name] == two[name] for name in one.keys() & two.keys()
+    )
+
+
+def comparison(path: Path) -> str:
+    """Return the distances of every system on both data sets, and which of the paper's statements hold.
+
+    The prior column of a two-stage system holds its second stage, as in the paper.
+    """
+    head, columns, verdicts, floors = [""], [], [], []
+    for data, title in SETS.items():
+        cells = [cell for cell in read_cells(path / data) if "metrics" in cell]
+        for density in ("prior", "gaussian", "mixture"):
+            head.append(f"{title}, {density}")
+            found: dict[str, list[float]] = {}
+            for cell in cells:
+                distances = cell["metrics"]["distances"]
+                measured = (
+                    distances.get("second-stage", distances["prior"]) if density == "prior" else distances[density]
+                )
+                found.setdefault(cell["cell"]["recipe"], []).append(measured["frechet"])
+            columns.append({recipe: mean_text(values) for recipe, values in found.items()})
+        settings = cells[0]["expanded"]["settings"]
+        floors.append(f"{cells[0]['metrics']['distances'][FLOOR]['frechet']:.2f} on {title}")
+        said = [re.search(r"all other systems here, \*\*(.+?)\*\*", line) for line in statements(path / data)]
+        verdicts.append(f"{title}: {', '.join(match[1] for match in said if match)}")
+    lines = [
+        [f"`{recipe}`", *(column.get(recipe, "-") for column in columns)]
+        for recipe in RECIPES
+        if recipe in columns[0]
+    ]
+    seeds = {cell["cell"]["seed"] for cell in cells}
+    paper = configure(RECIPES["eae"], PRESETS[data]).settings()["width"]
+    first = cells[0]
+    return (
+        f"{markdown(head, lines)}\n\nFrechet distances to test images in {first['metrics']['features']} features, "
+        f"lower is better; held-out images are at {' and '.join(floors)}. Mean ± standard deviation over "
+        f"{len(seeds)} seeds. A small budget: {first['training_images']:,} training images, "
+        f"{settings['epochs']} epochs, width {settings['width']} of the paper's {paper}. The prior columns of "
+        "`2svae` and `2seae` hold their second stage, as in the paper.\n\nThe paper states that `eae` is ahead of "
+        f"all other systems with prior, gaussian and mixture sampling. At this budget: {'; '.join(verdicts)}."
+    )
