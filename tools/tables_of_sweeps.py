@@ -15,7 +15,7 @@ from entropic_ae.experiments.sweep import read_cells
 from entropic_ae.experiments.table1 import mean_text, statements
 from entropic_ae.experiments.tuning import score
 from entropic_ae.recipes import PRESETS, RECIPES, configure
-from entropic_ae.report.tables import FLOOR
+from entropic_ae.storage.run_folder import FLOOR
 
 ROOT = Path(__file__).parent.parent
 SETS = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
