@@ -318,8 +318,8 @@ def render_gpu(path: Path) -> str:
     head = ["system", "precision", "what", "images/s", "share of the matrix rate", "times as long as entropic-ae"]
     parts = [
         f"{card['device']}: {card['bf16_tflops']:.0f} TFLOP/s in bf16 products of {card['matrix']:,} x "
-        f"{card['matrix']:,}. Width {timed[0]['width']}; medians of {timed[0]['rounds']} rounds, in each of which "
-        "all had a turn, and the ratios' quartiles.",
+        f"{card['matrix']:,}. Width {timed[0]['width']}; medians of {timed[0]['rounds']} rounds in which "
+        "all contenders took turns, with quartiles of the ratios.",
         markdown(head, lines),
     ]
     for row in rows:

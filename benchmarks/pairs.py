@@ -54,7 +54,7 @@ def compared(times: Mapping[str, list[float]], ours: str) -> dict[str, Any]:
 
 
 def render_speed(path: Path) -> str:
-    """Return a benchmark's times: ours, and how many times as long the others took."""
+    """Return a benchmark as a table: the library's times, and the others' relative to them."""
     found = read_json(path)
     rows = found["rows"]
     described = list(dict.fromkeys(name for row in rows for name in row if name not in PAIRED))
@@ -71,9 +71,9 @@ def render_speed(path: Path) -> str:
     most, fewest = (choose(row["rounds"] for row in rows) for choose in (max, min))
     rounds = f"{most}" if fewest == most else f"{fewest} to {most}"
     return (
-        f"{markdown(head, lines)}\n\nMedians of {rounds} rounds, in each of which all had a turn, and "
-        f"the ratios' quartiles. {where(found)}"
+        f"{markdown(head, lines)}\n\nMedians of {rounds} rounds in which all contenders took turns, "
+        f"with quartiles of the ratios. {where(found)}"
     )
 
 
-PAIRED = ("rounds", "seconds", "ratios", "log_likelihood")  # what a row holds beside what was timed
+PAIRED = ("rounds", "seconds", "ratios", "log_likelihood")  # results in a row, beside the description of the task

@@ -242,7 +242,7 @@ def measure(rounds: int, peers: Path | None, *, images: int = 2000, width: int =
 
 
 def render_pace(path: Path) -> str:
-    """Return in a sentence how many times as long as ours each other contender of a benchmark took."""
+    """Return a sentence with the range of each contender's time relative to the library's."""
     found = read_json(path)
     parts = []
     for other in dict.fromkeys(name for row in found["rows"] for name in row["ratios"]):
@@ -252,4 +252,4 @@ def render_pace(path: Path) -> str:
         least, most = (choose(medians, key=medians.__getitem__) for choose in (min, max))
         ends = " to ".join(f"{medians[system]:.2f} (`{system}`)" for system in (least, most))
         parts.append(f"{other} {ends}, {len(medians)} systems")
-    return f"How many times as long an epoch took as with this library: {'; '.join(parts)}. {where(found)}"
+    return f"Time of an epoch relative to this library, lowest and highest: {'; '.join(parts)}. {where(found)}"

@@ -119,7 +119,7 @@ PAIR = {"rounds": 3, "seconds": {"entropic-ae": 0.5}, "ratios": {"bare": {"media
         (
             "pace",
             [{"system": "ae", **PAIR}, {"system": "vae", **PAIR, "ratios": {"bare": {"median": 0.75}}}],
-            ["with this library: bare 0.75 (`vae`) to 1.50 (`ae`), 2 systems. x86_64"],
+            ["this library, lowest and highest: bare 0.75 (`vae`) to 1.50 (`ae`), 2 systems. x86_64"],
         ),
         (
             "memory",
