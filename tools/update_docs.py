@@ -1,4 +1,4 @@
-"""Write what ``results/`` holds into the README and the pages of ``docs/``, between the marks that name it.
+"""Write what ``results/`` and the package hold into the README and the pages of ``docs/``, between the marks that name it.
 
 ``python tools/update_docs.py`` rewrites the pages; with ``--check`` it only reports which are out of date. A mark
 is ``<!-- KIND: PATH -->``; the text up to ``<!-- end of table -->`` is replaced. ``KINDS`` lists the kinds. Each
@@ -23,6 +23,7 @@ from benchmarks.densities import render_likelihood
 from benchmarks.memory import render_memory
 from benchmarks.pairs import render_speed
 from benchmarks.training import render_pace
+from tree import render_tree
 
 from entropic_ae.experiments.studies import render_study
 from entropic_ae.experiments.table1 import render
@@ -56,6 +57,8 @@ KINDS = {
     "versions": records.versions,
     "agreement": partial(records.rows, name="agreement"),
     "deviations": partial(records.rows, name="deviations"),
+    # the package
+    "tree": render_tree,
 }
 MARK = re.compile(rf"(<!-- ({'|'.join(KINDS)}): (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 

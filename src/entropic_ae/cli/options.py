@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGES_OUT",
+    "OUTPUT_OPTIONS",
     "Compile",
     "Device",
     "Devices",
@@ -64,6 +65,9 @@ Recipes = Annotated[
     typer.Option(help="Systems, separated by commas; eae:entropy=0.3 changes a setting of one; default: all."),
 ]
 RunsFolder = Annotated[Path, typer.Option(help="The folder of the run folders.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print results as one JSON document, and nothing else.")]
+_Quiet = Annotated[bool, typer.Option("--quiet", help="Print results only: no progress and no notes.")]
+OUTPUT_OPTIONS = {"as_json": _AsJson, "quiet": _Quiet}  # of every command
 IMAGES_OUT = "FILE.png (a grid), FILE.npz or a folder of PNG files; must not exist"
 
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext, redirect_stdout
 from functools import wraps
 from inspect import Parameter
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
+
+from entropic_ae.cli.options import OUTPUT_OPTIONS
 
 __all__ = [
     "Document",
@@ -40,10 +41,6 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)  # errors and war
 _FEW = 100  # test images, below which no distance means much
 _UNBOUNDED = 1000  # characters, more than any table has
 _NO_BARS = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")  # of Hugging Face's libraries
-
-_AsJson = Annotated[bool, typer.Option("--json", help="Print results as one JSON document, and nothing else.")]
-_Quiet = Annotated[bool, typer.Option("--quiet", help="Print results only: no progress and no notes.")]
-_OPTIONS = {"as_json": _AsJson, "quiet": _Quiet}
 
 
 def speak() -> None:
@@ -81,7 +78,8 @@ def with_output_options(command: Callable[..., Document]) -> Callable[..., None]
 
     signature = inspect.signature(command, eval_str=True)
     options = [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=False, annotation=kind) for name, kind in _OPTIONS.items()
+        Parameter(name, Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+        for name, kind in OUTPUT_OPTIONS.items()
     ]
     parameters = [*signature.parameters.values(), *options]
     run.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]

@@ -38,6 +38,7 @@ __all__ = [
     "DAMAGE",
     "FORMATS",
     "GREY",
+    "SUFFIXES",
     "Fit",
     "Table",
     "cache_folder",
@@ -50,6 +51,20 @@ __all__ = [
 
 # only formats that Pillow decodes by itself: EPS, for one, would start Ghostscript
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+SUFFIXES = (
+    "png",
+    "jpg",
+    "jpeg",
+    "jfif",
+    "bmp",
+    "gif",
+    "tif",
+    "tiff",
+    "webp",
+    "ppm",
+    "pgm",
+    "pbm",
+)  # of their files
 # what Pillow raises on damaged files; it has no error of its own for them
 DAMAGE = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entropic_ae.data.decoding import Table, quiet
-from entropic_ae.data.tables import opened, split_named
+from entropic_ae.data.folders import opened, split_named
 from entropic_ae.errors import InputError
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from entropic_ae.data.arrays import checked_arrays, read_arrays
 from entropic_ae.data.decoding import GREY, Fit, Table, decode, scan
+from entropic_ae.data.folders import parquet_tables
 from entropic_ae.data.hub import hub_tables
 from entropic_ae.data.images import IN_MEMORY, SPLITS, Given, ImageData, Split, resized, shuffled
 from entropic_ae.data.registered import RegisteredData
 from entropic_ae.data.sources import resolve
-from entropic_ae.data.tables import parquet_tables
 from entropic_ae.errors import InputError
 
 __all__ = ["load_images", "read_images"]

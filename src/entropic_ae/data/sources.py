@@ -10,11 +10,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from entropic_ae.data.decoding import Table
+from entropic_ae.data.folders import image_tables, parquet_tables
 from entropic_ae.data.hub import HUB_NAME, HUB_SETS, hub_tables
 from entropic_ae.data.images import IN_MEMORY, Given
 from entropic_ae.data.registered import DATASETS, RegisteredData
 from entropic_ae.data.streaming import stream_tables
-from entropic_ae.data.tables import image_tables, parquet_tables
 from entropic_ae.errors import InputError
 
 __all__ = ["Source", "resolve"]

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, ImageOps
 
 from entropic_ae.data.decoding import DAMAGE, FORMATS, GREY, Fit, Table, cache_folder, digest, quiet, verify
+from entropic_ae.data.folders import columns, opened
 from entropic_ae.data.hub import check_remote, hub_errors, hub_revision, known_splits
-from entropic_ae.data.tables import columns, opened
 from entropic_ae.errors import InputError
 from entropic_ae.storage.files import atomic, read_json, write_json
 

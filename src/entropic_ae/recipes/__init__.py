@@ -2,8 +2,8 @@
 
 from entropic_ae.recipes.presets import PRESETS, Preset, preset_for
 from entropic_ae.recipes.recipe import Recipe
-from entropic_ae.recipes.resolve import by_preset, recipe_for, split_image_size, system_for, system_of
-from entropic_ae.recipes.settings import System, changes_of, configure, differences
+from entropic_ae.recipes.resolve import by_preset, recipe_for, system_for, system_of
+from entropic_ae.recipes.settings import System, changes_of, configure, differences, split_image_size
 from entropic_ae.recipes.systems import (
     AE,
     AE_L2,

@@ -1,4 +1,4 @@
-"""The model and the objective of each recipe, for who wants no run: ``EAE((1, 32, 32), entropy=0.1)``.
+"""A constructor for each recipe, which returns model and objective without a run: ``EAE((1, 32, 32))``.
 
 Each function is short for ``configure(recipe, preset, changes).build(shape)``, which takes every setting.
 """

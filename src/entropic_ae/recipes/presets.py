@@ -1,4 +1,4 @@
-"""Presets: sizes, epochs and learning rate for each data set."""
+"""Presets: sizes and schedules for each data set, whatever the recipe; weights of terms are in ``systems``."""
 
 from __future__ import annotations
 

@@ -9,12 +9,12 @@ from entropic_ae.data import DATASETS, ImageData
 from entropic_ae.errors import InputError
 from entropic_ae.recipes.presets import PRESETS, preset_for
 from entropic_ae.recipes.recipe import Recipe, Scalar
-from entropic_ae.recipes.settings import System, configure, read_setting
+from entropic_ae.recipes.settings import System, configure
 from entropic_ae.recipes.systems import RECIPES
 from entropic_ae.storage.json_schema import shown
 from entropic_ae.storage.run_info import RunInfo
 
-__all__ = ["by_preset", "recipe_for", "split_image_size", "system_for", "system_of"]
+__all__ = ["by_preset", "recipe_for", "system_for", "system_of"]
 
 
 def recipe_for(recipe: str | Recipe) -> Recipe:
@@ -62,19 +62,6 @@ def system_for(
     chosen = PRESETS.find(preset or (images.source if has_own else preset_for(images.shape)))
     own: dict[str, Scalar] = {} if has_own else {"features": features}
     return configure(recipe_for(recipe), chosen, {**own, **(changes or {})})
-
-
-def split_image_size(changes: Mapping[str, Scalar]) -> tuple[int | None, dict[str, Scalar]]:
-    """Separate ``image_size``, which belongs to the data, from the settings of a system.
-
-    Returns: the image size, None without one, and the other settings. Raises: InputError if it is no whole number.
-
-    >>> split_image_size({"image_size": "32", "width": 4})
-    (32, {'width': 4})
-    """
-    rest = dict(changes)
-    size = rest.pop("image_size", None)
-    return None if size is None else read_setting("image_size", size, 0), rest
 
 
 def by_preset(recipe: Recipe) -> dict[str, dict[str, Scalar]]:

@@ -1,4 +1,4 @@
-"""System: a recipe on a preset, and its settings by name, from which the model is built."""
+"""The language of ``--set``: System, a recipe on a preset with its settings by name, from which models are built."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from entropic_ae.recipes.recipe import Recipe, Scalar
 from entropic_ae.storage.json_schema import shown
 from entropic_ae.terms import Objective, Term
 
-__all__ = ["System", "changes_of", "configure", "differences", "read_setting"]
+__all__ = ["System", "changes_of", "configure", "differences", "read_setting", "split_image_size"]
 
 _ENCODER, _DECODER = "the encoder", "the decoder"
 _FEW, _LONGEST = 5, 200  # maximum number of differences in a message, and of characters each
@@ -312,3 +312,16 @@ def read_setting(name: str, value: Scalar, old: Scalar) -> Any:
             return read
     expected = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[wanted]
     raise InputError(f"{name} expects {expected}, got {shown(value)}.")
+
+
+def split_image_size(changes: Mapping[str, Scalar]) -> tuple[int | None, dict[str, Scalar]]:
+    """Separate ``image_size``, which belongs to the data, from the settings of a system.
+
+    Returns: the image size, None without one, and the other settings. Raises: InputError if it is no whole number.
+
+    >>> split_image_size({"image_size": "32", "width": 4})
+    (32, {'width': 4})
+    """
+    rest = dict(changes)
+    size = rest.pop("image_size", None)
+    return None if size is None else read_setting("image_size", size, 0), rest

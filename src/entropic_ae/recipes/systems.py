@@ -1,4 +1,4 @@
-"""The systems of the paper's Table 1, and intermediate variants, by name.
+"""The recipes: systems of the paper's Table 1 and variants, with their weights for each data set.
 
 This library sums errors, norms and divergences over features and averages over the batch. Published weights assume
 other reductions, so each number is written with its conversion. P, the number of values of an image, is 1024 on

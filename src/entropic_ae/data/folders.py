@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from entropic_ae.data.decoding import Table, digest, quiet
+from entropic_ae.data.decoding import SUFFIXES, Table, digest, quiet
 from entropic_ae.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["columns", "image_tables", "opened", "parquet_tables", "split_named"]
 
-_SUFFIXES = ("png", "jpg", "jpeg", "jfif", "bmp", "gif", "tif", "tiff", "webp", "ppm", "pgm", "pbm")
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
@@ -82,7 +81,7 @@ def image_tables(folder: Path) -> dict[str, Table]:
 
     # not the "imagefolder" builder: it treats test_1.png as a test split, unpacks any archives, and drops
     # the labels if there is a metadata.csv
-    stamped = [(path, stamp) for path in _files(folder, _SUFFIXES) if (stamp := _stamp(folder / path))]
+    stamped = [(path, stamp) for path in _files(folder, SUFFIXES) if (stamp := _stamp(folder / path))]
     if not stamped:
         return {}
     if odd := [str(path) for path, _ in stamped if not _is_text(str(path))]:

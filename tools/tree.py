@@ -1,0 +1,31 @@
+"""The tree of the package with the purpose of each module, for ``docs/layout.md``."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+__all__ = ["render_tree"]
+
+
+def purpose(module: Path) -> str:
+    """Return the first sentence of a module's docstring."""
+    text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+    return " ".join(text.partition("\n\n")[0].split()).replace("``", "`")
+
+
+def render_tree(path: Path) -> str:
+    """Return a table of the modules below a package, the rooms in alphabetical order.
+
+    Arguments:
+        path: the package.
+    """
+    rows = ["| module | purpose |", "| --- | --- |"]
+    for room in sorted(path.iterdir()):
+        if (room / "__init__.py").is_file():
+            rows.append(f"| **`{room.name}/`** | {purpose(room / '__init__.py')} |")
+            modules = sorted(one for one in room.glob("*.py") if one.stem != "__init__")
+            rows += [f"| `{room.name}/{one.name}` | {purpose(one)} |" for one in modules]
+        elif room.suffix == ".py":
+            rows.append(f"| **`{room.name}`** | {purpose(room)} |")
+    return "\n".join(rows)
