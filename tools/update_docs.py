@@ -1,4 +1,4 @@
-"""Write what ``results/`` and the package hold into the README and the pages of ``docs/``, between the marks that name it.
+"""Write what ``results/`` and the package hold into the README and the pages of ``docs/``, between marks.
 
 ``python tools/update_docs.py`` rewrites the pages; with ``--check`` it only reports which are out of date. A mark
 is ``<!-- KIND: PATH -->``; the text up to ``<!-- end of table -->`` is replaced. ``KINDS`` lists the kinds. Each

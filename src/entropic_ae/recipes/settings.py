@@ -1,4 +1,4 @@
-"""The language of ``--set``: System, a recipe on a preset with its settings by name, from which models are built."""
+"""The language of ``--set``: System, a recipe on a preset with settings by name, from which models are built."""
 
 from __future__ import annotations
 
