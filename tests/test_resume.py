@@ -337,11 +337,11 @@ def test_a_checkpoint_that_would_resume_to_something_else_is_refused(damage, tmp
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
-        sentence = r"last\.ckpt is damaged \(the checksum of .* is wrong\), so training cannot go on from it"
+        sentence = r"last\.ckpt is damaged \(the checksum of .* is wrong\), so training cannot resume from it"
     else:
         train(tmp_path / "other", "vae", epochs=1)
         shutil.copy(tmp_path / "other" / training.CHECKPOINT, path)
-        sentence = r"last\.ckpt is of another model, so training cannot go on from it; restore the run's own"
+        sentence = r"last\.ckpt is of another model, so training cannot resume from it; restore the run's own"
     with pytest.raises(InputError, match=sentence):
         train(tmp_path / "run", epochs=2)
     assert eae.load(tmp_path / "run", device="cpu").sample(1).shape == (1, 1, 8, 8)
