@@ -264,11 +264,11 @@ def test_what_is_measured_of_weights_that_training_has_replaced_is_not_kept(tmp_
     before = eae.load(tmp_path / "run", device="cpu")
     train(tmp_path / "run", epochs=2)
     pictures = {path: path.read_bytes() for path in (tmp_path / "run").glob("*.png")}
-    with pytest.warns(UserWarning, match="trained on since it was loaded: what was measured is not kept; load it"):
+    with pytest.warns(UserWarning, match="other weights since it was loaded: the metrics are not saved; load it"):
         result = before.evaluate(features="pixels", n=20, densities=["prior", "gaussian"])
     assert result["distances"]["gaussian"]["frechet"] > 0
     assert not (tmp_path / "run" / "metrics.json").exists()
-    with pytest.warns(UserWarning, match="trained on since it was loaded: its pictures are left as they are"):
+    with pytest.warns(UserWarning, match="other weights since it was loaded: its pictures are not drawn"):
         before.draw("prior")
     assert pictures == {path: path.read_bytes() for path in (tmp_path / "run").glob("*.png")}
     after = eae.load(tmp_path / "run", device="cpu").evaluate(features="pixels", n=20, densities=["gaussian"])
@@ -284,7 +284,7 @@ def test_pictures_of_weights_before_are_drawn_again_if_a_resumed_run_was_killed(
         patch.setattr(eae.runs.training, "_draw", lambda run: no_space(run.folder))
         with pytest.raises(OSError, match="No space"):
             train(folder, epochs=2)
-    with pytest.warns(UserWarning, match=r"samples-gaussian\.png in .* belonged to the weights before"):
+    with pytest.warns(UserWarning, match=r"samples-gaussian\.png in .* belonged to earlier weights"):
         train(folder, epochs=2)  # nothing is left to train, but the pictures are of other weights
     train(tmp_path / "whole", epochs=2)
     assert state(folder) == state(tmp_path / "whole")
