@@ -144,9 +144,9 @@ def test_short_training_is_told(folder, tmp_path, epochs, seen):
     caution = eae.load(run, device="cpu").caution
     assert caution == (
         seen
-        and f"the weights have seen {seen} minibatches, and the running averages of the norms are not settled "
-        "before 100: entropies, distances and images say little yet; train for more than 7 epochs "
-        "(--resume goes on)."
+        and f"the weights have seen {seen} minibatches, and the running averages of the norms have not converged "
+        "before 100: entropies, distances and images mean little yet; train for more than 7 epochs "
+        "(continue with --resume)."
     )
 
 

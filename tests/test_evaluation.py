@@ -212,7 +212,7 @@ def test_metrics_wait_for_a_process_that_writes_them(run, monkeypatch):
     monkeypatch.setattr("entropic_ae.storage.run_folder.claimed", soon)
     with (
         claimed(run.folder / ".metrics.lock", ""),
-        pytest.raises(InputError, match="has been written to by another process for a minute; try again"),
+        pytest.raises(InputError, match="has been locked by another process for a minute; try again"),
     ):
         run.evaluate(features="pixels", n=30, densities=["prior"])
 

@@ -152,7 +152,7 @@ class Other(nn.Module):
 def test_a_part_of_another_class_is_refused(here):
     import_modules(["patches"])
     changed = replace(eae.RECIPES["patches"], encoder=partial(Other))
-    sentence = "another definition of 'patches' (encoder was 'Patches' and is 'Other'); use yours as it was"
+    sentence = "another definition of 'patches' (encoder was 'Patches' and is 'Other'); use the original one"
     with pytest.raises(InputError, match=re.escape(sentence)):
         eae.load("runs/patches", recipe=changed)
     options = {"set": {"hidden": 16, "width": 4}, "out": "runs/patches", "device": "cpu", "progress": False}
@@ -442,7 +442,7 @@ def test_a_run_on_images_in_memory_asks_for_them_again(tmp_path):
     result = run.evaluate(features="pixels", n=20, densities=["prior"])
     alone = eae.load(tmp_path / "run", device="cpu")
     assert alone.sample(2, density="prior").shape == (2, 1, 8, 8)
-    with pytest.raises(InputError, match=r"on images in memory, which are needed here; give them again: load\("):
+    with pytest.raises(InputError, match=r"on images in memory, which are needed here; pass them again: load\("):
         alone.evaluate(features="pixels", n=20)
     again = eae.load(tmp_path / "run", data=images, device="cpu")
     assert again.evaluate(features="pixels", n=20, densities=["prior"]) == result

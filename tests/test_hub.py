@@ -241,7 +241,7 @@ def test_a_run_with_parts_of_one_s_own_needs_them_on_both_sides(hub, tmp_path, m
     loaded = eae.load(f"hf:{REPO}", device="cpu")
     assert torch.equal(loaded.sample(4, seed=1), run.sample(4, seed=1))
     with pytest.raises(
-        InputError, match="was trained on images in memory, which are needed here; give them again"
+        InputError, match="was trained on images in memory, which are needed here; pass them again"
     ):
         loaded.evaluate(features="pixels", n=20)
     recipe = eae.RECIPES.pop("mine")
@@ -419,7 +419,7 @@ HOSTILE = {
     "claims 4 TiB": ("weights.safetensors", claimed([2**20, 2**20]), "is damaged or of another model"),
     "claims more than fits": ("weights.safetensors", claimed([2**62, 2**62]), "is damaged or of another model"),
     "wrong shapes": ("weights.safetensors", with_weights(first(lambda t: torch.cat([t, t]))), "of another model"),
-    "tensors missing": ("weights.safetensors", with_weights(lambda ts: dict(list(ts.items())[:2])), "train anew"),
+    "tensors missing": ("weights.safetensors", with_weights(lambda ts: dict(list(ts.items())[:2])), "train again"),
     "tensors too many": ("weights.safetensors", with_weights(lambda ts: {**ts, "x": torch.ones(1)}), "of another"),
     "NaN": ("weights.safetensors", with_weights(first(lambda t: t * float("nan"))), "values that are not finite"),
     "infinity": ("weights.safetensors", with_weights(first(lambda t: t / 0)), "values that are not finite"),

@@ -15,16 +15,16 @@ from entropic_ae.training.callbacks import EarlierEpochs
 ROWS = [{"epoch": 1, "train_loss": 0.1 + 0.2, "validation_loss": 2.0}, {"epoch": 2, "train_loss": -1e-300,
          "validation_loss": float("nan")}]  # fmt: skip
 DAMAGES = {
-    "": "it has no epoch",
-    "epoch,validation_loss\n": "it has no epoch",
-    "validation_loss\n1\n": "it has no epoch",
-    "\x00": "it has no epoch|NUL",
-    "epoch,validation_loss\n1\n": "its rows are not of one length",
-    "epoch,validation_loss\n1,2\n2": "its rows are not of one length",
-    "epoch,validation_loss\n1,2\n\n2,1\n": "its rows are not of one length",
+    "": "it has no epochs",
+    "epoch,validation_loss\n": "it has no epochs",
+    "validation_loss\n1\n": "it has no epochs",
+    "\x00": "it has no epochs|NUL",
+    "epoch,validation_loss\n1\n": "its rows differ in length",
+    "epoch,validation_loss\n1,2\n2": "its rows differ in length",
+    "epoch,validation_loss\n1,2\n\n2,1\n": "its rows differ in length",
     "epoch,validation_loss\n1,x\n": "could not convert string to float: 'x'",
     "epoch,validation_loss\n1,\n": "could not convert string to float: ''",
-    "epoch,epoch\n1,1\n": "a column comes twice",
+    "epoch,epoch\n1,1\n": "a column is duplicated",
     "epoch,validation_loss\nnan,1\n": "its epochs do not count from 1",
     "epoch,validation_loss\n1e999,1\n": "its epochs do not count from 1",
     "epoch,validation_loss\n0,1\n": "its epochs do not count from 1",
@@ -86,7 +86,7 @@ def test_a_loss_that_is_not_finite_is_never_the_best():
 def test_every_reader_knows_damage(folder, text):
     (folder / LOG).write_bytes(text.encode(errors="surrogateescape"))
     trainer = Logger()
-    sentence = rf"log\.csv is damaged \(.*({DAMAGES[text]}).*\); train the run anew\."
+    sentence = rf"log\.csv is damaged \(.*({DAMAGES[text]}).*\); train the run again\."
     for read in (
         lambda: read_log(folder / LOG),
         lambda: read_folder(folder),

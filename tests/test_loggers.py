@@ -136,7 +136,7 @@ def test_wandb_without_a_login_is_told_before_the_folder_is_made(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
-    sentence = "InputError: wandb takes no run of yours (No API key configured"
+    sentence = "InputError: wandb refuses to log in (No API key configured"
     assert sentence in done.stderr
     assert "set WANDB_MODE=offline" in done.stderr
     assert not (tmp_path / "run").exists()
@@ -218,7 +218,7 @@ def test_a_missing_package_is_named_before_the_folder_is_made(tmp_path, monkeypa
     ("options", "sentence"),
     [
         ({"logger": "tensorbord"}, "unknown logger 'tensorbord'"),
-        ({"logger": "csv", "picture_every": 0}, "pictures can be logged every epoch or more rarely, got every 0"),
+        ({"logger": "csv", "picture_every": 0}, "pictures can be logged at most once per epoch, got every 0"),
     ],
 )
 def test_what_cannot_be_is_said_before_the_folder_is_made(options, sentence, tmp_path):

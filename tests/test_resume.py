@@ -264,11 +264,11 @@ def test_what_is_measured_of_weights_that_training_has_replaced_is_not_kept(tmp_
     before = eae.load(tmp_path / "run", device="cpu")
     train(tmp_path / "run", epochs=2)
     pictures = {path: path.read_bytes() for path in (tmp_path / "run").glob("*.png")}
-    with pytest.warns(UserWarning, match="trained on since it was loaded: what was measured is not kept; load it"):
+    with pytest.warns(UserWarning, match="other weights since it was loaded: the metrics are not saved; load it"):
         result = before.evaluate(features="pixels", n=20, densities=["prior", "gaussian"])
     assert result["distances"]["gaussian"]["frechet"] > 0
     assert not (tmp_path / "run" / "metrics.json").exists()
-    with pytest.warns(UserWarning, match="trained on since it was loaded: its pictures are left as they are"):
+    with pytest.warns(UserWarning, match="other weights since it was loaded: its pictures are not drawn"):
         before.draw("prior")
     assert pictures == {path: path.read_bytes() for path in (tmp_path / "run").glob("*.png")}
     after = eae.load(tmp_path / "run", device="cpu").evaluate(features="pixels", n=20, densities=["gaussian"])
@@ -284,7 +284,7 @@ def test_pictures_of_weights_before_are_drawn_again_if_a_resumed_run_was_killed(
         patch.setattr(eae.runs.training, "_draw", lambda run: no_space(run.folder))
         with pytest.raises(OSError, match="No space"):
             train(folder, epochs=2)
-    with pytest.warns(UserWarning, match=r"samples-gaussian\.png in .* belonged to the weights before"):
+    with pytest.warns(UserWarning, match=r"samples-gaussian\.png in .* belonged to earlier weights"):
         train(folder, epochs=2)  # nothing is left to train, but the pictures are of other weights
     train(tmp_path / "whole", epochs=2)
     assert state(folder) == state(tmp_path / "whole")
@@ -337,11 +337,11 @@ def test_a_checkpoint_that_would_resume_to_something_else_is_refused(damage, tmp
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
-        sentence = r"last\.ckpt is damaged \(the checksum of .* is wrong\), so training cannot go on from it"
+        sentence = r"last\.ckpt is damaged \(the checksum of .* is wrong\), so training cannot resume from it"
     else:
         train(tmp_path / "other", "vae", epochs=1)
         shutil.copy(tmp_path / "other" / training.CHECKPOINT, path)
-        sentence = r"last\.ckpt is of another model, so training cannot go on from it; restore the run's own"
+        sentence = r"last\.ckpt is of another model, so training cannot resume from it; restore the run's own"
     with pytest.raises(InputError, match=sentence):
         train(tmp_path / "run", epochs=2)
     assert eae.load(tmp_path / "run", device="cpu").sample(1).shape == (1, 1, 8, 8)
@@ -353,7 +353,5 @@ def test_weights_with_a_flipped_byte_are_refused(tmp_path):
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)
-    with pytest.raises(
-        InputError, match=r"is damaged or of another model \(its values are not those that were written\)"
-    ):
+    with pytest.raises(InputError, match=r"is damaged or of another model \(its values do not match its digest\)"):
         eae.load(tmp_path / "run")

@@ -134,7 +134,7 @@ def test_results_of_other_weights_are_dropped(folder):
     eae.load(folder, device="cpu").evaluate(features="pixels", n=20)
     train(folder, epochs=2, resume=True)
     assert (folder / "metrics.json").exists()  # of the same weights
-    with pytest.warns(UserWarning, match=r"metrics\.json in .* belonged to the weights before and are removed"):
+    with pytest.warns(UserWarning, match=r"metrics\.json in .* belonged to earlier weights and are removed"):
         run = train(folder, epochs=3, resume=True)
     assert not (folder / "metrics.json").exists()
     (folder / "metrics.json").write_text(json.dumps({"old": {"weights_sha256": "of before"}}))
@@ -167,7 +167,7 @@ def test_own_folder_of_images(tmp_path):
     shutil.rmtree(tmp_path / "photos")
     with pytest.raises(
         InputError,
-        match=r"photos does not exist, and .*run has its images from there; put them back, or say where",
+        match=r"photos does not exist, and .*run needs its images from there; restore them, or give their place",
     ):
         eae.load(tmp_path / "run", device="cpu").density("gaussian")
     eae.save_images(images, tmp_path / "moved")
@@ -224,7 +224,7 @@ def test_existing_out_is_refused_and_kept(folder, tmp_path):
 
 
 def test_resume_refuses_other_settings(folder):
-    sentence = "other settings: seed was 0 and is 1; width was 4 and is 8; give those of before, or another --out"
+    sentence = "other settings: seed was 0 and is 1; width was 4 and is 8; restore them, or give another --out"
     with pytest.raises(InputError, match=sentence):
         train(folder, resume=True, seed=1, set={**SMALL, "width": 8})
     many = {**SMALL, "width": 8, "patience": 1, "learning_rate": 0.1, "entropy": 3}
@@ -251,7 +251,7 @@ def test_resume_for_fewer_epochs_is_refused(folder):
 def test_resume_without_a_checkpoint_keeps_the_weights(folder):
     shutil.rmtree(folder / "checkpoints")
     before = (folder / "weights.safetensors").read_bytes()
-    with pytest.raises(InputError, match=r"has weights but no checkpoints/last\.ckpt, so training cannot go on"):
+    with pytest.raises(InputError, match=r"has weights but no checkpoints/last\.ckpt, so training cannot resume"):
         train(folder, epochs=4, resume=True)
     assert (folder / "weights.safetensors").read_bytes() == before
 

@@ -114,7 +114,7 @@ def test_a_resumed_run_says_where_it_goes_on(images, tmp_path, capsys):
     assert [line.split()[:2] for line in capsys.readouterr().err.splitlines()] == [["epoch", "1/1"]]
     train(images, epochs=2, folder=tmp_path, progress=True, resume=True)
     first, second = capsys.readouterr().err.splitlines()
-    assert first == "going on after epoch 1/2"
+    assert first == "resuming after epoch 1/2"
     assert second.startswith("epoch 2/2 ")
 
 
@@ -160,7 +160,7 @@ def test_a_damaged_checkpoint_is_named(images, tmp_path, content):
     train(images, epochs=1, folder=tmp_path)
     path = tmp_path / "checkpoints" / "last.ckpt"
     path.write_bytes(path.read_bytes()[:5000] if content is None else content)
-    with pytest.raises(InputError, match=r"last\.ckpt is damaged .* so training cannot go on from it"):
+    with pytest.raises(InputError, match=r"last\.ckpt is damaged .* so training cannot resume from it"):
         train(images, epochs=2, folder=tmp_path, resume=True)
 
 

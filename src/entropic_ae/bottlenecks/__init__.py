@@ -1,4 +1,4 @@
-"""Bottlenecks: how a code is made of what the encoder emits, and the prior that the constraints imply."""
+"""Bottlenecks: how the encoder's output becomes a code, and the prior that the constraints imply."""
 
 from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, Codes, Identity
 from entropic_ae.bottlenecks.domains import Cube, Sphere

@@ -1,4 +1,4 @@
-"""What all bottlenecks share, and the one without a constraint."""
+"""The base class of all bottlenecks, and the bottleneck without a constraint."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["Bottleneck", "Code", "Codes", "Identity", "as_float"]
 
 
 class Code(NamedTuple):
-    """What a bottleneck makes of a batch.
+    """The output of a bottleneck for a batch.
 
     Attributes:
         z: codes, (N, D).
-        posterior: the distribution that z was drawn from, or None where z is deterministic.
+        posterior: the distribution of z given h, or None if z is deterministic.
 
     >>> Code(torch.zeros(3, 2)).posterior is None
     True
@@ -40,8 +40,8 @@ class Bottleneck(nn.Module):
         in_features: length of the encoder's output that ``forward`` takes.
         bounds_entropy: whether the constraints bound the entropy of the codes, so that the prior is the
             maximum-entropy distribution under them and its entropy the maximum.
-        has_posterior: whether codes come with a posterior: samples of it in training, its mean in evaluation.
-        entropy: the estimator that is right for the space of the codes, as ``knn_entropy(z, k, others=None)``.
+        has_posterior: whether codes have a posterior; they are samples of it in training, its mean in evaluation.
+        entropy: the entropy estimator for the space of the codes, called like ``knn_entropy(z, k, others=None)``.
 
     >>> Bottleneck(3).prior().event_shape
     torch.Size([3])
@@ -64,11 +64,11 @@ class Bottleneck(nn.Module):
 
     @property
     def least_batch(self) -> int:
-        """The smallest batch that the bottleneck is defined on in training."""
+        """The smallest batch for which the bottleneck is defined in training."""
         return 1
 
     def forward(self, h: Tensor) -> Code:
-        """Make codes of the encoder's output, (N, in_features)."""
+        """Map the encoder's output, (N, in_features), to codes."""
         raise NotImplementedError
 
     def check_batch(self, h: Tensor) -> None:
@@ -85,15 +85,16 @@ class Bottleneck(nn.Module):
             )
 
     def excess_energy(self, z: Tensor) -> Tensor:
-        """Return the mean of minus the prior's log density over codes, (N, D), less the prior's entropy, in nats.
+        """Return the mean negative log density of codes, (N, D), under the prior, minus its entropy, in nats.
 
-        The prior is the Gibbs distribution of the constraints, so this is what breaking them gains in entropy, to
-        first order: 0 where they hold, as in training; under running statistics codes may be larger or smaller.
+        The prior is the Gibbs distribution of the constraints, so this is, to first order, the entropy gained by
+        violating them. It is 0 if the constraints hold, as in training; under running statistics it can have
+        either sign.
         """
         return 0.5 * (z.square().sum(1).mean() - self.latent_dim)
 
     def prior(self) -> Distribution:
-        """Return the distribution over codes, (D,), that new codes are drawn from; on the CPU."""
+        """Return the prior over codes, (D,), on the CPU."""
         return Normal.standard(self.latent_dim)
 
     def describe(self) -> list[dict[str, Any]]:
@@ -102,7 +103,7 @@ class Bottleneck(nn.Module):
         Each is a dictionary with the name of the operation as ``op`` and its arguments, numbers or tensors. The
         operations are those of ``export.layers``; docs/export.md lists them.
 
-        Raises: InputError for a bottleneck without the method.
+        Raises: InputError for a bottleneck that does not define this method.
         """
         raise InputError(
             f"{type(self).__name__} cannot be exported to safetensors without a method describe(); define it, or "
@@ -111,7 +112,7 @@ class Bottleneck(nn.Module):
 
 
 class Identity(Bottleneck):
-    """No constraint: the code is what the encoder emits.
+    """No constraint: the code is the encoder's output.
 
     The prior is N(0, I) by convention only; nothing makes the codes follow it.
 
@@ -120,7 +121,7 @@ class Identity(Bottleneck):
     """
 
     def forward(self, h: Tensor) -> Code:
-        """Return (N, D) as it is, in float32 at least, whatever the autocast state."""
+        """Return (N, D) unchanged, in at least float32, whatever the autocast state."""
         return Code(as_float(h))
 
     def describe(self) -> list[dict[str, Any]]:
@@ -129,10 +130,10 @@ class Identity(Bottleneck):
 
 
 class Codes(nn.Module):
-    """A bottleneck that gives the codes alone, a tensor, so that it has a place in ``nn.Sequential``.
+    """A bottleneck that returns only the codes, as a tensor, for use in ``nn.Sequential``.
 
-    Where codes have a posterior, only they come out: samples in training, means in evaluation. What looks at the
-    posterior calls ``bottleneck`` itself.
+    If codes have a posterior, they are its samples in training and its means in evaluation. For the posterior
+    itself, call ``bottleneck``.
 
     Arguments:
         bottleneck: maps (N, in_features) to codes, (N, D).
@@ -153,7 +154,7 @@ class Codes(nn.Module):
 
 
 def as_float(h: Tensor) -> Tensor:
-    """Return at least float32, for statistics and entropies.
+    """Convert to at least float32, for statistics and entropies.
 
     >>> as_float(torch.zeros(2).bfloat16()).dtype
     torch.float32

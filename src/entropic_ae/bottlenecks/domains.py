@@ -1,4 +1,4 @@
-"""Bottlenecks that bound the domain of each code by itself."""
+"""Bottlenecks that bound the domain of each code separately."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Cube", "Sphere"]
 
 
 class Sphere(Bottleneck):
-    """Each code has norm 1: no statistics of a minibatch, so training and evaluation are alike.
+    """Each code has norm 1. No minibatch statistics are needed, so training and evaluation are the same.
 
     Of all distributions on the sphere the uniform one has the most entropy, the logarithm of the area: it is the
     prior. Entropies are those of densities on the sphere, estimated by ``sphere_entropy``.
 
     Arguments:
         latent_dim: length D of a code, at least 2.
-        eps: the least norm that h is divided by.
+        eps: lower bound of the norm that h is divided by.
 
     References: "Hyperspherical Variational Auto-Encoders", Davidson et al. (2018),
     https://arxiv.org/abs/1804.00891; for uniformity on the sphere, "Understanding Contrastive Representation
@@ -49,7 +49,7 @@ class Sphere(Bottleneck):
         return Code(nn.functional.normalize(as_float(h), dim=1, eps=self.eps))
 
     def excess_energy(self, z: Tensor) -> Tensor:
-        """Return 0: the prior is uniform, and each code keeps to the constraint."""
+        """Return 0: the prior is uniform, and each code satisfies the constraint."""
         return z.new_zeros(())
 
     def prior(self) -> Distribution:
@@ -62,10 +62,10 @@ class Sphere(Bottleneck):
 
 
 class Cube(Bottleneck):
-    """Each value lies between -1 and 1, by a hyperbolic tangent: no statistics of a minibatch.
+    """Each value is between -1 and 1, by a hyperbolic tangent. No minibatch statistics are needed.
 
     Of all distributions on the cube the uniform one has the most entropy, D * log 2 nats: it is the prior.
-    Entropies are estimated by ``cube_entropy``, which knows the faces.
+    Entropies are estimated by ``cube_entropy``, which corrects for the faces.
 
     Arguments:
         latent_dim: length D of a code.
@@ -84,7 +84,7 @@ class Cube(Bottleneck):
         return Code(torch.tanh(as_float(h)))
 
     def excess_energy(self, z: Tensor) -> Tensor:
-        """Return 0: the prior is uniform, and each code keeps to the constraint."""
+        """Return 0: the prior is uniform, and each code satisfies the constraint."""
         return z.new_zeros(())
 
     def prior(self) -> Distribution:

@@ -20,13 +20,13 @@ class BatchNorm(Bottleneck):
     """Batch normalisation without affine shift: each dimension has mean 0 and variance 1 over the minibatch.
 
     Among distributions with these moments N(0, I) has the most entropy, D / 2 * log(2 pi e) nats: it is the
-    prior. In evaluation the running averages of mean and variance take the place of the minibatch's. A
-    dimension that is constant over the minibatch gives zeros; in evaluation too, once the averages have settled,
-    up to 3e-4 of its value: they are float32.
+    prior. In evaluation running averages of mean and variance replace those of the minibatch. A dimension that is
+    constant over the minibatch becomes zero; in evaluation too, once the averages have converged, up to 3e-4 of
+    its value, since they are float32.
 
     Arguments:
         latent_dim: length D of a code.
-        eps: added to the variance; the paper's equation (1) has none.
+        eps: added to the variance; absent from the paper's equation (1).
         momentum: weight of the newest minibatch in the running averages.
 
     Raises: InputError in training for a batch of one, whose variance is undefined.
@@ -44,7 +44,7 @@ class BatchNorm(Bottleneck):
         super().__init__(latent_dim)
         eps, momentum = _checked(eps, momentum)
         self.eps, self.momentum = eps, momentum
-        self.norm = nn.BatchNorm1d(latent_dim, eps=eps, momentum=momentum, affine=False)  # of evaluation
+        self.norm = nn.BatchNorm1d(latent_dim, eps=eps, momentum=momentum, affine=False)  # for evaluation
 
     def forward(self, h: Tensor) -> Code:
         """Normalise (N, D); statistics are computed in float32 at least, whatever the autocast state."""
@@ -76,7 +76,7 @@ class L1Norm(Bottleneck):
 
     Among distributions with these moments that of independent Laplace variables of scale 1 has the most entropy,
     D * (1 + log 2) nats: it is the prior. In evaluation running averages of the mean and of the mean absolute
-    deviation take the place of the minibatch's. A dimension that is constant over the minibatch gives zeros.
+    deviation replace those of the minibatch. A dimension that is constant over the minibatch becomes zero.
 
     Arguments:
         latent_dim: length D of a code.
@@ -122,7 +122,7 @@ class L1Norm(Bottleneck):
         return 2
 
     def excess_energy(self, z: Tensor) -> Tensor:
-        """Return the mean absolute values of codes, (N, D), summed, less D."""
+        """Return the sum of the mean absolute values of codes, (N, D), minus D."""
         return z.abs().sum(1).mean() - self.latent_dim
 
     def prior(self) -> Distribution:
@@ -135,19 +135,19 @@ class L1Norm(Bottleneck):
 
 
 class Whitening(Bottleneck):
-    """The codes have mean 0 and covariance I over the minibatch: batch norm that takes correlations away too.
+    """The codes have mean 0 and covariance I over the minibatch: batch norm that also removes correlations.
 
-    Among distributions with these moments N(0, I) has the most entropy, as under ``BatchNorm``; but of the codes
-    that ``BatchNorm`` allows only the uncorrelated ones are left. The codes are h times the inverse square root
-    of its covariance (ZCA, which of all whitenings moves h least). In evaluation running averages of the mean and
-    of the covariance take the place of the minibatch's.
+    Among distributions with these moments N(0, I) has the most entropy, as under ``BatchNorm``; of the codes that
+    ``BatchNorm`` allows, only the uncorrelated ones remain. The codes are centred h times the inverse square root
+    of its covariance (ZCA, the whitening that changes h least). In evaluation running averages of the mean and of
+    the covariance replace those of the minibatch.
 
     Arguments:
         latent_dim: length D of a code.
         eps: added to the variances.
         momentum: weight of the newest minibatch in the running averages.
-        iterations: Newton-Schulz steps to the inverse square root. A direction whose share of the total variance
-            is s is white after about 1.2 * log(1 / s) + 4 of them: 20 do for a millionth.
+        iterations: Newton-Schulz steps to the inverse square root. A direction with a share s of the total
+            variance is white after about 1.2 * log(1 / s) + 4 steps: 20 suffice for a millionth.
 
     Raises: InputError in training for a batch of D codes or fewer, whose covariance is singular.
 
@@ -189,7 +189,7 @@ class Whitening(Bottleneck):
             return Code(centred @ self._inverse_root(covariance).to(h))
 
     def matrix(self) -> Tensor:
-        """Return what centred features are multiplied by in evaluation, (D, D) float64."""
+        """Return the whitening matrix of evaluation, (D, D) float64."""
         return self._inverse_root(self.covariance)
 
     @property
@@ -202,7 +202,7 @@ class Whitening(Bottleneck):
         return [{"op": "normalise", "mean": self.mean}, {"op": "multiply", "matrix": self.matrix().to(self.mean)}]
 
     def _inverse_root(self, covariance: Tensor) -> Tensor:
-        """Return the inverse square root, (D, D) float64, by products alone, for which no GPU waits."""
+        """Return the inverse square root, (D, D) float64, by matrix products alone: no GPU synchronisation."""
         identity = torch.eye(self.latent_dim, dtype=torch.float64, device=covariance.device)
         covariance = covariance.double() + self.eps * identity
         total = covariance.trace()
@@ -220,16 +220,16 @@ def _checked(eps: float, momentum: float) -> tuple[float, float]:
 
 
 def _mean(h: Tensor) -> Tensor:
-    """Return the mean over the rows of all processes, rounded once: of a constant dimension exactly its value.
+    """Return the mean over the rows of all processes; for a constant dimension exactly its value.
 
-    A plain sum is a little off, and from that a constant dimension would seem to deviate.
+    A plain mean has a rounding error, by which a constant dimension would seem to vary.
     """
     mean = global_mean(h)
-    return mean + global_mean((h - mean).detach())  # which has no gradient
+    return mean + global_mean((h - mean).detach())  # the correction has no gradient
 
 
 def _unbiased(variance: Tensor, h: Tensor) -> Tensor:
-    """Return an estimate for the distribution of what is one of the rows, (N, D), of all processes."""
+    """Return the unbiased variance or covariance, from the biased one over the rows, (N, D), of all processes."""
     count = len(h) * processes()
     return variance * (count / (count - 1))
 

@@ -19,16 +19,17 @@ __all__ = ["ConstantVariancePosterior", "GaussianPosterior"]
 class GaussianPosterior(Bottleneck):
     """A Gaussian posterior with learned mean and standard deviation: the variational autoencoder's.
 
-    Called with the encoder's output, (N, 2 D), it takes the first D values as means and the others, after a
-    bound, as logarithms of standard deviations, and gives a ``Code``: ``z`` is a sample in training (with the
-    reparametrisation trick) and the mean in evaluation, ``posterior`` the distribution.
+    Of the encoder's output, (N, 2 D), the first D values are the means and the others, after a bound, the
+    logarithms of the standard deviations. In the returned ``Code``, ``z`` is a sample in training (by the
+    reparametrisation trick) and the mean in evaluation; ``posterior`` is the distribution.
 
     Arguments:
         latent_dim: length D of a code.
         log_std_limit: the logarithm of the standard deviation is ``log_std_limit * tanh(h)``, as in the code of
-            Ghosh et al.
+            Ghosh et al. (2019).
 
-    Reference: "Auto-Encoding Variational Bayes", Kingma and Welling (2013), https://arxiv.org/abs/1312.6114.
+    References: "Auto-Encoding Variational Bayes", Kingma and Welling (2013), https://arxiv.org/abs/1312.6114;
+    "From Variational to Deterministic Autoencoders", Ghosh et al. (2019), https://arxiv.org/abs/1903.12436.
 
     >>> code = GaussianPosterior(2)(torch.zeros(3, 4))
     >>> code.z.shape, code.posterior.stddev[0].tolist()
@@ -45,17 +46,17 @@ class GaussianPosterior(Bottleneck):
 
     @property
     def in_features(self) -> int:
-        """A mean and a logarithm for each dimension."""
+        """A mean and a log standard deviation for each dimension."""
         return 2 * self.latent_dim
 
     def forward(self, h: Tensor) -> Code:
-        """Read means and standard deviations off (N, 2 D); float32 at least, whatever the autocast state."""
+        """Read means and standard deviations off (N, 2 D); in at least float32, whatever the autocast state."""
         mean, raw = as_float(h).chunk(2, dim=1)
         std = (self.log_std_limit * torch.tanh(raw)).exp()
         return _draw(mean, std, self.training)
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return the choice of the means."""
+        """Return the selection of the means."""
         return [{"op": "first", "size": self.latent_dim}]
 
 
@@ -84,16 +85,16 @@ class ConstantVariancePosterior(Bottleneck):
         self.std = std
 
     def forward(self, h: Tensor) -> Code:
-        """Take (N, D) as means; float32 at least, whatever the autocast state."""
+        """Take (N, D) as means; in at least float32, whatever the autocast state."""
         mean = as_float(h)
         return _draw(mean, torch.full_like(mean, self.std), self.training)
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return no operation: the encoder gives the means."""
+        """Return no operation: the encoder's output is the mean."""
         return []
 
 
 def _draw(mean: Tensor, std: Tensor, training: bool) -> Code:
-    # validating the arguments would wait for the device
+    # validate_args would force a synchronisation with the device
     posterior = Independent(Normal(mean, std, validate_args=False), 1, validate_args=False)
     return Code(mean + std * share(mean, Tensor.normal_) if training else mean, posterior)

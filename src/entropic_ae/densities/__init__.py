@@ -1,4 +1,4 @@
-"""Densities: how codes are drawn after training. Each fits codes, samples by seed, and saves and loads."""
+"""Densities: how codes are drawn after training. Each is fitted to codes, sampled by seed, saved and loaded."""
 
 from entropic_ae.densities.copula import Copula, Marginals
 from entropic_ae.densities.density import Density, Sampler

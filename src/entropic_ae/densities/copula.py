@@ -20,7 +20,7 @@ _COLUMNS = "each value becomes the codes' quantile of its normal distribution fu
 
 
 class Marginals(Density):
-    """Independent dimensions, each with the distribution that the codes have in it.
+    """Independent dimensions, each with the marginal distribution of the codes.
 
     The difference in sample quality between the prior and this density is the effect of the marginals. A marginal
     is kept as 1,001 quantiles with linear interpolation.
@@ -110,7 +110,7 @@ class Copula(Density):
     ) -> Self:
         """Take the quantiles of codes, (N, D), and the correlation of their scores."""
         codes = check_codes(codes, 2, f"the density '{cls.name}'")
-        # not a number for a constant dimension, whose scores are all 0
+        # NaN for a constant dimension, whose scores are all 0
         correlation = torch.corrcoef(rank_scores(codes).T).reshape(codes.shape[1], -1).nan_to_num(0)
         return cls(_quantiles(codes), correlation.fill_diagonal_(1))
 
@@ -163,7 +163,7 @@ def _at_least_two(quantiles: Tensor) -> Tensor:
 
 
 def _at(quantiles: Tensor, levels: Tensor) -> Tensor:
-    """Return the values at some levels in [0, 1], (n, D), linear between equally spaced quantiles."""
+    """Return the values at levels in [0, 1], (n, D), by linear interpolation of equally spaced quantiles."""
     place = levels * (len(quantiles) - 1)
     below = place.floor().long().clamp_max(len(quantiles) - 2)
     return torch.lerp(quantiles.gather(0, below), quantiles.gather(0, below + 1), place - below)

@@ -18,8 +18,8 @@ class Sampler(nn.Module):
     """A density as a function of noise: ``forward`` maps standard normal values, (N, noise), to codes, (N, D).
 
     Arguments:
-        noise: how many values of noise a code takes.
-        columns: one sentence on what they do, for the metadata of the exported file.
+        noise: number of noise values per code.
+        columns: one sentence on the role of these values, for the metadata of the exported file.
         parameters: tensors that ``forward`` needs; they become float32 buffers of those names on the CPU.
 
     >>> from entropic_ae.densities import Gaussian
@@ -41,7 +41,7 @@ class Density:
 
     Attributes:
         name: the density in the registry, in files and on the command line.
-        needs_codes: whether ``fit`` looks at the codes; if not, none need be computed.
+        needs_codes: whether ``fit`` uses the codes; if not, they are not computed.
 
     >>> from entropic_ae.densities import DENSITIES
     >>> sorted(name for name, density in DENSITIES.items() if density.needs_codes)
@@ -53,7 +53,7 @@ class Density:
 
     @classmethod
     def check(cls) -> None:
-        """Raise InputError if a setting of ``fit`` cannot work; called with them when a model is built."""
+        """Raise InputError for an invalid setting of ``fit``; called with the settings when a model is built."""
 
     @classmethod
     def fit(cls, codes: Tensor, prior: Distribution, *, std: Tensor | None = None, seed: int = 0) -> Density:
@@ -62,11 +62,11 @@ class Density:
         A subclass adds its settings as further keyword arguments, scalars with defaults.
 
         Arguments:
-            codes: training codes, finite, more than one; the means of their posteriors where they have any.
+            codes: training codes, finite, more than one; if they have posteriors, the posterior means.
             prior: the bottleneck's prior over (D,).
             std: standard deviations of the codes' Gaussian posteriors, (N, D), or None for deterministic codes.
-                Only a density that models the aggregate posterior looks at them.
-            seed: of whatever the fit draws.
+                Only a density that models the aggregate posterior uses them.
+            seed: of all random draws in the fit.
 
         Raises: InputError for too few codes or codes that are not finite.
         """
@@ -77,14 +77,14 @@ class Density:
         raise NotImplementedError
 
     def sampler(self) -> Sampler:
-        """Return a module that draws codes from noise by operations that ONNX has, for the export.
+        """Return a module that maps noise to codes by operations of ONNX, for the export.
 
-        Raises: InputError for a density without the method, or a prior without ``from_noise``.
+        Raises: InputError for a density that does not define this method, or a prior without ``from_noise``.
         """
         raise no_sampler(self.name)
 
     def log_prob(self, codes: Tensor) -> Tensor | None:  # noqa: ARG002
-        """Return the log density at codes, (N, D): (N,), in nats; None where it has no closed form."""
+        """Return the log density at codes, (N, D): (N,), in nats; None if it has no closed form."""
         return None
 
     def state(self) -> dict[str, Tensor]:
@@ -95,7 +95,7 @@ class Density:
     def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Density:  # noqa: ARG003
         """Rebuild from ``state()``; KeyError if a parameter is missing or does not fit the others or the prior.
 
-        What is not overridden gives the parameters to the constructor by name.
+        By default the parameters are passed to the constructor by name.
         """
         try:
             return cls(**state)
@@ -104,7 +104,7 @@ class Density:
 
 
 def no_sampler(name: str) -> InputError:
-    """Return the error for a density that has no sampler of its draws."""
+    """Return the error for a density without a sampler."""
     return InputError(
         f"the density '{name}' cannot be exported to ONNX without a method sampler(); define it, or leave the "
         "density out."
@@ -121,19 +121,19 @@ def check_codes(codes: Tensor, least: int, who: str) -> Tensor:
 
 
 def mean_and_deviation(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of float64 codes, (N, D), by dimension, to standardise them with.
+    """Return mean and standard deviation of float64 codes, (N, D), by dimension, for standardisation.
 
     >>> mean, deviation = mean_and_deviation(torch.tensor([[1.0, 5.0], [3.0, 5.0]]).double())
     >>> mean.tolist(), [round(d, 7) for d in deviation.tolist()]
     ([2.0, 5.0], [1.4142136, 5e-07])
     """
-    # a constant dimension has no deviation, or that of rounding in float32
+    # the deviation of a constant dimension is 0, or float32's rounding error
     deviation = codes.std(0).maximum(1e-7 * codes.abs().amax(0))
     return codes.mean(0), deviation.clamp_min(torch.finfo(torch.float64).tiny)
 
 
 def square_root(covariance: Tensor) -> Tensor:
-    """Return a root R of symmetric matrices, (..., D, D), singular ones included, so that they are R R^T.
+    """Return R with R R^T = C for symmetric matrices C, (..., D, D), which may be singular.
 
     >>> square_root(torch.tensor([[4.0]]).double()).abs().tolist()
     [[2.0]]
@@ -146,11 +146,11 @@ def parameters(state: Mapping[str, Tensor], prior: Distribution, **shapes: str) 
     """Return the parameters of a density from its state, in the order of ``shapes``, as float64.
 
     Arguments:
-        state: from a file that may be anybody's.
-        prior: over (D,), which says what D must be.
-        shapes: of each parameter by name, a letter a dimension: one letter stands for one length throughout.
+        state: from a file, which is not trusted.
+        prior: over (D,), which fixes D.
+        shapes: of each parameter by name, one letter per dimension; the same letter is the same length throughout.
 
-    Raises: KeyError for one that is missing, has another shape, or is not finite.
+    Raises: KeyError for a parameter that is missing, has another shape, or is not finite.
 
     >>> from torch.distributions import Independent, Normal
     >>> prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)

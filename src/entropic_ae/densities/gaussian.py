@@ -20,14 +20,17 @@ class Gaussian(Density):
     The covariance may be singular (constant or dependent dimensions, fewer codes than dimensions): samples
     then stay in its range.
 
-    It is fitted to the codes that it is given: where codes have posteriors, these are the posteriors' means, as
-    in Ghosh et al. (2019), section 4, and their standard deviations play no part.
+    If codes have posteriors, the density is fitted to the posterior means, as in Ghosh et al., and the standard
+    deviations are ignored.
 
     Arguments:
         mean: (D,) float64.
         covariance: (D, D) float64, symmetric.
 
     Raises: InputError from ``fit`` for fewer than 2 codes or codes that are not finite.
+
+    Reference: section 4 of "From Variational to Deterministic Autoencoders", Ghosh et al. (2019),
+    https://arxiv.org/abs/1903.12436; the paper's column MVG.
 
     >>> density = Gaussian(torch.zeros(2).double(), torch.eye(2).double())
     >>> density.sample(5, seed=0).shape
@@ -56,7 +59,7 @@ class Gaussian(Density):
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
         """Draw n codes, (n, D) float32."""
         noise = torch.randn(n, len(self.mean), generator=generator(seed), dtype=torch.float64)
-        # an eigendecomposition, unlike Cholesky's, also serves a singular covariance
+        # an eigendecomposition, unlike Cholesky's, works for a singular covariance too
         values, vectors = torch.linalg.eigh(self.covariance)
         return (self.mean + noise * values.clamp_min(0).sqrt() @ vectors.T).float()
 

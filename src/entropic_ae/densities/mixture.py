@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
-from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # its stub leaves it out
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # missing in its stub
 
 from entropic_ae.densities.density import (
     Density,
@@ -35,13 +35,13 @@ _ONE_AT_A_TIME = threading.Lock()
 class Mixture(Density):
     """Gaussians with full covariances, by scikit-learn's expectation maximisation in float64.
 
-    Ten Gaussians, tolerance 1e-3 and at most 2000 iterations from a k-means start, as published; at most half as
-    many Gaussians as codes. The codes are standardised for the fit, so that scikit-learn's ridge of
-    1e-6 on the covariances means the same at every scale. Codes on a GPU are fitted there, by scikit-learn 1.8 or
-    newer, from the same start to the same mixture but for rounding.
+    As published: ten Gaussians, tolerance 1e-3 and at most 2000 iterations from a k-means start. The number of
+    Gaussians is at most half the number of codes. The codes are standardised for the fit, so that scikit-learn's
+    ridge of 1e-6 on the covariances means the same at every scale. With scikit-learn 1.8 or newer, codes on a GPU
+    are fitted there, from the same start and to the same mixture up to rounding.
 
-    It is fitted to the codes that it is given: where codes have posteriors, these are the posteriors' means, as
-    in Ghosh et al., and their standard deviations play no part.
+    If codes have posteriors, the density is fitted to the posterior means, as in Ghosh et al., and the standard
+    deviations are ignored.
 
     Arguments:
         weights: (K,) float64, sum 1.
@@ -67,7 +67,7 @@ class Mixture(Density):
 
     @classmethod
     def check(cls, *, components: int = 10) -> None:
-        """Refuse fewer than one component."""
+        """Raise InputError for fewer than one component."""
         if components < 1:
             raise InputError(f"{cls.name}.components must be at least 1, got {components}.")
 
@@ -90,7 +90,7 @@ class Mixture(Density):
         mean, deviation = mean_and_deviation(codes)
         standard, count = (codes - mean) / deviation, min(components, len(codes) // 2)
         with warnings.catch_warnings():
-            # fewer distinct codes than components leave some empty, which is a fit all the same
+            # with fewer distinct codes than components some stay empty, which is still a valid fit
             warnings.simplefilter("ignore", ConvergenceWarning)
             try:
                 if device.type == "cpu" or not _takes_tensors():
@@ -125,7 +125,7 @@ class Mixture(Density):
         return codes.float()
 
     def sampler(self) -> Sampler:
-        """Return the density as a function of D + 1 values of noise, the first of which chooses a Gaussian."""
+        """Return the density as a function of D + 1 values of noise; the first selects the Gaussian."""
         return _Choice(self)
 
     def state(self) -> dict[str, Tensor]:
@@ -160,13 +160,13 @@ class _Choice(Sampler):
         choice, noise = normal_cdf(noise[:, 0]), noise[:, 1:]
         component = (choice[None] >= self.cumulative[:, None]).sum(0)
         chosen = torch.arange(len(self.means))[:, None] == component[None]
-        # a draw from each Gaussian, all but one set to 0: a matrix for every code would take more memory
+        # a draw from each Gaussian, all but one set to 0; gathering a matrix per code would take more memory
         drawn = self.means[:, None] + noise @ self.roots.mT
         return (drawn * chosen[:, :, None]).sum(0)
 
 
 def _takes_tensors() -> bool:
-    """Return whether scikit-learn is one that fits mixtures to tensors: 1.8 or newer."""
+    """Return whether this scikit-learn fits mixtures to tensors: 1.8 or newer."""
     import sklearn
 
     major, minor = sklearn.__version__.split(".")[:2]
@@ -183,9 +183,9 @@ def _fit_arrays(codes: Tensor, components: int, seed: int) -> tuple[Tensor, Tens
 
 
 def _fit_tensors(codes: Tensor, components: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the same as ``_fit_arrays``; the maximisation runs on a device.
+    """Return the same as ``_fit_arrays``; the expectation maximisation runs on a device.
 
-    Of tensors scikit-learn has no k-means start, so it makes that of arrays, and its parameters are given.
+    scikit-learn has no k-means start for tensors, so the start is computed from arrays and passed as parameters.
     """
     from sklearn.mixture import GaussianMixture
 
@@ -193,10 +193,10 @@ def _fit_tensors(codes: Tensor, components: int, seed: int, device: torch.device
     precisions = torch.from_numpy(start.precisions_)
     mixture = GaussianMixture(
         components,
-        init_params="random_from_data",  # one that takes tensors; what it draws gives way to the start below
+        init_params="random_from_data",  # works for tensors; its draw is replaced by the start below
         weights_init=torch.from_numpy(start.weights_ / start.weights_.sum()).to(device),
         means_init=torch.from_numpy(start.means_).to(device),
-        precisions_init=((precisions + precisions.mT) / 2).to(device),  # else rounding is refused
+        precisions_init=((precisions + precisions.mT) / 2).to(device),  # else refused as asymmetric, by rounding
         random_state=seed,
         **_PUBLISHED,
     )
@@ -207,10 +207,10 @@ def _fit_tensors(codes: Tensor, components: int, seed: int, device: torch.device
 
 @contextmanager
 def _on_tensors() -> Iterator[None]:
-    """Let scikit-learn compute on tensors for the time of the block, in one thread at a time.
+    """Let scikit-learn compute on tensors within the block, in one thread at a time.
 
-    It does so only while a variable of the environment tells SciPy to as well, which mixtures of tensors do not
-    use; so the variable is set meanwhile, long after SciPy has looked for it.
+    It requires an environment variable that enables the same in SciPy, which mixtures of tensors do not use. SciPy
+    reads the variable only at import, so setting it here has no other effect.
     """
     import sklearn
 

@@ -1,4 +1,4 @@
-"""The prior itself, for codes that training has pushed to it."""
+"""The prior itself, for codes that training has matched to it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Prior(Density):
 class _FromNoise(Sampler):
     def __init__(self, prior: CodePrior) -> None:
         dim = prior.event_shape.numel()
-        prior.from_noise(torch.zeros(1, dim))  # a prior without the method is refused before the graph is traced
+        prior.from_noise(torch.zeros(1, dim))  # raises for a prior without the method, before the graph is traced
         super().__init__(dim, prior.columns)
         self.prior = prior
 

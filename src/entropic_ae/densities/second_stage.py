@@ -25,39 +25,40 @@ __all__ = ["SecondStage"]
 
 _log = logging.getLogger(__name__)
 
-_HELD_OUT = 10  # a tenth of the codes validates; fewer than two such tenths are too few to hold any out
-_BATCH = 10_000  # codes at a time outside training
+_HELD_OUT = 10  # a tenth of the codes is for validation; none is held out of fewer than twice as many codes
+_BATCH = 10_000  # batch size outside training
 
 
 class SecondStage(Density):
     """A VAE over codes: u ~ N(0, I), then z ~ N(f(u), gamma^2 I), the noise included.
 
-    Encoder and decoder are perceptrons whose input joins their last hidden layer; u has the dimension of z. The
-    VAE models the aggregate posterior of the first stage: with ``std`` each epoch sees new samples of the codes'
-    posteriors; deterministic codes are seen as they are. They are standardised by dimension for the fit.
+    Encoder and decoder are perceptrons whose input is concatenated to their last hidden layer; u has the dimension
+    of z. The VAE models the aggregate posterior of the first stage: with ``std``, each epoch draws new samples of
+    the codes' posteriors. Deterministic codes are used directly. Codes are standardised by dimension for the fit.
 
-    The scale gamma is at its optimum in closed form throughout, the root mean squared error: over a batch in
-    training, over all codes for drawing. A tenth of the codes, chosen by the seed, is held out for the schedule of
-    the learning rate and the choice of the best weights; fewer than 20 codes all serve for both.
+    The scale gamma is always at its optimum in closed form, the root mean squared error: over a batch in training,
+    over all codes for sampling. A tenth of the codes, chosen by the seed, is held out for the learning rate
+    schedule and the choice of the best weights; fewer than 20 codes all serve for training and validation.
 
-    Codes that a linear map cannot tell from N(0, I) once standardised (a ring in the plane) may leave the VAE at
-    the optimum of a linear one: it ignores u, gamma is 1, and the draws are those of one Gaussian.
+    Standardised codes that no linear map distinguishes from N(0, I) (a ring in the plane) may leave the VAE at the
+    optimum of a linear one: it ignores u, gamma is 1, and the draws are those of one Gaussian.
 
     Arguments:
         decoder: f, from (N, D) to standardised codes, (N, D).
-        mean, deviation: what the codes were standardised with, (D,) float64.
+        mean, deviation: of the codes by dimension, for the standardisation, (D,) float64.
         gamma: scale of the noise in standardised units, 0-dimensional float64.
 
     Raises: InputError from ``fit`` for fewer than 2 codes, codes or standard deviations that are not finite, a
         setting out of range, or a loss that is not finite.
 
-    Dai and Wipf's code differs in this: it trains four to eight times as long at a tenth of the learning rate,
-    makes gamma a parameter, does not bound the posterior's deviation and does not standardise. The second stage of
-    Ghosh et al., whose epochs and batch size are the defaults, has a fixed weight instead of gamma.
+    Differences from the code of Dai and Wipf: theirs trains four to eight times longer at a tenth of the learning
+    rate, makes gamma a parameter, does not bound the posterior's deviation and does not standardise. The second
+    stage of Ghosh et al., whose epochs and batch size are the defaults, has a fixed weight instead of gamma.
 
     References: section 4 of "Diagnosing and Enhancing VAE Models", Dai and Wipf (2019),
     https://arxiv.org/abs/1903.05789, and their code; for gamma, "Simple and Effective VAE Training with Calibrated
-    Decoders", Rybkin et al. (2021), https://arxiv.org/abs/2006.13202.
+    Decoders", Rybkin et al. (2021), https://arxiv.org/abs/2006.13202; "From Variational to Deterministic
+    Autoencoders", Ghosh et al. (2019), https://arxiv.org/abs/1903.12436.
 
     >>> codes = torch.randn(40, 2)
     >>> density = SecondStage.fit(codes, None, std=torch.full((40, 2), 0.1), hidden=8, epochs=1, batch_size=10)
@@ -75,7 +76,7 @@ class SecondStage(Density):
 
     @classmethod
     def check(cls, *, hidden: int = 1024, depth: int = 3, **training: Any) -> None:
-        """Refuse sizes below 1, and what ``training.Settings`` refuses."""
+        """Raise InputError for sizes below 1, and for settings that ``training.Settings`` refuses."""
         for name, size in {"hidden": hidden, "depth": depth, "epochs": training.get("epochs", 1)}.items():
             if size < 1:
                 raise InputError(f"{cls.name}.{name} must be at least 1, got {size}.")
@@ -101,14 +102,14 @@ class SecondStage(Density):
         """Train on codes, (N, D), N at least 2, on their device.
 
         Arguments:
-            codes: finite; the means of their posteriors where they have any.
-            prior: not looked at.
+            codes: finite; if they have posteriors, the posterior means.
+            prior: ignored.
             std: standard deviations of the codes' posteriors, (N, D), or None for deterministic codes.
-            seed: of the weights, the held-out codes and everything drawn.
-            hidden, depth: units of a hidden layer, and hidden layers, of encoder and decoder each.
+            seed: of the weights, the held-out codes and all random draws.
+            hidden, depth: units per hidden layer and number of hidden layers, of encoder and decoder each.
             epochs, batch_size, learning_rate: see ``training.Settings``.
         """
-        from entropic_ae.training import fit  # here, as it brings Lightning, which few densities need
+        from entropic_ae.training import fit  # lazily: it imports Lightning, which few densities need
 
         device = codes.device
         codes = check_codes(codes, 2, f"the density '{cls.name}'")
@@ -116,7 +117,7 @@ class SecondStage(Density):
         training: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         cls.check(hidden=hidden, depth=depth, **training)
         mean, deviation = mean_and_deviation(codes)
-        if std is not None:  # those of the aggregate posterior
+        if std is not None:  # of the aggregate posterior
             deviation = deviation.hypot(std.square().mean(0).sqrt())
         scaled = [((codes - mean) / deviation).float().to(device)]
         if std is not None:
@@ -161,7 +162,7 @@ class SecondStage(Density):
         if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
             raise KeyError("the decoder's weights are not finite")
         dim, hidden = len(mean), weights["layers.0.bias"].numel()
-        with torch.device("meta"):  # no memory is taken for sizes that a damaged file only claims
+        with torch.device("meta"):  # no allocation for sizes that a damaged file may claim
             decoder = Perceptron(dim, dim, hidden, len(weights) // 2 - 1)  # a weight and a bias for each layer
         try:
             decoder.load_state_dict(weights, assign=True)
@@ -191,7 +192,7 @@ class _TwoNoises(Sampler):
 
 
 class _AlwaysSampled(GaussianPosterior):
-    """Samples in evaluation too: an error at the posterior's mean would make the validation loss no bound."""
+    """Samples in evaluation too: at the posterior's mean, the validation loss would not be a bound."""
 
     def forward(self, h: Tensor) -> Code:
         posterior = super().forward(h).posterior
@@ -200,7 +201,7 @@ class _AlwaysSampled(GaussianPosterior):
 
 
 class _Samples(Dataset[Tensor]):
-    """Samples of Gaussian posteriors, new ones at each access; the codes themselves without deviations."""
+    """Samples of Gaussian posteriors, drawn at each access; the codes themselves if there are no deviations."""
 
     def __init__(self, means: Tensor, std: Tensor | None = None) -> None:
         self.means = means
@@ -215,13 +216,13 @@ class _Samples(Dataset[Tensor]):
         return means if self.std is None else means + self.std[indices] * torch.randn_like(means)
 
     def part(self, indices: Tensor) -> _Samples:
-        """Return some rows as a data set."""
+        """Return the rows of those indices as a data set."""
         indices = indices.to(self.means.device)
         return _Samples(self.means[indices], None if self.std is None else self.std[indices])
 
 
 def _check_std(std: Tensor | None, codes: Tensor) -> Tensor | None:
-    """Return standard deviations as float64 on the CPU, or raise InputError if they are not the codes'."""
+    """Return standard deviations as float64 on the CPU, or raise InputError if they do not fit the codes."""
     if std is None:
         return None
     if std.shape != codes.shape or not bool(torch.isfinite(std).all()) or bool((std < 0).any()):
@@ -244,7 +245,7 @@ def _objective(model: Autoencoder) -> Objective:
 
 def _split(samples: _Samples) -> tuple[_Samples, Tensor]:
     """Return the training part, and one draw of the held-out part, so that its losses compare across epochs."""
-    order = torch.randperm(len(samples))  # codes may be in the order of their classes
+    order = torch.randperm(len(samples))  # codes may be sorted by class
     held = len(samples) // _HELD_OUT
     if held < 2:
         return samples, samples[order]

@@ -1,8 +1,8 @@
 """Export: a trained model as ONNX graphs, or as plain safetensors, for use without this library.
 
-The encoder maps images in [0, 1], (N, C, H, W), to codes, (N, D), the means of their posteriors where they have
-any; the decoder maps codes to images in [0, 1]. A sampler, ONNX only, maps noise to new images and their codes.
-Its noise is always standard normal: the graph turns it to the density, so that a caller draws it alike for each.
+The encoder maps images in [0, 1], (N, C, H, W), to codes, (N, D), or to the means of their posteriors. The decoder
+maps codes to images in [0, 1]. A sampler, ONNX only, maps noise to new images and their codes. The noise is
+standard normal for every density; the graph transforms it to the density.
 
 Everything is float32, in evaluation mode, with spectral normalisation folded into the weights.
 """

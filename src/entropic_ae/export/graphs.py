@@ -1,4 +1,4 @@
-"""The model as it is deployed: copies with nothing left to compute before use, and the graphs to be."""
+"""The model for deployment: copies with precomputed weights, and the graphs to export."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Graph", "Whitened", "colours", "is_older", "make_graphs", "make_samp
 
 
 class Whitened(nn.Module):
-    """``Whitening`` in evaluation, its matrix computed once."""
+    """``Whitening`` in evaluation, with a precomputed matrix."""
 
     mean: Tensor
     matrix: Tensor
@@ -62,12 +62,12 @@ def _copied(model: Autoencoder) -> Autoencoder:
 
 
 def plain_copy(model: Autoencoder) -> Autoencoder:
-    """Return a copy whose weights are what they are in evaluation, with nothing to be computed before use."""
+    """Return a copy with the weights of evaluation, all of them precomputed."""
     model = _copied(model)
     for layer in list(model.modules()):
         if is_parametrized(layer, "weight"):
             weight: Any = layer.weight
-            # by hand, as PyTorch's remover changes the layer's class, which is the original's too
+            # by hand: PyTorch's remover changes the layer's class, which the original model shares
             layer.__class__ = type(layer).__bases__[0]
             del layer.parametrizations
             layer.weight = nn.Parameter(weight.detach().clone())
@@ -75,7 +75,7 @@ def plain_copy(model: Autoencoder) -> Autoencoder:
 
 
 def is_older(kind: type, method: str, other: str) -> bool:
-    """Return whether a class inherits a method from above its own definition of another, which it may not match.
+    """Return whether ``other`` is overridden below ``method`` in a class, so that the two may not match.
 
     >>> is_older(Density, "sampler", "sample")
     False
@@ -100,7 +100,7 @@ def make_sampler(density: Density) -> Sampler:
 
 
 class Graph(NamedTuple):
-    """One ONNX file to be: the module, PyTorch's answer, and what goes in and out, as (name, description)."""
+    """One ONNX file to write: the module, PyTorch's output, and inputs and outputs as (name, description)."""
 
     module: nn.Module
     answer: Callable[[Tensor], tuple[Tensor, ...]]
@@ -114,9 +114,9 @@ def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str
     """Return the graphs of encoder, decoder and a sampler for each density, by the names of their files.
 
     Arguments:
-        model: left as it is; what the graphs are compared with is a copy.
+        model: not modified; the graphs are compared with a copy.
         shape: (C, H, W) of its images.
-        densities: fitted ones, by name.
+        densities: fitted densities, by name.
 
     Raises: InputError for a density without a sampler.
     """
@@ -164,5 +164,5 @@ def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str
 
 
 def colours(shape: Sequence[int]) -> str:
-    """Return what the channels of images, (C, H, W), are, in words."""
+    """Return the channels of images, (C, H, W), in words."""
     return {1: "grey", 3: "red, green and blue"}.get(shape[0], f"{shape[0]} channels")

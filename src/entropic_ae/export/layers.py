@@ -1,4 +1,4 @@
-"""The layers of both networks as data: what safetensors hold, and what model.json says of it."""
+"""The layers of both networks as data: the tensors for safetensors, and their description in model.json."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ _MEANING = {
 
 
 class _Part(NamedTuple):
-    """A part of the model as data: its layers in order, and the tensors that they name."""
+    """A part of the model as data: its layers in order, and the tensors that they refer to."""
 
     layers: list[dict[str, Any]]
     tensors: dict[str, Tensor]
 
 
 def _rows(network: nn.Module, *names: str) -> _Part:
-    """Describe some children of a network, layers or sequences of them."""
+    """Describe children of a network: layers, or sequences of layers."""
     layers: list[dict[str, Any]] = []
     tensors: dict[str, Tensor] = {}
     for name in names:
@@ -67,7 +67,7 @@ def _rows(network: nn.Module, *names: str) -> _Part:
         for place, layer in sequence:
             prefix = f"{name}.{place}".rstrip(".")
             own = {t: f"{prefix}.{t}" for t in _TENSORS if getattr(layer, t, None) is not None}
-            # by its base: a convolution may leave out taps, a batch norm be one over all processes
+            # by its base class: a convolution may skip taps, a batch norm may span all processes
             kind = next(base for base in type(layer).__mro__ if base in _OPERATIONS)
             layers.append(_OPERATIONS[kind](layer) | own)
             tensors |= {full: getattr(layer, t) for t, full in own.items()}
@@ -119,8 +119,8 @@ def _part(module: nn.Module) -> _Part:
 
 
 def _codes(bottleneck: Bottleneck) -> _Part:
-    """Take the tensors out of what a bottleneck says of itself, each under the name of the argument."""
-    if is_older(type(bottleneck), "describe", "forward"):  # which computes something else
+    """Separate the tensors from the description of a bottleneck, each under the name of the argument."""
+    if is_older(type(bottleneck), "describe", "forward"):  # the description may not match forward
         Bottleneck.describe(bottleneck)
     layers: list[dict[str, Any]] = []
     tensors: dict[str, Tensor] = {}
@@ -142,7 +142,7 @@ def _codes(bottleneck: Bottleneck) -> _Part:
 def describe(
     model: Autoencoder, shape: Sequence[int], about: Mapping[str, str], settings: Mapping[str, Any]
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Return the tensors of encoder and decoder, and what model.json says."""
+    """Return the tensors of encoder and decoder, and the content of model.json."""
     plain = plain_copy(model)
     encoder, bottleneck, decoder = _part(plain.encoder), _codes(plain.bottleneck), _part(plain.decoder)
     parts = {

@@ -1,4 +1,4 @@
-"""Graphs as ONNX files, and what onnxruntime makes of them compared with PyTorch."""
+"""Graphs as ONNX files, and the comparison of onnxruntime with PyTorch."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from entropic_ae.version import __version__
 
 __all__ = ["BATCHES", "largest_difference", "onnx_bytes"]
 
-BATCHES = (1, 7, 64)  # of the comparison with PyTorch
+BATCHES = (1, 7, 64)  # batch sizes of the comparison with PyTorch
 _TOLERANCE = 1e-4
-_LIMIT = 2**31 - 2**24  # bytes of weights: a protobuf message ends at 2 GiB, and names take some
+_LIMIT = 2**31 - 2**24  # bytes of weights: a protobuf message holds at most 2 GiB, including names
 
 
 def onnx_bytes(name: str, graph: Graph, about: Mapping[str, str]) -> bytes:
@@ -48,7 +48,7 @@ def onnx_bytes(name: str, graph: Graph, about: Mapping[str, str]) -> bytes:
         raise InputError(f"PyTorch cannot make a graph of the {name} ({reason}); rewrite its forward.") from error
     assert program is not None
     proto = program.model_proto
-    # the exporter notes where each operator came from: files of this machine
+    # the exporter records the source of each operator: paths of this machine
     inner = proto.graph
     for part in (inner, *inner.node, *inner.value_info, *inner.input, *inner.output, *inner.initializer):
         part.ClearField("metadata_props")
@@ -68,7 +68,7 @@ def onnx_bytes(name: str, graph: Graph, about: Mapping[str, str]) -> bytes:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's own notes (no torchvision, deprecations inside PyTorch) from the person's terminal."""
+    """Silence the exporter's notes (no torchvision, deprecations inside PyTorch)."""
     notes = logging.getLogger("torch.onnx")
     level = notes.level
     notes.setLevel(logging.ERROR)
@@ -81,7 +81,7 @@ def _quiet() -> Iterator[None]:
 
 
 def largest_difference(path: Path, graph: Graph) -> float:
-    """Return the largest difference of a written graph from PyTorch; InputError if it is too large."""
+    """Return the largest difference between a written graph and PyTorch; InputError if it is too large."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -95,11 +95,11 @@ def largest_difference(path: Path, graph: Graph) -> float:
             expected = graph.answer(given)
         for ours, theirs in zip(expected, session.run(None, {graph.inputs[0]: given.numpy()}), strict=True):
             difference = (ours - torch.from_numpy(theirs)).abs().max().item()
-            # codes without a constraint may be of any size, and so is their rounding
+            # codes without a constraint may have any scale; the rounding error is relative to it
             if not difference <= _TOLERANCE * max(1.0, ours.abs().max().item()):
                 raise InputError(
-                    f"{path.name} differs from PyTorch by {difference:.1e}, expected at most {_TOLERANCE:g}: "
-                    f"nothing is kept; try another onnxruntime than {onnxruntime.__version__}."
+                    f"{path.name} differs from PyTorch by {difference:.1e}, expected at most {_TOLERANCE:g}; "
+                    f"no file is kept: try another version of onnxruntime than {onnxruntime.__version__}."
                 )
             largest = max(largest, difference)
     return largest

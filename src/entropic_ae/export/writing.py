@@ -1,4 +1,4 @@
-"""An export: a folder of files that appear once all are made and compared."""
+"""An export: a folder of files, which appear once all are written and compared."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def check_export(to: str, densities: Sequence[str] | None, out: Path, *, overwri
 
     Arguments:
         to: a name in ``FORMATS``.
-        densities: names of those to export a sampler for, or None where they were not chosen.
-        out: the folder to be.
+        densities: names of the densities to export a sampler for, or None for the default.
+        out: the folder to write.
         overwrite: whether files of an earlier export are replaced.
 
     >>> check_export("onx", None, Path("nowhere"))
@@ -71,16 +71,16 @@ def export_model(
     only if every value is within 1e-4 (of codes: times the largest of them, if that is above 1).
 
     Arguments:
-        model: left as it is.
+        model: not modified.
         shape: (C, H, W) of its images.
-        out: the folder, made if missing; refused if anything is in it, unless ``overwrite``.
+        out: the folder, created if missing; it must be empty unless ``overwrite``.
         to: onnx or safetensors.
-        densities: fitted ones, by name; none for safetensors.
-        about: what the files say of their origin, with ``recipe`` and ``data``.
-        settings: what model.json lists besides, for a person.
+        densities: fitted densities, by name; none for safetensors.
+        about: the origin recorded in the files, with ``recipe`` and ``data``.
+        settings: further content of model.json, for readers.
         overwrite: replace the files of an earlier export. Other files in the folder stay.
 
-    Returns: by file, the largest difference from PyTorch, or None where it was not compared.
+    Returns: by file, the largest difference from PyTorch, or None if it was not compared.
 
     Raises: InputError, see ``check_export``; also for a prior, a network or a size that the format cannot hold,
         and for a custom network that PyTorch cannot trace.
@@ -110,7 +110,7 @@ def export_model(
                 written[f"{name}.safetensors"] = None
             (whole / "model.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
             written["model.json"] = None
-        for path in exported(out, to):  # a sampler that is not made again belongs to other weights
+        for path in exported(out, to):  # a sampler that was not exported again belongs to other weights
             if path.name not in written:
                 path.unlink()
     return {out / name: difference for name, difference in written.items()}

@@ -1,4 +1,4 @@
-"""Runs: train a recipe into a run folder, load it again, use and measure it."""
+"""Runs: train a recipe into a run folder, load the run, use and measure it."""
 
 from entropic_ae.runs.loading import load
 from entropic_ae.runs.run import Run

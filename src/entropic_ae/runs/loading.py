@@ -34,21 +34,21 @@ def load(
 ) -> Run:
     """Load a run from its folder or from the Hub: the named recipe is rebuilt with its overrides and compared.
 
-    No code and no pickle is read. A run of the Hub may be anybody's: only the files of a run are downloaded, and
-    what they hold is checked before memory is taken for it. What the run has of your own is therefore not in its
-    folder: put it into the registries before, or give it here.
+    No code and no pickle is read. Runs on the Hub are not trusted: only the files of a run are downloaded, and
+    their content is checked before memory is allocated. Custom parts are therefore not in the folder: register
+    them first, or pass a custom recipe here.
 
     Arguments:
         folder: a run folder, or ``hf:owner/name`` or ``hf:owner/name@revision`` on the Hugging Face Hub.
-        recipe: the one that it was trained with, where that is not in ``RECIPES``.
-        data: where its images are now, or the images; for a run that was trained on images in memory.
+        recipe: the recipe of the run, if it is not in ``RECIPES``.
+        data: the new place of the run's images, or the images; required for images in memory.
         device: auto, cpu or cuda.
-        token: of the Hub, for a private run; that of ``hf auth login`` or ``HF_TOKEN`` unless given.
-        out: for a run of the Hub, a new folder to copy it to, where it is a run like any other. Without it the run
-            is read from the Hub's cache, into which nothing is written: see ``Run.origin``.
+        token: access token of the Hub, for a private run; default: that of ``hf auth login`` or ``HF_TOKEN``.
+        out: a new folder for a copy of a run from the Hub, which is then an ordinary run. By default the run is
+            read from the Hub's cache, which is never written to: see ``Run.origin``.
 
     Raises: InputError if the folder is not a run, lacks its weights, is damaged, or was trained with a recipe or
-        a part that is not here or is defined differently; or if the Hub has no such run or cannot be reached.
+        a part that is missing here or defined differently; or if the Hub has no such run or cannot be reached.
 
     >>> import tempfile
     >>> from entropic_ae import train
@@ -61,7 +61,7 @@ def load(
         path = sharing.fetch(str(folder), token=token, out=out)
         return _load(path, str(folder) if out is None else None, recipe, data, device)
     if out is not None:
-        raise InputError(f"out is for a run of the Hub, hf:owner/name, got the folder {folder}; leave it out.")
+        raise InputError(f"out is for a run on the Hub, hf:owner/name, got the folder {folder}; leave it out.")
     return _load(Path(folder), None, recipe, data, device)
 
 
@@ -74,10 +74,10 @@ def _load(
     system = system_of(info, recipe)
     if differing := changes_of(info.expanded, system.describe()):
         own = info.recipe not in RECIPES.builtin or info.preset not in PRESETS.builtin
-        before = "yours as it was" if own else f"entropic-ae {str(info.versions.get('entropic-ae'))[:20]}"
+        before = "the original one" if own else f"entropic-ae {str(info.versions.get('entropic-ae'))[:20]}"
         raise InputError(
             f"{name} was trained with another definition of '{info.recipe}' ({'; '.join(differing)}); use "
-            f"{before}, or train anew."
+            f"{before}, or train again."
         )
     path = files.weights
     if not path.is_file():
@@ -91,7 +91,7 @@ def _load(
         weights, _ = unpack_tensors(content)
     except (InputError, OSError) as error:
         reason = shown(_first_line(error), 160)[1:-1]
-        raise InputError(f"{path} is damaged or of another model ({reason}); train anew.") from None
+        raise InputError(f"{path} is damaged or of another model ({reason}); train again.") from None
     try:
         _check_size(folder / INFO_FILE, system, info.shape, weights)
         model, _ = system.build(info.shape, seed=info.seed)
@@ -100,9 +100,9 @@ def _load(
         raise
     except (RuntimeError, OverflowError, TypeError, ValueError, MemoryError) as error:
         reason = shown(_first_line(error), 160)[1:-1]
-        raise InputError(f"{path} is damaged or of another model ({reason}); train anew.") from None
+        raise InputError(f"{path} is damaged or of another model ({reason}); train again.") from None
     if not all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values()):
-        raise InputError(f"{path} is damaged: it holds values that are not finite; train anew.")
+        raise InputError(f"{path} is damaged: it holds values that are not finite; train again.")
     return Run(
         folder,
         info,
@@ -115,20 +115,20 @@ def _load(
 
 
 def read_info(files: RunFolder) -> RunInfo:
-    """Return run.json; InputError if it is damaged, or does not say what it was trained on."""
+    """Return run.json; InputError if it is damaged, or does not name the data."""
     info = files.read_info()
     check(info, {"training_images_sha256": str}, str(files.path / INFO_FILE))
     return info
 
 
 def _check_size(info: Path, system: System, shape: tuple[int, int, int], weights: Mapping[str, Tensor]) -> None:
-    """Raise InputError for settings that ask for a larger network than the file holds, before memory is taken."""
-    # every layer has a tensor of its own
+    """Raise InputError for settings of a larger network than the file holds, before memory is allocated."""
+    # every layer has at least one tensor
     if not system.own_parts and (depth := int(system.settings().get("depth", 1))) > len(weights):
         raise InputError(
-            f"{info} asks for {depth:,} layers, {WEIGHTS} holds {len(weights):,} tensors; train anew."
+            f"{info} asks for {depth:,} layers, {WEIGHTS} holds {len(weights):,} tensors; train again."
         )
-    # whose norms would be computed, and add to the size
+    # spectral norms would be computed, and add to the size
     plain = system.with_settings({"spectral": False} if "spectral" in system.settings() else {})
     try:
         with torch.device("meta"):
@@ -136,12 +136,12 @@ def _check_size(info: Path, system: System, shape: tuple[int, int, int], weights
         needed = sum(tensor.numel() for tensor in model.state_dict().values())
     except (RuntimeError, OverflowError, TypeError) as error:  # sizes beyond 64 bits
         if system.own_parts:
-            return  # which need not know how to be built without memory
+            return  # a custom network may not support the meta device
         reason = shown(_first_line(error), 160)[1:-1]
-        raise InputError(f"{info} asks for a network that cannot be built ({reason}); train anew.") from None
+        raise InputError(f"{info} asks for a network that cannot be built ({reason}); train again.") from None
     held = sum(tensor.numel() for tensor in weights.values())
     if needed > held:
-        raise InputError(f"{info} asks for a network of {needed:,} values, {WEIGHTS} holds {held:,}; train anew.")
+        raise InputError(f"{info} asks for a network of {needed:,} values, {WEIGHTS} holds {held:,}; train again.")
 
 
 def _first_line(error: Exception) -> str:

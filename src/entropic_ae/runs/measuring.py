@@ -31,17 +31,17 @@ def measure(
     compile: bool,
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Measure a run: what ``Run.evaluate`` does, with its arguments, results and errors."""
+    """Measure a run: the implementation of ``Run.evaluate``, with the same arguments, results and errors."""
     evaluation.check_split(split)
     evaluation.check_number(n)
     densities = tuple(run.system.recipe.densities) if densities is None else densities
     for density in densities:
         DENSITIES.find(density)
     if run.origin is None:
-        run.files.read_metrics(run.weights_sha256())  # a damaged file is told before anything is computed
+        run.files.read_metrics(run.weights_sha256())  # raises for a damaged file before anything is computed
     name = features or str(run.system.preset.features)
-    data = run.load_data(None)  # with a limit, the classifier and the floor would change with it
-    if run.origin is not None:  # somebody else's run names data that lie here
+    data = run.load_data(None)  # a limit would change the classifier and the floor
+    if run.origin is not None:  # data of the same name may exist here: check that they are the same images
         run.check_trained_on(data)
     device = str(next(run.model.parameters()).device)
     tell(f"the feature space {name}" + " (trained the first time)" * (name == "classifier"))
@@ -68,7 +68,7 @@ def measure(
     result["weights_sha256"] = run.weights_sha256()
     if samples_only or run.origin is not None or not is_first(sharers()):
         return result
-    if not run.is_current("what was measured is not kept"):
+    if not run.is_current("the metrics are not saved"):
         return result
     key = result["features"] + ("" if split == "test" else f" ({split})")
     run.files.add_result(key, result)

@@ -31,18 +31,18 @@ from entropic_ae.storage.tensors import read_tensors, write_tensors
 
 __all__ = ["Run"]
 
-_SPANS = 10  # of a running average, until its start is forgotten
+_SPANS = 10  # of a running average, until its initial value is negligible
 
 
 class Run:
     """A trained system with its folder. Made by ``train`` and ``load``.
 
     Attributes:
-        folder: the run folder; of a run of the Hub, in the Hub's cache.
+        folder: the run folder; for a run on the Hub, its folder in the Hub's cache.
         origin: ``hf:owner/name`` of a run that was loaded from the Hub, else None. Nothing is written into the
-            Hub's cache: what is fitted stays in memory, what is measured is only returned.
-        files: what lies in the folder.
-        info: what run.json says, by attribute and by key.
+            Hub's cache: fitted densities stay in memory, and metrics are returned but not saved.
+        files: the files of the folder.
+        info: run.json, by attribute and by key.
         system: the recipe on its preset, with settings.
         model: the autoencoder, with the weights of the lowest validation loss, on its device.
 
@@ -77,7 +77,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What the run was loaded by: its folder, or ``hf:owner/name``."""
+        """The name by which the run was loaded: its folder, or ``hf:owner/name``."""
         return self.origin or str(self.folder)
 
     @property
@@ -89,11 +89,11 @@ class Run:
 
     @property
     def caution(self) -> str | None:
-        """What so short a training does to every figure, in a sentence; None if it was long enough, or has no log.
+        """A warning if training was too short for its metrics to be meaningful; else, or without a log, None.
 
-        In evaluation the norms use running averages, which begin at mean 0 and variance 1 and follow the weights
-        with a delay. After ten times the minibatches that an average spans, the start is forgotten; before that
-        entropies may be far below the maximum, and even reconstructions may look alike.
+        In evaluation the norms use running averages, which start at mean 0 and variance 1 and follow the weights
+        with a delay. After ten times the minibatches that an average spans, the initial values are negligible;
+        before that, entropies may be far below the maximum, and even reconstructions may look alike.
 
         >>> import tempfile
         >>> from entropic_ae import train
@@ -115,8 +115,8 @@ class Run:
             return None
         return (
             f"the weights have seen {seen} minibatch{'es' * (seen > 1)}, and the running averages of the norms "
-            f"are not settled before {needed}: entropies, distances and images say little yet; train for more "
-            f"than {math.ceil(needed / per_epoch)} epochs (--resume goes on)."
+            f"have not converged before {needed}: entropies, distances and images mean little yet; train for more "
+            f"than {math.ceil(needed / per_epoch)} epochs (continue with --resume)."
         )
 
     @property
@@ -126,7 +126,7 @@ class Run:
 
     @cached_property
     def data(self) -> ImageData:
-        """The images that the run was trained on; InputError if they are gone or have changed."""
+        """The images that the run was trained on; InputError if they are missing or have changed."""
         data = self.load_data(self.info.limit)
         self.check_trained_on(data)
         return data
@@ -156,23 +156,23 @@ class Run:
         return generation.reconstruct(self.model, self._check(images))
 
     def interpolate(self, start: Tensor, end: Tensor, *, steps: int = 8, kind: str = "spherical") -> Tensor:
-        """Decode codes on the way between pairs of uint8 images, both (N, C, H, W): (N, steps, C, H, W)."""
+        """Decode interpolated codes between pairs of uint8 images, both (N, C, H, W): (N, steps, C, H, W)."""
         return generation.interpolate(self.model, self._check(start), self._check(end), steps=steps, kind=kind)
 
     def sample(self, n: int, *, density: str | None = None, seed: int = 0) -> Tensor:
-        """Draw n new images, uint8 (n, C, H, W), from a density by name; the same seed, the same images.
+        """Draw n new images, uint8 (n, C, H, W), from a density by name; the same seed gives the same images.
 
-        Unless named, the density is the one that the recipe draws from: the prior for eae and the variational
-        systems, the mixture for those whose codes follow no prior.
+        The default is the recipe's density: the prior for eae and the variational systems, the mixture for systems
+        whose codes follow no prior.
         """
         return generation.sample(self.model, self.density(density or self.system.recipe.density), n, seed=seed)
 
     def density(self, name: str) -> Density:
-        """Return a density by name: read from the folder, or fitted to the training codes once and kept.
+        """Return a density by name: read from the folder, or fitted to the training codes once and saved.
 
-        It is kept in the folder; of a run of the Hub, in memory.
+        It is saved in the folder; for a run on the Hub, it is cached in memory.
 
-        Raises: InputError for an unknown name, or if it must be fitted and the training images are gone.
+        Raises: InputError for an unknown name, or if it must be fitted and the training images are missing.
         """
         kind, prior = DENSITIES.find(name), self.model.bottleneck.prior()
         if not kind.needs_codes:
@@ -194,7 +194,7 @@ class Run:
                     f"images are needed: {error}"
                 ) from None
             settings = self.system.recipe.densities.get(name, {})
-            device = next(self.model.parameters()).device  # where a density that must be trained is trained
+            device = next(self.model.parameters()).device  # a density that needs training is trained there
             density = kind.fit(codes.to(device), prior, std=std, seed=self.info.seed, **settings)
             if self.origin is None:
                 write_tensors(path, density.state(), {"weights": weights})
@@ -209,17 +209,17 @@ class Run:
 
         Arguments:
             to: onnx, or safetensors, which hold no samplers.
-            out: a folder that is missing or empty; RUN/onnx or RUN/safetensors, replaced, unless given.
-            densities: names of those to make a sampler of; the recipe's unless given. All but the prior are
-                fitted to the training codes if they are not yet.
+            out: a folder that is missing or empty; default: RUN/onnx or RUN/safetensors, which is replaced.
+            densities: names of the densities to export a sampler for; default: the recipe's. All but the prior are
+                fitted to the training codes first, if need be.
 
-        Returns: by file, the largest difference from PyTorch, or None where it was not compared.
+        Returns: by file, the largest difference from PyTorch, or None if it was not compared.
 
-        Raises: InputError if a package is missing, the place is taken, or the format cannot hold the model.
+        Raises: InputError if a package is missing, ``out`` is not empty, or the format cannot hold the model.
         """
         if out is None and self.origin is not None:
             raise InputError(
-                f"nothing is written into the Hub's cache, where {self.name} lies; give a folder (out, --out)."
+                f"nothing is written into the Hub's cache, which holds {self.name}; give a folder (out, --out)."
             )
         folder = self.folder / to if out is None else Path(out)
         check_export(to, densities, folder, overwrite=out is None)
@@ -245,14 +245,14 @@ class Run:
     def draw(self, *densities: str) -> None:
         """Write the run folder's pictures: samples of each density, reconstructions and interpolations.
 
-        Raises: InputError for a run of the Hub.
+        Raises: InputError for a run on the Hub.
         """
         if self.origin is not None:
             raise InputError(
-                f"nothing is written into the Hub's cache, where {self.name} lies; load it with out=FOLDER, or "
+                f"nothing is written into the Hub's cache, which holds {self.name}; load it with out=FOLDER, or "
                 "entropic-ae pull."
             )
-        kept = is_first(sharers()) and self.is_current("its pictures are left as they are")
+        kept = is_first(sharers()) and self.is_current("its pictures are not drawn")
         test = self.data.test.images[:32]
         pictures = [(samples_file(name), self.sample(64, density=name), 8) for name in densities]
         pictures.append((RECONSTRUCTIONS, above(test, self.reconstruct(test), 16), 16))
@@ -276,27 +276,29 @@ class Run:
         compile: bool = False,
         tell: Callable[[str], None] = lambda _: None,
     ) -> dict[str, Any]:
-        """Measure the run against the test or validation images and add what was measured to metrics.json.
+        """Measure the run against the test or validation images and add the metrics to metrics.json.
 
-        Of a run of the Hub, what was measured is returned and not kept; nor is it, with a warning, of a run that
-        was trained on meanwhile: its folder has other weights now.
+        The metrics are returned but not saved for a run on the Hub, and (with a warning) for a run whose weights
+        have changed since loading.
 
-        A result lies there under the name of its feature space, one of the validation images with
-        `` (validation)`` after it. Results that belong to other weights, from before more training, are dropped.
+        The key of a result in metrics.json is its feature space, with `` (validation)`` appended for the
+        validation images. Results of other weights, from before a resume, are dropped.
 
         Arguments:
-            features: as for ``load_features``; the preset's choice unless given.
+            features: as for ``load_features``; default: the preset's choice.
             n: images from each density.
-            seed: of everything drawn.
-            split: test, or validation, which reads no test image: for the choice of settings.
-            densities: names of those to fit and measure; the recipe's unless given.
-            weights: a file with Inception's weights, where they cannot be downloaded.
-            samples_only: measure the densities' distances alone; metrics.json is left as it is.
+            seed: of all random draws.
+            split: test, or validation to choose settings without reading any test image.
+            densities: names of the densities to fit and measure; default: the recipe's.
+            weights: a file with Inception's weights, if they cannot be downloaded.
+            samples_only: measure only the distances of the densities; metrics.json is not changed.
             compile: compile the encoder and the decoder first: for very many images on a GPU.
-            tell: called with what is measured next.
+            tell: called with the name of each step before it starts.
 
-        Returns: see ``evaluation.evaluate``. Raises: InputError, see there and ``load_features``;
-            also for an unknown density, before anything is computed.
+        Returns: see ``evaluation.evaluate``.
+
+        Raises: InputError, see ``evaluation.evaluate`` and ``load_features``; also for an unknown density, before
+            anything is computed.
         """
         return measure(
             self,
@@ -322,28 +324,29 @@ class Run:
         license: str | None = None,
         include: Sequence[str] = (),
     ) -> str:
-        """Share the run on the Hugging Face Hub, in one commit, with a model card that is made of it.
+        """Push the run to the Hugging Face Hub in one commit, with a generated model card.
 
         Pushed are run.json, the weights, the fitted densities, metrics.json, log.csv and the pictures of samples.
-        The density that the recipe draws from is fitted first, if need be, so that the run samples without its
-        data. Never pushed are checkpoints, which are pickles, and what else lies in the folder. Left out unless
-        asked for are **pictures that show real images, or follow them**, since these may be private:
-        reconstructions, interpolations, and the report, which holds both. Local paths do not leave this machine:
-        own data go by their name, and are looked for in the folder where the run is used. The weights may remember
-        images that they were trained on.
+        The recipe's density is fitted first, if need be, so that the run can be sampled without its data.
+        Checkpoints, which are pickles, and other files of the folder are never pushed. **Pictures that show or
+        follow real images** may be private, and are pushed only if listed in ``include``: reconstructions,
+        interpolations, and the report, which holds both. Local paths are removed: custom data are identified by
+        their name, which is looked up in the current folder when the run is used. The weights may have memorised
+        training images.
 
         Arguments:
-            repo: ``owner/name``, made if it is not there.
-            private: whether a repository that is made is private; one that is there stays as it is.
-            token: of the Hub, allowed to write; that of ``hf auth login`` or ``HF_TOKEN`` unless given.
-            revision: a branch, made if it is not there; the main one unless given.
+            repo: ``owner/name``, created if it does not exist.
+            private: whether a new repository is private; an existing one is not changed.
+            token: access token of the Hub with write permission; default: that of ``hf auth login`` or
+                ``HF_TOKEN``.
+            revision: a branch, created if it does not exist; default: the main branch.
             message: of the commit.
-            license: for the card, as the Hub names it, such as ``mit``; none unless given.
-            include: of reconstructions.png, interpolations.png and report.html, those to push too.
+            license: identifier of the Hub for the card, such as ``mit``; default: none.
+            include: files to push too, of reconstructions.png, interpolations.png and report.html.
 
         Returns: the address of the repository.
 
-        Raises: InputError if the run was itself loaded from the Hub, a file is not there or is a link out of the
+        Raises: InputError if the run was itself loaded from the Hub, a file is missing or is a link out of the
             folder, or the Hub cannot be reached or refuses.
 
         >>> Run(Path("x"), None, None, None, origin="hf:owner/name").push_to_hub("owner/other")
@@ -366,26 +369,26 @@ class Run:
         )
 
     def weights_sha256(self) -> str:
-        """Of the file as it was loaded, or as training left it."""
+        """The digest of the loaded weights, or of those that training wrote."""
         if self._weights is None:
             self._weights = self.files.weights_sha256()
         return self._weights
 
     def is_current(self, otherwise: str) -> bool:
-        """Return whether the folder still has these weights, or warn of what is left undone."""
+        """Return whether the folder still has these weights; if not, warn with the consequence ``otherwise``."""
         if self.files.weights_sha256() == self.weights_sha256():
             return True
         warnings.warn(
-            f"{self.folder} has been trained on since it was loaded: {otherwise}; load it again.", stacklevel=3
+            f"{self.folder} has other weights since it was loaded: {otherwise}; load it again.", stacklevel=3
         )
         return False
 
     def load_data(self, limit: int | None) -> ImageData:
-        """Load the images that the run names, or that ``load`` was given; InputError if they are gone."""
+        """Load the images that the run names, or that ``load`` was given; InputError if they are missing."""
         source = self.info.source if self._given is None else self._given
         if isinstance(source, str) and source == IN_MEMORY:
             raise InputError(
-                f"{self.name} was trained on images in memory, which are needed here; give them again: "
+                f"{self.name} was trained on images in memory, which are needed here; pass them again: "
                 "load(folder, data=images)."
             )
         try:
@@ -395,8 +398,8 @@ class Run:
             if self._given is not None or not own or Path(str(source)).exists():
                 raise
             raise InputError(
-                f"{str(error).partition(';')[0]}, and {self.name} has its images from there; put them back, or "
-                "say where they are: load(folder, data=...), and --data of evaluate and of sample."
+                f"{str(error).partition(';')[0]}, and {self.name} needs its images from there; restore them, or "
+                "give their place: load(folder, data=...), or --data of evaluate and sample."
             ) from None
 
     def check_trained_on(self, data: ImageData) -> None:
@@ -404,7 +407,7 @@ class Run:
         if fingerprint(data.train.images[: self.info.limit]) != self.info.training_images_sha256:
             raise InputError(
                 f"the training images of {self.info.source} are not those that {self.name} was trained "
-                "on; restore them, or train anew."
+                "on; restore them, or train again."
             )
 
     def __repr__(self) -> str:

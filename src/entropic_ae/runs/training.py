@@ -51,7 +51,7 @@ from entropic_ae.training.loggers import check_logger, close_logger, make_logger
 __all__ = ["train"]
 
 _SAME = ("recipe", "preset", "shape", "limit", "seed", "precision", "training_images_sha256")  # in a resumed run
-_FEW = 4  # differences in a sentence
+_FEW = 4  # differences named in an error
 
 
 def train(
@@ -85,9 +85,9 @@ def train(
         preset: sizes to start from; default: the data set's own, or those for the nearest image size.
         epochs: short for ``set={"epochs": ...}``.
         seed: of the initial weights, the order of the images and the densities.
-        limit: use only the first images, at least 2.
+        limit: number of training images to use, at least 2; default: all.
         image_size: side in pixels to which the centre square of each image is resized, see ``load_images``; may
-            stand in ``set`` instead.
+            be given in ``set`` instead.
         out: the run folder, new or empty; default: ``runs/<recipe>-<data>-<seed>``.
         device: auto, cpu or cuda.
         devices: processes on each machine, which share each minibatch; see ``fit``.
@@ -97,12 +97,12 @@ def train(
         resume: resume an interrupted run with the same settings, or with more epochs. While one process trains
             in a folder, another is refused; a run may be loaded while it is trained.
         progress: show progress on the terminal.
-        logger: a name in ``training.loggers.LOGGERS``, which gets what log.csv has, and pictures.
+        logger: a name in ``training.loggers.LOGGERS``; it gets the rows of log.csv, and pictures of samples.
         picture_every: epochs between two logged pictures of samples.
 
     Returns: the run, with the weights of the lowest validation loss.
 
-    Raises: InputError for anything that cannot work, before the run folder is made where that can be known.
+    Raises: InputError for anything that cannot work, if possible before the run folder is created.
 
     >>> import tempfile
     >>> out = tempfile.mkdtemp()
@@ -154,7 +154,7 @@ def train(
     info = RunInfo.of(content)
     run = Run(folder, info, system, model, given=None if isinstance(data, str | Path) else data)
     run.data = images
-    first = is_first(execution.processes)  # the others follow it
+    first = is_first(execution.processes)  # claims the folder for all processes
     same = partial(_check_same, run.files, info, recipe)
     with run.files.claimed(info, resume, same) if first else nullcontext():
         with _logging(run, logger, picture_every) as (tracker, callbacks):
@@ -176,7 +176,7 @@ def train(
 
 @contextmanager
 def _logging(run: Run, name: str | None, picture_every: int) -> Iterator[tuple[Logger | None, list[Callback]]]:
-    """Yield a logger by its name and the callbacks that feed it besides; both are none without a name."""
+    """Yield a logger by its name and its callbacks; None and no callbacks without a name."""
     if name is None:
         yield None, []
         return
@@ -192,7 +192,7 @@ def _logging(run: Run, name: str | None, picture_every: int) -> Iterator[tuple[L
 
 
 def _draw(run: Run) -> None:
-    """Draw the pictures of a trained run, and remove what shows or measures weights from before a resume."""
+    """Draw the pictures of a trained run, and remove pictures and metrics of the weights before a resume."""
     drawn, weights = run.files.drawn, run.weights_sha256()
     if drawn.is_file() and drawn.read_bytes() == weights.encode():
         return
@@ -200,7 +200,7 @@ def _draw(run: Run) -> None:
     stale += [path for to in FORMATS for path in exported(run.folder / to, to)]
     if removed := sorted(path.name for path in stale if path.name != samples_file("prior") and path.exists()):
         warnings.warn(
-            f"{', '.join(removed)} in {run.folder} belonged to the weights before and are removed.", stacklevel=3
+            f"{', '.join(removed)} in {run.folder} belonged to earlier weights and are removed.", stacklevel=3
         )
     for path in stale:
         path.unlink(missing_ok=True)
@@ -209,7 +209,7 @@ def _draw(run: Run) -> None:
 
 
 def _changes(set: Mapping[str, Scalar] | None, **arguments: Scalar | None) -> dict[str, Any]:
-    """Return the settings that change, with the arguments that are short for one."""
+    """Return the changed settings, with the arguments that are short for a setting."""
     if set is not None and not isinstance(set, Mapping):
         raise InputError(f"set expects a dictionary such as {{'width': 16}}, got {set!r}.")
     given = ((name, value) for name, value in arguments.items() if value is not None)
@@ -226,12 +226,12 @@ def _check_same(files: RunFolder, info: RunInfo, recipe: Recipe) -> None:
         differing += changes_of({**before.expanded, "settings": settings}, info.expanded)
     if files.weights.exists() and not files.checkpoint.is_file():
         raise InputError(
-            f"{folder} has weights but no {CHECKPOINT}, so training cannot go on; give another --out."
+            f"{folder} has weights but no {CHECKPOINT}, so training cannot resume; give another --out."
         )
     if differing:
         raise InputError(
             f"{folder} cannot be resumed with other settings: {'; '.join(differing[:_FEW])}"
-            f"{'; ...' * (len(differing) > _FEW)}; give those of before, or another --out."
+            f"{'; ...' * (len(differing) > _FEW)}; restore them, or give another --out."
         )
     if files.checkpoint.is_file():
         check_checkpoint(files.checkpoint, info.expanded.settings["epochs"])

@@ -1,3 +1,3 @@
-"""What lies on a disk: files written atomically, tensors, JSON, the log and the run folder. No torch at import."""
+"""Storage: atomic files, tensors, JSON, the log and the run folder. torch is not imported with it."""
 
 __all__: list[str] = []

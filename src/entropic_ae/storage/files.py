@@ -30,11 +30,11 @@ __all__ = [
     "write_text",
 ]
 
-LARGEST_TEXT = 16 << 20  # characters, of a JSON file or a log; what the library writes has some thousands
-_UNFINISHED = ".unfinished-"  # how the name of a temporary file or folder starts: then 8 characters, -, its name
-_SYNCS = 16  # files at a time: 2000 small ones took 0.4 s on an ext4 disk, and 11 s one after another
-# Seconds without a write after which no live process is writing: a file takes seconds, an export minutes. By age
-# and not by a lock, since folders are also written where file systems have none.
+LARGEST_TEXT = 16 << 20  # characters, of a JSON file or a log; those of the library have some thousands
+_UNFINISHED = ".unfinished-"  # prefix of a temporary file or folder; then 8 characters, -, and the final name
+_SYNCS = 16  # files at a time: 2000 small ones took 0.4 s on an ext4 disk, and 11 s sequentially
+# Seconds without a write after which a temporary file is a leftover: a file takes seconds, an export minutes. Age
+# is used instead of a lock, since some file systems have no locks.
 _IDLE = 24 * 3600
 
 
@@ -42,9 +42,8 @@ _IDLE = 24 * 3600
 def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it when the block ends without an error.
 
-    What was written is on the disk before it takes its name, so that after a loss of power too the file is the one
-    of before or the new one. The temporary name keeps the suffix, since writers such as Pillow choose the format
-    by it.
+    The content is flushed to the disk before the rename, so even after a power loss the file is either the old
+    one or the new one. The temporary name keeps the suffix, by which writers such as Pillow choose the format.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,8 +63,8 @@ def atomic(path: Path | str) -> Iterator[Path]:
 def atomic_folder(folder: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``folder`` that takes its place when the block ends without an error.
 
-    The place must be free, see ``check_free``; with ``overwrite`` each file goes into the folder that is there, in
-    place of that of its name. What was written is on the disk before, as for ``atomic``.
+    ``folder`` must be missing or empty, see ``check_free``. With ``overwrite`` each file is moved into an existing
+    folder and replaces the file of its name. The content is flushed to the disk first, as for ``atomic``.
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +79,7 @@ def atomic_folder(folder: Path | str, *, overwrite: bool = False) -> Iterator[Pa
                 path.replace(folder / path.name)
             return
         if folder.is_dir():
-            folder.rmdir()  # OSError if another process has written there meanwhile
+            folder.rmdir()  # OSError if another process has written into it meanwhile
         _publish(whole, 0o777)
         whole.rename(folder)
     finally:
@@ -88,22 +87,22 @@ def atomic_folder(folder: Path | str, *, overwrite: bool = False) -> Iterator[Pa
 
 
 def _publish(path: Path, mode: int) -> None:
-    """Give a temporary file or folder, which is private, the permissions of any other."""
+    """Give a temporary file or folder, which is private, the default permissions."""
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(mode & ~mask)
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file, which its writer has closed, is on the disk."""
+    """Wait until a closed file is on the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def check_free(folder: Path | str, *, overwrite: bool = False) -> None:
-    """Raise InputError unless a folder can be made in a place: nothing is there, or an empty folder.
+    """Raise InputError unless the path is free: missing, or an empty folder.
 
-    With ``overwrite`` a folder with files will do too.
+    With ``overwrite`` a folder with files is accepted too.
 
     >>> check_free(__file__)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -116,16 +115,16 @@ def check_free(folder: Path | str, *, overwrite: bool = False) -> None:
 
 
 def remove_unfinished(folder: Path | str, own: Collection[str] = ()) -> None:
-    """Remove what killed processes left of ``atomic`` and ``atomic_folder`` in a folder.
+    """Remove the leftovers of ``atomic`` and ``atomic_folder`` in killed processes from a folder.
 
     Arguments:
-        folder: where they were writing; nothing happens if it is missing.
-        own: names of files that no other process can be writing, whose temporaries go at once. All others may be
-            a live process's, and go after a day without a write.
+        folder: to clean; nothing happens if it is missing.
+        own: names of files that no other process can be writing, whose temporaries are removed at once. All others
+            may belong to a live process, and are removed after a day without a write.
     """
     for path in Path(folder).glob(f"{_UNFINISHED}*"):
         name = path.name.removeprefix(_UNFINISHED).partition("-")[2]
-        with suppress(FileNotFoundError):  # it has just taken its name
+        with suppress(FileNotFoundError):  # it has just been renamed
             if name not in own and time.time() - path.stat().st_mtime < _IDLE:
                 continue
             if path.is_dir():
@@ -136,16 +135,16 @@ def remove_unfinished(folder: Path | str, own: Collection[str] = ()) -> None:
 
 @contextmanager
 def locked(path: Path | str, wait: float = -1) -> Iterator[bool]:
-    """Hold a lock for the time of the block; the operating system frees it when the process dies.
+    """Hold a lock within the block; the operating system releases it when the process dies.
 
-    The file of that path is made and stays. That other processes see the lock takes a file system with locks, as
-    local disks and NFS have.
+    The lock file is created and stays. Other processes see the lock only on a file system with locks, such as
+    local disks and NFS.
 
     Arguments:
-        path: of the lock.
-        wait: seconds for which it is waited for; without an end if negative.
+        path: of the lock file.
+        wait: seconds to wait for the lock; no limit if negative.
 
-    Yields: whether it is held; False where another process holds it still.
+    Yields: whether the lock is held; False if another process still holds it.
     """
     from filelock import FileLock, Timeout
 
@@ -165,12 +164,12 @@ def locked(path: Path | str, wait: float = -1) -> Iterator[bool]:
 
 @contextmanager
 def claimed(path: Path | str, taken: str, wait: float = 0.0) -> Iterator[None]:
-    """Hold a lock, as ``locked`` does.
+    """Hold a lock, as ``locked`` does, or raise InputError.
 
     Arguments:
-        path: of the lock.
-        taken: the sentence of the InputError where another process holds it.
-        wait: seconds for which it is waited for.
+        path: of the lock file.
+        taken: message of the InputError if another process holds the lock.
+        wait: seconds to wait for the lock.
     """
     with locked(path, wait) as mine:
         if not mine:
@@ -179,12 +178,12 @@ def claimed(path: Path | str, taken: str, wait: float = 0.0) -> Iterator[None]:
 
 
 def write_json(path: Path | str, content: Any) -> None:
-    """Write ``content`` as indented JSON, whole or not at all."""
+    """Write ``content`` as indented JSON, atomically."""
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write text as UTF-8, whole or not at all."""
+    """Write text as UTF-8, atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -196,16 +195,16 @@ def read_json(path: Path | str) -> Any:
         with path.open(encoding="utf-8") as file:
             text = file.read(LARGEST_TEXT + 1)
         if len(text) > LARGEST_TEXT:
-            raise InputError(f"{path} is damaged (more than 16 MiB of JSON); restore it or make it anew.")
+            raise InputError(f"{path} is damaged (more than 16 MiB of JSON); restore it or create it again.")
         return json.loads(text)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; expected a JSON file there.") from None
     except RecursionError:
-        raise InputError(f"{path} is damaged (nested too deep); restore it or make it anew.") from None
-    except InputError:  # a ValueError too
+        raise InputError(f"{path} is damaged (nested too deep); restore it or create it again.") from None
+    except InputError:  # is a ValueError too
         raise
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
-        raise InputError(f"{path} is damaged ({error}); restore it or make it anew.") from None
+        raise InputError(f"{path} is damaged ({error}); restore it or create it again.") from None
 
 
 def sha256(content: bytes | memoryview) -> str:

@@ -1,4 +1,4 @@
-"""What a JSON file must look like, checked so that damage is reported with its place."""
+"""Validation of JSON files: an error names the place of the damage."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true o
 
 
 def check(value: Any, spec: Any, where: str) -> None:
-    """Raise InputError if a value is not what a specification asks for; the sentence names the place.
+    """Raise InputError if a value does not match a specification; the message names the place.
 
     >>> check({"seed": "one"}, {"seed": int}, "run.json")
     Traceback (most recent call last):
         ...
-    entropic_ae.errors.InputError: run.json is damaged: seed is 'one', expected a whole number; make it anew.
+    entropic_ae.errors.InputError: run.json is damaged: seed is 'one', expected a whole number; create it again.
     """
     if fault := _fault(value, spec, ""):
-        raise InputError(f"{where} is damaged: {fault}; make it anew.")
+        raise InputError(f"{where} is damaged: {fault}; create it again.")
 
 
 def _fault(value: Any, spec: Any, place: str) -> str | None:
-    """Return what is wrong first, or None."""
+    """Return a description of the first fault, or None."""
     if isinstance(spec, tuple):
         faults = [_fault(value, one, place) for one in spec]
         return None if None in faults else faults[0]
@@ -75,12 +75,12 @@ def _printable(name: str) -> str:
 
 
 def shown(value: Any, most: int = 40) -> str:
-    """Return a value from a file as a sentence can hold it: short, on one line, whatever is in it.
+    """Return a value from a file for use in a message: short and on one line, whatever it contains.
 
     >>> shown("eae"), shown([1.0]), shown([[[]]]), shown("a" * 100, most=10)
     ("'eae'", '[1.0]', 'a list', "'aaaaaa...")
     """
-    # what is nested may be nested too deep to be printed
+    # containers are not printed: they may be nested too deep
     if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, dict | list) for v in value)):
         return "a dictionary" if isinstance(value, dict) else "a list"
     text = repr(value[: most + 1] if isinstance(value, str | list) else value)

@@ -1,4 +1,4 @@
-"""log.csv of a run folder: a row an epoch, a column a quantity."""
+"""log.csv of a run folder: one row per epoch, one column per quantity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["best_epoch", "read_log", "write_log"]
 
 
 def write_log(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Write the rows of all epochs, at least one and each with the columns of the first, whole or not at all.
+    """Write the rows of all epochs atomically: at least one, each with the columns of the first.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "log.csv"
@@ -30,12 +30,12 @@ def write_log(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
 
 
 def read_log(path: Path) -> dict[str, list[float]]:
-    """Return the columns of a log by name, a value an epoch; empty if no file is there, or no regular one.
+    """Return the columns of a log by name, one value per epoch; empty if there is no regular file.
 
     Epochs count from 1; other values may be NaN or infinite.
 
-    Raises: InputError if it is damaged: a cell is no number, a row is not whole, a column comes twice, epochs are
-        missing or do not count from 1, or it is larger than 16 MiB. OSError if it cannot be opened.
+    Raises: InputError if it is damaged: a cell is not a number, a row is incomplete, a column is duplicated,
+        epochs are missing or do not count from 1, or it is larger than 16 MiB. OSError if it cannot be opened.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "log.csv"
@@ -54,22 +54,22 @@ def read_log(path: Path) -> dict[str, list[float]]:
             raise ValueError("more than 16 MiB of CSV")
         head, *rows = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
         if not rows or "epoch" not in head:
-            raise ValueError("it has no epoch")
+            raise ValueError("it has no epochs")
         if any(len(row) != len(head) for row in rows):
-            raise ValueError("its rows are not of one length")
+            raise ValueError("its rows differ in length")
         if len(set(head)) != len(head):
-            raise ValueError("a column comes twice")
+            raise ValueError("a column is duplicated")
         columns = [[float(value) for value in column] for column in zip(*rows, strict=True)]
         log = dict(zip(head, columns, strict=True))
         if log["epoch"] != list(range(1, len(rows) + 1)):
             raise ValueError("its epochs do not count from 1")
     except (ValueError, csv.Error) as error:
-        raise InputError(f"{path} is damaged ({error}); train the run anew.") from None
+        raise InputError(f"{path} is damaged ({error}); train the run again.") from None
     return log
 
 
 def best_epoch(log: dict[str, list[float]]) -> int | None:
-    """Return the epoch of the lowest validation loss, whose weights are kept; None where it was not logged.
+    """Return the epoch of the lowest validation loss, whose weights are kept; None if it was not logged.
 
     >>> best_epoch({"epoch": [1.0, 2.0, 3.0], "validation_loss": [9.0, 7.5, 8.0]})
     2

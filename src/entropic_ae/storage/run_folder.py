@@ -1,4 +1,4 @@
-"""The run folder: every file name in it, and how run.json, metrics.json, the log and the weights are read."""
+"""The run folder: its file names, and access to run.json, metrics.json, the log and the weights."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoints/last.ckpt"
 RECONSTRUCTIONS, INTERPOLATIONS, REPORT = "reconstructions.png", "interpolations.png", "report.html"
 _SAMPLES = "samples-", ".png"
 _LOCK, _METRICS_LOCK = ".lock", ".metrics.lock"
-_DRAWN = "checkpoints/drawn"  # which weights the pictures show
-# files that are written under the claim alone; draw, evaluate, export and sample write others without it
+_DRAWN = "checkpoints/drawn"  # digest of the weights that the pictures show
+# files that are written only under the claim; draw, evaluate, export and sample write others without it
 _CLAIMED = (INFO_FILE, WEIGHTS, LOG, Path(CHECKPOINT).name, Path(_DRAWN).name)
-PREFIX = "hf:"  # of a run that is named by its place on the Hub
+PREFIX = "hf:"  # of the name of a run on the Hub
 FLOOR = "held-out images"  # in metrics.json, the real images whose distance is the floor of the others
 
 _DIAGNOSTICS = {
@@ -72,7 +72,7 @@ RESULT: dict[str, Any] = {
     "classifier_accuracy?": float,
     "weights_sha256?": str,
 }
-# What diagnostics hold besides where there are codes enough and one of their dimensions is alive.
+# Further diagnostics, if there are enough codes and at least one active dimension.
 _COMPARED: dict[str, Any] = {
     "prior": str,
     "n": int,
@@ -118,7 +118,7 @@ def density_of(file: str) -> str:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run folder, which need not exist yet.
+    """A run folder, which may not exist yet.
 
     >>> RunFolder(Path("run")).read_log()
     {}
@@ -133,12 +133,12 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """What training is resumed from."""
+        """The checkpoint from which training resumes."""
         return self.path / CHECKPOINT
 
     @property
     def log(self) -> Path:
-        """A row an epoch."""
+        """log.csv, one row per epoch."""
         return self.path / LOG
 
     @property
@@ -147,11 +147,11 @@ class RunFolder:
         return self.path / _DRAWN
 
     def weights_sha256(self) -> str:
-        """Return the digest of the weights as they are now; OSError if there are none."""
+        """Return the digest of the current weights; OSError if there are none."""
         return sha256(self.weights.read_bytes())
 
     def read_info(self) -> RunInfo:
-        """Return run.json; InputError if it is missing or damaged, or the folder is no run's."""
+        """Return run.json; InputError if it is missing or damaged, or the folder is not a run folder."""
         check_run_folder(self.path)
         content = read_json(self.path / INFO_FILE)
         check(content, INFO, str(self.path / INFO_FILE))
@@ -165,9 +165,10 @@ class RunFolder:
         """Return the results of metrics.json by feature space; empty if there are none.
 
         Arguments:
-            weights: a digest; results of other weights, from before more training, are left out. All if None.
+            weights: digest of the weights; results of other weights, from before a resume, are left out. None
+                returns all results.
 
-        Raises: InputError if one of these results is damaged.
+        Raises: InputError if one of the returned results is damaged.
         """
         path = self.path / METRICS_FILE
         metrics: dict[str, dict[str, Any]] = read_json(path) if path.is_file() else {}
@@ -182,15 +183,15 @@ class RunFolder:
         return metrics
 
     def add_result(self, name: str, result: dict[str, Any]) -> None:
-        """Add a result to metrics.json, in place of that of its name, and drop those of other weights."""
-        taken = f"{self.path} has been written to by another process for a minute; try again when it has ended."
-        with claimed(self.path / _METRICS_LOCK, taken, wait=60):  # another may have measured meanwhile
+        """Add a result to metrics.json, replacing one of the same name, and drop those of other weights."""
+        taken = f"{self.path} has been locked by another process for a minute; try again when it has ended."
+        with claimed(self.path / _METRICS_LOCK, taken, wait=60):  # another process may have added one meanwhile
             kept = self.read_metrics(result["weights_sha256"])
             write_json(self.path / METRICS_FILE, kept | {name: result})
 
     @property
     def is_begun(self) -> bool:
-        """Whether there is more in the folder than a failed start leaves: run.json and hidden files."""
+        """Whether the folder holds more than the leftovers of a failed start: run.json and hidden files."""
         return self.path.is_dir() and any(
             path.name != INFO_FILE and path.name[0] != "." for path in self.path.iterdir()
         )
@@ -209,19 +210,19 @@ class RunFolder:
 
     @contextmanager
     def claimed(self, info: RunInfo, resume: bool, check_same: Callable[[], None]) -> Iterator[None]:
-        """Hold the folder for the time of the block, with its run.json written and leftovers removed.
+        """Claim the folder within the block, write its run.json and remove leftovers.
 
         Arguments:
             info: run.json to write.
             resume: whether a run that has begun is accepted.
             check_same: raises if that run cannot be resumed; called under the claim.
 
-        Raises: InputError if another process holds the folder, or it is taken.
+        Raises: InputError if another process has claimed the folder, or it is in use by another run.
         """
         self.check_trainable(resume)
         taken = f"{self.path} is being trained by another process; wait for it, or give another folder."
         with claimed(self.path / _LOCK, taken):
-            self.check_trainable(resume)  # another process may have been there meanwhile
+            self.check_trainable(resume)  # another process may have written to it meanwhile
             if self.is_begun:
                 check_same()
             for place in (self.path, self.checkpoint.parent, (self.path / density_file("*")).parent):
@@ -231,7 +232,7 @@ class RunFolder:
 
 
 def is_shared(source: object) -> bool:
-    """Return whether a run is named by its place on the Hub; ``./hf:x`` is a folder of that name.
+    """Return whether a name is that of a run on the Hub; ``./hf:x`` is a folder of that name.
 
     >>> is_shared("hf:owner/name"), is_shared("runs/eae-mnist-0")
     (True, False)
@@ -240,7 +241,7 @@ def is_shared(source: object) -> bool:
 
 
 def check_run_folder(path: Path) -> None:
-    """Raise InputError unless a folder has a run's settings.
+    """Raise InputError unless a folder has a run.json.
 
     >>> check_run_folder(Path("run"))
     Traceback (most recent call last):

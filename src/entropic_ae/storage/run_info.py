@@ -1,4 +1,4 @@
-"""run.json: what a run was made of, checked and parsed once when it is read."""
+"""run.json: the settings and origin of a run, checked and parsed once when it is read."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 __all__ = ["INFO", "Expanded", "RunInfo"]
 
-# A type is itself, and ``float`` any number; a tuple holds alternatives; a list of one gives its elements, of more
-# its length too; a dictionary its keys: "*" stands for all, one that ends in "?" may be missing.
+# A type stands for itself, and ``float`` for any number; a tuple holds alternatives. A list of one item specifies
+# every element, a longer list each element in turn. A dictionary specifies its keys: "*" is any key, and one that
+# ends in "?" is optional.
 INFO: dict[str, Any] = {
     "recipe": str,
     "summary?": str,
@@ -47,11 +48,11 @@ INFO: dict[str, Any] = {
 
 
 class _Json(dict[str, Any]):
-    """A JSON object as it lies in a file, with its known values as attributes too."""
+    """A JSON object as stored in a file, with its known values also as attributes."""
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Self:
-        """Return the object with its attributes; what the file lacks has the default of its field."""
+        """Return the object with its attributes; a value that the file lacks has the default of its field."""
         parsed = cls(**{one.name: content[one.name] for one in fields(cls) if one.name in content})  # type: ignore[arg-type]
         parsed.update(content)
         return parsed
@@ -59,7 +60,7 @@ class _Json(dict[str, Any]):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Expanded(_Json):
-    """The expanded recipe: names of the classes that it is made of, and every setting."""
+    """The expanded recipe: the names of its classes, and every setting."""
 
     bottleneck: str = ""
     terms: Sequence[str] = ()
@@ -69,20 +70,20 @@ class Expanded(_Json):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RunInfo(_Json):
-    """run.json by attribute; as a dictionary, the JSON to the byte, so ``info["recipe"]`` works too.
+    """run.json by attribute; as a dictionary it equals the JSON exactly, so ``info["recipe"]`` works too.
 
-    A field that an older version did not write has its default here, and is missing in the dictionary.
+    A field that an older version did not write has its default as an attribute, and is missing in the dictionary.
 
     Attributes:
-        recipe, preset, image_size, limit, seed, precision, compiled: as ``train`` got them.
-        data, source: the data's name, and how ``load_images`` finds them again.
+        recipe, preset, image_size, limit, seed, precision, compiled: the arguments of ``train``.
+        data, source: name of the data, and the argument with which ``load_images`` finds them again.
         shape: (C, H, W) of the images.
-        overrides: the settings that were changed.
-        expanded: the recipe as it was built.
+        overrides: the changed settings.
+        expanded: the recipe with all settings.
         summary, reference, density: of the recipe; empty if unknown.
-        training_images: how many; 0 if unknown.
+        training_images: number of training images; 0 if unknown.
         training_images_sha256: their digest; empty if unknown.
-        device, machine, versions, git_commit: where the run was trained.
+        device, machine, versions, git_commit: of the training.
         imports: modules that register custom pieces.
 
     >>> content = {"recipe": "eae", "preset": "digits", "data": "digits", "source": "digits", "shape": [1, 8, 8]}
@@ -120,5 +121,5 @@ class RunInfo(_Json):
 
     @property
     def title(self) -> str:
-        """What was trained on what."""
+        """The recipe and the data, for a title."""
         return f"{self.recipe} on {self.data}"

@@ -1,4 +1,4 @@
-"""Tensors in safetensors files, with a digest by which damage is noticed."""
+"""Tensors in safetensors files, with a digest that detects damage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_tensors", "unpack_tensors", "write_tensors"]
 
-# One entry of the metadata of a safetensors file: several would come in any order, and the bytes with them.
+# The only metadata entry of a safetensors file: the order of several entries, and so the bytes, would vary.
 _METADATA = "entropic_ae"
 _DIGEST = "sha256"  # in it: the format has no checksum of its own
 
@@ -31,9 +31,9 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def unpack_tensors(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the metadata of a safetensors file; InputError says what is damaged.
+    """Return the tensors and the metadata of a safetensors file; InputError if they are damaged.
 
-    One that ``write_tensors`` made is compared with the digest in it. One that has none is taken as it is.
+    A file of ``write_tensors`` is compared with its digest. A file without a digest is not checked.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -53,7 +53,7 @@ def unpack_tensors(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not sound:
         raise InputError("its metadata are damaged")
     if written is not None and written != _digest(tensors):
-        raise InputError("its values are not those that were written")
+        raise InputError("its values do not match its digest")
     return tensors, metadata
 
 
@@ -69,13 +69,13 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write tensors as a safetensors file, whole or not at all; OSError if there is no space or permission.
+    """Write tensors as a safetensors file, atomically; OSError if there is no space or permission.
 
-    The metadata gain a digest of the tensors, by which reading notices damage.
+    A digest of the tensors is added to the metadata, by which reading detects damage.
     """
     from safetensors.torch import save
 
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     content = save(tensors, {_METADATA: json.dumps({**(metadata or {}), _DIGEST: _digest(tensors)})})
     with atomic(path) as temporary:
-        temporary.write_bytes(content)  # safetensors' own writer has another error for a full disk
+        temporary.write_bytes(content)  # safetensors' writer raises another error for a full disk

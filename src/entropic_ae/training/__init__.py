@@ -1,7 +1,7 @@
-"""Training: its schedule, its validation, how it is executed, its loop.
+"""Training: the schedule, the checks before it, the execution and the loop.
 
-The loop is imported when it is first used: it imports Lightning, which takes about as long as PyTorch and which
-neither the list of recipes nor a wrong name needs.
+The loop is imported on first use: it imports Lightning, which takes about as long as PyTorch, and which neither
+the list of recipes nor the error for a wrong name needs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The C library's allocator: it keeps what a training step frees, for the next step."""
+"""The C library's allocator: memory that a training step frees is kept for the next step."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from contextlib import contextmanager
 __all__ = ["memory_kept"]
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's names for mallopt
-_LARGEST = 32 << 20  # that a threshold of mmap may be
-_KEPT = 1 << 30  # free bytes at the heap's end above which they are given back, while training
+_LARGEST = 32 << 20  # the maximum of the mmap threshold
+_KEPT = 1 << 30  # trim threshold while training: free bytes at the heap's end above which memory is given back
 
 
 @contextmanager
 def memory_kept() -> Iterator[None]:
-    """Keep freed memory for the time of the block; where the C library is not glibc, change nothing.
+    """Keep freed memory within the block; change nothing if the C library is not glibc.
 
-    By default glibc gives large blocks back to the kernel and asks for them again in each step, and each page of
-    them is a fault, which costs a small network much of its time. Afterwards the thresholds are what glibc's own
-    adjustment ends at, and the memory is given back.
+    By default glibc gives large blocks back to the kernel and requests them again in each step. Each page of them
+    is a page fault, which costs a small network much of its time. Afterwards the memory is given back, and the
+    thresholds are those at which glibc's dynamic adjustment ends.
 
     >>> with memory_kept():
     ...     block = bytearray(1000)
@@ -27,7 +27,7 @@ def memory_kept() -> Iterator[None]:
     try:
         libc = ctypes.CDLL(None)
         mallopt, malloc_trim = libc.mallopt, libc.malloc_trim
-    except (OSError, AttributeError, TypeError):  # another C library, or none that can be asked
+    except (OSError, AttributeError, TypeError):  # another C library, or no access to it
         yield
         return
     mallopt(_MMAP_THRESHOLD, _LARGEST)

@@ -1,4 +1,4 @@
-"""Batches: data indexed by a whole batch at a time, in an order drawn from the seed and the epoch."""
+"""Batches: data indexed one batch at a time, in an order drawn from the seed and the epoch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def to_unit(images: Tensor) -> Tensor:
 
 
 class _Rows(Dataset[Tensor]):
-    """A tensor indexed by a whole batch of indices at a time: uint8 images come in [0, 1], floats as they are."""
+    """A tensor indexed one batch at a time: uint8 images become floats in [0, 1], floats stay as they are."""
 
     def __init__(self, rows: Tensor) -> None:
         self.rows = rows
@@ -32,7 +32,7 @@ class _Rows(Dataset[Tensor]):
 def place(
     train: Tensor | Dataset[Tensor], validation: Tensor | Dataset[Tensor], device: torch.device, number: int
 ) -> tuple[Dataset[Tensor], Dataset[Tensor]]:
-    """Return both as data sets, tensors on the GPU of that number if they fit there; others keep their place."""
+    """Return both as data sets; tensors are moved to the GPU of that number if they fit there."""
     if device.type == "cuda":
         device = torch.device("cuda", number)
     tensors = sum(one.nbytes for one in (train, validation) if isinstance(one, Tensor))
@@ -47,14 +47,14 @@ def place(
 
 
 def length(data: Tensor | Dataset[Tensor]) -> int:
-    """Return how many rows there are."""
-    return len(data)  # type: ignore[arg-type]  # a Dataset may lack a length; fit asks for one
+    """Return the number of rows."""
+    return len(data)  # type: ignore[arg-type]  # a Dataset may lack a length; fit requires one
 
 
 class ShuffledBatches(Sampler):
     """Batches of indices in an order drawn from the seed and the epoch; a smaller last batch is left out.
 
-    Several batches may come at a time. Of several processes each has its part of every batch, of ``own_size``.
+    An item may hold several batches. Each of several processes gets its part of every batch, ``own_size`` indices.
     """
 
     def __init__(self, n: int, batch_size: int, seed: int, count: int = 1, steps: int = 1) -> None:
@@ -76,7 +76,7 @@ class ShuffledBatches(Sampler):
 
 
 class EqualBatches(Sampler):
-    """Batches of indices in order, of sizes that differ by one at most; of several processes each has its part."""
+    """Batches of indices in order, with sizes that differ by at most one; each process gets its part of them."""
 
     def __init__(self, n: int, batch_size: int, count: int = 1) -> None:
         each = n // count
@@ -91,14 +91,14 @@ class EqualBatches(Sampler):
 
 
 def _part(batch: Tensor, count: int) -> Tensor:
-    """Return this process's part of a batch, whose size is a multiple of the processes."""
+    """Return this process's part of a batch, whose size is a multiple of the number of processes."""
     return batch if count == 1 else batch.chunk(count)[dist.get_rank()]
 
 
 def loader(data: Dataset[Tensor], batches: Sampler) -> DataLoader:
-    """Return a loader that takes whole batches of indices."""
-    # with a generator of its own: a resumed run makes the first pass over a loader before the epoch is seeded, and
-    # must draw no less from the global one after it
+    """Return a loader that indexes the data one batch at a time."""
+    # a separate generator: a resumed run makes its first pass over a loader before the epoch is seeded, which must
+    # not change its later draws from the global generator
     return DataLoader(data, batch_size=None, sampler=batches, generator=torch.Generator())
 
 

@@ -1,4 +1,4 @@
-"""What a logger gets besides each epoch's losses: pictures of samples, and the epochs before a run was resumed."""
+"""Callbacks for loggers: pictures of samples, and the earlier epochs of a resumed run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["EarlierEpochs", "SamplePictures"]
 
 
 class SamplePictures(Callback):
-    """Log a grid of samples every few epochs, and of the last; the same draws each time.
+    """Log a grid of samples every few epochs and after the last one, with the same draws each time.
 
-    It is logged before the epoch's checkpoint is written: a run that is killed between draws it again.
+    The grid is logged before the epoch's checkpoint is written: a run that is killed in between logs it again.
 
     Arguments:
         name: of the logger, in ``LOGGERS``.
-        draw: returns the samples, uint8 (N, C, H, W), of the model as it is.
+        draw: returns samples, uint8 (N, C, H, W), of the current model.
         every: epochs between two pictures.
     """
 
@@ -32,18 +32,18 @@ class SamplePictures(Callback):
         self.every = every
 
     def on_validation_end(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
-        """Draw, if it is time."""
+        """Log a grid if one is due."""
         epoch = trainer.current_epoch + 1
         if trainer.is_global_zero and (epoch % self.every == 0 or epoch == trainer.max_epochs):
             self.log_picture(trainer.logger, image_grid(self.draw()), epoch)
 
 
 class EarlierEpochs(Callback):
-    """Give the logger of a resumed run the rows of the epochs before, where it has not kept them itself.
+    """Log the earlier epochs of a resumed run if its logger has not kept them.
 
     Arguments:
         name: of the logger, in ``LOGGERS``.
-        log: the run's log.csv, which training has brought up to its checkpoint before.
+        log: the run's log.csv, which matches the checkpoint by then.
     """
 
     def __init__(self, name: str, log: Path) -> None:
@@ -51,7 +51,7 @@ class EarlierEpochs(Callback):
         self.file = log
 
     def on_fit_start(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
-        """Log the rows, if there are any and they are not there yet."""
+        """Log the rows that are missing."""
         if trainer.logger is None:
             return
         log = read_log(self.file)

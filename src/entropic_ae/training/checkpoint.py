@@ -1,4 +1,4 @@
-"""The files that training goes on from, and whether it can go on from a checkpoint."""
+"""Validation of a checkpoint before training resumes from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from entropic_ae.errors import InputError
 
 __all__ = ["check_checkpoint"]
 
-# what reading a damaged checkpoint raises
+# the errors of reading a damaged checkpoint
 _DAMAGE = (
     *(OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, MemoryError),
     *(NotImplementedError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
@@ -22,12 +22,12 @@ _DAMAGE = (
 
 
 def check_checkpoint(path: Path, epochs: int, task: nn.Module | None = None) -> None:
-    """Raise InputError if a checkpoint cannot be gone on from.
+    """Raise InputError if training cannot resume from a checkpoint.
 
     Arguments:
-        path: of the checkpoint; damage shows by the checksums in it, which PyTorch's own loading passes over.
-        epochs: to be trained for in all; one that has been trained for more is refused.
-        task: what goes on from it, if it is made already; a checkpoint of another is refused.
+        path: of the checkpoint. Damage is detected by its checksums, which PyTorch's loading ignores.
+        epochs: total epochs to train for; a checkpoint with more epochs is refused.
+        task: the module to resume, if it exists already; a checkpoint of another model is refused.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -39,11 +39,11 @@ def check_checkpoint(path: Path, epochs: int, task: nn.Module | None = None) -> 
     except _DAMAGE as error:
         reason = " ".join(str(error).split())[:100]
         raise InputError(
-            f"{path} is damaged ({reason}), so training cannot go on from it; train anew into another folder."
+            f"{path} is damaged ({reason}), so training cannot resume from it; train again into another folder."
         ) from None
     if task is not None and shapes != {
         name: getattr(tensor, "shape", None) for name, tensor in task.state_dict().items()
     }:
-        raise InputError(f"{path} is of another model, so training cannot go on from it; restore the run's own.")
+        raise InputError(f"{path} is of another model, so training cannot resume from it; restore the run's own.")
     if done > epochs:
         raise InputError(f"{path} has been trained for {done} epochs, got epochs={epochs}; give at least {done}.")

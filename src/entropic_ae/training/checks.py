@@ -24,10 +24,10 @@ def check_training(
     settings: Settings,
     execution: Execution,
 ) -> None:
-    """Raise InputError if a training cannot work; arguments as of ``fit``.
+    """Raise InputError if training cannot work; the arguments are those of ``fit``.
 
-    Data may be of another type, or too few for a batch of some part or for the processes to share; each minibatch
-    must be shared evenly.
+    Checked are the type of the data, that they suffice for the smallest batch of each part and for all processes,
+    and that the processes share each minibatch evenly.
     """
     data = {"training": train, "validation": validation}
     images = any(isinstance(one, Tensor) and not one.is_floating_point() for one in data.values())

@@ -22,14 +22,14 @@ _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "64": "64-true"}  # with L
 
 @dataclass(frozen=True)
 class Execution:
-    """On what, and in which precision, a job is executed.
+    """The devices and the precision of a job.
 
-    Names and numbers are checked when it is made, the devices of this machine by ``target``: it may be made on
-    another machine than the one that it is for.
+    Names and numbers are checked at construction, the devices of this machine by ``target``: a job may be
+    configured on one machine and executed on another.
 
     Attributes:
-        device: auto, cpu or cuda; auto takes a GPU where there is one.
-        devices: processes on each machine, a device each.
+        device: auto, cpu or cuda; auto takes a GPU if there is one.
+        devices: processes on each machine, one per device.
         nodes: machines.
         precision: 32, bf16 or 64.
         compile: compile the networks.
@@ -66,9 +66,9 @@ class Execution:
 
     @property
     def target(self) -> torch.device:
-        """The device of a process; InputError if this machine has no GPU, or too few, and they were asked for."""
+        """The device of a process; InputError if the machine has fewer GPUs than requested."""
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise InputError("device cuda was asked for, but PyTorch sees no GPU; use --device cpu.")
+            raise InputError("device cuda was requested, but PyTorch sees no GPU; use --device cpu.")
         if self.device == "cpu" or not torch.cuda.is_available():
             return torch.device("cpu")
         if self.devices > torch.cuda.device_count():
@@ -77,7 +77,7 @@ class Execution:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Let the processes share the encoding, decoding and features inside the block, without a log."""
+        """Share encoding, decoding and features between the processes in the block, without Lightning's log."""
         with quiet_lightning(), distributed.together(self.target, self.devices, self.nodes):
             yield
 

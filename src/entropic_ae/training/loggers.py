@@ -1,6 +1,6 @@
-"""Loggers by name: Lightning's own, with a picture of samples every few epochs.
+"""Loggers by name: Lightning's loggers, with a picture of samples every few epochs.
 
-A logger is a row of ``LOGGERS``: how it is made, and how it takes a picture.
+A logger is a row of ``LOGGERS``: how it is created, and how a picture is logged with it.
 """
 
 from __future__ import annotations
@@ -27,22 +27,23 @@ __all__ = ["LOGGERS", "LoggerKind", "check_logger", "close_logger", "make_logger
 
 FOLDER = "logs"
 _PICTURE = "samples"
-_PROJECT = "entropic-ae"  # where wandb and mlflow file a run
+_PROJECT = "entropic-ae"  # project of a run in wandb, experiment in mlflow
 _MLFLOW_URI = "MLFLOW_TRACKING_URI"
-_PATIENCE = 10  # seconds for a server to answer
+_PATIENCE = 10  # timeout of a server, in seconds
 
 
 class LoggerKind(NamedTuple):
     """How a logger works: a row of ``LOGGERS``.
 
     Attributes:
-        make: called with the run folder, returns Lightning's logger.
-        log_picture: called with the logger, a picture (uint8, (C, H, W)) and its epoch, from 1; none by default.
-        close: called with the logger at the end, where Lightning does not end it.
-        check: raises InputError where its server would not take a run.
-        resume: makes the logger of a resumed run add to what was logged up to an epoch, and returns the epochs
-            that it has; without it, it has none.
-        package: what must be installed.
+        make: called with the run folder, returns a Lightning logger.
+        log_picture: called with the logger, a picture (uint8, (C, H, W)) and its epoch, from 1; by default no
+            picture is logged.
+        close: called with the logger at the end, if Lightning does not close it.
+        check: raises InputError if the server does not accept runs.
+        resume: called with the logger of a resumed run and the epoch of its checkpoint; lets the logger append to
+            its log and returns the epochs that it already holds. Default: it holds none.
+        package: the required package.
 
     >>> from pytorch_lightning.loggers import CSVLogger
     >>> kind = LoggerKind(lambda folder: CSVLogger(folder / "logs"))
@@ -84,7 +85,7 @@ def _tensorboard_resume(logger: Any, epoch: int) -> set[int]:
 
     before = EventAccumulator(logger.log_dir, size_guidance={"scalars": 0, "images": 1}).Reload()
     logged = before.Scalars("epoch") if "epoch" in before.Tags()["scalars"] else []
-    # TensorBoard then forgets later steps: of epochs that were logged, though killed before they were done
+    # TensorBoard then drops later steps: epochs that were logged but killed before their checkpoint
     start = Event(step=epoch + 1, session_log=SessionLog(status=SessionLog.START))
     logger.experiment.file_writer.add_event(start)
     return {event.step for event in logged}
@@ -98,15 +99,15 @@ def _wandb_check() -> None:
             wandb.login()
         except wandb.Error as error:
             raise InputError(
-                f"wandb takes no run of yours ({str(error).splitlines()[0]}); run wandb login, or set "
-                "WANDB_MODE=offline, which keeps it in the run folder."
+                f"wandb refuses to log in ({str(error).splitlines()[0]}); run wandb login, or set "
+                "WANDB_MODE=offline, which keeps the log in the run folder."
             ) from None
 
 
 def _wandb(folder: Path) -> Logger:
     from pytorch_lightning.loggers import WandbLogger
 
-    (folder / FOLDER).mkdir(parents=True, exist_ok=True)  # else wandb takes a folder of the system's
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)  # otherwise wandb uses a system folder
     return WandbLogger(name=folder.name, project=_PROJECT, save_dir=folder / FOLDER)
 
 
@@ -119,7 +120,7 @@ def _mlflow_check() -> None:
     if server.scheme not in ("http", "https"):
         return
     port = server.port or {"http": 80, "https": 443}[server.scheme]
-    try:  # mlflow itself would try again for minutes, without a word
+    try:  # mlflow itself would retry silently for minutes
         socket.create_connection((server.hostname or "", port), timeout=_PATIENCE).close()
     except OSError as error:
         raise InputError(
@@ -133,7 +134,7 @@ def _mlflow(folder: Path) -> Logger:
 
     uri = os.environ.get(_MLFLOW_URI)
     if uri is None:
-        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # mlflow asks for it since version 3
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # required since mlflow 3
         uri = (folder / FOLDER).resolve().as_uri()
     return MLFlowLogger(_PROJECT, run_name=folder.name, tracking_uri=uri)
 
@@ -164,9 +165,9 @@ LOGGERS: Registry[LoggerKind] = Registry(
 
 
 def check_logger(name: str | None, every: int = 1) -> None:
-    """Raise InputError for a logger that cannot be had, or pictures more often than every epoch.
+    """Raise InputError for a logger that is not available, or pictures more often than every epoch.
 
-    It may be unknown, not installed, without a login (wandb) or without its server (mlflow).
+    The logger may be unknown, not installed, without a login (wandb) or without its server (mlflow).
 
     >>> check_logger("csv")
     """
@@ -175,17 +176,16 @@ def check_logger(name: str | None, every: int = 1) -> None:
         wanted = f"'entropic-ae[{name}]'" if name in LOGGERS.builtin else kind.package
         raise InputError(f"the logger '{name}' needs the package {kind.package}; run pip install {wanted}.")
     if every < 1:
-        raise InputError(f"pictures can be logged every epoch or more rarely, got every {every} epochs.")
+        raise InputError(f"pictures can be logged at most once per epoch, got every {every} epochs.")
     if kind is not None:
         kind.check()
 
 
 def make_logger(name: str, folder: Path) -> Logger:
-    """Return Lightning's logger of that name, which writes into ``logs`` of the run folder.
+    """Return the Lightning logger of that name, which writes into ``logs`` of the run folder.
 
-    wandb and mlflow go where their own settings (``WANDB_MODE``, ``MLFLOW_TRACKING_URI``) say, if they do.
-
-    The name has passed ``check_logger``.
+    For wandb and mlflow, ``WANDB_MODE`` and ``MLFLOW_TRACKING_URI`` take precedence. The name has passed
+    ``check_logger``.
 
     >>> type(make_logger("csv", Path("runs/a"))).__name__
     'CSVLogger'
@@ -194,7 +194,7 @@ def make_logger(name: str, folder: Path) -> Logger:
 
 
 def close_logger(name: str, logger: Logger) -> None:
-    """Let a logger of that name end, where Lightning does not: the next run would go on in this one's.
+    """Close a logger of that name if Lightning does not: the next run would continue in the same log.
 
     >>> close_logger("csv", make_logger("csv", Path("runs/a")))
     """

@@ -41,7 +41,7 @@ from entropic_ae.training.settings import Settings
 __all__ = ["fit", "fit_model"]
 
 _ENTROPY_CODES = 2000  # validation codes whose entropy is logged
-# optimiser steps at a time, where a GPU would else wait for Lightning's own part in each
+# optimiser steps per call; with one per call, a GPU would wait for Lightning's overhead
 _STEPS = {"cuda": 25}
 
 
@@ -66,44 +66,44 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train a model in place and leave it with the weights of the lowest validation loss.
 
-    The validation loss is the objective in evaluation mode, over near-equal batches of the training batch
-    size, so that a term that looks at the batch means the same in both; a variational system is validated at the
-    means of its posteriors. The data stay one tensor, on the GPU when they take less than half of its free
-    memory; a batch is an index selection.
+    The validation loss is the objective in evaluation mode, over near-equal batches of about the training batch
+    size: terms that depend on the batch size stay comparable. A variational system is validated at the means of
+    its posteriors. The data stay one tensor, on the GPU if they take less than half of its free memory; a batch
+    is an index selection.
 
-    Data that are drawn again each epoch come as a ``Dataset`` whose ``__getitem__`` takes a tensor of indices and
-    gives a float batch, and which has a length. What it draws from PyTorch's global generators follows the seed
-    and the epoch.
+    Data that are drawn again each epoch are a ``Dataset`` with a length, whose ``__getitem__`` maps a tensor of
+    indices to a float batch. Its draws from PyTorch's global generators follow the seed and the epoch.
 
-    With several devices each has a process, started by Lightning (which runs the same command once more for each),
-    torchrun or SLURM. Each takes an equal part of every minibatch, and the batch norms, the codes that a term
-    compares and the random draws are those of the whole, so that the loss and its gradient are those of one
-    process. Validation images beyond a multiple of the processes are left out.
+    With several devices, each has a process, started by Lightning (which runs the same command once more for
+    each), torchrun or SLURM. Each process takes an equal part of every minibatch. Batch norms, terms that compare
+    codes and random draws use the full minibatch, so the loss and its gradient equal those of one process.
+    Validation images beyond a multiple of the number of processes are left out.
 
     Arguments:
-        model, objective: what is trained, and what it minimises.
-        train, validation: uint8 images, (N, C, H, W), which the model sees as floats in [0, 1]; or floats,
-            (N, ...), tensors or data sets, which it sees as they are. At least 2 of each.
+        model, objective: the model to train, and the objective to minimise.
+        train, validation: uint8 images, (N, C, H, W), converted to floats in [0, 1]; or floats, (N, ...), tensors
+            or data sets, used unchanged. At least 2 of each.
         settings: epochs, batch size, learning rate and its schedule.
         seed: of the order of the images and of every random draw in the model.
         device: auto, cpu or cuda.
         devices: processes on each machine.
         nodes: machines.
-        precision: 32; bf16 for mixed precision with float32 codes, terms and statistics; or 64, for checks, after
-            which the model is float32 again.
-        compile: compile the encoder and the decoder with torch.compile, which takes a minute at first. A term
-            that needs a second derivative cannot go through a compiled decoder: then a warning, and no compiling.
-        folder: where log.csv, weights.safetensors (at each new best) and a checkpoint an epoch are written.
+        precision: 32; bf16 for mixed precision with float32 codes, terms and statistics; or 64, for checks. The
+            model is float32 again after training in 64.
+        compile: compile the encoder and the decoder with torch.compile, which takes a minute at first. If a term
+            needs a second derivative, which compiled networks lack, nothing is compiled and a warning is issued.
+        folder: where log.csv, weights.safetensors (at each new best) and a checkpoint (each epoch) are written.
         resume: resume from the folder's checkpoint, if it has one. On the CPU a run that was killed at any moment
-            ends with the same bits as one that was not.
-        progress: show a progress bar on a terminal, a line an epoch elsewhere.
-        logger: one of Lightning's, which gets what log.csv does, by the epoch.
-        callbacks: further ones of Lightning's.
+            ends with the same bits as an uninterrupted one.
+        progress: show a progress bar on a terminal, one line per epoch elsewhere.
+        logger: a Lightning logger, which gets the row of log.csv after each epoch.
+        callbacks: further Lightning callbacks.
 
-    Returns: the rows of log.csv, one an epoch.
+    Returns: the rows of log.csv, one per epoch.
 
-    Raises: InputError for too few or mixed data or an unknown device or precision, and when a term is not
-        finite; its sentence names the term and the epoch, and the best weights so far are kept.
+    Raises: InputError for too few or mixed data, an unknown device or an unknown precision. DivergenceError, an
+        InputError, if a term is not finite: its message names the term and the epoch, and the best weights so far
+        are kept.
 
     >>> from entropic_ae.bottlenecks import BatchNorm
     >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
@@ -148,7 +148,7 @@ def fit_model(
     logger: Logger | None,
     callbacks: Sequence[Callback],
 ) -> list[dict[str, float]]:
-    """Train as ``fit`` does, with its arguments, what ``check_training`` has passed."""
+    """Train as ``fit`` does, with the same arguments, once ``check_training`` has passed."""
     target, count = execution.target, execution.processes
     if count > 1:
         synchronise(model)
@@ -169,8 +169,8 @@ def fit_model(
             accelerator="gpu" if target.type == "cuda" else "cpu",
             devices=execution.devices,
             num_nodes=execution.nodes,
-            plugins=LightningEnvironment() if count == 1 else None,  # alone, also as one of many tasks of a job
-            strategy="auto" if count == 1 else DDPStrategy(broadcast_buffers=False),  # they are alike
+            plugins=LightningEnvironment() if count == 1 else None,  # one process, even within a job of many tasks
+            strategy="auto" if count == 1 else DDPStrategy(broadcast_buffers=False),  # buffers are equal already
             precision=execution.lightning_precision,
             max_epochs=settings.epochs,
             callbacks=[keeper, *bars, *callbacks],
@@ -180,7 +180,7 @@ def fit_model(
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
-            inference_mode=False,  # no_grad in its place: a term may need a gradient of its own in validation
+            inference_mode=False,  # no_grad instead: a term may compute a gradient in validation
         )
         loaders = (
             loader(train_data, batches),
@@ -209,18 +209,18 @@ def _run(
     try:
         trainer.fit(task, train, validation, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:
-        if trainer.interrupted:  # Lightning turns Ctrl-C into an exit and ignores further ones
+        if trainer.interrupted:  # Lightning turns Ctrl-C into an exit and ignores any further Ctrl-C
             signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from None
         raise
 
 
 def _compiled(model: Autoencoder, objective: Objective) -> AbstractContextManager[None]:
-    """Return a block in which the networks are compiled, unless a term forbids it."""
+    """Return a context in which the networks are compiled, unless a term needs a second derivative."""
     if deep := [term.name for term in objective.terms if term.derives_twice]:
         warnings.warn(
-            f"{' and '.join(deep)} needs a second derivative, which compiled networks do not have; training goes "
-            "on without compiling.",
+            f"{' and '.join(deep)} needs a second derivative, which compiled networks do not have; training "
+            "continues without compiling.",
             stacklevel=3,
         )
         return nullcontext()
@@ -228,13 +228,13 @@ def _compiled(model: Autoencoder, objective: Objective) -> AbstractContextManage
 
 
 class _Task(LightningModule):
-    """Training and validation steps; keeps sums on the device, read once an epoch."""
+    """Training and validation steps; sums stay on the device and are read once per epoch."""
 
     def __init__(
         self, model: Autoencoder, objective: Objective, settings: Settings, seed: int, batches: ShuffledBatches
     ) -> None:
         super().__init__()
-        self.automatic_optimization = False  # so that several steps are one call
+        self.automatic_optimization = False  # several optimiser steps per call
         self.batches = batches
         self.model = model
         self.objective = objective
@@ -242,7 +242,7 @@ class _Task(LightningModule):
         self.seed = seed
         self.names = [term.name for term in objective.terms]
         self.row: dict[str, float] = {}
-        self.entropy_of_draws: float | None = None  # by the same estimate: in many dimensions not the maximum
+        self.entropy_of_draws: float | None = None  # same estimator: below the maximum in many dimensions
 
     def configure_optimizers(self) -> Any:
         fused = self.device.type == "cuda"
@@ -259,7 +259,7 @@ class _Task(LightningModule):
         }
 
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(mix(self.seed, self.current_epoch))  # so that a resumed run draws the same
+        torch.manual_seed(mix(self.seed, self.current_epoch))  # a resumed run makes the same draws
         learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.row = {"epoch": self.current_epoch + 1, "learning_rate": learning_rate}
         if self.objective.memory is not None:
@@ -275,11 +275,11 @@ class _Task(LightningModule):
                 optimizer.zero_grad()
                 self.manual_backward(loss)
                 optimizer.step()
-            torch.clear_autocast_cache()  # it keeps what the weights were when they were first cast
+            torch.clear_autocast_cache()  # it holds casts of the weights from before the step
             self._add(step, len(batch), loss, values)
         self.images += len(images)
         shown = self.trainer.progress_bar_callback is not None and index % 10 == 0
-        if shown and self.device.type == "cpu":  # on a GPU this would wait for it
+        if shown and self.device.type == "cpu":  # on a GPU this would force a synchronisation
             self.log_dict(values, prog_bar=True, logger=False, on_step=True, on_epoch=False)
 
     def on_validation_epoch_start(self) -> None:
@@ -307,11 +307,11 @@ class _Task(LightningModule):
                 self.entropy_of_draws = bottleneck.entropy(draws).item()
             self.row["entropy_of_draws"] = self.entropy_of_draws
         self.log_dict(self.summary(), prog_bar=True, logger=False)
-        # here, not by Lightning after the checkpoint is written: a resumed run would lose the step
+        # Lightning would do this after the checkpoint is written, and a resumed run would lose the step
         self.schedule.step(self.row["validation_loss"])
 
     def summary(self) -> dict[str, float]:
-        """Return what a person watches: every term in training, the validation loss, the entropy."""
+        """Return the values shown as progress: every training term, the validation loss, the entropy."""
         terms = {name: self.row[f"train_{name}"] for name in self.names}
         return terms | {"validation_loss": self.row["validation_loss"], "validation_entropy": self.row["entropy"]}
 
@@ -333,7 +333,7 @@ class _Task(LightningModule):
         self.count += n
 
     def _finish(self, phase: str) -> None:
-        """Read the sums of an epoch (the one wait for the device) and stop if one is not finite."""
+        """Read the sums of an epoch (the only synchronisation with the device); stop if one is not finite."""
         if processes() > 1:
             dist.all_reduce(self.sums)
             dist.all_reduce(self.first_bad, dist.ReduceOp.MIN)
@@ -345,17 +345,17 @@ class _Task(LightningModule):
             raise DivergenceError(
                 f"{' and '.join(culprits) or 'the loss'} {was} not finite in epoch {self.current_epoch + 1} "
                 f"({phase}, batch {int(min(first_bad)) + 1}); training stops and keeps the best weights of the "
-                "epochs before, if any: lower learning_rate or the weight of the term."
+                "earlier epochs, if any: lower learning_rate or the weight of the term."
             )
         for name, total in zip([*self.names, "loss"], (self.sums / self.count).tolist(), strict=True):
             self.row[f"{phase}_{name}"] = total
 
 
 class _Keeper(Callback):
-    """Keeps the best weights and the log, in memory and in the folder; both travel in the checkpoint.
+    """Keeps the best weights and the log, in memory and in the folder; the checkpoint holds both.
 
-    An epoch is done when its checkpoint is written. The other files follow from it: where a run was killed before
-    they were written, they are written when it is resumed.
+    An epoch is done when its checkpoint is written. The other files are derived from the checkpoint: if a run is
+    killed before they are written, they are written when it is resumed.
     """
 
     def __init__(self, folder: Path | None, progress: bool) -> None:
@@ -376,7 +376,7 @@ class _Keeper(Callback):
         if self.folder is not None and trainer.is_global_zero and self.rows:
             self._write(self.folder, better=True)
             if self.progress and not sys.stderr.isatty():
-                print(f"going on after epoch {len(self.rows)}/{trainer.max_epochs}", file=sys.stderr, flush=True)
+                print(f"resuming after epoch {len(self.rows)}/{trainer.max_epochs}", file=sys.stderr, flush=True)
 
     def on_train_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
         assert isinstance(task, _Task)
@@ -386,18 +386,18 @@ class _Keeper(Callback):
             self.weights = {name: t.detach().cpu().clone() for name, t in task.model.state_dict().items()}
         self.rows = [*self.rows, row]
         if trainer.logger is not None:
-            # before the checkpoint and out of buffers: each epoch that is done is logged, and one that was killed
+            # flushed before the checkpoint is written, so every finished epoch is logged; an epoch killed in
             # between is logged again when the run is resumed
             trainer.logger.log_metrics(row, step=trainer.current_epoch + 1)
             trainer.logger.save()
         if self.folder is not None and not trainer.is_global_zero:
-            trainer.save_checkpoint(self.folder / CHECKPOINT)  # all take part, one writes
+            trainer.save_checkpoint(self.folder / CHECKPOINT)  # all processes take part, one writes
         elif self.folder is not None:
             self.owed = True
             try:
                 with atomic(self.folder / CHECKPOINT) as path:
                     trainer.save_checkpoint(path)
-            finally:  # also where there is no space for it: the weights take less
+            finally:  # even if the disk has no space for the checkpoint: the weights are smaller
                 self._write(self.folder, better)
         if self.progress and trainer.is_global_zero and not sys.stderr.isatty():
             shown = "  ".join(f"{name} {value:.5g}" for name, value in task.summary().items())
@@ -411,7 +411,7 @@ class _Keeper(Callback):
         self.owed = False
 
     def finish(self) -> None:
-        """Write the files that Ctrl-C kept from being written."""
+        """Write the files that Ctrl-C interrupted."""
         if self.owed and self.folder is not None:
             self._write(self.folder, better=bool(self.weights))
 

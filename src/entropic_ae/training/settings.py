@@ -1,4 +1,4 @@
-"""The schedule of a training, as data."""
+"""The training schedule, as data."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Settings:
 
     Attributes:
         epochs: passes over the training images.
-        batch_size: images of a minibatch; a last, smaller minibatch is left out of each shuffled pass.
-        learning_rate: of Adam, at the start.
+        batch_size: images per minibatch; a smaller last minibatch is left out of each shuffled pass.
+        learning_rate: initial learning rate of Adam.
         patience: epochs without a lower validation loss before the learning rate is reduced.
-        factor: what the learning rate is then multiplied by.
+        factor: the learning rate is multiplied by it at each reduction.
 
     >>> Settings(epochs=20).batch_size
     100
