@@ -1,4 +1,4 @@
-"""Encoded images decoded once into a cached table of uint8, through the Arrow cache of ``datasets``.
+"""Decoding of image formats into a cached table of uint8, through the Arrow cache of ``datasets``.
 
 There are two passes: a scan of the headers, for data of unknown size and channels, and the decoding. Both are
 cached under a key of the files and the options, so that a second load is memory-mapped and decodes nothing.

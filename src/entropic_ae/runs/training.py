@@ -1,4 +1,4 @@
-"""Train a recipe into a run folder, new or resumed."""
+"""Train a recipe into a run folder, new, or resumed after a check that its settings are the same."""
 
 from __future__ import annotations
 

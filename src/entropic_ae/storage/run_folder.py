@@ -1,4 +1,4 @@
-"""The run folder: its file names, and access to run.json, metrics.json, the log and the weights."""
+"""The run folder: every file name in it, and access to run.json, metrics.json, the log and the weights."""
 
 from __future__ import annotations
 
