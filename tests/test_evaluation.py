@@ -1,7 +1,6 @@
 """The protocol: which images a split reads, and what counts as collapsed."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -152,11 +151,20 @@ def test_an_encoder_of_one_code_has_collapsed(model):
     assert result["spread"]["reconstructions"] == 0
 
 
+class Fixed(eae.Density):
+    """Draws that are given."""
+
+    def __init__(self, codes):
+        self.codes = codes
+
+    def sample(self, n, *, seed=0):  # noqa: ARG002
+        return self.codes[:n]
+
+
 def test_every_density_has_its_spread(model):
     generator = torch.Generator().manual_seed(0)
     codes = torch.randn(50, 8, generator=generator)
-    drawn = {"wide": SimpleNamespace(sample=lambda n, **_: codes[:n])}
-    drawn["one"] = SimpleNamespace(sample=lambda n, **_: codes[:1].expand(n, -1))
+    drawn = {"wide": Fixed(codes), "one": Fixed(codes[:1].expand(50, -1))}
     images = data()
     result = evaluate(model, images, drawn, load_features("pixels", images), n=50)["collapse"]
     assert result["spread"]["one"] == 0

@@ -20,6 +20,9 @@ from entropic_ae import InputError
 from entropic_ae.data.images import SPLITS
 from entropic_ae.experiments import sweep, table1
 from entropic_ae.registry import Registry, import_modules
+from entropic_ae.training import Execution
+
+CPU = Execution("cpu")
 
 PAGE = (Path(__file__).parent.parent / "docs" / "extend.md").read_text(encoding="utf-8")
 SCRIPTS = dict(re.findall(r"<!-- (\w+)\.py -->\n```python\n(.*?)```", PAGE, re.DOTALL))
@@ -257,11 +260,11 @@ def test_a_sweep_takes_registered_parts(here, tmp_path):
     import_modules(["patches", "kernel"])
     shared = {"width": 2, "hidden": 4, "epochs": 1}
     cells = [
-        sweep.Cell(name, "digits", 0, {}, shared, 200, 20, "pixels", densities=("prior", "kernel"))
+        sweep.Cell(name, "digits", 0, {}, shared, 200, 20, "pixels", densities=("prior", "kernel"), execution=CPU)
         for name in ("eae", "patches")
     ]
     assert "hidden" not in cells[0].settings
-    sweep.run_cells(cells, tmp_path / "out", tmp_path / "runs", device="cpu")
+    sweep.run_cells(cells, tmp_path / "out", tmp_path / "runs")
     for registry in (eae.RECIPES, eae.DENSITIES):
         registry.pop({"recipe": "patches", "density": "kernel"}[registry.kind])
     head, _, *rows = table1.render(tmp_path / "out").splitlines()[:4]

@@ -70,11 +70,11 @@ def load_images(
     found = resolve(source, image_size)
     if found.row is not None:
         return _registered(found.name, found.row, image_size, limit)
-    if found.images is not None:
-        return _given(found.images, found.name, found.source, image_size, limit)
     if found.path is not None:
         return _arrays(found.path, image_size, limit)
-    return _own(found.tables, found.name, found.source, image_size, limit)
+    if found.tables:
+        return _own(found.tables, found.name, found.source, image_size, limit)
+    return _given(found.images, found.name, found.source, image_size, limit)
 
 
 def read_images(source: str | Path, shape: tuple[int, int, int]) -> Tensor:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from entropic_ae.data.decoding import Table
 from entropic_ae.data.folders import image_tables, parquet_tables
@@ -31,7 +31,7 @@ class Source(NamedTuple):
         tables: encoded images by split, of a folder, parquet files or a Hub set.
         path: an .npz or .npy file.
         row: of a registered set.
-        images: in memory, or those that a custom registered function returns.
+        images: in memory, or what a custom registered function returns; not checked yet.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Source(NamedTuple):
     tables: Mapping[str, Table] = MappingProxyType({})
     path: Path | None = None
     row: RegisteredData | None = None
-    images: Given | None = None
+    images: Any = None
 
 
 def resolve(source: str | Path | Given, side: int | None = None) -> Source:
