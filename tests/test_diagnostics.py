@@ -98,7 +98,7 @@ def test_the_largest_of_many_statistics_rejects_at_the_stated_rate(n, d):
     assert sum(p <= LEVEL for p in p_values) <= 11
 
 
-@pytest.mark.parametrize(("n", "d"), [(150, 2), (300, 8)])
+@pytest.mark.parametrize(("n", "d"), [(150, 2), pytest.param(300, 8, marks=pytest.mark.slow)])
 def test_exact_draws_pass_at_the_stated_rate(n, d):
     """Each test rejects 1 in 100 draws of the prior: of 100, more than 5 would come once in 2,000 times."""
     prior = BatchNorm(d).prior()

@@ -169,12 +169,13 @@ def logs(tmp_path):
     return {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/log.csv")}
 
 
-def test_a_killed_sweep_loses_nothing_and_repeats_nothing(tmp_path):
-    """SIGKILL at three random moments while a cell is trained or measured; then the sweep is run to its end."""
+@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_killed_sweep_loses_nothing_and_repeats_nothing(tmp_path, kills):
+    """SIGKILL at random moments while a cell is trained or measured; then the sweep is run to its end."""
     moments = random.Random(0)
     kept = {}
     resumed = False
-    for _ in range(3):
+    for _ in range(kills):
         before = logs(tmp_path)
         process = start(tmp_path)
         while process.poll() is None and logs(tmp_path) == before:  # until an epoch is over
