@@ -219,7 +219,7 @@ def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
         (["tune", "digits", "--finalists", "2"], "got 2 finalists and no final epochs; give both"),
         (["table1", "digits", "--densities", "mixtur"], "unknown density 'mixtur'; did you mean 'mixture'?"),
         (["figure", "constraint"], "unknown figure 'constraint'; expected 1 to 11, all, constraints, or of the"),
-        (["figure", "1", "digits"], "figure 1 is of data of its own, got 'digits'; leave it out."),
+        (["figure", "1", "digits"], "figure 1 has its own data, got 'digits'; leave it out."),
         (["figure", "constraints", "--limit", "9"], "figure constraints trains no network; leave --limit out."),
         (["figure", "constraints", "--n", "9", "--runs", "r"], "trains no network; leave --n and --runs out."),
         (["figure", "constraints", "--precision", "64", "--compile"], "leave --precision and --compile out."),
