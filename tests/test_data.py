@@ -648,7 +648,7 @@ def test_paths_that_lead_nowhere(folder):
     (folder / "notes.txt").write_text("hello")
     with pytest.raises(InputError, match="holds no images"):
         load_images(folder)
-    with pytest.raises(InputError, match=r"is one file of type '\.txt', expected a folder of images"):
+    with pytest.raises(InputError, match=r"is a file of type '\.txt', expected a folder of images"):
         load_images(folder / "notes.txt")
     with pytest.raises(InputError, match=r"nothing does not exist; give a folder"):
         load_images(folder / "nothing")
@@ -658,7 +658,7 @@ def test_paths_that_lead_nowhere(folder):
         load_images("./mnist")
     with pytest.raises(
         InputError,
-        match=r"unknown data set 'mnits'; did you mean 'mnist'.*nor is there a folder or file of that name",
+        match=r"unknown data set 'mnits'; did you mean 'mnist'.*no folder or file has that name either",
     ):
         load_images("mnits")
 

@@ -174,7 +174,7 @@ def test_every_number_is_that_of_metrics_json(trained, tmp_path):
         f"of two dimensions, rms {found['correlation']['rms']:.3f}",
         f"largest correlation {found['correlation']['largest']:.3f}",
         f"running statistics, rms {found['minibatch']['rms_change']:.3f}",
-        f"least and largest {found['minibatch']['least_std']:.3f} and {found['minibatch']['largest_std']:.3f}",
+        f"smallest and largest {found['minibatch']['least_std']:.3f} and {found['minibatch']['largest_std']:.3f}",
         f"from own codes {found['error_from_own_codes']:.3f}",
         f"from other images' codes {found['error_from_others_codes']:.3f}",
         f"{result['collapse']['active_codes']} of 8 dimensions of the code are active",
