@@ -379,7 +379,7 @@ def test_ctrl_c_keeps_the_best_weights_so_far(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.splitlines()[-1].startswith("error: interrupted; files are whole. Training goes on by")
+    assert err.splitlines()[-1].startswith("error: interrupted; no file is incomplete. To resume, repeat")
     assert "Traceback" not in err
     assert eae.load(folder, device="cpu").sample(2).shape == (2, 1, 8, 8)
     epochs = len((folder / "log.csv").read_text().splitlines()) - 1

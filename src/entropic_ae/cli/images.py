@@ -38,7 +38,7 @@ def sample(
     run: RunName,
     density: Annotated[
         str | None,
-        typer.Option(help="One that [b]recipes[/b] lists, fitted first if need be; the recipe's unless given."),
+        typer.Option(help="One listed by [b]recipes[/b], fitted first if need be; default: the recipe's."),
     ] = None,
     n: Annotated[int, typer.Option(help="How many images.")] = 64,
     seed: Seed = 0,

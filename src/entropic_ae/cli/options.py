@@ -57,7 +57,7 @@ Width = Annotated[int | None, typer.Option(help="Short for --set width=WIDTH.")]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training images; default: by the preset.")]
 Limit = Annotated[
     int | None,
-    typer.Option(help="Use only the first LIMIT images for training, and at most as many for validation."),
+    typer.Option(help="Use at most LIMIT images for training, and at most LIMIT for validation."),
 ]
 Recipes = Annotated[
     str | None,

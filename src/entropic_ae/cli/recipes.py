@@ -45,7 +45,7 @@ def recipes(
     console.print(f"reference: {escape(one.reference)}")
     console.print(f"bottleneck: {one.bottleneck.func.__name__}")
     console.print(f"objective: {' + '.join(f'{term.setting} * {type(term).__name__}' for term in one.terms)}")
-    console.print(f"measured with: {', '.join(one.densities)}; images are drawn from {one.density} unless told")
+    console.print(f"measured with: {', '.join(one.densities)}; images are drawn from {one.density} by default")
     console.print("\nSettings by data set (change any with [b]--set[/b] name=value):")
     columns = by_preset(one)
     longest = max(len(name) for column in columns.values() for name in column)  # never cut off

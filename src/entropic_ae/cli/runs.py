@@ -47,7 +47,7 @@ def train(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="Sizes to start from, which [b]recipes[/b] lists; by the data unless given."),
+        typer.Option(help="Sizes to start from, listed by [b]recipes[/b]; default: by the data."),
     ] = None,
     width: Width = None,
     epochs: Epochs = None,
@@ -105,7 +105,7 @@ def evaluate(
     features: Annotated[
         str | None,
         typer.Option(
-            help="One that [b]recipes[/b] lists, classifier:DATA or a TorchScript file; the preset's unless given."
+            help="One listed by [b]recipes[/b], classifier:DATA or a TorchScript file; default: the preset's."
         ),
     ] = None,
     n: Annotated[int, typer.Option(help="Images from each density; all held-out images are measured.")] = 10_000,

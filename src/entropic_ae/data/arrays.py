@@ -126,6 +126,6 @@ def _checked_labels(path: str, images: np.ndarray, labels: np.ndarray | None) ->
     if len(labels) != len(images):
         raise InputError(
             f"{path} holds {len(labels)} labels for {len(images)} images, expected one label per "
-            "image; save as many labels as images."
+            "image; save one label per image."
         )
     return torch.from_numpy(labels.reshape(-1).astype(np.int64)) if labels.min(initial=0) >= 0 else None
