@@ -58,7 +58,7 @@ def _root(
     import_modules(modules or ())
 
 
-# in the order of the help
+# in the order of --help
 for _command in (
     *(recipes, train, sample, reconstruct, interpolate, evaluate, report, export, explore, push, pull),
     *(table1, tune, figure),

@@ -50,7 +50,7 @@ __all__ = [
 
 # only formats that Pillow decodes by itself: EPS, for one, would start Ghostscript
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-# what Pillow raises on damaged files; it has no error of its own for them
+# Pillow's errors for damaged files; it has no dedicated one
 DAMAGE = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError),
     *(struct.error, zlib.error, Image.DecompressionBombError),
