@@ -67,7 +67,9 @@ def system_for(
 def split_image_size(changes: Mapping[str, Scalar]) -> tuple[int | None, dict[str, Scalar]]:
     """Separate ``image_size``, which belongs to the data, from the settings of a system.
 
-    Returns: the image size, None without one, and the other settings. Raises: InputError if it is no whole number.
+    Returns: the image size, None without one, and the other settings.
+
+    Raises: InputError if it is not a whole number.
 
     >>> split_image_size({"image_size": "32", "width": 4})
     (32, {'width': 4})
