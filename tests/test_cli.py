@@ -219,7 +219,7 @@ def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
         (["tune", "digits", "--finalists", "2"], "got 2 finalists and no final epochs; give both"),
         (["table1", "digits", "--densities", "mixtur"], "unknown density 'mixtur'; did you mean 'mixture'?"),
         (["figure", "constraint"], "unknown figure 'constraint'; expected 1 to 11, all, constraints, or of the"),
-        (["figure", "1", "digits"], "figure 1 is of data of its own, got 'digits'; leave it out."),
+        (["figure", "1", "digits"], "figure 1 has its own data, got 'digits'; leave it out."),
         (["figure", "constraints", "--limit", "9"], "figure constraints trains no network; leave --limit out."),
         (["figure", "constraints", "--n", "9", "--runs", "r"], "trains no network; leave --n and --runs out."),
         (["figure", "constraints", "--precision", "64", "--compile"], "leave --precision and --compile out."),
@@ -379,7 +379,7 @@ def test_ctrl_c_keeps_the_best_weights_so_far(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.splitlines()[-1].startswith("error: interrupted; files are whole. Training goes on by")
+    assert err.splitlines()[-1].startswith("error: interrupted; no file is incomplete. To resume, repeat")
     assert "Traceback" not in err
     assert eae.load(folder, device="cpu").sample(2).shape == (2, 1, 8, 8)
     epochs = len((folder / "log.csv").read_text().splitlines()) - 1

@@ -40,7 +40,7 @@ def started():
 def test_wrong_cells_end_with_their_sentence(tmp_path, started):
     with pytest.raises(InputError, match="n must be at least 2 images, got 1"):
         run_on_ray([replace(CELL, n=1)], tmp_path / "out", tmp_path / "runs", 1)
-    with pytest.raises(InputError, match="device cuda was asked for, but Ray has no GPU; use --device cpu"):
+    with pytest.raises(InputError, match="device cuda was requested, but Ray has no GPU; use --device cpu"):
         run_on_ray([replace(CELL, execution=Execution("cuda"))], tmp_path / "out", tmp_path / "runs", 1)
     with pytest.raises(InputError, match="workers must be at least 1, got 0"):
         run_on_ray([CELL], tmp_path / "out", tmp_path / "runs", 0)

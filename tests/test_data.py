@@ -531,7 +531,7 @@ def test_sizes_that_differ_need_image_size(folder):
         image = grey(0, 24, 8)
         image.paste(90, (8, 0, 16, 8))  # the centre square
         image.save(folder / f"wide{index}.png")
-    with pytest.raises(InputError, match=r"differ in size \(8x8 and 24x8, say\).*--set image_size=64"):
+    with pytest.raises(InputError, match=r"differ in size \(for example 8x8 and 24x8\).*--set image_size=64"):
         load_images(folder)
     data = load_images(folder, image_size=16)
     assert data.shape == (1, 16, 16)
@@ -648,7 +648,7 @@ def test_paths_that_lead_nowhere(folder):
     (folder / "notes.txt").write_text("hello")
     with pytest.raises(InputError, match="holds no images"):
         load_images(folder)
-    with pytest.raises(InputError, match=r"is one file of type '\.txt', expected a folder of images"):
+    with pytest.raises(InputError, match=r"is a file of type '\.txt', expected a folder of images"):
         load_images(folder / "notes.txt")
     with pytest.raises(InputError, match=r"nothing does not exist; give a folder"):
         load_images(folder / "nothing")
@@ -658,7 +658,7 @@ def test_paths_that_lead_nowhere(folder):
         load_images("./mnist")
     with pytest.raises(
         InputError,
-        match=r"unknown data set 'mnits'; did you mean 'mnist'.*nor is there a folder or file of that name",
+        match=r"unknown data set 'mnits'; did you mean 'mnist'.*no folder or file has that name either",
     ):
         load_images("mnits")
 

@@ -182,7 +182,7 @@ def test_images_of_a_registered_set_are_padded_as_its_own():
 
 @pytest.mark.parametrize("content", [b"", b"no image", file_of(Image.fromarray(noise(40, 30)))[:300]])
 def test_damaged_files(content):
-    with pytest.raises(InputError, match="cannot be read as an image; give a sound PNG, JPEG or WEBP"):
+    with pytest.raises(InputError, match="cannot be read as an image; give a valid PNG, JPEG or WEBP"):
         explore.fit_image(content, Fit(1, 8, 8))
 
 
@@ -277,7 +277,7 @@ def test_a_run_without_its_images(run, without_data):
     assert explorer.densities() == {"prior": ""}
     assert explorer.sample("prior", 2, seed=0).shape == (2, 1, 8, 8)
     assert explorer.test_images == 0
-    with pytest.raises(InputError, match="images are not there, and no density was fitted"):
+    with pytest.raises(InputError, match="images are missing, and the run folder holds no density"):
         explorer.axes()
     image = explorer.fit(file_of(Image.fromarray(noise(40, 30, 3))))
     assert explorer.reconstruct(image).x_hat.shape == (1, 8, 8)
@@ -359,7 +359,7 @@ def test_refusals_are_one_sentence_and_exit_code_2(call, run, tmp_path, monkeypa
     monkeypatch.setattr("entropic_ae.explore.server.find_spec", lambda _: None)
     refusals.append(call(run.folder))
     sentences = [
-        f"port {port} of 127.0.0.1 is taken; give another --port.",
+        f"port {port} of 127.0.0.1 is in use; give another --port.",
         "is not a run folder: it has no run.json",
         "cannot listen on port",
         "port must be from 1 to 65535, got 0",

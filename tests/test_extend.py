@@ -433,7 +433,7 @@ def test_images_that_cannot_be_taken(given, sentence):
 def test_a_function_that_gives_no_images_is_told(monkeypatch):
     monkeypatch.setattr(eae.DATASETS, "data", {**eae.DATASETS.data, "empty": lambda: None})
     with pytest.raises(
-        InputError, match=r"expected what the data set 'empty' gives to be images, .* got NoneType"
+        InputError, match=r"expected the result of the data set 'empty' to be images, .* got NoneType"
     ):
         eae.load_images("empty")
 

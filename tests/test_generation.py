@@ -87,7 +87,7 @@ def test_interpolation_starts_and_ends_at_the_reconstructions(model, images):
 def test_interpolate_refuses(model, images):
     with pytest.raises(InputError, match="at least 2 steps, the two ends, got 1"):
         interpolate(model, images[:2], images[:2], steps=1)
-    with pytest.raises(InputError, match="as many start as end images, got 2 and 3"):
+    with pytest.raises(InputError, match="equally many start and end images, got 2 and 3"):
         interpolate(model, images[:2], images[:3])
     with pytest.raises(InputError, match="one of linear, spherical, got 'cubic'"):
         interpolate(model, images[:2], images[:2], kind="cubic")

@@ -237,7 +237,7 @@ def test_a_run_with_parts_of_one_s_own_needs_them_on_both_sides(hub, tmp_path, m
     files = hub.repositories[REPO].files("main")
     assert "densities/tight.safetensors" in files
     card = files["README.md"].decode()
-    assert "Not in this repository, and of its author's own: recipe `mine`, density `tight`." in card
+    assert "Custom parts, not in this repository: recipe `mine`, density `tight`." in card
     loaded = eae.load(f"hf:{REPO}", device="cpu")
     assert torch.equal(loaded.sample(4, seed=1), run.sample(4, seed=1))
     with pytest.raises(
@@ -264,7 +264,7 @@ def test_branches_commits_and_tokens(hub, folder, monkeypatch):
         assert eae.load(f"hf:{REPO}@{revision}", device="cpu").sample(1).shape == (1, 1, 8, 8)
     repository.private = True
     monkeypatch.delenv("HF_TOKEN")
-    with pytest.raises(InputError, match="has no run 'owner/small' that you may see; check the name, or if it is"):
+    with pytest.raises(InputError, match="no run 'owner/small' that you can access; check the name, or if it is"):
         eae.load(f"hf:{REPO}@never-loaded", device="cpu")
     assert eae.load(f"hf:{REPO}", token=TOKEN, device="cpu").sample(1).shape == (1, 1, 8, 8)
 
@@ -283,18 +283,18 @@ def test_the_command_line(hub, folder, call, tmp_path):
     assert call("sample", "hf:owner/nothing")[0] == 2
     code, _, err = call("explore", f"hf:{REPO}")
     assert code == 2
-    assert "explore asks nothing of the network" in err or "NiceGUI" in err
+    assert "explore does not use the network" in err or "NiceGUI" in err
 
 
 @pytest.mark.parametrize(
     ("problem", "sentence"),
     [
-        ("no repository", "the Hugging Face Hub has no run 'owner/small' that you may see; check the name"),
+        ("no repository", "the Hugging Face Hub has no run 'owner/small' that you can access; check the name"),
         (
             "no revision",
             "owner/small has no revision 'v2' on the Hugging Face Hub; give a branch, a tag or a commit.",
         ),
-        ("no run", "hf:owner/small is no run of entropic-ae: it has no run.json"),
+        ("no run", "hf:owner/small is not a run of entropic-ae: it has no run.json"),
         ("offline", "owner/small is not on this machine and the Hugging Face Hub cannot be reached"),
         ("no server", "owner/small is not on this machine and the Hugging Face Hub cannot be reached"),
         ("broken", "owner/small is not on this machine and the Hugging Face Hub cannot be reached"),
@@ -324,7 +324,7 @@ def test_what_cannot_be_loaded_is_one_sentence(hub, call, monkeypatch, problem, 
 @pytest.mark.parametrize(
     ("problem", "sentence"),
     [
-        ("no token", "the Hugging Face Hub does not let you do that with owner/small; log in with hf auth login"),
+        ("no token", "the Hugging Face Hub does not permit this for owner/small; log in with hf auth login"),
         ("no server", "the Hugging Face Hub cannot be reached for owner/small"),
         ("broken", "the Hugging Face Hub refused"),
         ("no owner", "expected hf:owner/name"),

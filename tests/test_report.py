@@ -170,11 +170,11 @@ def test_every_number_is_that_of_metrics_json(trained, tmp_path):
         f"entropy of {codes['n']} held-out codes {codes['entropy']:.2f} nats",
         f"constraints {codes['maximum']:.2f} nats",
         f"gap {codes['gap']:.2f} nats",
-        f"gap from as many draws of the prior {codes['corrected_gap']:.2f} nats",
+        f"gap to the estimate for as many prior samples {codes['corrected_gap']:.2f} nats",
         f"of two dimensions, rms {found['correlation']['rms']:.3f}",
         f"largest correlation {found['correlation']['largest']:.3f}",
         f"running statistics, rms {found['minibatch']['rms_change']:.3f}",
-        f"least and largest {found['minibatch']['least_std']:.3f} and {found['minibatch']['largest_std']:.3f}",
+        f"smallest and largest {found['minibatch']['least_std']:.3f} and {found['minibatch']['largest_std']:.3f}",
         f"from own codes {found['error_from_own_codes']:.3f}",
         f"from other images' codes {found['error_from_others_codes']:.3f}",
         f"{result['collapse']['active_codes']} of 8 dimensions of the code are active",
@@ -301,7 +301,7 @@ def test_a_folder_with_nothing_but_run_json(folder):
 def test_results_without_diagnostics(folder, change):
     change("metrics.json", lambda metrics: metrics["pixels"].pop("diagnostics"))
     page = page_of(folder)
-    assert "from before there were diagnostics. This adds them: entropic-ae evaluate" in page.text
+    assert "come from a version without diagnostics. To add them: entropic-ae evaluate" in page.text
     assert len(page.tables) == 1
     few = {"error_from_own_codes": 1.0, "error_from_others_codes": 2.5, "minibatch": None}
     change("metrics.json", lambda metrics: metrics["pixels"].update(diagnostics=few))
@@ -313,7 +313,7 @@ def test_results_without_diagnostics(folder, change):
 def test_results_of_other_weights_are_left_out(folder):
     (folder / "weights.safetensors").write_bytes(b"more training")
     page = page_of(folder)
-    assert "metrics.json holds results of other weights" in page.text
+    assert "metrics.json holds results of earlier weights" in page.text
     assert not page.tables
 
 
@@ -332,7 +332,7 @@ def test_several_feature_spaces_and_splits(folder, change):
     page = page_of(folder)
     assert len(page.tables) == 3
     assert "validation images, in pixels features" in page.text
-    assert "The classifier is right on 98.8 % of the validation images." in page.text
+    assert "The classifier's accuracy is 98.8 % on the validation images." in page.text
 
 
 DAMAGES = {
@@ -354,7 +354,7 @@ def test_damaged_files_are_named(folder, name, content):
 def test_a_picture_that_is_cut_off(folder):
     whole = (folder / "samples-prior.png").read_bytes()
     (folder / "samples-prior.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"samples-prior\.png is damaged: it is no whole PNG"):
+    with pytest.raises(InputError, match=r"samples-prior\.png is damaged: it is not a complete PNG"):
         eae.write_report(folder)
 
 
@@ -416,11 +416,11 @@ def test_what_does_not_compare_is_told(folder, change, tmp_path):
         return page_of(other, folder, out=tmp_path / "two.html").text
 
     change("metrics.json", lambda metrics: metrics["pixels"].update(n=61))
-    assert "pixels features are from different numbers of images (60 against 360, 61 against 360)" in notes()
+    assert "numbers of images, which differ (60 against 360, 61 against 360)" in notes()
     change("metrics.json", lambda metrics: metrics["pixels"].update(features_sha256="of another"))
-    assert "pixels features are not the same network: distances in them do not compare" in notes()
+    assert "pixels features are not the same network: distances in them are not comparable" in notes()
     change("metrics.json", lambda metrics: metrics.update(classifier=metrics.pop("pixels")))
-    assert "measured in different features: distances compare within a column only" in notes()
+    assert "measured in different features: compare distances only within a column" in notes()
     change("run.json", lambda info: info.update(data="mnist", shape=[1, 32, 32]))
     assert "on different data, digits (1 x 8 x 8), mnist (1 x 32 x 32)" in notes()
 

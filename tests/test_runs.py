@@ -229,7 +229,7 @@ def test_resume_refuses_other_settings(folder):
         train(folder, resume=True, seed=1, set={**SMALL, "width": 8})
     many = {**SMALL, "width": 8, "patience": 1, "learning_rate": 0.1, "entropy": 3}
     with pytest.raises(
-        InputError, match=r"seed was 0 and is 1; [^;]* was [^;]*; [^;]*; [^;]*; \.\.\.; give those"
+        InputError, match=r"seed was 0 and is 1; [^;]* was [^;]*; [^;]*; [^;]*; \.\.\.; restore them"
     ):
         train(folder, resume=True, seed=1, set=many)
 

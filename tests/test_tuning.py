@@ -76,7 +76,7 @@ def test_finalists_are_trained_for_longer_and_decide(tmp_path):
     assert f"**{tuning.score(winner):.2f}**" in tuning.render_tries(out).split("they decide:")[1]
     unfinished = {**winner, "cell": {**winner["cell"], "recipe": "ae"}}
     (out / "ae-0.json").write_text(json.dumps(unfinished))
-    with pytest.raises(InputError, match="has 0 of 2 finalists of 'ae'; let entropic-ae tune end first"):
+    with pytest.raises(InputError, match="has 0 of 2 finalists of 'ae'; finish entropic-ae tune first"):
         tuning.best(out, "ae")
     with pytest.raises(
         InputError, match="finalists need final epochs, got 2 finalists and no final epochs; give both"
@@ -191,7 +191,7 @@ def test_settings_tried_on_other_data_are_taken_with_a_warning(tmp_path, recwarn
     (tmp_path / "a.json").write_text(json.dumps(content))
     assert tuning.best(tmp_path, "eae", "mnist") == {"entropy": 2.0}
     assert not recwarn
-    with pytest.warns(UserWarning, match="were tried on mnist, and are taken for digits"):
+    with pytest.warns(UserWarning, match="were tried on mnist, and are used for digits"):
         assert tuning.best(tmp_path, "eae", "digits") == {"entropy": 2.0}
 
 

@@ -34,16 +34,16 @@ from entropic_ae.storage.run_folder import FLOOR
 __all__ = ["SPLITS", "check_number", "check_split", "evaluate"]
 
 SPLITS = ("test", "validation")
-# Spread below which images count as collapsed: on MNIST it lies above undertrained models, which blur all images
-# into one, and about at the prior samples of a trained ae, which look alike and are not one image.
+# Spread below which images count as collapsed. On MNIST, undertrained models, whose images are all the same blur,
+# are below it; the prior samples of a trained ae, which are similar but not the same, are near it.
 _COLLAPSED_SPREAD = 0.1
 _COLLAPSED_CODES = 0.1  # share of active dimensions of the code
-_FEW = 2000  # images that are decoded from the codes of others
-_IGNORED = 1.05  # times the error from an image's own code
+_FEW = 2000  # number of images decoded from the codes of other images
+_IGNORED = 1.05  # codes are ignored if those of other images raise the error by less than this factor
 
 
 def check_split(split: str) -> str:
-    """Return the split, or raise InputError if nothing can be measured on it.
+    """Return the split, or raise InputError if it is not one for evaluation.
 
     >>> check_split("validation")
     'validation'
@@ -236,7 +236,7 @@ def _minibatch(model: Autoencoder, images: Tensor, codes: Tensor, batch_size: in
     ``least_std`` and ``largest_std``. None if the bottleneck has no minibatch statistics, or there are too few
     images for one minibatch.
     """
-    bottleneck = deepcopy(model.bottleneck).train()  # a copy, since training mode moves its running averages
+    bottleneck = deepcopy(model.bottleneck).train()  # a copy: training mode updates the running averages
     if (
         bottleneck.has_posterior
         or bottleneck.least_batch < 2

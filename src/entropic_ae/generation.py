@@ -187,7 +187,7 @@ def interpolate(
     if steps < 2:
         raise InputError(f"expected at least 2 steps, the two ends, got {steps}.")
     if len(start) != len(end):
-        raise InputError(f"expected as many start as end images, got {len(start)} and {len(end)}.")
+        raise InputError(f"expected equally many start and end images, got {len(start)} and {len(end)}.")
     codes = mix_codes(encode(model, start), encode(model, end), torch.linspace(0, 1, steps), kind)
     return decode(model, codes.flatten(0, 1)).unflatten(0, (len(start), steps))
 

@@ -9,6 +9,8 @@ training step tracks the singular value. Batch norms are not changed. The code o
 networks and keeps the batch norms, but reshapes transposed convolutions to one column per input channel.
 
 References:
+    Ghose, Rashwan and Poupart, "Batch norm with entropic regularization turns deterministic autoencoders into
+    generative models" (the paper), 2020, https://arxiv.org/abs/2002.10631.
     Ghosh et al., "From variational to deterministic autoencoders", 2019, https://arxiv.org/abs/1903.12436.
     Miyato et al., "Spectral normalization for generative adversarial networks", 2018,
     https://arxiv.org/abs/1802.05957.
@@ -135,10 +137,10 @@ class ConvEncoder(nn.Module):
 class ConvDecoder(nn.Module):
     """The paper's decoder: a linear layer, transposed convolutions of stride 2, one of stride 1, a sigmoid.
 
-    Images up to 32 pixels take two upsampling layers (``4 * width`` and ``2 * width`` channels: 512 and 256
-    in the paper), larger ones three (512, 256, 128), from ``8 * width`` channels; batch norm and ReLU follow
-    each, the linear layer included, which the paper's text leaves open and the code of Ghosh et al. has without.
-    A 32 or 64 pixel image so starts from 8x8, as in the paper.
+    From ``8 * width`` channels, images up to 32 pixels take two upsampling layers (``4 * width`` and ``2 * width``
+    channels: 512 and 256 in the paper), larger images three (512, 256, 128). A 32 or 64 pixel image therefore
+    starts from 8x8, as in the paper. Batch norm and ReLU follow each of these layers and the linear layer; for the
+    linear layer the paper does not specify this, and the code of Ghosh et al. omits it.
 
     Arguments:
         shape: (C, H, W), sides multiples of 8 from 8 to 128.

@@ -17,7 +17,7 @@ __all__ = ["above", "comparison", "image_grid", "save_images"]
 
 _GAP = 2  # pixels between images of a grid
 _TEXT = 18  # pixels, of the text beside images
-_LEAST_SIDE = 64  # images smaller than this are enlarged by a whole factor, so that a person can see them
+_LEAST_SIDE = 64  # smaller images are enlarged by an integer factor, for visibility
 
 
 def image_grid(images: Tensor, columns: int | None = None) -> Tensor:

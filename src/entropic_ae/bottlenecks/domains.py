@@ -70,7 +70,9 @@ class Cube(Bottleneck):
     Arguments:
         latent_dim: length D of a code.
 
-    Reference: section 3.3 of the paper, with a bounded domain for the constraint.
+    Reference, for constraints on the moments instead of the domain: section 3.3 of "Batch Norm with Entropic
+    Regularization Turns Deterministic Autoencoders into Generative Models", Ghose, Rashwan and Poupart (2020),
+    https://arxiv.org/abs/2002.10631.
 
     >>> Cube(2)(torch.tensor([[0.0, 100.0]])).z
     tensor([[0., 1.]])

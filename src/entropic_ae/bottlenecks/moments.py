@@ -31,7 +31,8 @@ class BatchNorm(Bottleneck):
 
     Raises: InputError in training for a batch of one, whose variance is undefined.
 
-    Reference: equation (1) and section 3 of the paper.
+    Reference: equation (1) and section 3 of "Batch Norm with Entropic Regularization Turns Deterministic
+    Autoencoders into Generative Models", Ghose, Rashwan and Poupart (2020), https://arxiv.org/abs/2002.10631.
 
     >>> z = BatchNorm(2)(torch.randn(100, 2)).z
     >>> torch.allclose(z.mean(0), torch.zeros(2), atol=1e-5)
@@ -85,8 +86,10 @@ class L1Norm(Bottleneck):
 
     Raises: InputError in training for a batch of one, which has no deviation.
 
-    References: section 3.3 of the paper; "L1-Norm Batch Normalization for Efficient Training of Deep Neural
-    Networks", Wu et al. (2018), https://arxiv.org/abs/1802.09769.
+    References: section 3.3 of "Batch Norm with Entropic Regularization Turns Deterministic Autoencoders into
+    Generative Models", Ghose, Rashwan and Poupart (2020), https://arxiv.org/abs/2002.10631; "L1-Norm Batch
+    Normalization for Efficient Training of Deep Neural Networks", Wu et al. (2018),
+    https://arxiv.org/abs/1802.09769.
 
     >>> z = L1Norm(2)(torch.randn(100, 2)).z
     >>> torch.allclose(z.abs().mean(0), torch.ones(2), atol=1e-4)

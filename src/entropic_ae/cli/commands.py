@@ -58,7 +58,7 @@ def _root(
     import_modules(modules or ())
 
 
-# in the order of the help
+# in the order of --help
 for _command in (
     *(recipes, train, sample, reconstruct, interpolate, evaluate, report, export, explore, push, pull),
     *(table1, tune, figure),
@@ -67,8 +67,8 @@ for _command in (
 
 _INTERRUPTED = 130  # the shell's exit code for SIGINT
 _GOES_ON = {
-    "train": " Training goes on by the same command with --resume.",
-    **dict.fromkeys(("table1", "tune", "figure"), " The same command goes on."),
+    "train": " To resume, repeat the command with --resume.",
+    **dict.fromkeys(("table1", "tune", "figure"), " To resume, repeat the command."),
 }
 
 
@@ -92,27 +92,27 @@ def main() -> None:
             2,
         )
     except SystemExit as stop:
-        if stop.code == _INTERRUPTED:  # what typer makes of Ctrl-C, without a word
+        if stop.code == _INTERRUPTED:  # typer's silent exit after Ctrl-C
             again = next((how for name, how in _GOES_ON.items() if name in sys.argv), "")
-            _stop(f"interrupted; files are whole.{again}", _INTERRUPTED)
+            _stop(f"interrupted; no file is incomplete.{again}", _INTERRUPTED)
         raise
 
 
 def _is_of_memory(error: BaseException) -> bool:
-    """Return whether memory has run out: Python's, PyTorch's on a GPU, or on a CPU, which has no class."""
-    named = type(error).__name__ == "OutOfMemoryError"  # torch's, which may not have been imported
+    """Return whether memory has run out: Python's, PyTorch's on a GPU, or on a CPU, which has no error class."""
+    named = type(error).__name__ == "OutOfMemoryError"  # torch's; torch may not have been imported
     return isinstance(error, MemoryError) or named or "DefaultCPUAllocator" in str(error)
 
 
 class _Notes(logging.Handler):
-    """Prints what the library logs: what takes long, and what it makes again."""
+    """Prints the log of the library: slow steps, and files that are made again."""
 
     def emit(self, record: logging.LogRecord) -> None:
         notes.print(escape(record.getMessage()))
 
 
 def _show_warning(message: Warning | str, category: type[Warning]) -> None:
-    """Print a warning, unless it is one library's to another."""
+    """Print a warning, except for deprecations, which are addressed to developers."""
     if not issubclass(category, FutureWarning | DeprecationWarning):
         errors.print(f"[bold yellow]warning:[/] {escape(_one_line(str(message)))}")
 
@@ -123,5 +123,5 @@ def _stop(sentence: str, code: int) -> NoReturn:
 
 
 def _one_line(sentence: str) -> str:
-    """Return a sentence without what a terminal obeys; parts of it may come from a stranger's file."""
+    """Return a sentence without control characters; parts of it may come from an untrusted file."""
     return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", sentence)

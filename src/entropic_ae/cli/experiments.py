@@ -104,23 +104,23 @@ def tune(
     ] = None,
     rates: Annotated[str, typer.Option(help="Learning rates of the first round.")] = "1e-3,3e-3",
     factors: Annotated[
-        str, typer.Option(help="Factors on the regularisers' weights, at the best rate: the second round.")
+        str, typer.Option(help="Factors on the regularisers' weights in the second round, at the best rate.")
     ] = "0.2,5,25",
     refine: Annotated[
         bool,
-        typer.Option("--refine", help="One more try for each: its best settings at half their learning rate."),
+        typer.Option("--refine", help="One more try per system: its best settings at half their learning rate."),
     ] = False,
     finalists: Annotated[
-        int, typer.Option(help="How many of each system's best are tried again with FINAL-EPOCHS, and decide.")
+        int, typer.Option(help="Number of each system's best tries to train again for FINAL-EPOCHS, which decide.")
     ] = 0,
     final_epochs: Annotated[
-        int | None, typer.Option(help="Epochs of the finalists: those of the table that is to follow.")
+        int | None, typer.Option(help="Epochs of the finalists, usually those of the later table.")
     ] = None,
     beyond: Annotated[
         bool,
         typer.Option(
             "--beyond",
-            help="One more try where a system's best lies at an end of the rates or weights that it tried.",
+            help="One more try for a system whose best is at an end of its tried rates or weights.",
         ),
     ] = False,
     set: Settings = None,
@@ -138,8 +138,8 @@ def tune(
 ) -> Document:
     """Try equally many settings of each system on validation images; resumed and shared like [b]table1[/b].
 
-    The criterion is the Frechet distance of samples from the density that a system draws from: the prior for
-    eae and the variational systems, the second stage for those of two, the mixture for the others.
+    The criterion is the Frechet distance of samples from the system's density: the prior for eae and the
+    variational systems, the second stage for two-stage systems, the mixture for the others.
     """
     names = read_systems(recipes)
     learning_rates, multiples = read_numbers("rates", rates, float), read_numbers("factors", factors, float)
@@ -164,7 +164,7 @@ def tune(
         )
     console.out(tuning.render_tries(results), highlight=False)
     if not render:
-        notes.print(escape(f"table1 {data} --tuned {results} takes the settings in bold, of the last table."))
+        notes.print(escape(f"table1 {data} --tuned {results} uses the settings in bold in the last table."))
     return {"results": results, "best": tuning.best_of_all(results), "tries": sweep.read_cells(results)}
 
 
@@ -179,7 +179,7 @@ def figure(
     ],
     data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="For a study, as for train.")] = None,
     seeds: Annotated[
-        str, typer.Option(help="Seeds, separated by commas; all but the studies take the first.")
+        str, typer.Option(help="Seeds, separated by commas; only the studies use more than the first.")
     ] = "0",
     set: Settings = None,
     width: Width = None,
@@ -193,13 +193,13 @@ def figure(
     tables: Annotated[
         Path | None, typer.Option(help="The folder with table1's results, for figures 4, 10 and 11.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where figures and results go.")] = Path("results/figures"),
+    out: Annotated[Path, typer.Option(help="Folder of figures and results.")] = Path("results/figures"),
     runs: RunsFolder = Path("runs/figures"),
     device: Device = "auto",
     precision: Precision = "32",
     compile: Compile = False,
 ) -> Document:
-    """Make a figure of the paper, or a study, from runs that are trained where missing; resumed as table1."""
+    """Draw a figure of the paper, or a study, from runs that are trained if missing; resumed like table1."""
     from entropic_ae.experiments import jobs
 
     sources = {option: context.get_parameter_source(option) for option in _OF_TRAINING}
@@ -232,7 +232,7 @@ def _cell(
     *,
     compile: bool,
 ) -> Cell:
-    """Return what all cells of a sweep have in common."""
+    """Return a cell with the common settings of a sweep."""
     from entropic_ae.experiments.sweep import Cell
     from entropic_ae.training import Execution
 
@@ -241,7 +241,7 @@ def _cell(
 
 
 def _tell() -> Callable[[str], None]:
-    """Return what takes the progress of a sweep."""
+    """Return the receiver of the progress messages of a sweep."""
     from entropic_ae.experiments.sweep import silent
 
     return silent if notes.quiet else notes.print

@@ -14,7 +14,7 @@ __all__ = []
 
 
 def push(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that [b]train[/b] made.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of [b]train[/b].")],
     repo: Annotated[
         str, typer.Argument(metavar="OWNER/NAME", help="On the Hugging Face Hub; created if missing.")
     ],

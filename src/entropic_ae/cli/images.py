@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 __all__ = []
 
-_COLUMNS = 16  # images a row of the reconstruction grid
+_COLUMNS = 16  # images per row of the reconstruction grid
 
 
 def sample(
     run: RunName,
     density: Annotated[
         str | None,
-        typer.Option(help="One that [b]recipes[/b] lists, fitted first if need be; the recipe's unless given."),
+        typer.Option(help="One listed by [b]recipes[/b], fitted first if need be; default: the recipe's."),
     ] = None,
-    n: Annotated[int, typer.Option(help="How many images.")] = 64,
+    n: Annotated[int, typer.Option(help="Number of images.")] = 64,
     seed: Seed = 0,
     out: Annotated[
         Path | None, typer.Option(help=f"{IMAGES_OUT}; default: RUN/samples-DENSITY.png, replaced.")
@@ -66,13 +66,13 @@ def sample(
 def reconstruct(
     run: RunName,
     data: OptionalData = None,
-    n: Annotated[int, typer.Option(help="How many images at most.")] = 32,
+    n: Annotated[int, typer.Option(help="Maximum number of images.")] = 32,
     out: Annotated[
         Path | None, typer.Option(help=f"{IMAGES_OUT}; default: RUN/reconstructions[-DATA].png, replaced.")
     ] = None,
     device: Device = "auto",
 ) -> Document:
-    """Encode and decode images; a grid shows each image above its reconstruction, files only the latter."""
+    """Encode and decode images. A grid shows each image above its reconstruction, files only reconstructions."""
     from entropic_ae.pictures import above
 
     if n < 1:
@@ -91,8 +91,8 @@ def reconstruct(
 def interpolate(
     run: RunName,
     data: OptionalData = None,
-    n: Annotated[int, typer.Option(help="How many pairs of images at most.")] = 8,
-    steps: Annotated[int, typer.Option(help="Images a row, both ends included.")] = 10,
+    n: Annotated[int, typer.Option(help="Maximum number of pairs of images.")] = 8,
+    steps: Annotated[int, typer.Option(help="Images per row, including both ends.")] = 10,
     kind: Annotated[str, typer.Option(help="spherical or linear.")] = "spherical",
     out: Annotated[
         Path | None, typer.Option(help=f"{IMAGES_OUT}; default: RUN/interpolations[-DATA].png, replaced.")
@@ -111,21 +111,21 @@ def interpolate(
 
 
 def _held_out(run: Run, data: str | None) -> Tensor:
-    """Return the run's test images, or all the images of other data, made to fit its shape."""
+    """Return the run's test images, or all images of other data, fitted to its shape."""
     from entropic_ae.data import read_images
 
     return run.data.test.images if data is None else read_images(data, run.shape)
 
 
 def _place(run: Run, name: str) -> Path:
-    """Return a file's place in a run folder; of a run of the Hub, in the current folder, with its name."""
+    """Return the path of a file in a run folder; for a run on the Hub, in the current folder, with its name."""
     if run.origin is None:
         return run.folder / name
     return Path(re.sub(r"[^\w.-]+", "-", run.origin.partition("/")[2]) + f"-{name}")
 
 
 def _picture(run: Run, name: str, data: str | None) -> Path:
-    """Return a picture's place: that of other data than the run's own has another name."""
+    """Return the path of a picture; for other data than the run's, their name is part of it."""
     other = "" if data is None else "-" + (re.sub(r"\W+", "-", Path(data).stem).strip("-") or "data")
     return _place(run, f"{Path(name).stem}{other}{Path(name).suffix}")
 

@@ -1,4 +1,4 @@
-"""Options that several commands have, and how their text is read."""
+"""Options shared by several commands, and the parsing of their text."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run folder that [b]train[/b] made, or hf:owner/name on the Hub.")
+    str, typer.Argument(metavar="RUN", help="A run folder of [b]train[/b], or hf:owner/name on the Hub.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Devices = Annotated[int, typer.Option(help="Processes on each machine, which share the images.")]
@@ -58,7 +58,7 @@ Width = Annotated[int | None, typer.Option(help="Short for --set width=WIDTH.")]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training images; default: by the preset.")]
 Limit = Annotated[
     int | None,
-    typer.Option(help="Use only the first LIMIT images for training, and at most as many for validation."),
+    typer.Option(help="Use at most LIMIT images for training, and at most LIMIT for validation."),
 ]
 Recipes = Annotated[
     str | None,
@@ -89,7 +89,7 @@ def read_systems(recipes: str | None) -> list[str]:
 
 
 def read_numbers(option: str, text: str, kind: type[Any]) -> list[Any]:
-    """Split numbers at commas; InputError names the option if one is none."""
+    """Split numbers at commas; InputError names the option if one is not a number."""
     try:
         return [kind(number) for number in text.split(",")]
     except ValueError:
@@ -98,7 +98,7 @@ def read_numbers(option: str, text: str, kind: type[Any]) -> list[Any]:
 
 
 def read_settings(set: list[str] | None, width: int | None, epochs: int | None) -> dict[str, Any]:
-    """Return the settings with the short options among them; InputError if one has two values."""
+    """Return the settings, including those of short options; InputError if one has two values."""
     for pair in set or []:
         if "=" not in pair:
             raise InputError(f"--set expects NAME=VALUE, got '{pair}'; for example --set width=16.")
@@ -108,13 +108,13 @@ def read_settings(set: list[str] | None, width: int | None, epochs: int | None) 
 
 
 def check_run(run: str) -> None:
-    """Raise InputError for what is no run folder, before PyTorch is imported, which takes seconds."""
+    """Raise InputError unless a path is a run folder, before PyTorch is imported, which takes seconds."""
     if not is_shared(run):
         check_run_folder(Path(run))
 
 
 def load_run(run: str, device: str, data: str | None = None) -> Run:
-    """Load a run after checking that its folder is one."""
+    """Load a run after checking its folder."""
     check_run(run)
     from entropic_ae import runs
 

@@ -1,4 +1,4 @@
-"""What commands print: results on stdout, notes, progress, warnings and errors on stderr."""
+"""The output of commands: results on stdout; notes, progress, warnings and errors on stderr."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ Document = Mapping[str, Any]
 console = Console(highlight=False, soft_wrap=True)  # results
 notes = Console(stderr=True, highlight=False, soft_wrap=True)  # notes and progress
 errors = Console(stderr=True, highlight=False, soft_wrap=True)  # errors and warnings
-_FEW = 100  # test images, below which no distance means much
-_UNBOUNDED = 1000  # characters, more than any table has
+_FEW = 100  # number of test images below which distances mean little
+_UNBOUNDED = 1000  # characters, wider than any table
 _NO_BARS = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")  # of Hugging Face's libraries
 
 
 def speak() -> None:
-    """Print everything, as at the start of a command."""
+    """Print everything again, as at the start of a command."""
     for one in (console, notes, errors):
         one.quiet = False
 
 
 def speak_for(count: int) -> bool:
-    """Let the first of so many processes speak for all; return whether it is this one."""
+    """Silence all but the first of ``count`` processes; return whether this is the first."""
     from entropic_ae.distributed import is_first
 
     if not is_first(count):
@@ -63,7 +63,7 @@ def with_output_options(command: Callable[..., Document]) -> Callable[..., None]
     """Return a command that also takes --json and --quiet.
 
     Arguments:
-        command: prints its results on ``console``, all else on ``notes``, and returns its results.
+        command: prints its results on ``console``, everything else on ``notes``, and returns its results.
     """
 
     @wraps(command)
@@ -71,7 +71,7 @@ def with_output_options(command: Callable[..., Document]) -> Callable[..., None]
         console.quiet, notes.quiet = as_json, quiet
         if quiet:
             os.environ.update(dict.fromkeys(_NO_BARS, "1"))
-        with redirect_stdout(sys.stderr) if as_json else nullcontext():  # whatever else a library may print
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():  # libraries may print too
             document = command(**given)
         if as_json and not errors.quiet:
             print(_json(document))
@@ -87,19 +87,19 @@ def with_output_options(command: Callable[..., Document]) -> Callable[..., None]
 
 
 def _json(document: Document) -> str:
-    """Return a document as JSON, which has no NaN and no infinity: null stands for them."""
+    """Return a document as JSON, with null for NaN and infinity, which JSON lacks."""
     finite = json.loads(json.dumps(document, default=str), parse_constant=lambda _: None)
     return json.dumps(finite, indent=2, allow_nan=False)
 
 
 def hint(text: str) -> None:
-    """Print a note that stands below results; --quiet and --json leave it out."""
+    """Print a note below the results; --quiet and --json omit it."""
     if not notes.quiet:
         console.print(text)
 
 
 def print_table(table: Table) -> None:
-    """Print a table, folded to the width of a terminal only: a file or a pipe has none."""
+    """Print a table, folded to the width of a terminal; not folded in a file or a pipe."""
     wide = console if console.is_terminal else Console(highlight=False, width=_UNBOUNDED)
     with wide.capture() as captured:
         wide.print(table)
@@ -108,12 +108,12 @@ def print_table(table: Table) -> None:
 
 
 def short(value: Any) -> str:
-    """Return a setting as a table shows it."""
+    """Return the value of a setting as text for a table."""
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def print_metrics(result: dict[str, Any]) -> None:
-    """Print what ``Run.evaluate`` returns: distances, reconstruction error, entropy, verdict, collapse."""
+    """Print the result of ``Run.evaluate``: distances, reconstruction error, entropy, verdict, collapse."""
     from entropic_ae.report import distance_rows
 
     codes = result["codes"]
@@ -127,15 +127,15 @@ def print_metrics(result: dict[str, Any]) -> None:
     if codes["maximum"] is not None:
         entropy += (
             f", maximum {codes['maximum']:.2f}, gap {codes['gap']:.2f} "
-            f"({codes['corrected_gap']:.2f} from as many draws of the prior by the same estimate)"
+            f"({codes['corrected_gap']:.2f} to the same estimate for as many prior samples)"
         )
     console.print(entropy)
     if "verdict" in result["diagnostics"]:
         console.print(result["diagnostics"]["verdict"])
     else:
-        console.print(f"too few codes to say how far they are from the prior: {codes['n']}")
+        console.print(f"too few codes to measure their divergence from the prior: {codes['n']}")
     if result["real_images"] < _FEW:
-        console.print(f"[bold yellow]few images:[/] distances to {result['real_images']} of them say little")
+        console.print(f"[bold yellow]few images:[/] distances to only {result['real_images']} mean little")
     collapse = result["collapse"]
     console.print(f"active codes {collapse['active_codes']} of {collapse['latent_dim']}")
     if collapse["collapsed"]:

@@ -18,7 +18,7 @@ def recipes(
         str | None, typer.Argument(metavar="[RECIPE]", help="Show this system's settings for each data set.")
     ] = None,
 ) -> Document:
-    """List the systems and what else has a name, or describe a system: what it is made of and every setting."""
+    """List the systems and all other names, or describe a system: its parts and all its settings."""
     from entropic_ae.bottlenecks import BOTTLENECKS
     from entropic_ae.data import DATASETS
     from entropic_ae.densities import DENSITIES
@@ -45,10 +45,10 @@ def recipes(
     console.print(f"reference: {escape(one.reference)}")
     console.print(f"bottleneck: {one.bottleneck.func.__name__}")
     console.print(f"objective: {' + '.join(f'{term.setting} * {type(term).__name__}' for term in one.terms)}")
-    console.print(f"measured with: {', '.join(one.densities)}; images are drawn from {one.density} unless told")
+    console.print(f"measured with: {', '.join(one.densities)}; images are drawn from {one.density} by default")
     console.print("\nSettings by data set (change any with [b]--set[/b] name=value):")
     columns = by_preset(one)
-    longest = max(len(name) for column in columns.values() for name in column)  # never cut off
+    longest = max(len(name) for column in columns.values() for name in column)  # never truncated
     by_data = [Column(name, overflow="fold") for name in columns]
     settings = Table(Column("setting", no_wrap=True, min_width=longest), *by_data, box=None, padding=(0, 2, 0, 0))
     for name in dict.fromkeys(name for column in columns.values() for name in column):

@@ -32,13 +32,13 @@ __all__ = []
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A name that [b]recipes[/b] lists.")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A name listed by [b]recipes[/b].")],
     data: Annotated[
         str,
         typer.Argument(
             metavar="DATA",
-            help="A set that [b]recipes[/b] lists, e.g. digits; a folder of images; a .parquet, .npz or .npy "
-            "file; hf:owner/name, or hf-stream:owner/name, which keeps no copy of the set.",
+            help="A data set listed by [b]recipes[/b], e.g. digits; a folder of images; a .parquet, .npz or .npy "
+            "file; hf:owner/name, or hf-stream:owner/name, which keeps no copy of the data set.",
         ),
     ],
     set: Annotated[
@@ -47,7 +47,7 @@ def train(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="Sizes to start from, which [b]recipes[/b] lists; by the data unless given."),
+        typer.Option(help="Sizes to start from, listed by [b]recipes[/b]; default: by the data."),
     ] = None,
     width: Width = None,
     epochs: Epochs = None,
@@ -62,9 +62,9 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
     logger: Annotated[
         str | None,
-        typer.Option(help="One that [b]recipes[/b] lists, besides log.csv; each but csv needs an extra."),
+        typer.Option(help="One listed by [b]recipes[/b], in addition to log.csv; all but csv need an extra."),
     ] = None,
-    picture_every: Annotated[int, typer.Option(help="Epochs between two pictures that are logged.")] = 5,
+    picture_every: Annotated[int, typer.Option(help="Epochs between logged pictures.")] = 5,
 ) -> Document:
     """Train a system into a run folder, with pictures of its samples and reconstructions."""
     from entropic_ae.recipes import RECIPES
@@ -105,7 +105,7 @@ def evaluate(
     features: Annotated[
         str | None,
         typer.Option(
-            help="One that [b]recipes[/b] lists, classifier:DATA or a TorchScript file; the preset's unless given."
+            help="One listed by [b]recipes[/b], classifier:DATA or a TorchScript file; default: the preset's."
         ),
     ] = None,
     n: Annotated[int, typer.Option(help="Images from each density; all held-out images are measured.")] = 10_000,
@@ -130,7 +130,7 @@ def evaluate(
     speak_for(devices * nodes)
     with Execution(device, devices, nodes).together(), notes.status("measuring") as status:
         loaded = load_run(run, device, data)
-        if not notes.is_terminal:  # which the status needs
+        if not notes.is_terminal:  # the status display needs a terminal
             notes.print(f"measuring {escape(run)}")
         result = loaded.evaluate(
             features=features,
@@ -148,14 +148,14 @@ def evaluate(
     if loaded.origin is None:
         hint(f"{run}: {METRICS_FILE} and pictures written.")
     else:
-        hint(f"{run}: nothing is written into the Hub's cache; entropic-ae pull makes a run folder of it.")
+        hint(f"{run}: nothing is written into the Hub's cache; entropic-ae pull copies it to a run folder.")
     return {"run": run, "caution": loaded.caution, **result}
 
 
 def report(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN ...", help="Run folders that [b]train[/b] made, or hf:owner/name on the Hub."),
+        typer.Argument(metavar="RUN ...", help="Run folders of [b]train[/b], or hf:owner/name on the Hub."),
     ],
     out: Annotated[
         Path | None,
@@ -207,10 +207,10 @@ def explore(
     port: Annotated[int, typer.Option(help="From 1 to 65535.")] = 7860,
     device: Device = "auto",
 ) -> Document:
-    """Look at a run in the browser: samples, latent directions, reconstructions, interpolations.
+    """Explore a run in the browser: samples, latent directions, reconstructions, interpolations.
 
-    Nothing leaves this machine, and unless --host says so, no other can reach the page. Needs the extra
-    [b]explore[/b].
+    The page sends nothing to other machines, and by default (see --host) no other machine can reach it. Needs the
+    extra [b]explore[/b].
     """
     from entropic_ae.explore import leave, serve
 

@@ -1,4 +1,4 @@
-"""Images from any source as uint8 tensors: registered sets, folders, parquet and NumPy files, sets of the Hub."""
+"""Images as uint8 tensors, from registered data sets, folders, parquet and NumPy files, and the Hub."""
 
 from entropic_ae.data.hub import HUB_NAME, HUB_SETS
 from entropic_ae.data.images import IN_MEMORY, Given, ImageData, Split, fingerprint

@@ -16,7 +16,7 @@ from entropic_ae.errors import InputError
 
 __all__ = ["checked_arrays", "read_arrays"]
 
-# what NumPy raises for a damaged file, or one whose header claims more than fits in memory
+# NumPy's errors for a damaged file, or one whose header claims more than fits in memory
 _DAMAGE = (
     *(
         OSError,
@@ -126,6 +126,6 @@ def _checked_labels(path: str, images: np.ndarray, labels: np.ndarray | None) ->
     if len(labels) != len(images):
         raise InputError(
             f"{path} holds {len(labels)} labels for {len(images)} images, expected one label per "
-            "image; save as many labels as images."
+            "image; save equally many of both."
         )
     return torch.from_numpy(labels.reshape(-1).astype(np.int64)) if labels.min(initial=0) >= 0 else None

@@ -51,21 +51,9 @@ __all__ = [
 
 # only formats that Pillow decodes by itself: EPS, for one, would start Ghostscript
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-SUFFIXES = (
-    "png",
-    "jpg",
-    "jpeg",
-    "jfif",
-    "bmp",
-    "gif",
-    "tif",
-    "tiff",
-    "webp",
-    "ppm",
-    "pgm",
-    "pbm",
-)  # of their files
-# what Pillow raises on damaged files; it has no error of its own for them
+# suffixes of their files
+SUFFIXES = ("png", "jpg", "jpeg", "jfif", "bmp", "gif", "tif", "tiff", "webp", "ppm", "pgm", "pbm")
+# Pillow's errors for damaged files; it has no dedicated one
 DAMAGE = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError),
     *(struct.error, zlib.error, Image.DecompressionBombError),

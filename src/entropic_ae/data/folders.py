@@ -1,4 +1,4 @@
-"""Folders of images and parquet files, opened as one table a split.
+"""Folders of images and parquet files, opened as one table per split.
 
 A table's key is made of the names, sizes and modification times of its files: a changed folder is read again.
 """

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face Hub, opened as one table a split."""
+"""Data sets on the Hugging Face Hub, opened as one table per split."""
 
 from __future__ import annotations
 

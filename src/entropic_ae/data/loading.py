@@ -1,4 +1,4 @@
-"""Any source of images as an ``ImageData``: registered names, folders, parquet and NumPy files, sets of the Hub.
+"""Images as an ``ImageData``: registered data sets, folders, parquet and NumPy files, data sets on the Hub.
 
 MNIST, CIFAR-10 and CelebA keep their published order and splits. Custom data are shuffled (seed 0, split by
 split), since folders are sorted by class. Without a test split the last tenth becomes the test split, and
@@ -41,10 +41,10 @@ def load_images(
             only the images at image_size on this machine; or the images themselves: an array, a pair of
             images and labels, or an ``ImageData`` with custom splits.
         image_size: side in pixels, a multiple of 8 from 8 to 128: the centre square of each image is
-            resized to it, bilinear with antialiasing. A registered set is first cut as without it (MNIST padded,
-            CelebA's centre of 140). Required if images differ in size.
-        limit: keep the first ``limit`` training images and at most as many for validation. The test split
-            is never limited, so that metrics stay comparable.
+            resized to it, bilinear with antialiasing. A registered set is first padded or cropped as usual
+            (MNIST padded, CelebA's centre of 140). Required if images differ in size.
+        limit: keep at most this number of training images and of validation images, the first ones. The test
+            split is never limited, so that metrics stay comparable.
 
     Custom data are grey (C = 1) if every image is, else RGB (C = 3). EXIF orientation is applied, transparency is
     composited over white, 16-bit grey loses its lower 8 bits, animations give their first frame.
@@ -78,7 +78,7 @@ def load_images(
 
 
 def read_images(source: str | Path, shape: tuple[int, int, int]) -> Tensor:
-    """Read all the images of a source in the order of their files, made to fit a shape.
+    """Read all images of a source in the order of their files, fitted to a shape.
 
     For images to encode rather than to train on: they are neither split nor shuffled, and there may be any number.
     The centre square of larger and smaller images is resized. Colour becomes grey, or grey RGB, to match the
@@ -90,7 +90,7 @@ def read_images(source: str | Path, shape: tuple[int, int, int]) -> Tensor:
 
     Returns: uint8 (N, C, H, W).
 
-    Raises: InputError: if the source is unknown, empty, damaged, or an array of other channels.
+    Raises: InputError if the source is unknown, empty or damaged, or is an array with other channels.
     """
     found = resolve(source, shape[1] if shape[1] == shape[2] else None)
     if found.tables:
@@ -103,7 +103,7 @@ def read_images(source: str | Path, shape: tuple[int, int, int]) -> Tensor:
         images = resized(images, shape[1])
     if tuple(images.shape[1:]) != tuple(shape):
         came, wanted = ("x".join(map(str, one)) for one in (images.shape[1:], shape))
-        raise InputError(f"the images of {source} are {came}, expected {wanted}; give images like the run's own.")
+        raise InputError(f"the images of {source} are {came}, expected {wanted}; give images like the run's.")
     return images
 
 
@@ -114,8 +114,8 @@ def _arrays(path: Path, image_size: int | None, limit: int | None) -> ImageData:
 
 
 def _given(content: Given, name: str, source: str, image_size: int | None, limit: int | None) -> ImageData:
-    """Take images that are in memory: those of an ``ImageData`` in its order, others in a random one."""
-    what = source if source == IN_MEMORY else f"what the data set '{name}' gives"
+    """Load images in memory: an ``ImageData`` in its order, others in a random order."""
+    what = source if source == IN_MEMORY else f"the result of the data set '{name}'"
     if isinstance(content, ImageData):
         splits = {key: Split(*checked_arrays(what, *getattr(content, key))) for key in SPLITS}
         name = content.name if source == IN_MEMORY else name
@@ -139,10 +139,10 @@ def _of_one_size(
     limit: int | None,
     classes: int | None = None,
 ) -> ImageData:
-    """Make a data set of splits after checking that their images are alike; classes are counted unless given."""
+    """Make a data set of splits, whose images must have one shape; by default the classes are counted."""
     shapes = {tuple(split.images.shape[1:]) for split in splits.values()}
     if len(shapes) > 1:
-        raise InputError(f"the splits of {source} differ in shape ({shapes}), expected one; save them alike.")
+        raise InputError(f"the splits of {source} differ in shape ({shapes}), expected one; resize them.")
     height, width = splits["train"].images.shape[2:]
     _check_size(source, height, width, image_size)
     top = max((int(y.max()) + 1 for _, y in splits.values() if y is not None and len(y)), default=None)
@@ -173,7 +173,7 @@ def _registered(name: str, row: RegisteredData, image_size: int | None, limit: i
     else:
         advice = f"set ENTROPIC_AE_DATA to a folder that holds {name}/train-*.parquet, or go online."
         tables = hub_tables(row.hub, advice, row.image, row.label or "")
-    # what is cropped anyway is resized once, from the source
+    # cropped images are resized once, from the source
     size = image_size if row.crop and image_size else row.size
     fit = Fit(row.channels, size, size, row.pad, row.crop)
     return _assembled(_decoded(tables, fit, name), name, name, image_size=image_size, limit=limit, row=row)
@@ -191,7 +191,7 @@ def _digits() -> dict[str, Split]:
 def _own(
     tables: Mapping[str, Table], name: str, source: str, image_size: int | None, limit: int | None
 ) -> ImageData:
-    """Load one's own data: look at every header first, to know size and channels."""
+    """Load custom data: the size and the channels are determined from all headers first."""
     tables = {key: table for key, table in tables.items() if len(table.rows)}
     if "train" not in tables:
         raise InputError(f"{source} holds no training images; give at least 10 images.")
@@ -199,7 +199,7 @@ def _own(
     width, height, mode = (np.concatenate([h[key] for h in headers]) for key in ("width", "height", "mode"))
     sound = mode != ""
     if not sound.any():
-        raise InputError(f"none of the {len(mode)} images of {source} can be read; are they images, and whole?")
+        raise InputError(f"none of the {len(mode)} images of {source} can be read; give undamaged images.")
     modes = set(mode[sound])
     if "F" in modes:
         raise InputError(
@@ -209,7 +209,7 @@ def _own(
     if len(sizes) > 1 and image_size is None:
         first, last = (f"{w}x{h}" for w, h in (sizes[0], sizes[-1]))
         raise InputError(
-            f"the images of {source} differ in size ({first} and {last}, say), expected one size; "
+            f"the images of {source} differ in size (for example {first} and {last}), expected one size; "
             "crop and resize them with --set image_size=64."
         )
     _check_size(source, int(sizes[0][1]), int(sizes[0][0]), image_size)
@@ -234,7 +234,7 @@ def _decoded(tables: Mapping[str, Table], fit: Fit, source: str, *, shuffled: bo
     if damaged:
         total = len(damaged) + sum(len(split.images) for split in splits.values())
         if len(damaged) == total:
-            raise InputError(f"none of the {total} images of {source} can be read; are they images, and whole?")
+            raise InputError(f"none of the {total} images of {source} can be read; give undamaged images.")
         more = ", ..." if len(damaged) > 3 else ""
         warnings.warn(
             f"{len(damaged)} of {total} images of {source} cannot be read and are left out: "
@@ -255,7 +255,7 @@ def _assembled(
     row: RegisteredData | None = None,
     classes: int | None = None,
 ) -> ImageData:
-    """Take missing splits off the end of training, then limit and resize."""
+    """Split missing splits off the end of training, then limit and resize."""
     parts = dict(splits)
     for key in ("test", "validation"):
         if key not in parts:

@@ -1,4 +1,4 @@
-"""The registered data sets: where each comes from and how it is cut to size."""
+"""The registered data sets: the origin of each, and how its images are padded or cropped."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["DATASETS", "RegisteredData"]
 
 @dataclass(frozen=True)
 class RegisteredData:
-    """A registered data set: where it is, and how its images are cut and split.
+    """A registered data set: its origin, and how its images are padded, cropped and split.
 
     ``hub`` is its id on the Hugging Face Hub (None: it comes with scikit-learn), ``image`` and ``label``
     its columns. Images become ``size`` x ``size`` with ``channels``, by ``pad`` or ``crop`` (see Fit).
-    ``validation`` and ``test`` count the images taken off the end of training where a split is missing.
+    ``validation`` and ``test`` are the numbers of images split off the end of training for a missing split.
     """
 
     size: int

@@ -1,4 +1,4 @@
-"""The kind of a source of images: a registered set, a Hub set, a folder, a file or images in memory."""
+"""The kind of a source of images: a registered data set, the Hub, a folder, a file or images in memory."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _KINDS = "a folder of images, a .parquet, .npz or .npy file, hf:owner/name or hf
 
 
 class Source(NamedTuple):
-    """A source of images; of ``tables``, ``path``, ``row`` and ``images`` one is set, by its kind.
+    """A source of images; exactly one of ``tables``, ``path``, ``row`` and ``images`` is set, by its kind.
 
     Attributes:
         name: of the data set.
-        source: what leads back to the images; an absolute path for files and folders.
-        tables: encoded images by split, of a folder, parquet files or a Hub set.
+        source: the argument with which the images are found again; an absolute path for files and folders.
+        tables: encoded images by split, of a folder, parquet files or a data set on the Hub.
         path: an .npz or .npy file.
         row: of a registered set.
         images: in memory, or what a custom registered function returns; not checked yet.
@@ -43,13 +43,13 @@ class Source(NamedTuple):
 
 
 def resolve(source: str | Path | Given, side: int | None = None) -> Source:
-    """Return what kind of source this is; nothing is decoded, except by a stream.
+    """Return the source with its kind; nothing is decoded, except by a stream.
 
     Arguments:
         source: as for ``load_images``.
-        side: of the square that a stream keeps of each image, in pixels.
+        side: side in pixels of the square that a stream stores of each image.
 
-    Raises: InputError if the source is unknown, missing or of no known kind.
+    Raises: InputError if the source is unknown, missing or of an unknown kind.
 
     >>> resolve("digits").row.size
     8
@@ -88,7 +88,7 @@ def _on_disk(source: str | Path) -> Source:
         return Source(path.name, str(path), tables)
     if not path.exists():
         if isinstance(source, str) and Path(source).name == source and not path.suffix:
-            raise DATASETS.unknown(source, f"; nor is there a folder or file of that name: {_KINDS}")
+            raise DATASETS.unknown(source, f"; no folder or file has that name either: {_KINDS}")
         raise InputError(f"{path} does not exist; give {_KINDS}.")
     if not path.is_file():
         raise InputError(f"{path} is neither a file nor a folder; give {_KINDS}.")
@@ -96,6 +96,6 @@ def _on_disk(source: str | Path) -> Source:
         return Source(path.stem, str(path), parquet_tables(path))
     if path.suffix.lower() not in (".npz", ".npy"):
         raise InputError(
-            f"{path} is one file of type '{path.suffix}', expected {_KINDS}; put single images into a folder."
+            f"{path} is a file of type '{path.suffix}', expected {_KINDS}; put single images into a folder."
         )
     return Source(path.stem, str(path), path=path)

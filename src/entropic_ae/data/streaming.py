@@ -1,4 +1,4 @@
-"""Hub data sets read as a stream: the images are stored at the size that is needed, without a copy of the set.
+"""Hub data sets read as a stream: images are stored at the required size, without a copy of the data set.
 
 They are stored in parts, each a cache file written atomically: an interrupted stream resumes after the last part.
 Stored images are uncompressed (PGM and PPM), cropped and resized by ``Fit``; they are then read like any table.
@@ -33,7 +33,7 @@ def stream_tables(name: str, side: int | None) -> dict[str, Table]:
     """Return the splits of the Hub's data set ``name`` (owner/name), read as a stream once per revision.
 
     Arguments:
-        side: of the square kept of each image, in pixels; None keeps whole images.
+        side: side in pixels of the square stored of each image; None stores full images.
 
     Raises: InputError: as for ``hub_tables``; parts read before the connection was lost are kept.
     """

@@ -1,4 +1,4 @@
-"""Experiments: sweeps built of runs, whose figures land in ``results/`` and are rendered from there."""
+"""Experiments: sweeps over runs, whose results are written to ``results/`` and rendered from there."""
 
 from entropic_ae.experiments import gallery, published, sweep, table1, tuning
 

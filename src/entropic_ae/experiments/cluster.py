@@ -1,4 +1,4 @@
-"""Sweeps on a cluster: workers of Ray, each of which takes cells that no other has."""
+"""Sweeps on a cluster: workers of Ray, each of which takes cells that no other worker has."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def run_on_ray(
 ) -> None:
     """Train and measure cells as ``run_cells`` does, by several workers of Ray at once.
 
-    The workers share the work as processes do that are given one command: by files and locks, so that a sweep goes
-    on where it was interrupted, with or without Ray, and all of them must see the same folders: each works in this
-    process's, with its ``ENTROPIC_AE_DATA`` and ``ENTROPIC_AE_CACHE``. A worker has a GPU where Ray has any, else
-    a core. Modules that this process was told to ``--import`` are imported by each.
+    The workers share the work like processes of the same command, by files and locks: an interrupted sweep resumes
+    with or without Ray. All workers must see the same folders. Each has the working directory,
+    ``ENTROPIC_AE_DATA`` and ``ENTROPIC_AE_CACHE`` of this process, and imports the modules of its ``--import``. A
+    worker has a GPU if Ray has any, else a core.
 
     Arguments:
         cells, out, run_folder, tell: as for ``run_cells``.
-        workers: how many, at least 1.
-        address: of a cluster that is running; Ray is started on this machine unless given.
+        workers: number of workers, at least 1.
+        address: of a running cluster; by default Ray is started on this machine.
 
-    Raises: InputError without Ray, for fewer than one worker, for an address where none runs, for cuda where Ray
+    Raises: InputError without Ray, for fewer than one worker, for an address without a cluster, for cuda if Ray
         has no GPU, or as ``run_cells``.
     """
     if workers < 1:
@@ -72,9 +72,9 @@ def run_on_ray(
                 f"no cluster of Ray answers at '{address}' ({reason}); give --ray the HOST:PORT of one, or auto."
             ) from None
     try:
-        gpus = ray.cluster_resources().get("GPU", 0)  # this process's machine need not have one
+        gpus = ray.cluster_resources().get("GPU", 0)  # this machine may have none
         if "cuda" in devices and not gpus:
-            raise InputError("device cuda was asked for, but Ray has no GPU; use --device cpu.")
+            raise InputError("device cuda was requested, but Ray has no GPU; use --device cpu.")
         tell(f"{workers} workers of Ray")
         own = work.options(num_gpus=int(gpus > 0 and devices != {"cpu"}))
         ray.get([own.remote(number) for number in range(workers)])

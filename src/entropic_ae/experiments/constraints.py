@@ -1,4 +1,4 @@
-"""What raising the entropy alone makes of points, under each bottleneck's constraints (section 3.3)."""
+"""A toy problem: maximising only the entropy of points, under each bottleneck's constraints (section 3.3)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from entropic_ae.storage.files import write_json, write_text
 
 __all__ = ["STARTS", "draw_constraints", "null_distances", "prior_distance", "raise_entropy", "toy"]
 
-_FINER = 10  # draws of the prior a code
+_FINER = 10  # draws of the prior per code
 
 
 def _clusters(n: int, source: torch.Generator) -> Tensor:
@@ -50,17 +50,17 @@ def raise_entropy(
     learning_rate: float = 0.1,
     shown: Sequence[int] = (),
 ) -> list[Tensor]:
-    """Move points by gradient ascent on the entropy of their codes, and on nothing else.
+    """Move points by gradient ascent on the entropy of their codes alone.
 
-    The points are free parameters, all in one batch, moved by Adam with a rate that falls linearly to 0. There is
-    no encoder, so that what comes of it is the doing of the constraints and of the estimator alone.
+    The points are free parameters, all in one batch, moved by Adam with a learning rate that falls linearly to 0.
+    There is no encoder, so the result depends only on the constraints and the estimator.
 
     Arguments:
-        bottleneck: whose constraints bound the entropy; in training mode.
-        start: what the points are at first, (N, D).
+        bottleneck: with constraints that bound the entropy; in training mode.
+        start: initial points, (N, D).
         steps: of Adam.
-        learning_rate: at the start.
-        shown: steps whose codes are returned besides.
+        learning_rate: initial learning rate.
+        shown: steps whose codes are returned too.
 
     Returns: the codes, (N, D), at the shown steps and at the end.
 
@@ -85,7 +85,7 @@ def raise_entropy(
 
 
 def prior_distance(codes: Tensor, bottleneck: Bottleneck, *, seed: int = 0) -> float:
-    """Return the sliced Wasserstein distance of codes, (N, D), from 10 N draws of the prior, which blur it little.
+    """Return the sliced Wasserstein distance of codes, (N, D), from 10 N draws of the prior, to reduce the noise.
 
     >>> from entropic_ae.bottlenecks import BatchNorm
     >>> prior_distance(torch.zeros(50, 2), BatchNorm(2)) > 0.9
@@ -99,7 +99,7 @@ def prior_distance(codes: Tensor, bottleneck: Bottleneck, *, seed: int = 0) -> f
 def null_distances(bottleneck: Bottleneck, n: int, *, count: int = 200, seed: int = 0) -> Tensor:
     """Return the ``prior_distance`` of samples of the prior, (count,), sorted.
 
-    Their percentiles are thresholds for that of codes.
+    Their percentiles are thresholds for the distance of codes.
 
     >>> from entropic_ae.bottlenecks import BatchNorm
     >>> null_distances(BatchNorm(2), 50, count=3).shape
@@ -120,19 +120,19 @@ def toy(
     seed: int = 0,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
-    """Raise the entropy under each bottleneck from each start, in the plane (on the sphere, in space).
+    """Maximise the entropy under each bottleneck from each start, in the plane (on the sphere, in space).
 
     Arguments:
         names: of bottlenecks that bound the entropy.
-        starts: names of starting distributions; all unless given.
-        n: points.
+        starts: names of starting distributions; default: all.
+        n: number of points.
         steps, shown: as for ``raise_entropy``.
         seed: of all draws.
-        tell: called with progress.
+        tell: called with progress messages.
 
-    Returns: for each, a dictionary with ``bottleneck``, ``start``, ``codes`` (as ``raise_entropy`` returns them),
-        ``prior``, a sample of it, ``distance``, the ``prior_distance`` of the codes at the end,
-        ``start_distance``, that before the first step, and ``null``, the 95th and the 99th percentile for samples
+    Returns: for each pair, a dictionary with ``bottleneck``; ``start``; ``codes``, as ``raise_entropy`` returns
+        them; ``prior``, a sample of it; ``distance``, the ``prior_distance`` of the final codes;
+        ``start_distance``, that before the first step; and ``null``, the 95th and the 99th percentile for samples
         of the prior.
 
     >>> found = toy(["cube"], ["line"], n=60, steps=2, shown=[0])
@@ -147,7 +147,7 @@ def toy(
             tell(f"{name} from {start}")
             points = STARTS[start](n, generator(seed))
             points = (points - points.mean(0)) / points.std(0)
-            if dim == 3:  # on one side of the sphere
+            if dim == 3:  # start on one side of the sphere
                 points = torch.cat([points, torch.ones(n, 1)], 1)
             codes = raise_entropy(BOTTLENECKS[name](dim), points, steps=steps, shown=shown)
             with seeded(seed + 1):

@@ -1,4 +1,4 @@
-"""Drawing: figures into files of less than a mebibyte, the same bytes for the same content."""
+"""Drawing: figures as files of less than 1 MiB; the same content gives the same bytes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["draw_panels", "draw_toy", "save_canvas", "save_picture"]
 
 _DPI = 150
-_LIMIT = 1 << 20  # bytes that a file is below
-_SIDE = 530  # pixels, about: of a grid of 8 by 8 images
+_LIMIT = 1 << 20  # upper bound of a file's size, in bytes
+_SIDE = 530  # approximate side of a grid of 8 by 8 images, in pixels
 _MARGIN, _TITLE = 10, 75  # pixels: around a panel, and above it for two lines
-# how Pillow writes each format; it would put the time into a PDF, whose pictures are JPEGs
+# Pillow's options by format; by default a PDF, whose pictures are JPEGs, would contain the time
 _OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {"optimize": True, "dpi": (_DPI, _DPI)},
     "PDF": {"resolution": _DPI, "creationDate": None, "modDate": None},
@@ -32,11 +32,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def save_picture(picture: Image.Image, file: Path) -> None:
-    """Write a picture as PNG or PDF, whole or not at all; made smaller where the file would be a mebibyte or more.
+    """Write a picture as PNG or PDF, atomically; it is scaled down if the file would be 1 MiB or more.
 
     Arguments:
         picture: RGB or grey.
-        file: with the suffix of either format.
+        file: a path that ends in .png or .pdf.
     """
     content = _within_limit(picture, file.suffix[1:].upper())
     with atomic(file) as path:
@@ -59,9 +59,9 @@ def _encoded(picture: Image.Image, kind: str) -> bytes:
 
 
 def save_canvas(canvas: Figure, file: Path) -> None:
-    """Write a figure as PNG or PDF of less than a mebibyte, whole or not at all.
+    """Write a figure as PNG or PDF of less than 1 MiB, atomically.
 
-    A PDF has lines and letters as such, but for one that would be larger, which is a picture.
+    A PDF contains vector graphics, or a picture if the vector graphics would be larger.
     """
     if file.suffix == ".pdf":
         stream = io.BytesIO()
@@ -74,7 +74,7 @@ def save_canvas(canvas: Figure, file: Path) -> None:
 
 
 def _rendered(canvas: Figure) -> Image.Image:
-    """Return a figure as a picture: grey if all of it is, without the transparency that no figure has."""
+    """Return a figure as a picture, grey if all of it is grey, without an alpha channel, which no figure uses."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas.set_dpi(_DPI)
@@ -86,10 +86,10 @@ def _rendered(canvas: Figure) -> Image.Image:
 
 
 def draw_panels(panels: Sequence[tuple[str, Tensor]], files: Sequence[Path]) -> None:
-    """Draw grids of images under their titles, up to three in a row and four as two rows, into each file.
+    """Draw grids of images under their titles, up to three in a row and four in two rows, into each file.
 
-    A PNG has the grids' own pixels, each repeated a whole number of times: to draw others between them would blur
-    the images and take twice the space. A PDF holds the grids as they are.
+    In a PNG each pixel of the grids is repeated an integer number of times: interpolation would blur the images
+    and take twice the space. A PDF holds the grids unchanged.
 
     Arguments:
         panels: title and grid, uint8 (C, H, W).
@@ -110,7 +110,7 @@ def draw_panels(panels: Sequence[tuple[str, Tensor]], files: Sequence[Path]) -> 
         bottom = height - top - size[1]
         axes = canvas.add_axes((left / width, bottom / height, size[0] / width, size[1] / height))
         axes.axis("off")
-        picture = grid.expand(3, -1, -1).permute(1, 2, 0).numpy()  # a map of greys would round some of them
+        picture = grid.expand(3, -1, -1).permute(1, 2, 0).numpy()  # RGB: a grey colour map would round values
         axes.imshow(picture, aspect="auto", interpolation="none")
         axes.set_title(title)
     for file in files:
@@ -118,13 +118,13 @@ def draw_panels(panels: Sequence[tuple[str, Tensor]], files: Sequence[Path]) -> 
 
 
 def draw_toy(found: Sequence[Mapping[str, Any]], shown: Sequence[int], files: Sequence[Path]) -> None:
-    """Draw what ``constraints.toy`` returns: a row a bottleneck and start, a column a step, the prior last.
+    """Draw results of ``constraints.toy``: a row per bottleneck and start, a column per step, the prior last.
 
-    Points on the sphere are drawn by longitude and height, a map that keeps areas.
+    Points on the sphere are drawn by longitude and height, an equal-area projection.
 
     Arguments:
-        found: of one or more bottlenecks.
-        shown: the steps that were asked for.
+        found: the results, of one or more bottlenecks.
+        shown: the shown steps.
         files: PNG or PDF, by their suffix.
     """
     from matplotlib.figure import Figure
@@ -147,7 +147,7 @@ def draw_toy(found: Sequence[Mapping[str, Any]], shown: Sequence[int], files: Se
 
 
 def _flat(codes: Tensor) -> Tensor:
-    """Return codes in the plane, those in space by longitude over pi and height."""
+    """Return codes in the plane; those in space by longitude over pi and height."""
     if codes.shape[1] == 2:
         return codes
     return torch.stack([torch.atan2(codes[:, 1], codes[:, 0]) / math.pi, codes[:, 2]], 1)

@@ -1,4 +1,4 @@
-"""The paper's figures: the same panels, from runs that are trained where they are missing."""
+"""The paper's figures: the same panels, from runs that are trained if they are missing."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ __all__ = [
     "paper_cells",
 ]
 
-_IMAGES = 64  # a panel
-_TIMED = 3  # steps
+_IMAGES = 64  # per panel
+_TIMED = 3  # steps for the estimate of the training time
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Panel:
     """One block of images of a figure.
 
     Attributes:
-        title: what the paper calls it.
+        title: the title in the paper.
         recipe: the system.
-        own: its settings, beyond those of the data set.
+        own: its settings, in addition to those of the data set.
         show: ``samples`` from the prior, or ``reconstructions`` of test images.
 
     >>> Panel("8 dimensions", "bn-ae", {"latent_dim": 8}).show
@@ -66,11 +66,11 @@ class Figure:
 
     Attributes:
         data: the data set.
-        caption: what it shows.
+        caption: description of its content.
         panels: blocks of images, from left to right.
-        claim: what the paper says of it that distances can test, the panels' titles, nearest to the data first.
-        behind: another figure, whose first panel the paper has nearer to the data than this one's.
-        narrow: whether the networks have half the width of the other figures'.
+        claim: the order in the paper, which distances can test: the panels' titles, nearest to the data first.
+        behind: another figure; in the paper its first panel is nearer to the data than that of this figure.
+        narrow: whether the networks have half the width of those of the other figures.
 
     >>> FIGURES["5"].data
     'mnist'
@@ -92,7 +92,7 @@ def _dimensions(recipe: str, *dims: int, **own: Scalar) -> tuple[Panel, ...]:
     return tuple(Panel(f"{dim} dimensions", recipe, {"latent_dim": dim, **own}) for dim in dims)
 
 
-# Without the entropy but with the decoder's L2, as the captions of figures 8 and 9 say: eae of weight 0.
+# Without the entropy but with the decoder's L2, according to the captions of figures 8 and 9: eae of weight 0.
 FIGURES: dict[str, Figure] = {
     "1": Figure(
         "mnist",
@@ -131,12 +131,12 @@ GALLERIES: dict[str, str] = {"4": "celeba", "10": "cifar10", "11": "mnist"}  # e
 
 
 def paper_cells(name: str, base: Cell, tuned: Path | None = None) -> list[Cell]:
-    """Return the cells that a figure of the paper is made of.
+    """Return the cells of a figure of the paper.
 
     Arguments:
         name: a key of ``FIGURES`` or ``GALLERIES``.
         base: a cell with limit, n, features, shared settings and seed.
-        tuned: a folder with a folder of tries for each data set; the systems of a gallery take the best settings.
+        tuned: a folder with a subfolder of tries per data set; the systems of a gallery use the best settings.
 
     Raises: InputError for another name.
 
@@ -165,7 +165,7 @@ def draw_all(
     tables: Path | None = None,
     tell: Callable[[str], None] = silent,
 ) -> list[Path]:
-    """Say what figures need to train and how long that is expected to take, then draw them one after the other.
+    """Report the missing runs of figures and their expected training time, then draw the figures in turn.
 
     Arguments:
         names: of figures of the paper.
@@ -174,7 +174,7 @@ def draw_all(
     Returns: the files.
     """
     target = base.execution.target.type
-    tell("finding out what is missing and how long it takes")
+    tell("finding missing runs and estimating their training time")
     for name in names:
         cells = paper_cells(name, base, tuned)
         results = _results(name, out, tables)
@@ -203,17 +203,19 @@ def draw_systems(
     tables: Path | None = None,
     tell: Callable[[str], None] = silent,
 ) -> list[Path]:
-    """Draw every system beside the others, as figures 4, 10 and 11: PNG, PDF and the table as a caption.
+    """Draw all systems side by side, as in figures 4, 10 and 11: PNG, PDF and the table as a caption.
 
-    Real faces must not be published, so figure 4 shows samples alone.
+    Real faces must not be published, so figure 4 shows only samples.
 
     Arguments:
         name: a key of ``GALLERIES``.
-        tables: a folder with results of ``table1``, a folder a data set, which are taken and completed; without
-            it the figure has results of its own.
+        tables: a folder with results of ``table1``, a subfolder per data set, which are used and completed; by
+            default the figure has separate results.
         base, out, run_folder, tuned, tell: as for ``draw_figure`` and ``paper_cells``.
 
-    Returns: the files. Raises: as ``run_cells``.
+    Returns: the files.
+
+    Raises: InputError as ``run_cells``.
     """
     cells = paper_cells(name, base, tuned)
     results = _results(name, out, tables)
@@ -229,12 +231,12 @@ def draw_systems(
 
 
 def _results(name: str, out: Path, tables: Path | None) -> Path:
-    """Return where the results of a figure's cells lie."""
+    """Return the folder of the results of a figure's cells."""
     return out / f"figure-{name}" if tables is None or name in FIGURES else tables / GALLERIES[name]
 
 
 def cells_of(figure: Figure, base: Cell) -> list[Cell]:
-    """Return the cells that a figure shows, one a panel.
+    """Return the cells of a figure, one per panel.
 
     Arguments:
         figure: one of ``FIGURES``.
@@ -249,7 +251,7 @@ def cells_of(figure: Figure, base: Cell) -> list[Cell]:
 
 
 def expected_seconds(cell: Cell, device: str = "cpu") -> float:
-    """Return how long a cell is expected to train, from a few steps on noise; measuring comes on top.
+    """Return the expected training time of a cell in seconds, without evaluation, from a few steps on noise.
 
     >>> expected_seconds(Cell("ae", "digits", 0, shared={"width": 2, "epochs": 1})) > 0
     True
@@ -262,17 +264,17 @@ def expected_seconds(cell: Cell, device: str = "cpu") -> float:
     images = torch.rand(training.batch_size, *data.shape, device=target)
     optimizer = torch.optim.Adam(model.parameters())
     for step in range(_TIMED + 1):
-        if step == 1:  # the first warms up
+        if step == 1:  # the first step is a warm-up
             started = time.perf_counter()
         loss, _ = objective(model, model(images))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        float(loss.detach())  # waits for the device
+        float(loss.detach())  # synchronises with the device
     a_step = (time.perf_counter() - started) / _TIMED
     count = min(len(data.train.images), cell.limit or len(data.train.images))
     checked = min(len(data.validation.images), cell.limit or len(data.validation.images))
-    # a pass without gradients takes about a third of one with
+    # a pass without gradients takes about a third of the time of one with gradients
     return training.epochs * a_step * (count + checked / 3) / training.batch_size
 
 
@@ -284,16 +286,18 @@ def draw_figure(
     *,
     tell: Callable[[str], None] = silent,
 ) -> list[Path]:
-    """Train what is missing, measure it, and draw a figure as PNG and PDF, with a caption of what it shows.
+    """Train and measure missing cells, and draw a figure as PNG and PDF, with a caption.
 
     Arguments:
         name: a key of ``FIGURES``.
         base: a cell with limit, n, features, shared settings and seed.
-        out: the folder of all figures; results lie in its folder ``figure-NAME``.
-        run_folder: where the run folders lie.
-        tell: called with progress.
+        out: the folder of all figures; results are in its subfolder ``figure-NAME``.
+        run_folder: folder of the run folders.
+        tell: called with progress messages.
 
-    Returns: the files: PNG, PDF and Markdown. Raises: as ``run_cells``.
+    Returns: the files: PNG, PDF and Markdown.
+
+    Raises: InputError as ``run_cells``, or if training of a cell diverged.
     """
     figure = FIGURES[name]
     cells = cells_of(figure, base)
@@ -319,12 +323,12 @@ def draw_figure(
 
 
 def caption(name: str, measured: Sequence[Mapping[str, Any]], rivals: Sequence[Mapping[str, Any]] = ()) -> str:
-    """Return what a figure shows, as Markdown: panels, budget, distances, and whether the paper's claim holds.
+    """Return the caption of a figure as Markdown: panels, budget, distances, and whether the paper's claim holds.
 
     Arguments:
         name: a key of ``FIGURES``.
         measured: the results of its cells, in the order of the panels.
-        rivals: those of the figure that it should be behind, if it is measured.
+        rivals: the results of the figure ``behind``, if it is measured.
     """
     figure, first = FIGURES[name], measured[0]
     settings, metrics = first["expanded"]["settings"], first["metrics"]

@@ -1,4 +1,4 @@
-"""Samples beside samples: a row a system, in the layout of the paper's Figures 4, 10 and 11."""
+"""Samples side by side: a row per system, in the layout of the paper's Figures 4, 10 and 11."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ from entropic_ae.storage.run_folder import WEIGHTS
 
 __all__ = ["check_picture", "draw_gallery"]
 
-_IMAGES = 8  # a block
+_IMAGES = 8  # per block
 
 
 def check_picture(out: Path) -> None:
-    """Raise InputError if a file's name is not one that a picture can be written to."""
+    """Raise InputError unless a file is a PNG or PDF by its name."""
     if out.suffix.lower() not in (".png", ".pdf"):
         raise InputError(f"a picture of systems is a PNG or PDF file, got {out}; give FILE.png or FILE.pdf.")
 
 
 def draw_gallery(cells: Iterable[Cell], run_folder: Path, out: Path, *, real: bool = True) -> Path:
-    """Draw reconstructions, samples and interpolations of trained cells, a row each, the ground truth on top.
+    """Draw reconstructions, samples and interpolations of trained cells, a row each, below the ground truth.
 
-    Each system's samples come from the density that its recipe draws from, which its label names. An interpolation
-    goes, on the sphere, from the first test image to the second.
+    Each system's samples are from its recipe's density, named in its label. The interpolation is spherical, from
+    the first test image to the second.
 
     Arguments:
         cells: of one data set.
-        run_folder: where their run folders lie; a cell without one is left out.
-        out: a PNG or PDF file, replaced if it is there.
-        real: show the test images and their reconstructions; without, for data that must not be published, samples
-            alone.
+        run_folder: folder of their run folders; a cell without one is left out.
+        out: a PNG or PDF file; an existing one is replaced.
+        real: show the test images and their reconstructions; False shows only samples, for data that must not be
+            published.
 
-    Returns: the file. Raises: InputError if it has another suffix, or no cell has a run folder.
+    Returns: the file.
+
+    Raises: InputError if ``out`` has another suffix, or no cell has a run folder.
     """
     check_picture(out)
     found = [cell for cell in cells if (run_folder / cell.run_name / WEIGHTS).is_file()]

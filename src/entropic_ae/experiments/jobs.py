@@ -1,4 +1,4 @@
-"""What the commands table1 and figure do: cells made of options, trained, measured, drawn."""
+"""The jobs of the commands table1 and figure: cells are trained, measured and drawn."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def run_table(
     address: str | None = None,
     tell: Callable[[str], None] = silent,
 ) -> str:
-    """Train and measure systems with several seeds, draw them if asked to, and return the table as Markdown.
+    """Train and measure systems with several seeds, draw them if requested, and return the table as Markdown.
 
     Arguments:
-        systems: as ``sweep.parse_system`` reads them.
+        systems: in the syntax of ``sweep.parse_system``.
         seeds: of the runs.
-        base: a cell with what all have in common.
-        results: where a JSON file a cell is written.
-        run_folder: where the run folders lie.
+        base: a cell with the common settings.
+        results: folder of the results, one JSON file per cell.
+        run_folder: folder of the run folders.
         tuned: results of ``tune``, from which each system takes its best settings.
-        picture: a PNG or PDF file for the systems beside each other, with the first seed.
+        picture: a PNG or PDF file to show the systems side by side, with the first seed.
         real: show test images and reconstructions in the picture.
-        render: train nothing.
+        render: only render existing results, without training.
         workers, address: of Ray, which is used for more than one worker or with an address.
         tell: called with progress messages.
 
@@ -64,17 +64,17 @@ def run_table(
 
 
 def check_figure(name: str, data: str | None = None, given: Sequence[str] = ()) -> None:
-    """Raise InputError for a figure that is unknown, or that what was given does not fit.
+    """Raise InputError for an unknown figure, or arguments that do not apply to it.
 
     Arguments:
         name: of a figure or study.
-        data: for a study, which needs it.
-        given: names of options of training that were given.
+        data: required for a study.
+        given: names of the training options that were given.
 
     >>> check_figure("5", "mnist")
     Traceback (most recent call last):
         ...
-    entropic_ae.errors.InputError: figure 5 is of data of its own, got 'mnist'; leave it out.
+    entropic_ae.errors.InputError: figure 5 has its own data, got 'mnist'; leave it out.
     """
     if name not in (*_PAPER, "all", "constraints", *studies.STUDIES):
         raise InputError(
@@ -82,7 +82,7 @@ def check_figure(name: str, data: str | None = None, given: Sequence[str] = ()) 
             f"{' or '.join(studies.STUDIES)}."
         )
     if data is not None and name not in studies.STUDIES:
-        raise InputError(f"figure {name} is of data of its own, got '{data}'; leave it out.")
+        raise InputError(f"figure {name} has its own data, got '{data}'; leave it out.")
     if data is None and name in studies.STUDIES:
         raise InputError(f"the study {name} needs data: entropic-ae figure {name} mnist.")
     if name == "constraints" and given:
@@ -100,14 +100,14 @@ def run_figure(
     tables: Path | None = None,
     tell: Callable[[str], None] = silent,
 ) -> list[Path]:
-    """Make a figure or a study that ``check_figure`` has passed, or all figures of the paper; return the files.
+    """Draw a figure or a study that ``check_figure`` has passed, or all figures of the paper; return the files.
 
     Arguments:
         name: of a figure or study, or all.
-        base: a cell with the data of a study and what all have in common.
-        seeds: of a study; a figure takes the first.
-        out: where files and results are written; a study has a folder of its own there.
-        run_folder: where the run folders lie.
+        base: a cell with the data of a study and the common settings.
+        seeds: of a study; a figure uses the first.
+        out: folder of files and results, with a subfolder for a study.
+        run_folder: folder of the run folders.
         tuned, tables: as for ``figures.draw_systems``.
         tell: called with progress messages.
     """

@@ -1,7 +1,9 @@
-"""The figures of the paper's Table 1: Frechet Inception distances, claims to test rather than to trust.
+"""The numbers of the paper's Table 1: Frechet Inception distances, as claims to be tested.
 
-Those of rows other than ``eae`` are quoted there from Ghosh et al. (2019); the authors' own code has been found
-hard to reproduce them with.
+The paper is "Batch Norm with Entropic Regularization Turns Deterministic Autoencoders into Generative Models",
+Ghose, Rashwan and Poupart (2020), https://arxiv.org/abs/2002.10631. It quotes the rows other than ``eae`` from
+"From Variational to Deterministic Autoencoders", Ghosh et al. (2019), https://arxiv.org/abs/1903.12436; they are
+hard to reproduce even with the authors' code.
 """
 
 from __future__ import annotations

@@ -30,13 +30,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Line:
-    """What stays the same along an axis: a system with settings of its own.
+    """A line along an axis: a system with settings that stay fixed.
 
     Attributes:
-        label: what a person reads.
+        label: text for the reader.
         recipe: the system.
         own: its settings.
-        factors: what the data set's own values of further settings are multiplied by.
+        factors: factors on the data set's values of further settings.
 
     >>> Line("a tenth of the entropy", "eae", factors={"entropy": 0.1}).settings(Cell("", "digits", 0))
     {'entropy': 0.03}
@@ -48,7 +48,7 @@ class Line:
     factors: Mapping[str, float] = field(default_factory=dict)
 
     def settings(self, base: Cell) -> dict[str, Scalar]:
-        """Return the line's settings on the data of a cell."""
+        """Return the settings of the line for the data of a cell."""
         usual = replace(base, recipe=self.recipe, own=self.own).system.settings() if self.factors else {}
         return {**self.own, **{name: float(usual[name]) * factor for name, factor in self.factors.items()}}
 
@@ -58,13 +58,13 @@ class Axis:
     """One setting and its values, for several lines.
 
     Attributes:
-        setting: the name that ``--set`` takes.
-        label: what a person reads.
+        setting: name of the setting, as for ``--set``.
+        label: text for the reader.
         values: in order.
-        lines: the systems that are compared.
-        by_data: values for single data sets, in place of ``values``.
-        expected: of the paper, for the first line: 1 if its codes should be farther from the prior, per dimension,
-            the larger the value, -1 if nearer, 0 if it says nothing.
+        lines: the systems to compare.
+        by_data: values for individual data sets, instead of ``values``.
+        expected: the paper's expectation for the first line: 1 if the divergence of its codes from the prior, per
+            dimension, should rise with the value, -1 if it should fall, 0 if there is none.
 
     >>> Axis("latent_dim", "dimensions", (2, 4), (Line("ae", "ae"),), {"digits": (8,)}).of("digits")
     (8,)
@@ -78,13 +78,13 @@ class Axis:
     expected: int = 0
 
     def of(self, data: str) -> tuple[Scalar, ...]:
-        """Return the values on a data set."""
+        """Return the values for a data set."""
         return self.by_data.get(data, self.values)
 
 
 _WITH_AND_WITHOUT = (Line("no entropy", "eae", {"entropy": 0.0}), Line("entropy", "eae"))
 _TENTH = Line("a tenth of it", "eae", factors={"entropy": 0.1})
-_LARGE = {"batch_size": 200}  # more than the dimensions of CIFAR-10's codes, which can be whitened then
+_LARGE = {"batch_size": 200}  # above the code dimension of CIFAR-10, as whitening requires
 _ESTIMATES = (Line("minibatch alone", "eae"), Line("memory of 2,000", "eae", {"entropy.memory": 2000}))
 
 STUDIES: dict[str, tuple[Axis, ...]] = {
@@ -102,7 +102,7 @@ STUDIES: dict[str, tuple[Axis, ...]] = {
         Axis("width", "width of the networks", (8, 16, 32), _WITH_AND_WITHOUT, expected=-1),
         Axis("depth", "convolutions at each size", (1, 2, 3), _WITH_AND_WITHOUT, expected=-1),
     ),
-    # how much entropy, and of which estimate
+    # the weight of the entropy, and its estimator
     "weight": (
         Axis("entropy", "weight of the entropy", (0.05, 0.16, 0.5, 1.6, 5.0), _ESTIMATES),
         Axis("batch_size", "images of a minibatch", (50, 100, 200), _ESTIMATES),
@@ -138,9 +138,9 @@ MEASURES: dict[str, Measure] = {
 
 
 def study_cells(name: str, base: Cell, seeds: Sequence[int]) -> list[tuple[Axis, Line, Scalar, Cell]]:
-    """Return the cells of a study, each with where it stands: its axis, its line and its value.
+    """Return the cells of a study, each with its position: its axis, its line and its value.
 
-    Where axes cross, two are the same system; they have one name, and are measured once.
+    Where axes cross, two cells are the same system; they have the same name, and are measured once.
 
     Arguments:
         name: a key of ``STUDIES``.
@@ -170,15 +170,17 @@ def run_study(
     *,
     tell: Callable[[str], None] = silent,
 ) -> list[Path]:
-    """Train and measure what a study lacks, and draw it: ``study.json``, PNG, PDF and a Markdown table.
+    """Train and measure the missing cells of a study, and draw it: ``study.json``, PNG, PDF and a Markdown table.
 
     Arguments:
         name, base, seeds: as for ``study_cells``.
-        out: the study's folder; its cells lie in ``cells`` there.
-        run_folder: where the run folders lie.
-        tell: called with progress.
+        out: the study's folder; its cells are in the subfolder ``cells``.
+        run_folder: folder of the run folders.
+        tell: called with progress messages.
 
-    Returns: the files. Raises: as ``run_cells``.
+    Returns: the files.
+
+    Raises: InputError as ``run_cells``.
     """
     placed = study_cells(name, base, seeds)
     cells = {cell.name: cell for *_, cell in placed}
@@ -198,9 +200,11 @@ Curve = dict[Any, list[float]]  # a measure's values for each seed, by the axis'
 
 
 def curves(out: Path) -> dict[tuple[str, str, str], Curve]:
-    """Return what a study measured: by axis, line and measure, the values for each seed at each point.
+    """Return the results of a study by axis, line and measure: at each point, the values of all seeds.
 
-    Raises: InputError if the folder has no study. A cell that diverged, or lacks a measure, is left out.
+    A cell that diverged or lacks a measure is left out.
+
+    Raises: InputError if the folder has no study.
     """
     if not (out / "study.json").is_file():
         raise InputError(f"{out} has no study.json; run entropic-ae figure first.")
@@ -217,7 +221,7 @@ def curves(out: Path) -> dict[tuple[str, str, str], Curve]:
 
 
 def render_study(out: Path) -> str:
-    """Return a study as Markdown: a table an axis, means ± standard deviations over seeds, and the protocol."""
+    """Return a study as Markdown: a table per axis, means ± standard deviations over seeds, and the protocol."""
     found, study = curves(out), read_json(out / "study.json")
     lines = []
     for axis in STUDIES[study["study"]]:
@@ -246,7 +250,7 @@ def render_study(out: Path) -> str:
 
 
 def _nearest(axes: Iterable[Axis], found: Mapping[tuple[str, str, str], Curve]) -> list[str]:
-    """Say where samples of the prior are nearest to the data, and where nearest to those of the mixture."""
+    """Report where samples of the prior are nearest to the data, and where nearest to those of the mixture."""
     ways = {}
     for axis in axes:
         for line in axis.lines:
@@ -270,7 +274,7 @@ def _nearest(axes: Iterable[Axis], found: Mapping[tuple[str, str, str], Curve]) 
 
 
 def _prediction(axis: Axis, found: Mapping[tuple[str, str, str], Curve], data: str) -> str:
-    """Say whether what the paper expects along an axis holds for the first line, from the least to the largest."""
+    """Report whether the paper's expectation along an axis holds for the first line, between its end values."""
     curve = found.get((axis.setting, axis.lines[0].label, "divergence (nats a dimension)"), {})
     ends = [curve[value] for value in (axis.of(data)[0], axis.of(data)[-1]) if value in curve]
     if not axis.expected or len(ends) < 2:
@@ -286,7 +290,7 @@ def _prediction(axis: Axis, found: Mapping[tuple[str, str, str], Curve], data: s
 
 
 def draw_study(out: Path, files: Iterable[Path]) -> None:
-    """Draw a study into each file: a column an axis, a row a measure, mean and deviation over seeds."""
+    """Draw a study into each file: a column per axis, a row per measure, mean and deviation over seeds."""
     from matplotlib.figure import Figure
 
     found, study = curves(out), read_json(out / "study.json")
@@ -295,7 +299,7 @@ def draw_study(out: Path, files: Iterable[Path]) -> None:
     grid = canvas.subplots(len(MEASURES), len(axes), sharey="row", squeeze=False)
     for row, measure in zip(grid, MEASURES, strict=True):
         for plot, axis in zip(row, axes, strict=True):
-            places = range(len(axis.of(study["data"])))  # evenly spaced: the values are
+            places = range(len(axis.of(study["data"])))  # evenly spaced, like the values
             for line in axis.lines:
                 curve = found.get((axis.setting, line.label, measure), {})
                 points = [(x, curve[v]) for x, v in zip(places, axis.of(study["data"]), strict=True) if v in curve]

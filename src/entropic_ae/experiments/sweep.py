@@ -1,4 +1,4 @@
-"""Sweeps over systems and seeds: a JSON file a cell, shared between processes and machines, resumable."""
+"""Sweeps over systems and seeds: one JSON file per cell, shared between processes and machines, resumable."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from entropic_ae.training import Execution, check_training
 
 __all__ = ["Cell", "parse_system", "read_cells", "run_cells", "shared_protocol", "silent"]
 
-# Settings that came after the first results, at the value that does what was done before: they leave names as they
-# are, so that no old result is lost to an option that it does not use. (A bottleneck is named by its class.)
+# Settings added after the first results, with the value that keeps the old behaviour: at that value they are left
+# out of a cell's name, so that old results stay valid. (A bottleneck is named by its class.)
 _NEWER = {"bottleneck": None, "entropy.memory": 0, "depth": 1}
-_WAIT = 2.0  # seconds between looks at cells that other processes measure
+_WAIT = 2.0  # seconds between checks for cells that other processes measure
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One system on one data set with one seed: everything that decides what is measured.
+    """One system on one data set with one seed: everything that determines the result.
 
     Attributes:
         recipe, data, seed, limit: as for ``train``.
-        own: settings of this system alone, which its label shows.
-        shared: settings of the whole table; a system that has none of a name goes without it.
+        own: settings of this system, shown in its label.
+        shared: settings of the table; a system without a setting of that name ignores it.
         n, features, split: as for ``evaluate``.
-        densities: those measured; the recipe's unless given.
-        execution: by one process. The precision decides what is measured; device and compilation do not.
+        densities: the densities to measure; default: the recipe's.
+        execution: by one process. The result depends on its precision, not on its device or compilation.
     """
 
     recipe: str
@@ -64,18 +64,18 @@ class Cell:
 
     @cached_property
     def settings(self) -> dict[str, Scalar]:
-        """The settings that ``train`` changes."""
+        """The changed settings, as for ``train``."""
         known = {"image_size", *system_for(self.recipe, self.images).settings()}
         return {**{name: value for name, value in self.shared.items() if name in known}, **self.own}
 
     @cached_property
     def system(self) -> System:
-        """The recipe with its settings; InputError if a name of its own or a value is wrong."""
+        """The recipe with its settings; InputError for an unknown name in ``own`` or an invalid value."""
         return system_for(self.recipe, self.images, split_image_size(self.settings)[1])
 
     @property
     def images(self) -> ImageData:
-        """The data, whole: the limit is not applied."""
+        """The full data: the limit is not applied."""
         return _images(self.data, self._image_size)
 
     @property
@@ -84,24 +84,24 @@ class Cell:
 
     @cached_property
     def name(self) -> str:
-        """A file name that changes with any attribute, any default of the recipe or its preset, and the images."""
+        """A file name that depends on every attribute, every default of recipe and preset, and the images."""
         hidden = ("own", "shared", "precision", "compile")
         return self._named({name: value for name, value in self.record().items() if name not in hidden})
 
     @cached_property
     def run_name(self) -> str:
-        """The run folder's name: that of all cells that train the same, whatever is measured of it."""
+        """The run folder's name, shared by all cells with the same training, whatever they measure."""
         return self._named({"recipe": self.recipe, "data": self.data, "seed": self.seed, "limit": self.limit})
 
     def record(self) -> dict[str, Any]:
-        """Return what a result file says of the cell."""
+        """Return the description of the cell for its result file."""
         fields = asdict(self)
         execution = fields.pop("execution")
         return {**fields, "precision": execution["precision"], "compile": execution["compile"]}
 
     def _named(self, chosen: Mapping[str, Any]) -> str:
-        """Return a name that changes with what is chosen, the precision, the system and the images."""
-        if self.execution.precision != "32":  # which older names do not have
+        """Return a name that depends on the chosen attributes, the precision, the system and the images."""
+        if self.execution.precision != "32":  # older names do not contain it
             chosen = {**chosen, "precision": self.execution.precision}
         images = _images_sha256(self.data, self._image_size)
         system = self.system.describe()
@@ -126,7 +126,7 @@ def _images_sha256(data: str, image_size: int | None) -> str:
 
 
 def parse_system(text: str) -> tuple[str, dict[str, Scalar]]:
-    """Read a recipe with settings of its own.
+    """Parse a recipe with its own settings.
 
     >>> parse_system("eae:entropy=0.3:entropy.k=2")
     ('eae', {'entropy': '0.3', 'entropy.k': '2'})
@@ -139,31 +139,31 @@ def parse_system(text: str) -> tuple[str, dict[str, Scalar]]:
 
 
 def read_cells(out: Path) -> list[dict[str, Any]]:
-    """Return what the result files of a folder hold, in the order of their names."""
-    return [read_json(path) for path in sorted(out.glob("[!.]*.json"))]  # not those being written
+    """Return the contents of the result files in a folder, in the order of their names."""
+    return [read_json(path) for path in sorted(out.glob("[!.]*.json"))]  # without temporary files
 
 
 def silent(text: str) -> None:
-    """Take a progress message and show nothing; training then shows no progress either."""
+    """Ignore a progress message; with this function, training shows no progress either."""
 
 
 def run_cells(cells: Iterable[Cell], out: Path, run_folder: Path, *, tell: Callable[[str], None] = silent) -> None:
-    """Train and measure each cell that is not yet in ``out``; what was interrupted is resumed.
+    """Train and measure each cell that is not yet in ``out``; interrupted cells are resumed.
 
-    Several processes, also on several machines, may be given the same cells and the same (shared) folders: a
-    process claims a cell by a lock that the operating system gives back when the process dies, so that no cell is
-    measured twice and a dead claim is taken over. (That takes a file system with locks, as local disks and NFS
-    have.) Each returns when all cells are measured. A cell whose training diverges is recorded as such, and the
-    sweep goes on.
+    Several processes, also on several machines, may run the same cells with the same (shared) folders. A process
+    claims a cell by a lock, which the operating system releases when the process dies: no cell is measured twice,
+    and a dead claim is taken over. This requires a file system with locks, such as local disks and NFS. Each
+    process returns when all cells are measured. A cell whose training diverges is recorded as diverged, and the
+    sweep continues.
 
     Arguments:
-        cells: a changed setting makes another cell, so an old one is never taken for it.
-        out: where a JSON file a cell is written, whole or not at all.
-        run_folder: where the run folders lie.
+        cells: the cells to measure. A changed setting makes another cell, so old results are never taken for it.
+        out: folder of the results, one JSON file per cell, written atomically.
+        run_folder: folder of the run folders.
         tell: called with progress messages.
 
-    Raises: InputError before anything is trained for a name or value that is wrong, or if ``out`` holds cells of
-        another protocol.
+    Raises: InputError before any training for an invalid name or value, or if ``out`` holds cells of another
+        protocol.
     """
     cells = list(cells)
     _check_cells(cells, out)
@@ -182,7 +182,7 @@ def run_cells(cells: Iterable[Cell], out: Path, run_folder: Path, *, tell: Calla
                 if mine and not path.exists():
                     done = total - len(clock.missing())
                     tell(f"{cell.label}, seed {cell.seed}; {done} of {_count(total)} measured{clock}")
-                    with locked(_lock(run_folder, cell.run_name)):  # another sweep may want the same run
+                    with locked(_lock(run_folder, cell.run_name)):  # another sweep may need the same run
                         _measure(cell, path, run_folder / cell.run_name, progress=tell is not silent)
                 if mine:
                     del todo[name]
@@ -224,7 +224,7 @@ def _measure(cell: Cell, path: Path, folder: Path, *, progress: bool) -> None:
             split=cell.split,
             densities=cell.densities,
             compile=cell.execution.compile,
-            samples_only=cell.split == "validation",  # where settings are chosen by them
+            samples_only=cell.split == "validation",  # for choosing settings
         )
     except DivergenceError as error:
         result["diverged"] = str(error)
@@ -244,12 +244,12 @@ def _count(cells: int) -> str:
 
 
 def _lock(folder: Path, name: str) -> Path:
-    """Return the lock of that name, which belongs to a folder."""
+    """Return the path of the lock of that name in a folder."""
     return folder / ".claims" / f"{name}.lock"
 
 
 class _Clock:
-    """The time that is left, from the pace at which cells appear, whoever measures them."""
+    """The estimated time left, from the rate at which any process completes cells."""
 
     def __init__(self, out: Path, names: list[str]) -> None:
         self.out = out
@@ -257,7 +257,7 @@ class _Clock:
         self.started, self.at_start = time.monotonic(), len(self.missing())
 
     def missing(self) -> list[str]:
-        """Return the names of the cells that are not measured yet."""
+        """Return the names of the cells that have no result yet."""
         return [name for name in self.names if not (self.out / f"{name}.json").exists()]
 
     def __str__(self) -> str:
@@ -275,7 +275,7 @@ class _Clock:
 
 
 def _check_cells(cells: Sequence[Cell], out: Path) -> None:
-    """Raise InputError before anything is trained: a name or value is wrong, or ``out`` holds another protocol."""
+    """Raise InputError for an invalid name or value, or if ``out`` holds another protocol."""
     for execution in {cell.execution for cell in cells}:
         _ = execution.target
     for name in dict.fromkeys(name for cell in cells for name in cell.shared):
@@ -302,13 +302,13 @@ def _check_cells(cells: Sequence[Cell], out: Path) -> None:
             ]
             if differing:
                 raise InputError(
-                    f"{out} holds results of another protocol ({'; '.join(differing)}), which cannot stand beside "
-                    "these; give another --out."
+                    f"{out} holds results of another protocol ({'; '.join(differing)}), which are not comparable "
+                    "with these; give another --out."
                 )
 
 
 def shared_protocol(cell: Mapping[str, Any]) -> dict[str, str]:
-    """Return what all the cells of a folder must have in common, as text."""
+    """Return the protocol that all cells of a folder must share, as text."""
     names = ("data", "limit", "n", "features", "split")
     protocol = {**{name: cell[name] for name in names}, "precision": cell.get("precision", "32"), **cell["shared"]}
     return {name: str(value) for name, value in protocol.items()}

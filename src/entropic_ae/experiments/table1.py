@@ -1,4 +1,4 @@
-"""The paper's Table 1 from measured cells: means and spreads over seeds, ranks, and what of the paper holds."""
+"""The paper's Table 1 from measured cells: means and spreads over seeds, ranks, and tests of its statements."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _PAPER = {
     density: [name for name, figures in PUBLISHED["celeba"].items() if {density, also} & {*figures}]
     for density, also in (("prior", "second-stage"), ("gaussian", ""), ("mixture", ""))
 }
-_LITTLE, _MUCH = 0.25, 1.5  # shares of the real images' variance, beyond which samples are named
+_LITTLE, _MUCH = 0.25, 1.5  # shares of the real images' variance; samples outside this range are reported
 
 Members = list[dict[str, Any]]
 
 
 def render(out: Path, *, brief: bool = False) -> str:
-    """Return the cells of a folder as Markdown: a row a system, mean ± deviation over seeds and (rank).
+    """Return the cells of a folder as Markdown: a row per system, mean ± deviation over seeds and (rank).
 
-    Below it: the protocol, the cells that are missing, what has collapsed, and ``statements``.
+    The table is followed by the protocol, missing cells, collapsed systems, and ``statements``.
 
     Arguments:
         out: a folder of result files.
-        brief: leave out reconstructions, interpolations, published figures, odd variances, and settings of a
-            system's own.
+        brief: leave out reconstructions, interpolations, published numbers, unusual variances, and each system's
+            own settings.
 
-    Raises: InputError if the folder has no cells, cells measured in different ways, or one twice.
+    Raises: InputError if the folder has no cells, cells of different protocols, or duplicate cells.
     """
     rows = _rows(out)
     cells = [cell for members in rows.values() for cell in members]
@@ -78,19 +78,19 @@ def render(out: Path, *, brief: bool = False) -> str:
 
 
 def _name(label: str, rows: Mapping[str, Members]) -> str:
-    """Return the recipe's name alone, if no other row has the same."""
+    """Return the recipe's name without its settings, if no other row has the same recipe."""
     recipe = _recipe(rows[label])
     return recipe if sum(_recipe(members) == recipe for members in rows.values()) == 1 else label
 
 
 def statements(out: Path) -> list[str]:
-    """Say which of the paper's statements about its Table 1 hold for the cells of a folder, as Markdown lines.
+    """Test the paper's statements about its Table 1 on the cells of a folder; return Markdown lines.
 
-    ``eae`` is set against the systems of the paper's column and against all but its own variants, ``eae-linear``
-    and ``2seae``; a system of two stages draws its codes from the second where the paper says prior. Means over
-    seeds are compared, and a difference that is not larger than the standard deviations over seeds of the two,
-    added in quadrature, is within the spread. Of several rows of ``eae`` the first is meant. Empty if it was not
-    measured.
+    ``eae`` is compared with the systems of the paper's column, and with all systems except its own variants,
+    ``eae-linear`` and ``2seae``. In the paper's prior column, a two-stage system draws its codes from the second
+    stage. Means over seeds are compared; a difference up to the standard deviations over seeds of both, added in
+    quadrature, is within the spread. The first of several rows of ``eae`` is used. The result is empty if ``eae``
+    was not measured.
     """
     rows = _rows(out)
     ours = next((label for label, members in rows.items() if _recipe(members) == "eae"), None)
@@ -127,10 +127,10 @@ def statements(out: Path) -> list[str]:
 
 
 def _ahead_for_all(pairs: Sequence[tuple[str, Sequence[float], Sequence[float]]]) -> str:
-    """Say whether the first is ahead of the second in every named pair, and name those where it is not."""
+    """Report whether the first is ahead of the second in every named pair, and name the exceptions."""
     behind, near = [], []
     for name, first, second in pairs:
-        leads = [other - one for one, other in zip(first, second, strict=True)]  # of the same runs
+        leads = [other - one for one, other in zip(first, second, strict=True)]  # paired by run
         lead = statistics.mean(leads)
         if abs(lead) <= spread_of(leads):
             near.append(name)
@@ -151,7 +151,7 @@ class _Rival(NamedTuple):
 
 
 def _rivals(rows: Mapping[str, Members], density: str) -> list[_Rival]:
-    """Return the systems of a column, the best first, but for ``eae`` and its variants: they are one idea."""
+    """Return the systems of a column, the best first, without ``eae`` and its variants, which are one idea."""
     second = _column(rows, "second-stage")
     found = []
     for label, values in _column(rows, density).items():
@@ -166,7 +166,7 @@ def _rivals(rows: Mapping[str, Members], density: str) -> list[_Rival]:
 
 
 def _verdict(own: Sequence[float], rivals: Sequence[_Rival]) -> str:
-    """Say whether a system is ahead of its rivals, and name those that are ahead of it or within the spread."""
+    """Report whether a system is ahead of its rivals; name those that are ahead of it or within the spread."""
     ahead, near = [], []
     for rival in rivals:
         lead = statistics.mean(rival.values) - statistics.mean(own)
@@ -181,7 +181,7 @@ def _verdict(own: Sequence[float], rivals: Sequence[_Rival]) -> str:
 
 
 def _rows(out: Path) -> dict[str, Members]:
-    """Return the cells of a folder by label, in order, after checking that they make one table."""
+    """Return the cells of a folder by label, in order; InputError unless they have one protocol."""
     cells = [cell for cell in read_cells(out) if "diverged" not in cell]
     if not cells:
         raise InputError(f"{out} has no results; run the table first.")
@@ -189,7 +189,7 @@ def _rows(out: Path) -> dict[str, Members]:
     if len(protocols) > 1:
         raise InputError(
             f"the results in {out} were measured in {len(protocols)} different ways (data, limit, n, features and "
-            "their weights, split or shared settings); keep each in a folder of its own."
+            "their weights, split or shared settings); keep each in a separate folder."
         )
     rows: dict[str, Members] = {}
     for cell in sorted(cells, key=_order):
@@ -206,7 +206,7 @@ def _column(rows: Mapping[str, Members], name: str) -> dict[str, list[float]]:
 
 
 def _ranks(column: Mapping[str, Sequence[float]]) -> dict[str, int]:
-    """Return the place of each system by its mean, from 1; systems that are one in a column take one place."""
+    """Return the rank of each system by its mean, from 1; systems that are the same in a column share a rank."""
     means = {label: statistics.mean(values) for label, values in column.items() if values}
     return {label: 1 + sum(other < mean for other in {*means.values()}) for label, mean in means.items()}
 
@@ -241,7 +241,7 @@ def _protocol_text(cells: Members) -> str:
 
 
 def _missing(rows: Mapping[str, Members], diverged: Members) -> list[str]:
-    """Name the systems and seeds that a complete table would have besides; what diverged is not missing."""
+    """Report the systems and seeds missing from a complete table; diverged cells do not count as missing."""
     seeds = {member["cell"]["seed"] for members in rows.values() for member in members}
     begun = {_recipe(members) for members in rows.values()} | {cell["cell"]["recipe"] for cell in diverged}
     gaps = [name for name in RECIPES if name not in begun]
@@ -258,7 +258,7 @@ def _diverged(diverged: Members) -> list[str]:
 
 
 def _collapsed(rows: Mapping[str, Members]) -> list[str]:
-    """Say which systems made images without variety, or dead codes, with the least spread or number over seeds."""
+    """Report systems with images without variety, or dead codes, by the smallest spread or number over seeds."""
     found = []
     for label, members in rows.items():
         collapses = [member["metrics"]["collapse"] for member in members]
@@ -276,7 +276,7 @@ def _collapsed(rows: Mapping[str, Members]) -> list[str]:
 
 
 def _odd(rows: Mapping[str, Members]) -> list[str]:
-    """Name samples that vary much less or more than the real images, with the range of their share over seeds."""
+    """Report samples that vary much less or more than the real images, with the range over seeds."""
     found = []
     for label, members in rows.items():
         said = []
@@ -293,12 +293,12 @@ def _odd(rows: Mapping[str, Members]) -> list[str]:
 
 
 def _protocol(cell: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what all the cells of a table must share."""
+    """Return the protocol that all cells of a table must share."""
     metrics = cell["metrics"]
     shared = sorted((name, str(value)) for name, value in cell["cell"]["shared"].items())
     return (
         *(cell["data"], metrics["features"], metrics["n"], cell["training_images"], metrics["real_images"]),
-        # a classifier that was trained on another machine may be another one, though it has the same name
+        # classifiers of the same name may differ if they were trained on different machines
         *(metrics["split"], cell["cell"]["limit"], metrics.get("features_sha256")),
         *(cell["cell"].get("precision", "32"), *shared),
     )
@@ -309,7 +309,7 @@ def _recipe(members: Members) -> str:
 
 
 def _order(cell: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Sort by recipe in the registry's order, then by settings as numbers, then by seed."""
+    """Return a sort key: the recipe in the registry's order, then settings as numbers, then the seed."""
     names = list(RECIPES)
     recipe = cell["cell"]["recipe"]
     own = [(name, *_number(value)) for name, value in cell["cell"]["own"].items()]
@@ -317,7 +317,7 @@ def _order(cell: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _number(value: Scalar) -> tuple[float, str]:
-    """Make numbers sort as numbers, before words."""
+    """Return a sort key that sorts numbers by value, before words."""
     try:
         return float(value), ""
     except ValueError:
@@ -325,7 +325,7 @@ def _number(value: Scalar) -> tuple[float, str]:
 
 
 def spread_of(*groups: Sequence[float]) -> float:
-    """Return the standard deviations of groups of values added in quadrature; one value has none.
+    """Return the standard deviations of groups of values, added in quadrature; that of a single value is 0.
 
     >>> spread_of([1.0, 3.0], [5.0])
     1.4142135623730951

@@ -1,4 +1,4 @@
-"""Settings chosen on validation images, with the same number of tries for every system."""
+"""Hyperparameter search on validation images, with the same number of tries for every system."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from entropic_ae.recipes.recipe import Scalar
 
 __all__ = ["best", "best_of_all", "different", "render_tries", "score", "tune"]
 
-_FINAL, _BEYOND = "final", "beyond"  # the folders of the finalists' results, and of steps beyond what was tried
+_FINAL, _BEYOND = "final", "beyond"  # folders of the finalists' results, and of steps beyond the tried range
 
 
 def tune(
@@ -36,31 +36,33 @@ def tune(
 ) -> None:
     """Try learning rates for each system, then, at its best rate, factors on the weights of its regularisers.
 
-    The weights that are multiplied are the recipe's own for the data set, all by one factor; a weight of 0 stays.
-    A system without any tries as many learning rates around its best instead. Every try is measured on validation
-    images, by the Frechet distance of samples from the density that the recipe draws from; test images are not
-    read. Tries are cells of a sweep: resumed, and shared between processes.
+    All of the recipe's weights for the data set are multiplied by the same factor; a weight of 0 stays 0. A system
+    without weights tries the same number of learning rates around its best instead. Every try is measured on
+    validation images, by the Frechet distance of samples from the recipe's density; test images are not read.
+    Tries are cells of a sweep: they are resumed, and shared between processes.
 
     Arguments:
         recipes: names of systems.
         table: a cell with the data, limit, n, features, shared settings, execution and seed of all tries.
-        out: where a JSON file a try is written.
-        run_folder: where the run folders lie.
+        out: folder of the results, one JSON file per try.
+        run_folder: folder of the run folders.
         rates: learning rates of the first round.
-        factors: of the second round.
-        refine: one more try for each, its best settings at half their learning rate: where the best rates lie at
-            the low end of those tried.
-        finalists: how many of each system's best tries are measured once more, trained for ``final_epochs``: what
-            is best after few epochs need not be so after many. Their results lie in ``out / "final"``, and decide.
-        final_epochs: those of the table.
-        beyond: where a system's best settings lie at the end of the learning rates or of the weights that it has
-            tried, one more try a step beyond that end, as long as the finalists; these decide with them.
-        tell: called with progress.
+        factors: factors on the weights in the second round.
+        refine: add one try per system, its best settings at half their learning rate; for best rates at the low
+            end of the range.
+        finalists: number of each system's best tries that are trained again, for ``final_epochs``: the best
+            settings after few epochs may not be the best after many. The choice is made among their results, in
+            ``out / "final"``.
+        final_epochs: epochs of the finalists, usually those of the table.
+        beyond: if a system's best settings are at an end of the tried learning rates or weights, add one try a
+            step beyond that end, with ``final_epochs``; the choice includes it.
+        tell: called with progress messages.
 
     Raises: InputError for no rate, a rate or factor that is not above 0, finalists without epochs, and as
         ``run_cells``.
 
-    Reference for the finalists: Jamieson and Talwalkar (2016), successive halving.
+    Reference for the finalists (successive halving): "Non-stochastic Best Arm Identification and Hyperparameter
+    Optimization", Jamieson and Talwalkar (2016), https://arxiv.org/abs/1502.07943.
     """
     densities = {recipe: RECIPES.find(recipe).density for recipe in recipes}
     if not rates or min([*rates, *factors]) <= 0:
@@ -72,7 +74,7 @@ def tune(
         )
     if beyond and not finalists:
         raise InputError(
-            "steps beyond what was tried are taken from the finalists; give finalists and final epochs "
+            "steps beyond the tried range start from the finalists; give finalists and final epochs "
             "(--finalists and --final-epochs)."
         )
     plain = [
@@ -117,15 +119,15 @@ def tune(
                     tried[cell.recipe], _best_of([one for one in last if one.recipe == cell.recipe], out / _FINAL)
                 )
             ]
-            tell("a step beyond:" if steps else "no best settings lie at an end of what was tried")
+            tell("a step beyond:" if steps else "no best settings are at an end of the tried range")
             if steps:
                 run_cells(steps, out / _BEYOND, run_folder, tell=tell)
 
 
 def _steps_beyond(tried: Sequence[Cell], own: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
-    """Return settings beyond the ends of what was tried at which some settings lie: of the rates, of the weights.
+    """Return settings one step beyond the tried rates or weights, if ``own`` is at an end of their range.
 
-    A rate is doubled or halved, weights go on by the factor between the last two.
+    A rate is doubled or halved; weights continue by the factor between the last two.
     """
     settings = [cell.system.settings() for cell in tried]
     mine = replace(tried[0], own=own).system.settings()
@@ -144,12 +146,12 @@ def _steps_beyond(tried: Sequence[Cell], own: Mapping[str, Scalar]) -> list[dict
 
 
 def _best_of(cells: Sequence[Cell], out: Path) -> dict[str, Scalar]:
-    """Return the settings of the best of some tries that are measured."""
+    """Return the settings of the best of the measured tries."""
     return _ranked(cells, out)[0]
 
 
 def _ranked(cells: Sequence[Cell], out: Path) -> list[dict[str, Scalar]]:
-    """Return the settings of some tries that are measured, the best first."""
+    """Return the settings of the measured tries, the best first."""
     names = {cell.name for cell in cells}
     return [dict(found["cell"]["own"]) for found in sorted(read_cells(out), key=score) if found["name"] in names]
 
@@ -173,21 +175,21 @@ def _rounded(value: float) -> float:
 
 
 def score(cell: Mapping[str, Any]) -> float:
-    """Return what is lowered: the distance of samples from the density that the recipe draws from; or infinity."""
+    """Return the score, lower is better: the distance of samples from the recipe's density; or infinity."""
     if "diverged" in cell:
         return math.inf
     return float(cell["metrics"]["distances"][RECIPES.find(cell["cell"]["recipe"]).density]["frechet"])
 
 
 def best(out: Path, recipe: str, data: str | None = None) -> dict[str, Scalar]:
-    """Return the settings of a system's best try: of its best finalist or step beyond, where there are any.
+    """Return the settings of a system's best try, or of its best finalist or step beyond, if there are any.
 
-    Systems that differ in the density alone train the same model: one that has no tries takes the other's.
+    Systems that differ only in the density train the same model: a system without tries takes those of the other.
 
     Arguments:
-        out: where ``tune`` wrote its results.
+        out: folder of the results of ``tune``.
         recipe: the system's name.
-        data: what the settings are for; a warning if they were tried on other data.
+        data: the data to use the settings on; a warning is issued if they were tried on other data.
 
     Raises: InputError if the folder has no try of the system, or fewer finalists of it than of another system.
     """
@@ -201,18 +203,18 @@ def best(out: Path, recipe: str, data: str | None = None) -> dict[str, Scalar]:
         )
     there, complete = len(finalists.get(name, [])), max(map(len, finalists.values()), default=0)
     if there < complete:
-        raise InputError(f"{out} has {there} of {complete} finalists of '{name}'; let entropic-ae tune end first.")
+        raise InputError(f"{out} has {there} of {complete} finalists of '{name}'; finish entropic-ae tune first.")
     beyond = _by_recipe(read_cells(out / _BEYOND)).get(name, [])
     chosen = min([*finalists.get(name, tries[name]), *beyond], key=score)["cell"]
     if data is not None and chosen["data"] != data:
         warnings.warn(
-            f"the settings in {out} were tried on {chosen['data']}, and are taken for {data}.", stacklevel=2
+            f"the settings in {out} were tried on {chosen['data']}, and are used for {data}.", stacklevel=2
         )
     return dict(chosen["own"])
 
 
 def best_of_all(out: Path) -> dict[str, dict[str, Scalar]]:
-    """Return the settings of the best try, as ``best`` does, of each system that has all its tries."""
+    """Return the settings of the best try, as ``best`` does, for each system with all its tries complete."""
     found = {}
     for recipe in _by_recipe(read_cells(out)):
         with suppress(InputError):
@@ -228,9 +230,9 @@ def _by_recipe(cells: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]
 
 
 def render_tries(out: Path) -> str:
-    """Return all tries as a Markdown table, the best of each system in bold; and those of the finalists.
+    """Return all tries as a Markdown table, the best of each system in bold, and the same for the finalists.
 
-    Raises: InputError if the folder has none.
+    Raises: InputError if the folder has no tries.
     """
     cells = read_cells(out)
     if not cells:
@@ -265,7 +267,7 @@ def _tries(cells: Sequence[Mapping[str, Any]]) -> str:
 
 
 def different(recipes: Iterable[str]) -> list[str]:
-    """Return systems without those that train the same model as an earlier one, with another density.
+    """Return the systems without those that train the same model as an earlier one and differ only in the density.
 
     >>> different(["eae", "2seae", "ae"])
     ['eae', 'ae']

@@ -1,6 +1,6 @@
-"""A local page to look at a run: samples, latent directions, reconstructions and interpolations.
+"""A local page to explore a run: samples, latent directions, reconstructions and interpolations.
 
-``serve`` opens the page and needs the extra ``explore``; everything that it computes is here without it.
+``serve`` opens the page and needs the extra ``explore``; the computations work without it.
 """
 
 from entropic_ae.explore.codes import PrincipalAxes, norm_percentile, principal_axes, walk, within

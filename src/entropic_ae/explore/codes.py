@@ -20,7 +20,7 @@ class PrincipalAxes:
 
     Attributes:
         mean: of the codes, (D,).
-        directions: of unit length and at right angles to each other, most variance first, (K, D).
+        directions: orthonormal, in order of decreasing variance, (K, D).
         deviations: standard deviation of the codes along each, (K,).
         shares: of the total variance, (K,).
 
@@ -38,11 +38,11 @@ class PrincipalAxes:
 def principal_axes(codes: Tensor, n: int | None = None) -> PrincipalAxes:
     """Return the first n principal axes of codes.
 
-    The sign of a direction is such that its value of the largest magnitude is positive, as in scikit-learn.
+    The sign of a direction makes its entry of the largest magnitude positive, as in scikit-learn.
 
     Arguments:
         codes: (N, D), finite, N of at least 2.
-        n: how many axes; default: all D.
+        n: number of axes; default: all D.
 
     Raises: InputError for fewer than 2 codes, or codes that are not finite.
 
@@ -61,10 +61,10 @@ def principal_axes(codes: Tensor, n: int | None = None) -> PrincipalAxes:
 
 
 def walk(axes: PrincipalAxes, steps: Tensor, start: Tensor | None = None) -> Tensor:
-    """Return the codes, (N, D) float32, that lie some steps along the axes from a start.
+    """Return codes, (N, D) float32, at given steps along the axes from a start.
 
     Arguments:
-        axes: K of them.
+        axes: K principal axes.
         steps: in standard deviations along the first axes, (N, K) or fewer columns.
         start: a code, (D,); default: the mean.
 
@@ -78,7 +78,7 @@ def walk(axes: PrincipalAxes, steps: Tensor, start: Tensor | None = None) -> Ten
 
 
 def within(codes: Tensor, prior: Distribution) -> Tensor:
-    """Return the nearest codes, (N, D), on which the prior has mass, since a walk can leave a sphere or a cube.
+    """Project codes, (N, D), onto the support of the prior: a walk can leave a sphere or a cube.
 
     >>> from entropic_ae.priors import UniformSphere
     >>> within(torch.tensor([[0.0, 2.0]]), UniformSphere(2))
@@ -90,7 +90,7 @@ def within(codes: Tensor, prior: Distribution) -> Tensor:
 def norm_percentile(code: Tensor, codes: Tensor) -> float:
     """Return the percentage of codes, (N, D), whose norm is below that of a code, (D,); equal norms count half.
 
-    50 is typical; near 0 or 100 the code is unusual. Norms that differ by rounding in float32 are equal, so that
+    50 is typical; near 0 or 100 the code is unusual. Norms that differ only by float32 rounding count as equal, so
     on a sphere every code is at 50.
 
     >>> norm_percentile(torch.tensor([2.0, 0.0]), torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0], [0.0, 4.0]]))

@@ -31,8 +31,8 @@ class Reconstruction(NamedTuple):
         image, x_hat, difference: uint8 (C, H, W), the last one absolute.
         error: squared, summed over the image, pixels in [0, 1].
         norm: of the code.
-        prior: percentage of draws from the prior whose codes have a smaller norm.
-        training: the same of the codes that the axes are of; None before those are made.
+        prior: percentage of draws from the prior with a smaller norm.
+        training: the same for the codes of the axes; None before the axes are computed.
 
     >>> Reconstruction._fields[3:]
     ('error', 'norm', 'prior', 'training')
@@ -48,11 +48,11 @@ class Reconstruction(NamedTuple):
 
 
 class Explorer:
-    """A run as the page sees it.
+    """The queries of the page to a run.
 
     Attributes:
-        run: the run, put into evaluation mode for good.
-        missing: why the run's images are not there, or None if they are.
+        run: the run, permanently in evaluation mode.
+        missing: why the run's images are missing, or None if they are available.
 
     >>> import tempfile
     >>> from entropic_ae.runs import train
@@ -68,13 +68,13 @@ class Explorer:
     """
 
     def __init__(self, run: Run) -> None:
-        # generation switches the mode to and fro: one thread would decode in the training mode of another
+        # generation switches the mode back and forth: one thread would decode in the training mode of another
         run.model.eval()
         self.run = run
         self.missing: str | None = None
         self._densities: dict[str, Density] = {}
         self._axes: tuple[PrincipalAxes, Tensor, str] | None = None
-        self._lock = RLock()  # of what is kept, and of PyTorch's generator, which all threads draw from
+        self._lock = RLock()  # for cached results, and for PyTorch's generator, which all threads share
         try:
             _ = run.data
         except (InputError, OSError) as error:
@@ -82,7 +82,7 @@ class Explorer:
 
     @property
     def title(self) -> str:
-        """Return what was trained on what."""
+        """Return the recipe and the data."""
         return self.run.info.title
 
     @property
@@ -101,7 +101,7 @@ class Explorer:
 
     @property
     def test_images(self) -> int:
-        """Return how many test images there are; 0 if the run's images are not there."""
+        """Return the number of test images; 0 if the run's images are missing."""
         return 0 if self.missing else len(self.run.data.test.images)
 
     def test_image(self, number: int) -> Tensor:
@@ -115,9 +115,9 @@ class Explorer:
         return fit_image(content, fit_of(self.run.info))
 
     def densities(self) -> dict[str, str]:
-        """Return the densities that can be drawn from, the recipe's own first, and what has to be done before.
+        """Return the available densities, the recipe's own first, each with the work that it needs before a draw.
 
-        Those kept in the run folder need nothing, ""; with the run's images there, the others can be fitted.
+        A density saved in the run folder needs none, ""; others can be fitted if the run's images are available.
         """
         own = self.run.system.recipe.density
         names = sorted(DENSITIES, key=lambda name: name != own)
@@ -160,10 +160,12 @@ class Explorer:
         return self._axes is not None
 
     def axes(self) -> tuple[PrincipalAxes, str]:
-        """Return the first principal axes of the codes, and what codes they are of.
+        """Return the first principal axes of the codes, and a description of these codes.
 
-        They are the codes of the first 10,000 training images; if those are not there, as many draws from a
-        density that was fitted to them and kept. Raises: InputError if there is neither.
+        The codes are those of the first 10,000 training images; if the images are missing, 10,000 draws from a
+        saved density of their codes.
+
+        Raises: InputError if there is neither.
         """
         with self._lock:
             if self._axes is None:
@@ -178,13 +180,13 @@ class Explorer:
         fitted = [name for name in self.densities() if DENSITIES[name].needs_codes]
         if not fitted:
             raise InputError(
-                "the training images are not there, and no density was fitted to their codes and kept."
+                "the training images are missing, and the run folder holds no density fitted to their codes."
             )
-        name = "gaussian" if "gaussian" in fitted else fitted[0]  # which keeps the covariance exactly
+        name = "gaussian" if "gaussian" in fitted else fitted[0]  # it has the exact covariance
         return self._draw(name), f"{_CODES:,} draws from the density {name}"
 
     def walk(self, steps: Sequence[float], start: Tensor | None = None) -> Tensor:
-        """Decode a code at some steps along the principal axes from a start, to uint8 (C, H, W).
+        """Decode the code at given steps along the principal axes from a start, to uint8 (C, H, W).
 
         Arguments:
             steps: distances along the first axes, in standard deviations.
@@ -210,5 +212,5 @@ class Explorer:
         )
 
     def interpolate(self, start: Tensor, end: Tensor, *, steps: int, kind: str) -> Tensor:
-        """Decode codes on the way between two images, (C, H, W): uint8 (steps, C, H, W)."""
+        """Decode interpolated codes between two images, (C, H, W): uint8 (steps, C, H, W)."""
         return self.run.interpolate(start[None], end[None], steps=steps, kind=kind)[0]

@@ -1,4 +1,4 @@
-"""Images on their way into the model and onto the page."""
+"""Images for the model and for the page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["figure", "figures", "fit_image", "fit_of"]
 
 
 def fit_of(info: RunInfo) -> Fit:
-    """Return how an image becomes one of a run, from its run.json: padded as the run's own, else resized.
+    """Return how an image is fitted to a run, from its run.json: padded like the run's images, else resized.
 
     >>> info = {"recipe": "eae", "preset": "mnist", "data": "mnist", "source": "mnist", "shape": [1, 32, 32]}
     >>> fit_of(RunInfo.of(info))
@@ -30,7 +30,7 @@ def fit_of(info: RunInfo) -> Fit:
     """
     row = DATASETS.get(info.source)
     channels, height, width = info.shape
-    # not the crop of CelebA, whose 140 pixels are right for its own images only
+    # without the crop of CelebA, whose 140 pixels suit only its own images
     return Fit(
         channels,
         height,
@@ -46,9 +46,9 @@ def fit_image(content: bytes, fit: Fit) -> Tensor:
 
     Arguments:
         content: of a PNG, JPEG, WEBP, BMP, GIF, TIFF or PPM file.
-        fit: to what; see ``fit_of``.
+        fit: the target shape; see ``fit_of``.
 
-    Raises: InputError if it is none of these, or damaged.
+    Raises: InputError if the file has none of these formats, or is damaged.
 
     >>> file = io.BytesIO()
     >>> Image.new("RGB", (40, 30), "white").save(file, "PNG")
@@ -57,10 +57,10 @@ def fit_image(content: bytes, fit: Fit) -> Tensor:
     """
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd files
+            warnings.simplefilter("ignore")  # Pillow's warnings about unusual files
             return torch.from_numpy(fit(image).copy())
     except DAMAGE:
-        raise InputError("the file cannot be read as an image; give a sound PNG, JPEG or WEBP file.") from None
+        raise InputError("the file cannot be read as an image; give a valid PNG, JPEG or WEBP file.") from None
 
 
 def figure(image: Tensor, caption: str = "", *, alt: str = "") -> str:
@@ -78,12 +78,12 @@ def figure(image: Tensor, caption: str = "", *, alt: str = "") -> str:
 
 
 def figures(images: Tensor, captions: Sequence[str] = (), *, alt: str = "image") -> str:
-    """Return HTML that shows uint8 images, (N, C, H, W), beside each other.
+    """Return HTML that shows uint8 images, (N, C, H, W), side by side.
 
     Arguments:
         images: grey (C = 1) or RGB (C = 3).
         captions: one for each image, or none.
-        alt: what the images are, for those who do not see them; their numbers are added.
+        alt: alternative text of the images; their numbers are appended.
 
     >>> figures(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), alt="sample").count('alt="sample')
     3

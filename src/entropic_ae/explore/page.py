@@ -1,4 +1,4 @@
-"""The page: a heading, and a tab for each of its four uses. Each visitor has one of his own."""
+"""The page: a heading, and a tab for each of its four uses. Each visitor has a separate page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STEPS = 16  # of an interpolation, at most
 
 
 def build(explorer: Explorer) -> None:
-    """Put the page of a run together, inside NiceGUI's page function."""
+    """Build the page of a run, inside NiceGUI's page function."""
     from nicegui import ui
 
     ui.add_css(Path(__file__).with_name("page.css"))
@@ -32,7 +32,7 @@ def build(explorer: Explorer) -> None:
     ui.html(html.escape(explorer.subtitle), tag="p", sanitize=False).classes("about")
     if explorer.missing:
         ui.label(
-            f"The run's images are not there, so test images, and densities that were not kept, are unavailable: "
+            f"The run's images are missing, so test images, and densities that were not saved, are unavailable: "
             f"{explorer.missing}"
         ).classes("warning")
     parts = {
@@ -191,7 +191,7 @@ def _reconstruct(explorer: Explorer) -> None:
 
 
 def describe(result: Reconstruction) -> str:
-    """Say how far a reconstruction is off, and how unusual its code is: outside of the prior's middle 95 %.
+    """Describe the error of a reconstruction, and whether its code is unusual: outside the prior's middle 95 %.
 
     >>> black = torch.zeros(1, 8, 8, dtype=torch.uint8)
     >>> print(describe(Reconstruction(black, black, black, 1.234, 4.75, 99.2, 98.9)))
@@ -208,7 +208,7 @@ def describe(result: Reconstruction) -> str:
 
 
 def _interpolate(explorer: Explorer) -> None:
-    """The way between two images."""
+    """Interpolation between two images."""
     from nicegui import ui
 
     with ui.element("div").classes("two"):

@@ -20,7 +20,7 @@ from entropic_ae.explore.widgets import ASIDE
 
 __all__ = ["leave", "listen", "serve"]
 
-# the browser itself refuses whatever would leave this server; Vue compiles templates with eval
+# the browser blocks every request to another server; Vue compiles templates with eval
 _POLICY = (
     "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
@@ -42,17 +42,17 @@ def serve(
 ) -> None:
     """Serve the page of a run until Ctrl-C.
 
-    Nothing is asked of the network: a data set of the Hub is read from its cache or counts as missing, unless
+    The network is not used: a data set on the Hub is read from its cache or counts as missing, unless
     HF_HUB_OFFLINE=0 is set.
 
     Arguments:
         folder: the run folder.
-        host: an address or a name of this machine. Anyone who reaches it can use the page.
+        host: an address or a name of this machine. Anyone who can reach it can use the page.
         port: from 1 to 65535.
         device: auto, cpu or cuda.
-        tell: called with what happens, and with the address.
+        tell: called with messages on the progress, and with the address.
 
-    Raises: InputError if the extra is not installed, the port is taken or the folder is no run.
+    Raises: InputError if the extra is not installed, the port is in use or the folder is not a run.
 
     >>> serve("nowhere", port=0)
     Traceback (most recent call last):
@@ -64,9 +64,7 @@ def serve(
     if find_spec("nicegui") is None:
         raise InputError("explore needs NiceGUI, which is not installed; pip install 'entropic-ae[explore]'.")
     if str(folder).startswith("hf:"):
-        raise InputError(
-            f"explore asks nothing of the network, got {folder}; entropic-ae pull makes a run folder of it."
-        )
+        raise InputError(f"explore does not use the network, got {folder}; download it with entropic-ae pull.")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the Hub's client is imported
     from entropic_ae import runs
 
@@ -75,7 +73,7 @@ def serve(
         tell(f"{folder}: reading the run's images.")
         explorer = Explorer(run)
         if explorer.missing:
-            tell(f"What needs the run's images is unavailable: {explorer.missing}")
+            tell(f"Functions that need the run's images are unavailable: {explorer.missing}")
         if not _is_local(host):
             tell(f"The page is open to everyone who can reach {host}.")
         name = f"[{host}]" if ":" in host else host
@@ -86,7 +84,7 @@ def serve(
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that is bound to an address of this machine.
 
-    Raises: InputError if the port is taken, or the address is none of this machine.
+    Raises: InputError if the port is in use, or the address does not belong to this machine.
 
     >>> with listen("127.0.0.1", 0) as listening:  # 0: any free port
     ...     listening.getsockname()[0]
@@ -96,24 +94,25 @@ def listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise InputError(f"--host {host} is no address of this machine ({error.strerror}).") from None
+        raise InputError(f"--host {host} is not an address of this machine ({error.strerror}).") from None
     try:
-        if os.name == "posix":  # a port that was just given back counts as free
+        if os.name == "posix":  # a port that was just released counts as free
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen()
     except OSError as error:
         listening.close()
         if error.errno == errno.EADDRINUSE:
-            raise InputError(f"port {port} of {host} is taken; give another --port.") from None
+            raise InputError(f"port {port} of {host} is in use; give another --port.") from None
         raise InputError(f"cannot listen on port {port} of {host} ({error.strerror}).") from None
     return listening
 
 
 def leave() -> None:
-    """End the process at once if something is still worked on, such as a density that is trained; else return.
+    """End the process at once if work is still running, such as the training of a density; else return.
 
-    PyTorch aborts with a message if the interpreter ends under its threads. Files are written whole or not at all.
+    PyTorch aborts with a message if the interpreter ends while its threads run. No file can be left incomplete,
+    since all are written atomically.
 
     >>> leave()
     """
@@ -138,7 +137,7 @@ def _application(explorer: Explorer, host: str) -> Any:
     from entropic_ae.explore.page import build
 
     application = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    if _is_local(host):  # or a page elsewhere could read this one, by a name that it points to 127.0.0.1
+    if _is_local(host):  # against DNS rebinding: another site could read this page by a name for 127.0.0.1
         application.add_middleware(TrustedHostMiddleware, allowed_hosts=[*_LOCAL_NAMES, host])
     application.add_middleware(_Policy)  # the last one added is the outermost
     ui.run_with(
@@ -159,7 +158,7 @@ def _run(application: Any, listening: socket.socket) -> None:
     import uvicorn
 
     config = uvicorn.Config(application, log_level="warning", ws="wsproto", timeout_graceful_shutdown=1)
-    with suppress(KeyboardInterrupt):  # the way to end it
+    with suppress(KeyboardInterrupt):  # Ctrl-C is the way to stop the server
         uvicorn.Server(config).run(sockets=[listening])
 
 

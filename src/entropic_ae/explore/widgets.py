@@ -1,4 +1,4 @@
-"""Pieces of the page that several tabs share."""
+"""Widgets that several tabs of the page share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from entropic_ae.explore.images import figure
 
 __all__ = ["ASIDE", "ImagePicker", "Latest", "aside", "whole"]
 
-ASIDE = "entropic-ae-explore"  # the name of the threads that work
+ASIDE = "entropic-ae-explore"  # name of the worker threads
 _LARGEST = 64 * 2**20  # bytes of an image file
 _DROP = """
 <q-btn type="a" flat icon="add_photo_alternate" label="Drop or choose an image" class="full-width">
@@ -36,9 +36,10 @@ def whole(value: float | None) -> int | None:
 
 
 async def aside(work: Callable[[], Any]) -> Any:
-    """Return what ``work`` returns, called in a thread of its own that does not outlive the server.
+    """Return the result of ``work``, called in a new thread that does not outlive the server.
 
-    A density can take minutes to train: a pool of threads would fill up behind it, and Ctrl-C wait for it.
+    A density can take minutes to train: in a thread pool, other work would queue behind it, and Ctrl-C would wait
+    for it.
 
     >>> asyncio.run(aside(lambda: 1 + 1))
     2
@@ -47,7 +48,7 @@ async def aside(work: Callable[[], Any]) -> Any:
     done: asyncio.Future[Any] = loop.create_future()
 
     def finish(settle: Callable[[Any], None], outcome: Any) -> None:
-        if not done.done():  # cancelled, as when the page was closed
+        if not done.done():  # else cancelled, for example because the page was closed
             settle(outcome)
 
     def run() -> None:
@@ -63,14 +64,14 @@ async def aside(work: Callable[[], Any]) -> Any:
 
 
 class Latest:
-    """Bring one place of the page up to date: called during its own work, it does that once more afterwards.
+    """Update one element of the page; a call while an update is running leads to one more update afterwards.
 
-    So a slider that moves faster than the model decodes shows its last place, and never an older one.
+    So if a slider moves faster than the model decodes, the page ends with its last position, never an older one.
 
     Arguments:
-        work: computes in a thread; its result is shown.
+        work: computes the result, in a thread.
         show: puts the result on the page.
-        place: the element that pales meanwhile.
+        place: the element that is dimmed meanwhile.
 
     >>> places, shown = iter("ab"), []
     >>> asyncio.run(Latest(lambda: next(places), shown.append, None)())
@@ -85,7 +86,7 @@ class Latest:
         self._asked = self._running = False
 
     async def __call__(self) -> None:
-        """Work and show."""
+        """Compute the result and show it."""
         self._asked = True
         if self._running:
             return
@@ -110,17 +111,17 @@ class Latest:
 
 
 class ImagePicker:
-    """Choose an image: a test image by number, or a file that is dropped or chosen.
+    """Choose an image: a test image by number, or a file that is dropped or selected.
 
     Arguments:
-        explorer: gives the images.
-        heading: what the image is for.
-        number: of the test image chosen at first; None for no image at first.
-        preview: show the choice.
+        explorer: source of the images.
+        heading: the purpose of the image.
+        number: of the initial test image; None for no initial image.
+        preview: show the chosen image.
 
     Attributes:
-        image: the choice, uint8 (C, H, W), or None.
-        name: what it is.
+        image: the chosen image, uint8 (C, H, W), or None.
+        name: its name.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class ImagePicker:
                     auto_upload=True,
                     max_file_size=_LARGEST,
                     on_upload=self._by_file,
-                    on_rejected=lambda: _complain("the file is no image, or larger than 64 MB."),
+                    on_rejected=lambda: _complain("the file is not an image, or is larger than 64 MB."),
                 ).props('flat accept="image/*"')
                 upload.add_slot("header", _DROP)
             self.preview = ui.html("", sanitize=False).classes("preview")
@@ -174,11 +175,11 @@ class ImagePicker:
             await self._changed()
 
     def on_change(self, changed: Callable[[], Awaitable[None]]) -> None:
-        """Call this after each choice."""
+        """Call ``changed`` after each choice."""
         self._changed = changed
 
     def clear(self) -> None:
-        """Choose no image."""
+        """Reset the choice to no image."""
         self.image, self.name = None, ""
         self.preview.set_visibility(False)
         if self.explorer.test_images:
@@ -196,7 +197,7 @@ class ImagePicker:
             await self._choose(image, f"test image {number}")
 
     def _any(self) -> None:
-        self.number.set_value(randrange(self.explorer.test_images))  # which calls _by_number
+        self.number.set_value(randrange(self.explorer.test_images))  # triggers _by_number
 
     async def _by_file(self, event: Any) -> None:
         event.sender.reset()

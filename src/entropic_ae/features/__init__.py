@@ -46,7 +46,7 @@ def load_features(
     - ``classifier:DATA``: the classifier of another data set, such as ``classifier:cifar10``, for images without
       labels; the images are resized to those of that data set.
     - ``pixels``: pixels / 255, larger images averaged down to 1,024 values at most.
-    - the name of a space of one's own, put into ``FEATURES`` before.
+    - the name of a custom space, registered in ``FEATURES`` first.
     - the path of a TorchScript file (``.pt``, ``.ts``, ``.torchscript``) that maps uint8 (N, C, H, W) to
       (N, F). Such a file is a program: **only load files you trust**.
 

@@ -23,15 +23,15 @@ from entropic_ae.randomness import generator, seeded
 
 __all__ = ["LEVEL", "diagnose", "least_codes", "sliced_wasserstein"]
 
-LEVEL = 0.01  # of each test: the share of exact draws from the prior that it rejects
-_POOL = 100  # samples of the prior that codes are ranked among
-_RANKED = 2000  # codes that are ranked
+LEVEL = 0.01  # significance level of each test
+_POOL = 100  # samples of the prior for the rank of the codes' distance
+_RANKED = 2000  # maximum number of codes for this rank
 _PROJECTIONS = 100
-_BLOCKS = 20  # of codes, or samples of the prior
-_WHOLE = 2000  # codes up to which samples of the prior are estimated without blocks
-_LEAST_EIGENVALUE = 1e-6  # of correlations: a direction with less is a copy of others
-_DITHER = 1e-3  # standard deviations, without which tied values would have an entropy of minus infinity
-_EXACT = 5000  # codes from which on the marginals' test needs no simulation
+_BLOCKS = 20  # number of blocks of codes, or of samples of the prior
+_WHOLE = 2000  # maximum number of codes for a comparison with full samples of the prior instead of blocks
+_LEAST_EIGENVALUE = 1e-6  # of correlations: a direction below it is a linear combination of others
+_DITHER = 1e-3  # noise in standard deviations: the entropy of tied values would be minus infinity
+_EXACT = 5000  # minimum number of codes for the marginals' test without simulation
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, *, projections: int = _PROJECTIONS, seed: int = 0) -> float:
@@ -164,7 +164,7 @@ def diagnose(
         "lower_bounds": dict(lower_bounds),
     }
     if alive.any() and len(codes) >= least:
-        # in random order: sorted by value, the first would be unlike the last
+        # in random order, since sorted codes would make the blocks differ
         codes = codes[torch.randperm(len(codes), generator=generator(seed))]
         result |= _compare(codes, prior.normal_scores(codes), alive, prior, estimator, seed)
     return {"verdict": _verdict(result), **result}
@@ -243,7 +243,7 @@ def _verdict(result: dict[str, Any]) -> str:
 
 
 def _rounded(nats: float) -> str:
-    return f"{round(nats, 2) + 0:.2f}"  # without a -0.00
+    return f"{round(nats, 2) + 0:.2f}"  # + 0 turns -0.00 into 0.00
 
 
 def _divergence(codes: Tensor, prior: Distribution, estimator: Callable[..., Tensor]) -> float:
@@ -256,7 +256,7 @@ def _moments(scores: Tensor) -> tuple[float, float]:
     n, dim = scores.shape
     mean, variance = scores.mean(0), scores.var(0, correction=0)
     nats = 0.5 * (variance + mean.square() - 1 - variance.log()).sum().item()
-    statistic = 2 * n * nats  # the likelihood ratio's
+    statistic = 2 * n * nats  # likelihood ratio
     return nats - dim / n, float(stats.chi2.sf(statistic, 2 * dim))
 
 
@@ -311,7 +311,7 @@ def _correlation(scores: Tensor) -> tuple[float, float, int]:
 
 
 def _joint(scores: Tensor, drawn: Sequence[Tensor]) -> tuple[float, float, float]:
-    """Return the divergence that marginals and correlations do not show, its bias, and its p-value."""
+    """Return the divergence not explained by marginals and correlations, its bias, and its p-value."""
     if scores.shape[1] < 2:
         return 0.0, 0.0, 1.0
     normal = Normal(torch.zeros((), dtype=torch.float64), 1.0)
@@ -339,7 +339,7 @@ def _excess(codes: Tensor, drawn: Sequence[Tensor], raw: Callable[[Tensor], floa
 def _blocks_p(codes: Tensor, drawn: Tensor, raw: Callable[[Tensor], float]) -> float:
     """Return the one-sided p-value of a statistic being higher in blocks of codes than in blocks of draws."""
     source = generator(0)
-    order = torch.randperm(len(codes), generator=source)  # codes may come in the order of classes
+    order = torch.randperm(len(codes), generator=source)  # codes may be sorted by class
     ours = [raw(block) for block in codes[order].tensor_split(_BLOCKS)]
     theirs = [raw(block) for block in drawn.tensor_split(_BLOCKS)]
     return float(stats.ttest_ind(ours, theirs, equal_var=False, alternative="greater").pvalue)
@@ -364,7 +364,7 @@ def _distance(codes: Tensor, alive: Tensor, prior: Distribution, seed: int) -> t
         profiles = torch.stack([_profile(sample, directions) for sample in drawn])
     profiles = torch.cat([_profile(chosen, directions)[None], profiles]).flatten(1)
     square = torch.cdist(profiles, profiles).square() / profiles.shape[1]
-    mean = square.sum(1) / _POOL  # over the others; that of itself is 0
+    mean = square.sum(1) / _POOL  # over the other samples: the distance from itself is 0
     band = mean[1:].sqrt().quantile(torch.tensor([0.05, 0.5, 0.95])).tolist()
     rank = (1 + int((mean[1:] >= mean[0]).sum())) / (1 + _POOL)
     return {"value": mean[0].sqrt().item(), "null": band, "n": len(chosen)}, rank

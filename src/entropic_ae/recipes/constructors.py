@@ -1,6 +1,6 @@
 """A constructor for each recipe, which returns model and objective without a run: ``EAE((1, 32, 32))``.
 
-Each function is short for ``configure(recipe, preset, changes).build(shape)``, which takes every setting.
+Each function is short for ``configure(recipe, preset, changes).build(shape)``, which accepts all settings.
 """
 
 from __future__ import annotations
@@ -50,14 +50,15 @@ def AE(
         shape: (C, H, W) of the images, sides multiples of 8 from 8 to 128.
         latent_dim: length D of a code.
         width, depth: of both networks, see ``ConvEncoder``.
-        preset: a name in ``PRESETS`` for what is None, by default the one with the nearest images.
+        preset: a name in ``PRESETS``, for the arguments that are None; default: the one of the nearest image size.
         seed: of the initial weights.
 
     Returns: the model, which maps images in [0, 1] to a ``Trace``, and the objective, which maps both to the loss.
 
-    Raises: InputError for a size or a weight that cannot work.
+    Raises: InputError for an invalid size or weight.
 
-    Reference: the baseline AE of Ghosh et al. (2019), From variational to deterministic autoencoders.
+    Reference: the baseline AE of "From Variational to Deterministic Autoencoders", Ghosh et al. (2019),
+    https://arxiv.org/abs/1903.12436.
 
     >>> model, objective = AE((1, 8, 8), latent_dim=4, width=4)
     >>> model.bottleneck.latent_dim, [term.name for term in objective.terms]
@@ -76,11 +77,12 @@ def AEL2(
     preset: str | None = None,
     seed: int = 0,
 ) -> Built:
-    """Build an autoencoder whose decoder weights are decayed.
+    """Build an autoencoder with weight decay on the decoder.
 
     Arguments, results and errors are those of ``AE``; ``decoder_decay`` is the weight of ``DecoderDecay``.
 
-    Reference: the baseline AE-L2 of Ghosh et al. (2019).
+    Reference: the baseline AE-L2 of "From Variational to Deterministic Autoencoders", Ghosh et al. (2019),
+    https://arxiv.org/abs/1903.12436.
 
     >>> _, objective = AEL2((1, 8, 8), latent_dim=4, width=4, decoder_decay=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "decoder_decay"]
@@ -103,7 +105,8 @@ def RAE(
 
     Arguments, results and errors are those of ``AE``; ``code_norm`` is the weight of ``CodeNorm``.
 
-    Reference: RAE of Ghosh et al. (2019).
+    Reference: RAE of "From Variational to Deterministic Autoencoders", Ghosh et al. (2019),
+    https://arxiv.org/abs/1903.12436.
 
     >>> _, objective = RAE((1, 8, 8), latent_dim=4, width=4, code_norm=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "code_norm"]
@@ -123,12 +126,13 @@ def RAEL2(
     preset: str | None = None,
     seed: int = 0,
 ) -> Built:
-    """Build a regularised autoencoder: code norm, decoder weights decayed.
+    """Build a regularised autoencoder: code norm, weight decay on the decoder.
 
     Arguments, results and errors are those of ``AE``; ``code_norm`` is the weight of ``CodeNorm``,
     ``decoder_decay`` is the weight of ``DecoderDecay``.
 
-    Reference: RAE-L2 of Ghosh et al. (2019).
+    Reference: RAE-L2 of "From Variational to Deterministic Autoencoders", Ghosh et al. (2019),
+    https://arxiv.org/abs/1903.12436.
 
     >>> _, objective = RAEL2((1, 8, 8), latent_dim=4, width=4, code_norm=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "code_norm"]
@@ -154,7 +158,8 @@ def RAEGP(
     Arguments, results and errors are those of ``AE``; ``code_norm`` is the weight of ``CodeNorm``,
     ``decoder_gradient`` is the weight of ``DecoderGradient``.
 
-    Reference: RAE-GP of Ghosh et al. (2019); ``DecoderGradient`` says how its penalty differs.
+    Reference: RAE-GP of "From Variational to Deterministic Autoencoders", Ghosh et al. (2019),
+    https://arxiv.org/abs/1903.12436; ``DecoderGradient`` documents how the penalty differs.
 
     >>> _, objective = RAEGP((1, 8, 8), latent_dim=4, width=4, code_norm=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "code_norm"]
@@ -178,7 +183,8 @@ def RAESN(
 
     Arguments, results and errors are those of ``AE``; ``code_norm`` is the weight of ``CodeNorm``.
 
-    Reference: RAE-SN of Ghosh et al. (2019).
+    Reference: RAE-SN of "From Variational to Deterministic Autoencoders", Ghosh et al. (2019),
+    https://arxiv.org/abs/1903.12436.
 
     >>> _, objective = RAESN((1, 8, 8), latent_dim=4, width=4, code_norm=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "code_norm"]
@@ -201,7 +207,7 @@ def VAE(
 
     Arguments, results and errors are those of ``AE``; ``kl`` is the weight of ``KullbackLeibler``.
 
-    Reference: Kingma and Welling (2013), Auto-encoding variational Bayes.
+    Reference: "Auto-Encoding Variational Bayes", Kingma and Welling (2013), https://arxiv.org/abs/1312.6114.
 
     >>> _, objective = VAE((1, 8, 8), latent_dim=4, width=4, kl=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "kl"]
@@ -224,7 +230,8 @@ def CVVAE(
 
     Arguments, results and errors are those of ``AE``; ``kl`` is the weight of ``KullbackLeibler``.
 
-    Reference: CV-VAE of Ghosh et al. (2019).
+    Reference: CV-VAE of "From Variational to Deterministic Autoencoders", Ghosh et al. (2019),
+    https://arxiv.org/abs/1903.12436.
 
     >>> _, objective = CVVAE((1, 8, 8), latent_dim=4, width=4, kl=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "kl"]
@@ -243,11 +250,12 @@ def WAE(
     preset: str | None = None,
     seed: int = 0,
 ) -> Built:
-    """Build a Wasserstein autoencoder: codes pushed to N(0, I) by their MMD.
+    """Build a Wasserstein autoencoder: codes matched to N(0, I) by their MMD.
 
     Arguments, results and errors are those of ``AE``; ``mmd`` is the weight of ``MaximumMeanDiscrepancy``.
 
-    Reference: WAE-MMD of Tolstikhin et al. (2017), Wasserstein auto-encoders.
+    Reference: WAE-MMD of "Wasserstein Auto-Encoders", Tolstikhin et al. (2017),
+    https://arxiv.org/abs/1711.01558.
 
     >>> _, objective = WAE((1, 8, 8), latent_dim=4, width=4, mmd=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "mmd"]
@@ -266,11 +274,11 @@ def TwoStageVAE(
     preset: str | None = None,
     seed: int = 0,
 ) -> Built:
-    """Build a VAE with a learned scale of the error, first stage of two; ``SecondStage.fit`` is the other.
+    """Build the first stage of the two-stage VAE, with a learned scale; ``SecondStage.fit`` is the second stage.
 
     Arguments, results and errors are those of ``AE``; ``kl`` is the weight of ``KullbackLeibler``.
 
-    Reference: Dai and Wipf (2019), Diagnosing and enhancing VAE models.
+    Reference: "Diagnosing and Enhancing VAE Models", Dai and Wipf (2019), https://arxiv.org/abs/1903.05789.
 
     >>> _, objective = TwoStageVAE((1, 8, 8), latent_dim=4, width=4, kl=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "kl"]
@@ -292,7 +300,8 @@ def BNAE(
 
     Arguments, results and errors are those of ``AE``.
 
-    Reference: section 5.2 of the paper.
+    Reference: section 5.2 of "Batch Norm with Entropic Regularization Turns Deterministic Autoencoders into
+    Generative Models", Ghose, Rashwan and Poupart (2020), https://arxiv.org/abs/2002.10631.
 
     >>> model, objective = BNAE((1, 8, 8), latent_dim=4, width=4)
     >>> model.bottleneck.latent_dim, [term.name for term in objective.terms]
@@ -312,12 +321,13 @@ def EAE(
     preset: str | None = None,
     seed: int = 0,
 ) -> Built:
-    """Build the entropic autoencoder: batch norm at the bottleneck, entropy of the codes raised.
+    """Build the entropic autoencoder: batch norm at the bottleneck, maximised entropy of the codes.
 
     Arguments, results and errors are those of ``AE``; ``entropy`` is the weight of ``NegativeEntropy``,
     ``decoder_decay`` is the weight of ``DecoderDecay``.
 
-    Reference: equation (2) and section 5.1 of the paper.
+    Reference: equation (2) and section 5.1 of "Batch Norm with Entropic Regularization Turns Deterministic
+    Autoencoders into Generative Models", Ghose, Rashwan and Poupart (2020), https://arxiv.org/abs/2002.10631.
 
     >>> _, objective = EAE((1, 8, 8), latent_dim=4, width=4, entropy=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "entropy"]
@@ -338,12 +348,13 @@ def EAELinear(
     preset: str | None = None,
     seed: int = 0,
 ) -> Built:
-    """Build the entropic autoencoder, the decoder's linear layer decayed.
+    """Build the entropic autoencoder with weight decay on the decoder's linear layer.
 
     Arguments, results and errors are those of ``AE``; ``entropy`` is the weight of ``NegativeEntropy``,
     ``decoder_decay`` is the weight of ``DecoderDecay``.
 
-    Reference: Table 1 of the paper, in parentheses.
+    Reference: the scores in parentheses in Table 1 of "Batch Norm with Entropic Regularization Turns Deterministic
+    Autoencoders into Generative Models", Ghose, Rashwan and Poupart (2020), https://arxiv.org/abs/2002.10631.
 
     >>> _, objective = EAELinear((1, 8, 8), latent_dim=4, width=4, entropy=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "entropy"]
@@ -364,12 +375,14 @@ def TwoStageEAE(
     preset: str | None = None,
     seed: int = 0,
 ) -> Built:
-    """Build the entropic autoencoder as first stage of two; ``SecondStage.fit`` is the other.
+    """Build the entropic autoencoder as the first of two stages; ``SecondStage.fit`` is the second stage.
 
     Arguments, results and errors are those of ``AE``; ``entropy`` is the weight of ``NegativeEntropy``,
     ``decoder_decay`` is the weight of ``DecoderDecay``.
 
-    Reference: section 6 of the paper; second stage of Dai and Wipf (2019).
+    References: section 6 of "Batch Norm with Entropic Regularization Turns Deterministic Autoencoders into
+    Generative Models", Ghose, Rashwan and Poupart (2020), https://arxiv.org/abs/2002.10631; for the second stage,
+    "Diagnosing and Enhancing VAE Models", Dai and Wipf (2019), https://arxiv.org/abs/1903.05789.
 
     >>> _, objective = TwoStageEAE((1, 8, 8), latent_dim=4, width=4, entropy=0.5)
     >>> [term.weight for term in objective.terms if term.setting == "entropy"]

@@ -262,7 +262,7 @@ def _check_shape(part: nn.Module, output: Tensor, expected: tuple[int, ...]) -> 
     if tuple(output.shape) != expected:
         raise InputError(
             f"{type(part).__name__} gives shape {tuple(output.shape)} for {expected[0]} images, expected "
-            f"{expected}: what it is built with says the sizes."
+            f"{expected}; check the sizes that it is built with."
         )
 
 

@@ -113,9 +113,9 @@ RAE_L2 = replace(
     ),
 )
 
-# The published gradient weights belong to that code's penalty (see DecoderGradient), averaged over D, which on the
-# same decoder is 57 times larger before training (docs/peers.md): here the term hardly acts, and the system is rae
-# with another code norm. The published configuration for CIFAR-10 has none.
+# The published gradient weights are for the penalty in that code (see DecoderGradient), averaged over D. On the
+# same decoder it is 57 times larger before training (docs/peers.md): here the term has almost no effect, and the
+# system is rae with another code norm. The published configuration for CIFAR-10 has no such penalty.
 RAE_GP = replace(
     AE,
     name="rae-gp",
@@ -185,8 +185,8 @@ _TWO_STAGES: Mapping[str, Mapping[str, Scalar]] = {"prior": {}, "gaussian": {}, 
 
 _SMALL_SECOND_STAGE: Mapping[str, Scalar] = {"second-stage.hidden": 128, "second-stage.epochs": 50}
 
-# The first stage is Dai and Wipf's own, with a learned scale; the published figures are of Ghosh et al., whose
-# first stage has their VAE's fixed weight.
+# The first stage is that of Dai and Wipf, with a learned scale; the published numbers are from Ghosh et al., whose
+# first stage has the fixed weight of their VAE.
 TWO_STAGE_VAE = replace(
     VAE,
     name="2svae",
@@ -211,10 +211,10 @@ BN_AE = replace(
 )
 
 # The paper adds "L2 regularisation" on CIFAR-10 and spectral normalisation on CelebA. It gives no weight for the
-# former: that of RAE-L2 is taken. Of the entropy weights that it shows (MNIST 0.0516 and 1.032; CIFAR-10 0.0505,
-# 0.0707, 0.505 and 0.707) none is said to be that of its table: 0.0516 and 0.505 are taken. It shows none for
-# CelebA: of 0.101, 0.505, 2.52 and 12.6 the third gave the best samples from the prior on validation images, at a
-# small budget (results/tuning/celeba: 9,000 images, width 8, 6 epochs).
+# former: here it is that of RAE-L2. The paper shows several entropy weights (MNIST 0.0516 and 1.032; CIFAR-10
+# 0.0505, 0.0707, 0.505 and 0.707), but does not say which ones its table uses: here 0.0516 and 0.505. It shows
+# none for CelebA: of 0.101, 0.505, 2.52 and 12.6 the third gave the best samples from the prior on validation
+# images, at a small budget (results/tuning/celeba: 9,000 images, width 8, 6 epochs).
 EAE = replace(
     BN_AE,
     name="eae",
@@ -228,11 +228,11 @@ EAE = replace(
     },
 )
 
-# In Table 1 "scores within parentheses for EAE denote a regularization on a linear map", given for CIFAR-10 alone,
-# where EAE has L2 regularisation. In the code that the paper builds on, that L2 falls on the transposed
-# convolutions and on CelebA on the decoder's linear layer too. So the other figure is read as that of the L2 on
-# the linear layer, the one linear map of the decoder, in place of the convolutions. The batch norm that follows
-# undoes the scale of that layer (see DecoderDecay), so little should come of it, as in the paper: 84.53 for 85.26.
+# In Table 1 "scores within parentheses for EAE denote a regularization on a linear map", given only for CIFAR-10,
+# where EAE has L2 regularisation. In the code that the paper builds on, this L2 applies to the transposed
+# convolutions, and on CelebA also to the decoder's linear layer. Here the score in parentheses is taken to be that
+# of L2 on the linear layer, the only linear map of the decoder, instead of the convolutions. The batch norm after
+# this layer cancels its scale (see DecoderDecay), so the effect should be small, as in the paper: 84.53 and 85.26.
 EAE_LINEAR = replace(
     EAE,
     name="eae-linear",

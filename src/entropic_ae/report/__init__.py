@@ -1,4 +1,4 @@
-"""Reports: run folders to tables, charts and one HTML page; reads files only, never a model."""
+"""Reports: tables, charts and one HTML page from run folders. Only files are read, never a model."""
 
 from entropic_ae.report.page import write_report
 from entropic_ae.report.tables import distance_rows

@@ -1,4 +1,4 @@
-"""Charts as inline SVG, in the colours of the page that they stand in."""
+"""Charts as inline SVG, in the colours of the page around them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PALETTE", "Chart", "Key", "Line", "band", "lines", "points", "stack"]
 
-PALETTE = 6  # colours that the page's style sheet has for series, --series-0 to --series-5
-_WIDTH = 340  # pixels, the width of a phone: larger charts would have small letters there
-# Colours that stand for those of the page; matplotlib knows no CSS variables.
+PALETTE = 6  # number of series colours in the page's style sheet, --series-0 to --series-5
+_WIDTH = 340  # pixels, the width of a phone: text in a larger chart would be too small there
+# Placeholders for the colours of the page, since matplotlib has no CSS variables.
 _INK = "#010101"
 _SERIES = tuple(f"#0202{i:02x}" for i in range(PALETTE))
 _DASHES: dict[str, str | tuple[int, tuple[int, ...]]] = {
@@ -31,7 +31,7 @@ _DASHES: dict[str, str | tuple[int, tuple[int, ...]]] = {
 
 @dataclass(frozen=True)
 class Key:
-    """An entry of a legend: what a colour, from 0, or the ink (None) and a style stand for."""
+    """An entry of a legend: its label, its colour (from 0; None for the text colour) and its style."""
 
     label: str
     colour: int | None
@@ -40,7 +40,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart: values that are not finite leave a gap."""
+    """A line of a chart, with gaps at values that are not finite."""
 
     key: Key
     x: Sequence[float]
@@ -52,9 +52,9 @@ class Chart:
     """A chart for the page.
 
     Attributes:
-        title: above it.
-        svg: the element, without a name of another document in it.
-        text: what it shows, for who does not see it.
+        title: heading above the chart.
+        svg: the element, without references to other documents.
+        text: alternative text.
         keys: its legend.
     """
 
@@ -76,11 +76,11 @@ def lines(
     """Draw lines over epochs.
 
     Arguments:
-        name: of the chart on its page, for the ids within.
+        name: of the chart on its page, as a prefix of its ids.
         title, text: see ``Chart``.
         series: the lines, with their legend.
         mark: the epoch at which to draw a thin vertical line.
-        from_zero: whether the vertical axis starts there.
+        from_zero: whether the vertical axis starts at zero.
 
     >>> line = Line(Key("training", 0), [1, 2], [5.0, 4.0])
     >>> "stroke: var(--series-0)" in lines("a", "error", [line], text="from 5 to 4").svg
@@ -90,7 +90,7 @@ def lines(
         if mark is not None:
             axes.axvline(mark, color=_INK, alpha=0.35, linewidth=1)
         for line in series:
-            few = sum(map(math.isfinite, line.y)) < 3  # a line of one point shows nothing
+            few = sum(map(math.isfinite, line.y)) < 3  # a line of one point is invisible
             axes.plot(
                 line.x,
                 [y if math.isfinite(y) else math.nan for y in line.y],
@@ -145,7 +145,7 @@ def stack(name: str, title: str, parts: Sequence[tuple[str, float]], *, text: st
 
 
 def band(name: str, title: str, value: float, null: Sequence[float], *, text: str, xlabel: str) -> Chart:
-    """Draw a value beside the 5th, 50th and 95th percentile of what chance gives.
+    """Draw a value beside the 5th, 50th and 95th percentile of its null distribution.
 
     >>> band("a", "distance", 0.5, (0.1, 0.12, 0.2), text="far", xlabel="distance").title
     'distance'
@@ -186,7 +186,7 @@ def _one_row(axes: Axes, xlabel: str) -> None:
 
 @contextmanager
 def _figure(name: str, height: int) -> Iterator[tuple[Figure, Axes]]:
-    """Yield a figure of so many pixels, with matplotlib's defaults whatever a person has set, and ours."""
+    """Yield a figure of that height in pixels, with the page's style on matplotlib's defaults, not the user's."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -217,13 +217,13 @@ def _figure(name: str, height: int) -> Iterator[tuple[Figure, Axes]]:
 
 
 def _svg(figure: Figure, name: str) -> str:
-    """Return the SVG element: without date and metadata, with ids of its own, in the page's colours."""
+    """Return the SVG element: without date and metadata, with unique ids, in the page's colours."""
     buffer = BytesIO()
     figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     root = ElementTree.fromstring(buffer.getvalue())
     for parent in root.iter():
         for child in list(parent):
-            if child.tag.endswith(("}metadata", "}style")):  # the style would be the whole page's
+            if child.tag.endswith(("}metadata", "}style")):  # a style would apply to the whole page
                 parent.remove(child)
     used = set(re.findall(r"#(\w+)", " ".join(value for one in root.iter() for value in one.attrib.values())))
     for element in root.iter():
@@ -240,7 +240,7 @@ def _svg(figure: Figure, name: str) -> str:
 
 
 def _own(key: str, value: str, name: str) -> str:
-    """Return an attribute's value with the page's colours and font, and ids that only this chart has."""
+    """Return an attribute's value with the page's colours and font, and ids unique to this chart."""
     if key == "id":
         return f"{name}-{value}"
     if key == "href":

@@ -1,4 +1,4 @@
-"""The commands that a report shows."""
+"""The commands shown in a report."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["run_command", "setting_text", "train_command"]
 
 
 def train_command(info: RunInfo, *options: str) -> str:
-    """Return the command that trains a run again, as a shell takes it.
+    """Return the command that trains a run again, quoted for a shell.
 
     Arguments:
         info: run.json.
-        options: to be added, such as ``--resume``.
+        options: further options, such as ``--resume``.
 
     >>> info = {"recipe": "eae", "preset": "mlp", "data": "photos", "source": "my photos", "shape": [1, 32, 32]}
     >>> changed = {"seed": 1, "image_size": 32, "overrides": {"width": 16, "spectral": True, "epochs": 2}}
@@ -48,7 +48,7 @@ def run_command(name: str, folder: Path, info: RunInfo, *options: str) -> str:
         name: of the command.
         folder: the run folder.
         info: run.json.
-        options: to be added.
+        options: further options.
 
     >>> info = {"recipe": "eae", "preset": "mlp", "data": "photos", "source": "my photos", "shape": [1, 32, 32]}
     >>> info = RunInfo.of({**info, "imports": ["mine"]})
@@ -64,7 +64,7 @@ def _start(info: RunInfo) -> list[str]:
 
 
 def setting_text(value: Any) -> str:
-    """Return the value of a setting as ``--set`` takes it.
+    """Return the value of a setting in the syntax of ``--set``.
 
     >>> setting_text(True), setting_text(0.5), setting_text(None)
     ('true', '0.5', 'none')

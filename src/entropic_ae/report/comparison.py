@@ -1,4 +1,4 @@
-"""Several runs side by side: a table, curves over each other, and what does not compare."""
+"""Several runs side by side: a table, overlaid curves, and notes on what is not comparable."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CURVES = {
 
 @dataclass(frozen=True)
 class Row:
-    """A run in the table; ``distances`` has a text for each column of ``Comparison.spaces``."""
+    """A row of the table, for a run; ``distances`` has a text for each column of ``Comparison.spaces``."""
 
     anchor: str
     name: str
@@ -43,12 +43,12 @@ class Comparison:
     """Several runs, ready for the page.
 
     Attributes:
-        rows: a run each.
-        spaces: by feature space, the columns of Frechet distances.
-        notes: what does not compare.
-        curves: one line a run.
+        rows: one per run.
+        spaces: the columns of Frechet distances, by feature space.
+        notes: what is not comparable.
+        curves: one line per run.
         keys: their legend.
-        samples: by density, a picture a run, titled with the run's name.
+        samples: one picture per run, titled with the run's name, by density.
     """
 
     rows: list[Row]
@@ -60,12 +60,12 @@ class Comparison:
 
 
 def compare(runs: Sequence[Contents], anchors: Sequence[str], names: Sequence[str]) -> Comparison:
-    """Put runs side by side.
+    """Compare runs side by side.
 
     Arguments:
-        runs: what their folders hold.
-        anchors: the places of their own sections on the page.
-        names: what they are called there.
+        runs: the contents of their folders.
+        anchors: the anchors of their sections on the page.
+        names: their names on the page.
     """
     spaces = _spaces(runs)
     settings = differing_settings(runs)
@@ -87,7 +87,7 @@ def compare(runs: Sequence[Contents], anchors: Sequence[str], names: Sequence[st
 def differing_settings(runs: Sequence[Contents]) -> list[dict[str, Any]]:
     """Return for each run the settings in which it differs from another.
 
-    A setting that some runs lack, as those of another recipe, counts where it has been changed.
+    A setting that some runs lack, such as those of another recipe, is included if any run has changed it.
     """
     own = [_described(run) for run in runs]
     names = dict.fromkeys(name for one in own for name in one)
@@ -128,7 +128,7 @@ def _row(run: Contents, anchor: str, name: str, settings: dict[str, Any], spaces
 
 
 def _spaces(runs: Sequence[Contents]) -> dict[str, list[str]]:
-    """Return by feature space the floor and the densities that any run was measured with."""
+    """Return the floor and the densities that any run was measured with, by feature space."""
     spaces: dict[str, list[str]] = {}
     for run in runs:
         for space, result in run.metrics.items():
@@ -139,15 +139,15 @@ def _spaces(runs: Sequence[Contents]) -> dict[str, list[str]]:
 
 
 def _notes(runs: Sequence[Contents]) -> list[str]:
-    """Say what makes numbers of these runs no comparison."""
+    """Return notes on numbers of these runs that are not comparable."""
     notes = []
     data = {(run.info.data, *run.info.shape) for run in runs}
     if len(data) > 1:
         shown = ", ".join(sorted(f"{name} ({' x '.join(map(str, shape))})" for name, *shape in data))
-        notes.append(f"The runs are on different data, {shown}: their errors and distances do not compare.")
+        notes.append(f"The runs are on different data, {shown}: their errors and distances are not comparable.")
     measured = [run for run in runs if run.metrics]
     if len({tuple(sorted(run.metrics)) for run in measured}) > 1:
-        notes.append("The runs were measured in different features: distances compare within a column only.")
+        notes.append("The runs were measured in different features: compare distances only within a column.")
     for space in dict.fromkeys(name for run in measured for name in run.metrics):
         notes += _notes_on_space(space, [run.metrics[space] for run in measured if space in run.metrics])
     return notes
@@ -156,13 +156,13 @@ def _notes(runs: Sequence[Contents]) -> list[str]:
 def _notes_on_space(space: str, results: Sequence[dict[str, Any]]) -> list[str]:
     notes = []
     if len({one.get("features_sha256") for one in results}) > 1:
-        notes.append(f"The {space} features are not the same network: distances in them do not compare.")
+        notes.append(f"The {space} features are not the same network: distances in them are not comparable.")
     counts = sorted({(one["n"], one["real_images"]) for one in results})
     if len(counts) > 1:
         shown = ", ".join(f"{n:,} against {real:,}" for n, real in counts)
         notes.append(
-            f"Distances in {space} features are from different numbers of images ({shown}), on which they "
-            "depend: they do not compare."
+            f"Distances in {space} features depend on the numbers of images, which differ ({shown}): they are not "
+            "comparable."
         )
     return notes
 

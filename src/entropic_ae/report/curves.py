@@ -1,4 +1,4 @@
-"""Charts of the log: what a run minimised, its codes' entropy, its learning rate and its speed."""
+"""Charts of the log: the terms, the entropy of the codes, the learning rate and the speed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def terms(log: dict[str, list[float]]) -> list[str]:
 
 
 def curves(log: dict[str, list[float]], page: str) -> list[Chart]:
-    """Draw one chart a term, and the others that the log has columns for.
+    """Draw one chart per term, and one for each other column of the log.
 
     Arguments:
         log: the columns of log.csv.
-        page: what the ids of these charts start with.
+        page: prefix of the ids of these charts.
 
     >>> log = {"epoch": [1.0, 2.0], "train_mmd": [2.0, 1.0], "entropy": [3.0, 4.0]}
     >>> [chart.title for chart in curves(log, "a")]
@@ -43,13 +43,13 @@ def curves(log: dict[str, list[float]], page: str) -> list[Chart]:
     singles = {
         "entropy": "entropy of the validation codes, nats",
         "learning_rate": "learning rate",
-        "images_per_s": "training images a second",
+        "images_per_s": "training images per second",
     }
     for column, title in singles.items():
         if column in log:
             series = [Line(Key(words(column), 0), log["epoch"], log[column])]
             if column == "entropy" and "entropy_of_draws" in log:
-                draws = Key("the same estimate of as many draws from the prior", None, "dotted")
+                draws = Key("the same estimate for as many prior samples", None, "dotted")
                 series.append(Line(draws, log["epoch"], log["entropy_of_draws"]))
             charts.append(_chart(page, title, series, mark, from_zero=column != "entropy"))
     return charts

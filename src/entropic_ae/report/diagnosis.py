@@ -1,4 +1,4 @@
-"""What diagnostics say of a run's codes, as charts, rows and facts."""
+"""The diagnostics of a run's codes as charts, rows and facts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from entropic_ae.report.tables import fixed, p_value
 
 __all__ = ["LEVEL", "Diagnosis", "PartRow", "diagnosis"]
 
-LEVEL = 0.01  # metrics.diagnostics.LEVEL, which cannot be imported without PyTorch; a test compares them
-_SIGMAS = 2.576  # 99 of 100 draws of a normal variable lie within so many deviations
+LEVEL = 0.01  # equals metrics.diagnostics.LEVEL, which cannot be imported without PyTorch; tested
+_SIGMAS = 2.576  # a normal variable is within that many standard deviations with probability 0.99
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class PartRow:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a page shows of diagnostics; empty but for ``facts`` where the codes were too few for tests."""
+    """Diagnostics for the page; empty except for ``facts`` if there were too few codes for tests."""
 
     verdict: str | None = None
     intro: str = ""
@@ -38,11 +38,11 @@ class Diagnosis:
 
 
 def diagnosis(found: dict[str, Any], page: str) -> Diagnosis:
-    """Make what a page shows of the diagnostics in a result.
+    """Prepare the diagnostics in a result for the page.
 
     Arguments:
         found: ``diagnostics`` of metrics.json.
-        page: what the ids of the charts start with.
+        page: prefix of the ids of the charts.
 
     >>> diagnosis({"error_from_own_codes": 1.0, "error_from_others_codes": 8.0}, "a").facts
     [('reconstruction error from own codes', '1.000'), ("from other images' codes", '8.000')]
@@ -116,7 +116,7 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
             ("change of a code between minibatch and running statistics, rms", fixed(batch["rms_change"], 3)),
             ("mean of the codes under running statistics, rms", fixed(batch["mean"], 3)),
             (
-                "their deviations, least and largest",
+                "their standard deviations, smallest and largest",
                 f"{fixed(batch['least_std'], 3)} and {fixed(batch['largest_std'], 3)}",
             ),
         ]

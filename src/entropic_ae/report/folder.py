@@ -1,4 +1,4 @@
-"""What a report reads of a run folder: settings, log, results and pictures."""
+"""The data of a report from a run folder: settings, log, results and pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from entropic_ae.storage.run_info import RunInfo
 
 __all__ = ["Contents", "Picture", "read_folder"]
 
-_NO_DENSITIES = ("reconstructions", "interpolations")  # images in results that no density gave
+_NO_DENSITIES = ("reconstructions", "interpolations")  # images in results that are not samples of a density
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Contents:
     """The content of a run folder.
 
     Attributes:
-        path: the folder, as it was given.
+        path: the folder as given.
         info: run.json.
-        log: the columns of log.csv by name, a value an epoch; empty if there is none.
+        log: the columns of log.csv by name, one value per epoch; empty if there is none.
         metrics: the results of metrics.json by feature space; empty if there are none.
-        outdated: whether metrics.json holds results of other weights, which are left out.
+        outdated: whether metrics.json also holds results of other weights, which are left out here.
         pictures: by file name.
     """
 
@@ -55,12 +55,12 @@ class Contents:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every scalar that the run was trained with."""
+        """All scalar settings of the training."""
         return dict(self.info.expanded.settings)
 
     @property
     def densities(self) -> list[str]:
-        """Those that the recipe is measured with, then others that were measured or drawn."""
+        """The densities of the recipe, then others that were measured or drawn."""
         measured = [name for result in self.metrics.values() for name in result["distances"]]
         drawn = [density for name in self.pictures if (density := density_of(name))]
         names = dict.fromkeys([*self.info.expanded.densities, *measured, *drawn])
@@ -68,9 +68,9 @@ class Contents:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The result whose reconstruction error and diagnostics stand for the run.
+        """The result whose reconstruction error and diagnostics represent the run.
 
-        The first of the test images that has diagnostics, else the first that comes nearest to it.
+        The first result on the test images with diagnostics, or the closest match to it.
         """
         results = list(self.metrics.values())
         return max(
@@ -80,19 +80,19 @@ class Contents:
         )
 
     def samples(self, density: str) -> Picture | None:
-        """The samples of a density, or None if none were drawn."""
+        """The picture of samples of a density, or None if there is none."""
         return self.pictures.get(samples_file(density))
 
 
 def read_folder(path: Path | str) -> Contents:
-    """Read a run folder; only run.json must be there.
+    """Read a run folder; only run.json is required.
 
-    Raises: InputError if it is no run folder, or a file in it is damaged.
+    Raises: InputError if it is not a run folder, or a file in it is damaged.
     """
     folder = RunFolder(Path(path))
     info = folder.read_info()
     metrics = current = folder.read_metrics()
-    if metrics and folder.weights.is_file():  # results that do not say of which weights they are, are kept
+    if metrics and folder.weights.is_file():  # results without a digest of their weights are kept
         weights = folder.weights_sha256()
         current = {name: one for name, one in metrics.items() if one.get("weights_sha256", weights) == weights}
     names = [samples_file("*"), RECONSTRUCTIONS, INTERPOLATIONS]
@@ -115,7 +115,9 @@ def _read_picture(path: Path) -> Picture:
         with Image.open(BytesIO(content), formats=["PNG"]) as image:
             image.load()
             width, height = image.size
-    # what Pillow raises for damage, and for a small file that unpacks to a huge picture
+    # Pillow's errors for damage, and for a small file that unpacks to a huge picture
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise InputError(f"{path} is damaged: it is no whole PNG picture; delete it or draw it again.") from None
+        raise InputError(
+            f"{path} is damaged: it is not a complete PNG file; delete it or draw it again."
+        ) from None
     return Picture(f"data:image/png;base64,{base64.b64encode(content).decode()}", width, height)

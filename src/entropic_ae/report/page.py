@@ -1,4 +1,4 @@
-"""The page: a run folder, or several, to one self-contained HTML file."""
+"""The page: one or several run folders as a self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ def write_report(folders: str | Path | Iterable[str | Path], out: str | Path | N
         raise InputError(f"a report is written to FILE.html, got {path}; give another --out.")
     page = _render([_read(folder) for folder in paths])
     with atomic(path) as temporary:
-        temporary.write_bytes(page.encode())  # not as text, which has other line ends on Windows
+        temporary.write_bytes(page.encode())  # as bytes: text would have other line ends on Windows
     return path
 
 
 def _read(path: Path) -> Contents:
     if not is_shared(path):
         return read_folder(path)
-    from entropic_ae.sharing import fetch  # imports PyTorch, which a report does without
+    from entropic_ae.sharing import fetch  # lazily: it imports PyTorch, which other reports do not need
 
-    # known by its name on the Hub, which the commands on the page then take
+    # the commands on the page use the run's name on the Hub
     return replace(read_folder(fetch(path.as_posix())), path=path)
 
 
@@ -84,7 +84,7 @@ def _render(runs: Sequence[Contents]) -> str:
 
 
 def _names(runs: Sequence[Contents]) -> list[str]:
-    """Return the folders' names; the paths of those whose name another has too."""
+    """Return the folders' names, or their paths where names are not unique."""
     names = [run.path.name or str(run.path.resolve().name) for run in runs]
     counts = Counter(names)
     return [name if counts[name] == 1 else str(run.path) for name, run in zip(names, runs, strict=True)]

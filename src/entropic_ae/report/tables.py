@@ -1,4 +1,4 @@
-"""Tables and numbers for people, made of run folders' JSON."""
+"""Tables and formatted numbers from the JSON of run folders."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["distance_rows", "fixed", "p_value"]
 
 
 def distance_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Return the rows of a table of distances: what, images, Frechet distance, kernel distance.
+    """Return the rows of a table of distances: name, images, Frechet distance, kernel distance.
 
     Arguments:
-        metrics: what ``evaluate`` measured in one feature space.
+        metrics: the result of ``evaluate`` in one feature space.
 
     >>> row = {"images": 10000, "frechet": 3.14159, "kernel": 0.01, "kernel_std": 0.002}
     >>> distance_rows({"distances": {"prior": row}})
@@ -31,7 +31,7 @@ def distance_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]
 
 
 def fixed(value: float | None, digits: int = 2) -> str:
-    """Return a number with so many decimals, a dash for None.
+    """Return a number with that many decimals, a dash for None.
 
     >>> fixed(-0.001), fixed(1234.5), fixed(None), fixed(math.nan)
     ('0.00', '1,234.50', '-', 'not finite')
@@ -40,11 +40,11 @@ def fixed(value: float | None, digits: int = 2) -> str:
         return "-"
     if not math.isfinite(value):
         return "not finite"
-    return f"{round(value, digits) + 0:,.{digits}f}"  # + 0: without a -0.00
+    return f"{round(value, digits) + 0:,.{digits}f}"  # + 0 turns -0.00 into 0.00
 
 
 def p_value(value: float) -> str:
-    """Return a p-value with three decimals, or that it is less than they show.
+    """Return a p-value with three decimals, or "< 0.001".
 
     >>> p_value(0.0203), p_value(1e-9)
     ('0.020', '< 0.001')

@@ -1,4 +1,4 @@
-"""What a page shows of one run: texts, tables, charts and pictures."""
+"""The content of the page for one run: texts, tables, charts and pictures."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from entropic_ae.storage.run_info import RunInfo
 
 __all__ = ["Drawn", "Missing", "RunView", "Space", "Tile", "drawn_samples", "view"]
 
-_COMMIT = 12  # characters of a commit that are shown
+_COMMIT = 12  # displayed characters of a commit
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Sentences on what is not there, and the command that makes it, where one does."""
+    """A sentence on something missing, and the command that creates it, if there is one."""
 
     sentence: str
     command: str | None = None
@@ -33,7 +33,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture of the folder, or the command that draws it."""
+    """A picture of the folder, or the command that draws it if it is missing."""
 
     title: str
     text: str
@@ -43,7 +43,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Tile:
-    """A number in large."""
+    """A key figure, in large type."""
 
     label: str
     value: str
@@ -86,12 +86,12 @@ class RunView:
 
 
 def view(run: Contents, anchor: str, name: str) -> RunView:
-    """Make what a page shows of a run.
+    """Prepare a run for the page.
 
     Arguments:
-        run: its folder's content.
-        anchor: its place on the page, and the start of its charts' ids.
-        name: what it is called there.
+        run: the content of its folder.
+        anchor: its anchor on the page, and the prefix of its charts' ids.
+        name: its name on the page.
     """
     result = run.result
     found = diagnosis((result or {}).get("diagnostics", {}), anchor)
@@ -188,14 +188,14 @@ def _unmeasured(run: Contents) -> Missing | None:
     command = run_command("evaluate", run.path, run.info, *_measurable(run))
     if run.outdated:
         return Missing(
-            f"{METRICS_FILE} holds results of other weights, from before more training. This measures these:",
+            f"{METRICS_FILE} holds results of earlier weights, from before a resume. To measure the current ones:",
             command,
         )
-    return None if run.metrics else Missing("The run has not been measured yet. This measures it:", command)
+    return None if run.metrics else Missing("The run has not been measured yet. To measure it:", command)
 
 
 def _measurable(run: Contents) -> list[str]:
-    """Return options with which evaluate works here: Inception needs a package that may not be installed."""
+    """Return options for evaluate on this machine: Inception needs a package that may not be installed."""
     usual = run.settings.get("features")
     lacking = usual == "inception" and importlib.util.find_spec("torch_fidelity") is None
     return ["--features", "pixels"] * lacking
@@ -203,7 +203,7 @@ def _measurable(run: Contents) -> list[str]:
 
 def _untested(run: Contents, result: dict[str, Any]) -> Missing | None:
     if "diagnostics" not in result:
-        sentence = "The results are from before there were diagnostics. This adds them:"
+        sentence = "The results come from a version without diagnostics. To add them:"
         return Missing(sentence, run_command("evaluate", run.path, run.info, *_measurable(run)))
     if "verdict" not in result["diagnostics"]:
         return Missing("There were too few test images to compare the codes with their prior.")
@@ -228,7 +228,7 @@ def _pictures(run: Contents) -> list[Drawn]:
     shown = {
         INTERPOLATIONS: (
             "interpolate",
-            "rows of images decoded on the way from one held-out image to another",
+            "rows of images interpolated from one held-out image to another",
         ),
         RECONSTRUCTIONS: ("reconstruct", "rows of held-out images, each above the row of their reconstructions"),
     }
@@ -247,7 +247,7 @@ def _space(name: str, result: dict[str, Any]) -> Space:
     )
     if "classifier_accuracy" in result:
         intro += (
-            f" The classifier is right on {100 * result['classifier_accuracy']:.1f} % of the validation images."
+            f" The classifier's accuracy is {100 * result['classifier_accuracy']:.1f} % on the validation images."
         )
     return Space(name, intro, rows)
 
@@ -264,7 +264,7 @@ def _codes(result: dict[str, Any]) -> list[tuple[str, str]]:
             ("gap", f"{fixed(codes['gap'])} nats"),
         ]
     if codes.get("corrected_gap") is not None:
-        facts.append(("gap from as many draws of the prior", f"{fixed(codes['corrected_gap'])} nats"))
+        facts.append(("gap to the estimate for as many prior samples", f"{fixed(codes['corrected_gap'])} nats"))
     return facts
 
 

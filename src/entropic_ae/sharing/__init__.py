@@ -1,7 +1,7 @@
-"""Sharing run folders on the Hugging Face Hub: what is pushed, the model card, and what comes back.
+"""Sharing run folders on the Hugging Face Hub: the pushed files, the model card, and downloads.
 
-Everything here works on folders and JSON; ``runs`` builds models of them. What comes from the Hub may be
-anybody's: only the files that a run folder has are downloaded, by their exact names, and none is a program.
+Everything here works on folders and JSON; ``runs`` builds the models. Runs on the Hub are not trusted: only the
+files of a run folder are downloaded, by their exact names, and none of them is executable.
 """
 
 from entropic_ae.sharing.card import model_card

@@ -36,7 +36,7 @@ def model_card(
         license: identifier of the Hub, such as ``mit``; by default none.
     """
     title = info.title
-    # what a run.json of before lacks
+    # missing in the run.json of an older version
     about = RECIPES.get(info.recipe)
     summary, reference, density = (
         getattr(info, name) or getattr(about, name, "not known here")
@@ -85,7 +85,7 @@ Loading executes no code of this repository and reads no pickle.{_own_parts(info
 
 
 def _own_parts(info: RunInfo) -> str:
-    """Return the sentence on what the run needs besides the library; empty if that is nothing."""
+    """Return the sentence on the custom parts of a run; empty if there are none."""
     named = (
         (info.recipe, "recipe", RECIPES.builtin),
         (info.preset, "preset", PRESETS.builtin),
@@ -96,7 +96,7 @@ def _own_parts(info: RunInfo) -> str:
     if not own:
         return ""
     return (
-        f"\nNot in this repository, and of its author's own: {', '.join(own)}. Import what registers that before."
+        f"\nCustom parts, not in this repository: {', '.join(own)}. Import the module that registers them first."
     )
 
 
@@ -139,7 +139,7 @@ def _pictures(pictures: Sequence[str]) -> str:
 
 
 def _measured(metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a table a feature space, with what the numbers are of, and the floor."""
+    """Return a table for each feature space, with the numbers of images, and the floor."""
     parts = []
     for name, result in metrics.items():
         rows = "\n".join(

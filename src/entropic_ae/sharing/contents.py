@@ -1,4 +1,4 @@
-"""What is pushed of a run folder: files by name, some of them rewritten without the paths of this machine."""
+"""The pushed files of a run folder, some of them rewritten without the paths of this machine."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _ABSOLUTE = re.compile(r"entropic-ae [^<\n]*?[\s'\"](?:[/~]|[A-Za-z]:[/\\])")  #
 
 
 def contents(folder: Path, repo: str, license: str | None, include: Sequence[str]) -> dict[str, str | bytes]:
-    """Return what is pushed by its name in the repository: a path, or content that differs from the file's."""
+    """Return the files to push by their names in the repository: a path, or rewritten content."""
     for extra in include:
         if extra not in EXTRAS:
             raise unknown_name("file to include", extra, EXTRAS)
     for needed in (INFO_FILE, WEIGHTS, *include):
         if not (folder / needed).is_file():
-            raise InputError(f"{folder} cannot be pushed: it has no {needed}; make it first.")
+            raise InputError(f"{folder} cannot be pushed: it has no {needed}; create it first.")
     run = RunFolder(folder)
     info, weights = run.read_info(), run.weights_sha256()
     names = [WEIGHTS, LOG, *sample_files(), *(extra for extra in include if extra != REPORT)]
-    names += [  # not those of other weights, from before more training
+    names += [  # without those of other weights, from before a resume
         file for file in density_files() if read_tensors(folder / file)[1].get("weights") == weights
     ]
     files: dict[str, str | bytes] = {
@@ -61,11 +61,11 @@ def _metrics(run: RunFolder, weights: str) -> dict[str, dict[str, Any]]:
 
 
 def _page(folder: Path, info: RunInfo, shared: RunInfo, repo: str) -> bytes:
-    """Return the report with the places of this machine replaced by those on the Hub."""
+    """Return the report with the paths of this machine replaced by names on the Hub."""
     page = _inside(folder, REPORT).read_text(encoding="utf-8")
     for local, public in ((info.source, shared.source), (str(folder), f"{PREFIX}{repo}")):
         page = page.replace(html.escape(str(local)), public)
-    if _ABSOLUTE.search(html.unescape(page)):  # the page was made where the folder had another place
+    if _ABSOLUTE.search(html.unescape(page)):  # the report was written before the folder was moved
         raise InputError(
             f"{folder / REPORT} names folders of this machine; write it again with entropic-ae report, or leave "
             "it out."
@@ -74,7 +74,7 @@ def _page(folder: Path, info: RunInfo, shared: RunInfo, repo: str) -> bytes:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Return the path of a file, or raise InputError if a link leads out of the folder: it would be published."""
+    """Return the path of a file; InputError for a link out of the folder, whose target would be published."""
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"{path} is a link to a place outside of the run folder; put the file itself there.")

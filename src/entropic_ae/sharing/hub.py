@@ -1,4 +1,4 @@
-"""To the Hub and back: pushing, downloading, and the Hub's errors as sentences."""
+"""Access to the Hub: push, download, and the Hub's errors as one-sentence InputErrors."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def fetch(source: str, *, token: str | None = None, out: str | Path | None = Non
             )
         )
     if not (cached / INFO_FILE).is_file():
-        raise InputError(f"{PREFIX}{name} is no run of entropic-ae: it has no {INFO_FILE}; give another.")
+        raise InputError(f"{PREFIX}{name} is not a run of entropic-ae: it has no {INFO_FILE}; give another.")
     check_shared(RunFolder(cached).read_info(), source)
     if target is None:
         return cached
@@ -83,13 +83,13 @@ def push(
     license: str | None = None,
     include: Sequence[str] = (),
 ) -> str:
-    """Put a run folder into a repository of the Hub, in one commit; see ``Run.push_to_hub``.
+    """Push a run folder to a repository of the Hub, in one commit; see ``Run.push_to_hub``.
 
-    Files of a run that are in the repository and no longer in the folder are deleted there; others stay.
+    Files of a run that are in the repository but no longer in the folder are deleted there; others stay.
 
     Returns: the address of the repository.
 
-    Raises: InputError if the folder has no whole run, a file is a link out of it, or the Hub refuses.
+    Raises: InputError if the run is incomplete, a file is a link to outside of the folder, or the Hub refuses.
     """
     import huggingface_hub
 
@@ -116,18 +116,18 @@ def push(
 
 
 def _files() -> list[str]:
-    """Return the files that a run may have, by their exact names."""
+    """Return the possible files of a run, by their exact names."""
     return [INFO_FILE, METRICS_FILE, WEIGHTS, LOG, CARD, *EXTRAS, *density_files(), *sample_files()]
 
 
 def _endpoint() -> str | None:
-    """Return the Hub's address if the environment names another; the client looks once, when it is imported."""
+    """Return the Hub's address from the environment, or None; the client reads it only at import."""
     return (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
 
 
 @contextmanager
 def _hub(repo: str, revision: str | None) -> Iterator[None]:
-    """Talk to the Hub without bars outside a terminal, and turn its errors into one sentence."""
+    """Access the Hub with progress bars only on a terminal, and turn its errors into InputErrors."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -142,11 +142,11 @@ def _hub(repo: str, revision: str | None) -> Iterator[None]:
             yield
     except GatedRepoError:
         raise InputError(
-            f"{repo} is gated on the Hugging Face Hub: ask for access on its page, then {_LOG_IN}."
+            f"{repo} is gated on the Hugging Face Hub: request access on its page, then {_LOG_IN}."
         ) from None
     except RepositoryNotFoundError:
         raise InputError(
-            f"the Hugging Face Hub has no run '{repo}' that you may see; check the name, or if it is private "
+            f"the Hugging Face Hub has no run '{repo}' that you can access; check the name, or if it is private "
             f"{_LOG_IN}."
         ) from None
     except RevisionNotFoundError:
@@ -156,11 +156,11 @@ def _hub(repo: str, revision: str | None) -> Iterator[None]:
     except HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
         if status in (401, 403):
-            raise InputError(f"the Hugging Face Hub does not let you do that with {repo}; {_LOG_IN}.") from None
+            raise InputError(f"the Hugging Face Hub does not permit this for {repo}; {_LOG_IN}.") from None
         raise InputError(f"the Hugging Face Hub refused ({_reason(error)}); try again later.") from None
     except HFValidationError as error:
         raise InputError(
-            f"'{repo}' is no name on the Hugging Face Hub ({_reason(error)}); give another."
+            f"'{repo}' is not a valid name on the Hugging Face Hub ({_reason(error)}); give another."
         ) from None
     except LocalEntryNotFoundError as error:
         raise InputError(
@@ -169,7 +169,7 @@ def _hub(repo: str, revision: str | None) -> Iterator[None]:
         ) from None
     except InputError:
         raise
-    except Exception as error:  # which class says offline depends on the release of the Hub's client
+    except Exception as error:  # the class for being offline depends on the version of the Hub's client
         raise InputError(
             f"the Hugging Face Hub cannot be reached for {repo} ({_reason(error)}); go online."
         ) from None
@@ -182,7 +182,7 @@ def _reason(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Show the client's progress bars on a terminal only, and none of its remarks."""
+    """Show the client's progress bars only on a terminal, and none of its messages."""
     from huggingface_hub import utils
 
     bars: Any = utils  # exports these functions, though not to type checkers

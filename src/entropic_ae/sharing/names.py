@@ -1,4 +1,4 @@
-"""What is called what on the Hub: repositories, files, and data without the paths of one machine."""
+"""Names on the Hub: repositories, files, and data without the paths of one machine."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ __all__ = [
 
 LIBRARY = "entropic-ae"
 CARD = "README.md"
-EXTRAS = (run_folder.RECONSTRUCTIONS, run_folder.INTERPOLATIONS, run_folder.REPORT)  # pushed only if asked for
-_CLASSIFIER = "classifier:"  # the feature space of other data than the run's
-# a set of the Hub, a name, or a name in the current folder
+EXTRAS = (run_folder.RECONSTRUCTIONS, run_folder.INTERPOLATIONS, run_folder.REPORT)  # pushed only if requested
+_CLASSIFIER = "classifier:"  # prefix of the feature space of a classifier of other data
+# a data set on the Hub, a name, or a name in the current folder
 _SOURCE = re.compile(rf"hf(?:-stream)?:{HUB_NAME}|(?!\.+$)[\w.-]+|\./(?!\.+$)[^/\\]+")
 _NAME = re.compile(HUB_NAME, re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*", re.ASCII)
@@ -53,7 +53,7 @@ def repository(source: str) -> tuple[str, str | None]:
 
 
 def density_files() -> list[str]:
-    """Return the files of fitted densities that a run may have, of those that are registered.
+    """Return the possible files of fitted densities in a run, for the registered densities.
 
     >>> density_files()[:2]
     ['densities/marginals.safetensors', 'densities/gaussian.safetensors']
@@ -62,7 +62,7 @@ def density_files() -> list[str]:
 
 
 def sample_files() -> list[str]:
-    """Return the pictures of samples that a run may have, a density each.
+    """Return the possible pictures of samples in a run, one per registered density.
 
     >>> sample_files()[:2]
     ['samples-prior.png', 'samples-marginals.png']
@@ -71,10 +71,10 @@ def sample_files() -> list[str]:
 
 
 def shareable(info: RunInfo) -> RunInfo:
-    """Return run.json without what belongs to one machine.
+    """Return run.json without the paths of this machine.
 
-    The path of own data becomes ``./NAME``: a folder or file of that name where the run is used later, which is
-    taken if its images are the same. A TorchScript file as the feature space becomes the preset's own choice.
+    The path of custom data becomes ``./NAME``: a folder or file of that name in the current folder when the run is
+    used, if its images are the same. A TorchScript file as the feature space becomes the preset's default.
 
     >>> info = {"recipe": "eae", "preset": "mlp", "data": "photos", "source": "/me/photos", "shape": [1, 8, 8]}
     >>> shared = shareable(RunInfo.of({**info, "expanded": {"settings": {"features": "/me/net.pt"}}}))
@@ -94,10 +94,10 @@ def shareable(info: RunInfo) -> RunInfo:
 
 
 def check_shared(info: RunInfo, source: str) -> None:
-    """Refuse what ``shareable`` leaves in no run: paths of data, and programs as feature spaces."""
+    """Raise InputError for what ``shareable`` removes: paths of data, and programs as feature spaces."""
     if info.source != IN_MEMORY and not _SOURCE.fullmatch(info.source):
         raise InputError(
-            f"{source} names its data by a path, {shown(info.source)}, which no shared run may; push it anew."
+            f"{source} names its data by a path, {shown(info.source)}, which a shared run must not; push it again."
         )
     for values in (info.overrides, info.expanded.settings):
         features = str(values.get("features", "pixels"))
@@ -106,7 +106,7 @@ def check_shared(info: RunInfo, source: str) -> None:
         if not known:
             raise InputError(
                 f"{source} names a file as its feature space, {shown(features)}, which may be a program; push it "
-                "anew, or register a feature space of that name before."
+                "again, or register a feature space of that name first."
             )
 
 
@@ -118,6 +118,6 @@ def without_path(features: str) -> str:
 
 
 def _nameless(source: str) -> str:
-    """Return a data set's source without the path: a registered name and a Hub set stay."""
+    """Return a data set's source without its path; a registered name and a data set on the Hub stay."""
     stays = source in DATASETS or source.startswith(HUB_SETS) or source == IN_MEMORY
     return source if stays else f"./{Path(source).name}"

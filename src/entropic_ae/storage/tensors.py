@@ -18,7 +18,7 @@ __all__ = ["read_tensors", "unpack_tensors", "write_tensors"]
 
 # The only metadata entry of a safetensors file: the order of several entries, and so the bytes, would vary.
 _METADATA = "entropic_ae"
-_DIGEST = "sha256"  # in it: the format has no checksum of its own
+_DIGEST = "sha256"  # part of that entry: the format itself has no checksum
 
 
 def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
