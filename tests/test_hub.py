@@ -210,7 +210,7 @@ def test_a_copy_is_a_run_folder_like_any_other(hub, folder, tmp_path, call):
     assert not any(path.is_symlink() for path in copy.folder.rglob("*"))
     with pytest.raises(InputError, match="copy exists and is not overwritten"):
         eae.load(f"hf:{REPO}", out=tmp_path / "copy")
-    with pytest.raises(InputError, match="out is for a run of the Hub"):
+    with pytest.raises(InputError, match="out is for a run on the Hub"):
         eae.load(folder, out=tmp_path / "other")
     copy.push_to_hub("owner/again")
     with pytest.raises(InputError, match="hf:owner/again is on the Hub"):
