@@ -90,11 +90,11 @@ def view(run: Contents, anchor: str, name: str) -> RunView:
 
     Arguments:
         run: its folder's content.
-        anchor: its place on the page, and the start of its charts' ids.
+        anchor: its place on the page.
         name: what it is called there.
     """
     result = run.result
-    found = diagnosis((result or {}).get("diagnostics", {}), anchor)
+    found = diagnosis((result or {}).get("diagnostics", {}))
     return RunView(
         anchor=anchor,
         name=name,
@@ -106,7 +106,7 @@ def view(run: Contents, anchor: str, name: str) -> RunView:
         tiles=_tiles(run, result) if result else [],
         unmeasured=_unmeasured(run),
         untested=_untested(run, result) if result else None,
-        curves=curves(run.log, anchor) if run.log else [],
+        curves=curves(run.log) if run.log else [],
         unlogged=_unlogged(run),
         best=_best(run),
         samples=[drawn_samples(run, density) for density in run.densities],
