@@ -824,3 +824,11 @@ def test_read_images_in_order_and_to_the_shape(tmp_path):
     with pytest.raises(InputError, match="are 1x8x8, expected 3x8x8"):
         read_images(tmp_path / "one.npy", (3, 8, 8))
     assert torch.equal(read_images("digits", (1, 8, 8)), load_images("digits").test.images)
+
+
+def test_images_of_a_custom_function_are_read_by_one_call(monkeypatch):
+    calls = []
+    images = np.zeros((20, 8, 8), np.uint8)
+    monkeypatch.setitem(DATASETS.data, "counted", lambda: calls.append(1) or images)
+    assert read_images("counted", (1, 8, 8)).shape == (2, 1, 8, 8)
+    assert calls == [1]

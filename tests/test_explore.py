@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -176,8 +175,8 @@ def test_images_of_a_registered_set_are_padded_as_its_own():
     fitted = explore.fit_image(file_of(Image.fromarray(digit)), explore.fit_of(info))
     assert np.array_equal(fitted[0, 2:30, 2:30], digit)
     assert fitted.sum() == digit.sum()
-    assert explore.fit_of(replace(info, image_size=32)).pad == 0
-    assert explore.fit_of(replace(info, source="elsewhere")).pad == 0
+    assert explore.fit_of(RunInfo.of({**info, "image_size": 32})).pad == 0
+    assert explore.fit_of(RunInfo.of({**info, "source": "elsewhere"})).pad == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", file_of(Image.fromarray(noise(40, 30)))[:300]])

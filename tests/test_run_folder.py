@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import entropic_ae as eae
 from entropic_ae import InputError, runs
 from entropic_ae.storage.run_folder import RunFolder
+from entropic_ae.storage.run_info import RunInfo
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -81,3 +83,11 @@ def test_damage_in_run_json_is_named_by_its_place(folder, tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({**content, "compiled": "yes"}))
     with pytest.raises(InputError, match=r"run\.json is damaged: compiled is 'yes', expected true or false"):
         RunFolder(tmp_path).read_info()
+
+
+def test_run_info_cannot_be_replaced_into_an_empty_dictionary():
+    info = RunInfo.of({"recipe": "eae", "preset": "p", "data": "d", "source": "s", "shape": [1, 8, 8], "seed": 1})
+    with pytest.raises(ValueError, match="content"):
+        replace(info, seed=2)
+    changed = RunInfo.of({**info, "seed": 2})
+    assert changed.seed == json.loads(json.dumps(changed))["seed"] == 2

@@ -1,10 +1,12 @@
 """The report in a real browser: Debian's chromium, driven by Playwright; skipped where one of them is missing."""
 
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import entropic_ae as eae
 
@@ -63,7 +65,7 @@ def opened(request, browser, pages):
 
 
 def test_charts_and_pictures_are_there(opened):
-    charts = opened.locator("figure.chart svg")
+    charts = opened.locator("figure.chart img")
     assert charts.count() >= 10
     for i in range(charts.count()):
         box = charts.nth(i).bounding_box()
@@ -73,9 +75,9 @@ def test_charts_and_pictures_are_there(opened):
     sizes = opened.evaluate("[...document.images].map(i => [i.complete, i.naturalWidth, i.naturalHeight])")
     assert len(sizes) >= 5
     assert all(complete and width > 0 and height > 0 for complete, width, height in sizes)
-    assert opened.locator("img:visible").count() >= 3
-    lines = opened.locator("figure.chart svg path[style*='stroke: var(--series-0)']").first
-    assert lines.evaluate("one => getComputedStyle(one).stroke") == "rgb(0, 114, 178)"
+    assert opened.locator("figure.picture img:visible").count() >= 3
+    names = charts.evaluate_all("all => all.map(one => one.alt)")
+    assert all(names)
 
 
 def test_the_control_changes_the_pictures(opened):
@@ -100,7 +102,7 @@ def test_without_scripts_every_picture_is_shown(browser, pages):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(pages["one"].as_uri())
-    assert page.locator("img:visible").count() == 5
+    assert page.locator("figure.picture img:visible").count() == 5
     assert page.locator("button:visible, input:visible").count() == 0
     context.close()
 
@@ -132,6 +134,7 @@ def test_dark_mode(opened):
     ground, ink = colours()
     assert ground < 50
     assert ink > 200
-    label = opened.locator("figure.chart svg text").first
-    fill = label.evaluate("one => getComputedStyle(one).fill")
-    assert sum(map(int, fill[4:-1].split(","))) / 3 > 200
+    chart = Image.open(BytesIO(opened.locator("figure.chart img").first.screenshot())).convert("L")
+    least, most = chart.getextrema()
+    assert least < 50  # the ground
+    assert most > 150  # letters, thin as they are

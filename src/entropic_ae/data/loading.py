@@ -97,6 +97,8 @@ def read_images(source: str | Path, shape: tuple[int, int, int]) -> Tensor:
         images = torch.cat([split.images for split in _decoded(found.tables, Fit(*shape), found.source).values()])
     elif found.path is not None:
         images = torch.cat([images for images, _ in read_arrays(found.path).values()])
+    elif found.images is not None:
+        images = _given(found.images, found.name, found.source, None, None).test.images
     else:
         images = load_images(source).test.images
     if images.shape[2:] != shape[1:] and shape[1] == shape[2]:

@@ -69,7 +69,10 @@ def compare(runs: Sequence[Contents], anchors: Sequence[str], names: Sequence[st
     """
     spaces = _spaces(runs)
     settings = differing_settings(runs)
-    keys = [Key(name, i % PALETTE, _STYLES[i // PALETTE % len(_STYLES)]) for i, name in enumerate(names)]
+    keys = [
+        Key(name, PALETTE[i % len(PALETTE)], _STYLES[i // len(PALETTE) % len(_STYLES)])
+        for i, name in enumerate(names)
+    ]
     densities = dict.fromkeys(density for run in runs for density in run.densities)
     return Comparison(
         rows=[_row(*one, spaces) for one in zip(runs, anchors, names, settings, strict=True)],
@@ -176,7 +179,7 @@ def _overlay(runs: Sequence[Contents], keys: Sequence[Key], column: str, title: 
     if not series:
         return None
     ends = ", ".join(f"{line.key.label} ends at {line.y[-1]:.4g}" for line in series)
-    return lines(f"all-{column}", title, series, text=f"{title}, by epoch: {ends}")
+    return lines(title, series, text=f"{title}, by epoch: {ends}")
 
 
 def _named(drawn: Drawn, name: str) -> Drawn:

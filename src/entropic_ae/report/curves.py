@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from entropic_ae.report.charts import Chart, Key, Line, lines
+from entropic_ae.report.charts import INK, PALETTE, Chart, Key, Line, lines
 from entropic_ae.storage.log import best_epoch
 
 __all__ = ["curves", "terms", "words"]
 
-_TRAINING, _VALIDATION = Key("training", 0), Key("validation", 1, "dashed")
+_TRAINING, _VALIDATION = Key("training", PALETTE[0]), Key("validation", PALETTE[1], "dashed")
 
 
 def terms(log: dict[str, list[float]]) -> list[str]:
@@ -22,15 +22,14 @@ def terms(log: dict[str, list[float]]) -> list[str]:
     return [name for name in names if name != "loss"]
 
 
-def curves(log: dict[str, list[float]], page: str) -> list[Chart]:
+def curves(log: dict[str, list[float]]) -> list[Chart]:
     """Draw one chart per term, and one for each other column of the log.
 
     Arguments:
         log: the columns of log.csv.
-        page: prefix of the ids of these charts.
 
     >>> log = {"epoch": [1.0, 2.0], "train_mmd": [2.0, 1.0], "entropy": [3.0, 4.0]}
-    >>> [chart.title for chart in curves(log, "a")]
+    >>> [chart.title for chart in curves(log)]
     ['mmd', 'entropy of the validation codes, nats']
     """
     mark = best_epoch(log)
@@ -39,7 +38,7 @@ def curves(log: dict[str, list[float]], page: str) -> list[Chart]:
         pairs = ((f"train_{term}", _TRAINING), (f"validation_{term}", _VALIDATION))
         series = [Line(key, log["epoch"], log[column]) for column, key in pairs if column in log]
         if series:
-            charts.append(_chart(page, words(term) if term != "loss" else "total loss", series, mark))
+            charts.append(_chart(words(term) if term != "loss" else "total loss", series, mark))
     singles = {
         "entropy": "entropy of the validation codes, nats",
         "learning_rate": "learning rate",
@@ -47,11 +46,11 @@ def curves(log: dict[str, list[float]], page: str) -> list[Chart]:
     }
     for column, title in singles.items():
         if column in log:
-            series = [Line(Key(words(column), 0), log["epoch"], log[column])]
+            series = [Line(Key(words(column), PALETTE[0]), log["epoch"], log[column])]
             if column == "entropy" and "entropy_of_draws" in log:
-                draws = Key("the same estimate for as many prior samples", None, "dotted")
+                draws = Key("the same estimate for as many prior samples", INK, "dotted")
                 series.append(Line(draws, log["epoch"], log["entropy_of_draws"]))
-            charts.append(_chart(page, title, series, mark, from_zero=column != "entropy"))
+            charts.append(_chart(title, series, mark, from_zero=column != "entropy"))
     return charts
 
 
@@ -64,8 +63,7 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _chart(page: str, title: str, series: Sequence[Line], mark: float | None, *, from_zero: bool = False) -> Chart:
-    name = f"{page}-{'-'.join(title.replace(',', '').split())}"
+def _chart(title: str, series: Sequence[Line], mark: float | None, *, from_zero: bool = False) -> Chart:
     spans = (f"{one.key.label} from {one.y[0]:.4g} to {one.y[-1]:.4g}" for one in series)
     text = f"{title}, by epoch: {', '.join(spans)}"
-    return lines(name, title, series, text=text, mark=mark, from_zero=from_zero)
+    return lines(title, series, text=text, mark=mark, from_zero=from_zero)

@@ -37,14 +37,13 @@ class Diagnosis:
     facts: list[tuple[str, str]] = field(default_factory=list)
 
 
-def diagnosis(found: dict[str, Any], page: str) -> Diagnosis:
+def diagnosis(found: dict[str, Any]) -> Diagnosis:
     """Prepare the diagnostics in a result for the page.
 
     Arguments:
         found: ``diagnostics`` of metrics.json.
-        page: prefix of the ids of the charts.
 
-    >>> diagnosis({"error_from_own_codes": 1.0, "error_from_others_codes": 8.0}, "a").facts
+    >>> diagnosis({"error_from_own_codes": 1.0, "error_from_others_codes": 8.0}).facts
     [('reconstruction error from own codes', '1.000'), ("from other images' codes", '8.000')]
     """
     if "divergence" not in found:
@@ -63,20 +62,20 @@ def diagnosis(found: dict[str, Any], page: str) -> Diagnosis:
     return Diagnosis(
         verdict=found.get("verdict"),
         intro=intro,
-        parts=_parts(found, page),
+        parts=_parts(found),
         rows=rows,
-        charts=[*_shapes(found, page), _distance(found, page)],
+        charts=[*_shapes(found), _distance(found)],
         facts=_facts(found),
     )
 
 
-def _parts(found: dict[str, Any], page: str) -> Chart:
+def _parts(found: dict[str, Any]) -> Chart:
     parts = list(found["parts"].items())
     text = ", ".join(f"{name} {fixed(nats)} nats" for name, nats in parts)
-    return stack(f"{page}-parts", "parts of the divergence", parts, text=text, xlabel="nats")
+    return stack("parts of the divergence", parts, text=text, xlabel="nats")
 
 
-def _shapes(found: dict[str, Any], page: str) -> list[Chart]:
+def _shapes(found: dict[str, Any]) -> list[Chart]:
     charts = []
     # standard errors of skewness and kurtosis of n normal values: sqrt(6 / n) and sqrt(24 / n)
     for name, variance in (("skewness", 6), ("excess_kurtosis", 24)):
@@ -84,17 +83,14 @@ def _shapes(found: dict[str, Any], page: str) -> list[Chart]:
         half = _SIGMAS * math.sqrt(variance / found["n"])
         outside = sum(abs(value) > half for value in values)
         text = f"{title} of each dimension: {outside} of {len(values)} outside of ±{half:.2f}"
-        charts.append(
-            points(f"{page}-{name}", f"{title} by dimension", values, half, text=text, xlabel="dimension")
-        )
+        charts.append(points(f"{title} by dimension", values, half, text=text, xlabel="dimension"))
     return charts
 
 
-def _distance(found: dict[str, Any], page: str) -> Chart:
+def _distance(found: dict[str, Any]) -> Chart:
     value, (low, middle, high) = found["distance"]["value"], found["distance"]["null"]
     text = f"{value:.4f} for the codes; samples of the prior {low:.4f} to {high:.4f}, median {middle:.4f}"
     return band(
-        f"{page}-distance",
         "sliced Wasserstein distance from the prior",
         value,
         (low, middle, high),

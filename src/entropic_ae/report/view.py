@@ -90,11 +90,11 @@ def view(run: Contents, anchor: str, name: str) -> RunView:
 
     Arguments:
         run: the content of its folder.
-        anchor: its anchor on the page, and the prefix of its charts' ids.
+        anchor: its anchor on the page.
         name: its name on the page.
     """
     result = run.result
-    found = diagnosis((result or {}).get("diagnostics", {}), anchor)
+    found = diagnosis((result or {}).get("diagnostics", {}))
     return RunView(
         anchor=anchor,
         name=name,
@@ -106,7 +106,7 @@ def view(run: Contents, anchor: str, name: str) -> RunView:
         tiles=_tiles(run, result) if result else [],
         unmeasured=_unmeasured(run),
         untested=_untested(run, result) if result else None,
-        curves=curves(run.log, anchor) if run.log else [],
+        curves=curves(run.log) if run.log else [],
         unlogged=_unlogged(run),
         best=_best(run),
         samples=[drawn_samples(run, density) for density in run.densities],

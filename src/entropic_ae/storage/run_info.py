@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import InitVar, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,15 +47,19 @@ INFO: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class _Json(dict[str, Any]):
-    """A JSON object as stored in a file, with its known values also as attributes."""
+    """A JSON object as stored in a file, with its known values also as attributes; ``replace`` refuses it."""
+
+    content: InitVar[Mapping[str, Any]]
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Self:
         """Return the object with its attributes; a value that the file lacks has the default of its field."""
-        parsed = cls(**{one.name: content[one.name] for one in fields(cls) if one.name in content})  # type: ignore[arg-type]
-        parsed.update(content)
-        return parsed
+        return cls(content, **{one.name: content[one.name] for one in fields(cls) if one.name in content})
+
+    def __post_init__(self, content: Mapping[str, Any]) -> None:
+        self.update(content)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -106,7 +110,7 @@ class RunInfo(_Json):
     summary: str = ""
     reference: str = ""
     density: str = ""
-    expanded: Expanded = field(default_factory=Expanded)
+    expanded: Expanded = field(default_factory=lambda: Expanded.of({}))
     training_images: int = 0
     training_images_sha256: str = ""
     device: str = ""
@@ -115,7 +119,8 @@ class RunInfo(_Json):
     git_commit: str | None = None
     imports: Sequence[str] = ()
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, content: Mapping[str, Any]) -> None:
+        super().__post_init__(content)
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "expanded", Expanded.of(self.expanded))
 
