@@ -25,15 +25,12 @@ from entropic_ae.storage.run_folder import LOG
 from entropic_ae.storage.tensors import write_tensors
 from entropic_ae.training import CHECKPOINT, WEIGHTS, loop
 
-SYSTEMS = {name: (name, {}) for name in RECIPES} | {
-    "memory": ("eae", {"entropy.memory": 40}),
-    "whitening": ("eae", {"bottleneck": "whitening"}),
-    "l1-norm": ("eae", {"bottleneck": "l1-norm"}),
-    "sphere": ("eae", {"bottleneck": "sphere"}),
-    "cube": ("eae", {"bottleneck": "cube"}),
-    "perceptron": ("eae", {"network": "mlp"}),
-}
-MOMENTS = ("batch-norm", "l1-norm", "whitening")
+SYSTEMS = (
+    {name: (name, {}) for name in RECIPES}
+    | {name: ("eae", {"bottleneck": name}) for name, kind in BOTTLENECKS.items() if kind.bounds_entropy}
+    | {"memory": ("eae", {"entropy.memory": 40}), "perceptron": ("eae", {"network": "mlp"})}
+)
+MOMENTS = tuple(name for name, kind in BOTTLENECKS.items() if kind(2).least_batch > 1)
 DENSITIES = ("prior", "gaussian", "mixture", "second-stage")
 TWO = "from test_distributed import train; import sys; train(sys.argv[1], devices=2)"
 MORTAL = "from test_distributed import train_and_die; import sys; train_and_die(sys.argv[1])"

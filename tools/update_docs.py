@@ -16,6 +16,7 @@ sys.path.extend(str(folder) for folder in (Path(__file__).parents[1], Path(__fil
 
 import conformance
 import fuzz
+import tables_of_pieces as pieces
 import tables_of_records as records
 import tables_of_sweeps as sweeps
 from benchmarks.accelerator import render_gpu
@@ -59,6 +60,11 @@ KINDS = {
     "deviations": partial(records.rows, name="deviations"),
     # the package
     "tree": render_tree,
+    "terms": pieces.terms,
+    "bottlenecks": pieces.bottlenecks,
+    "densities": pieces.densities,
+    "samplers": pieces.samplers,
+    "data sets": pieces.data_sets,
 }
 MARK = re.compile(rf"(<!-- ({'|'.join(KINDS)}): (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
