@@ -30,7 +30,7 @@ from entropic_ae.cli.printing import Document, console, notes
 if TYPE_CHECKING:
     from entropic_ae.experiments.sweep import Cell
 
-__all__ = []
+__all__ = ["figure", "table1", "tune"]
 
 
 def table1(

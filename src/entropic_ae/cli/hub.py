@@ -10,7 +10,7 @@ import typer
 from entropic_ae.cli.options import Device, load_run
 from entropic_ae.cli.printing import Document, console
 
-__all__ = []
+__all__ = ["pull", "push"]
 
 
 def push(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from entropic_ae.runs import Run
 
-__all__ = []
+__all__ = ["interpolate", "reconstruct", "sample"]
 
 _COLUMNS = 16  # images per row of the reconstruction grid
 

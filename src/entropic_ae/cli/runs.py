@@ -28,7 +28,7 @@ from entropic_ae.cli.options import (
 from entropic_ae.cli.printing import Document, console, hint, notes, print_caution, print_metrics, speak_for
 from entropic_ae.storage.run_folder import LOG, METRICS_FILE, samples_file
 
-__all__ = []
+__all__ = ["evaluate", "explore", "export", "report", "train"]
 
 
 def train(

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from entropic_ae.data.decoding import Table, quiet
 from entropic_ae.data.folders import opened, split_named
 from entropic_ae.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["HUB_NAME", "HUB_SETS", "check_remote", "hub_errors", "hub_revision", "hub_tables", "known_splits"]
 
