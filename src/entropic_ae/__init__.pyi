@@ -13,6 +13,7 @@ from .bottlenecks import GaussianPosterior as GaussianPosterior
 from .bottlenecks import Identity as Identity
 from .bottlenecks import L1Norm as L1Norm
 from .bottlenecks import Sphere as Sphere
+from .bottlenecks import Transported as Transported
 from .bottlenecks import Whitening as Whitening
 from .data import DATASETS as DATASETS
 from .data import ImageData as ImageData
@@ -97,4 +98,11 @@ from .training import LOGGERS as LOGGERS
 from .training import LoggerKind as LoggerKind
 from .training import Settings as Settings
 from .training import fit as fit
+from .transports import TRANSPORTS as TRANSPORTS
+from .transports import CopulaTransport as CopulaTransport
+from .transports import FlowTransport as FlowTransport
+from .transports import GaussianTransport as GaussianTransport
+from .transports import MarginalsTransport as MarginalsTransport
+from .transports import MixtureTransport as MixtureTransport
+from .transports import Transport as Transport
 from .version import __version__ as __version__

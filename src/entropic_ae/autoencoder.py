@@ -40,7 +40,7 @@ class Autoencoder(nn.Module):
     Arguments:
         encoder: maps images, (N, C, H, W) in [0, 1], to features, (N, bottleneck.in_features).
         bottleneck: maps features to codes, (N, D).
-        decoder: maps codes to images in [0, 1].
+        decoder: maps codes, as ``bottleneck.inverse`` gives them, to images in [0, 1].
 
     >>> from entropic_ae.bottlenecks import BatchNorm
     >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
@@ -58,7 +58,7 @@ class Autoencoder(nn.Module):
     def forward(self, x: Tensor) -> Trace:
         """Encode and decode images, (N, C, H, W) in [0, 1]."""
         code: Code = self.bottleneck(self.encoder(x))
-        return Trace(x, code, self.decoder(code.z))
+        return Trace(x, code, self.decode(code.z))
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes, (N, D), of images, (N, C, H, W) in [0, 1]."""
@@ -67,7 +67,7 @@ class Autoencoder(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the images, (N, C, H, W) in [0, 1], of codes, (N, D)."""
-        images: Tensor = self.decoder(z)
+        images: Tensor = self.decoder(self.bottleneck.inverse(z))
         return images
 
     @contextmanager

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
-from scipy.special import betainc, ndtri
+from scipy.special import betainc, betaincinv, betaln, ndtr, ndtri
 from scipy.stats import rankdata
 from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
@@ -24,10 +25,12 @@ __all__ = [
     "UniformSphere",
     "as_prior",
     "normal_cdf",
+    "normal_quantile",
     "rank_scores",
 ]
 
 _TINY = torch.finfo(torch.float64).tiny
+_FACE = 2.0**-26  # share of a cube's edge: a quarter of float32's spacing at the faces
 _SWITCH, _LEVELS = 1.5, 16  # where erfc changes to its continued fraction, and the levels of the fraction
 
 
@@ -56,6 +59,22 @@ class CodePrior(Distribution):
             f"the prior {self.title} cannot be exported without a method from_noise(noise); define it, or leave "
             "the prior out."
         )
+
+    def to_normal(self, codes: Tensor) -> Tensor:  # noqa: ARG002
+        """Map codes, (N, D), to numbers, (N, S), that are independent standard normal for draws from the prior.
+
+        The map is smooth and invertible: ``from_normal`` is its inverse. S is the dimension of the support.
+
+        Raises: InputError for a prior without the method.
+        """
+        raise InputError(
+            f"codes cannot be transported to the prior {self.title} without its methods to_normal(codes) and "
+            "from_normal(scores); define them."
+        )
+
+    def from_normal(self, scores: Tensor) -> Tensor:
+        """Map independent standard normal numbers, (N, S), to draws, (N, D): the inverse of ``to_normal``."""
+        return self.from_noise(scores)
 
     def nearest(self, codes: Tensor) -> Tensor:
         """Return the nearest point of the support to each code, (N, D)."""
@@ -130,6 +149,10 @@ class Normal(IndependentPrior):
         """Scale and shift noise, (N, D)."""
         return self.base_dist.loc.to(noise) + self.base_dist.scale.to(noise) * noise
 
+    def to_normal(self, codes: Tensor) -> Tensor:
+        """Shift and scale codes, (N, D)."""
+        return (codes - self.base_dist.loc.to(codes)) / self.base_dist.scale.to(codes)
+
     def normal_scores(self, codes: Tensor) -> Tensor:
         """Shift and scale codes, (N, D)."""
         return (codes.detach().cpu().double() - self.base_dist.loc.double()) / self.base_dist.scale.double()
@@ -161,6 +184,16 @@ class Laplace(IndependentPrior):
         magnitude = _log_erfc(noise.abs() / math.sqrt(2))
         return self.base_dist.loc.to(noise) - self.base_dist.scale.to(noise) * noise.sign() * magnitude
 
+    def to_normal(self, codes: Tensor) -> Tensor:
+        """Return the normal quantiles of the Laplace distribution function at codes, (N, D)."""
+        distance = (codes - self.base_dist.loc.to(codes)) / self.base_dist.scale.to(codes)
+        return distance.sign() * -normal_quantile(-distance.abs() - math.log(2))
+
+    def from_normal(self, scores: Tensor) -> Tensor:
+        """Return the Laplace quantiles of the normal distribution function of scores, (N, D)."""
+        magnitude = torch.special.log_ndtr(-scores.abs()) + math.log(2)
+        return self.base_dist.loc.to(scores) - self.base_dist.scale.to(scores) * scores.sign() * magnitude
+
 
 class Uniform(IndependentPrior):
     """Independent uniform variables.
@@ -189,6 +222,16 @@ class Uniform(IndependentPrior):
         """Return the uniform quantiles of the normal distribution function of noise, (N, D)."""
         low, high = self.base_dist.low.to(noise), self.base_dist.high.to(noise)
         return low + (high - low) * normal_cdf(noise)
+
+    def to_normal(self, codes: Tensor) -> Tensor:
+        """Return the normal quantiles of the uniform distribution function at codes, (N, D).
+
+        Codes on the faces of the cube count as a quarter of float32's spacing away from them.
+        """
+        low, high = self.base_dist.low.to(codes), self.base_dist.high.to(codes)
+        lower, upper = (codes - low) / (high - low), (high - codes) / (high - low)
+        scores = normal_quantile(torch.minimum(lower, upper).clamp(_FACE, 0.5).log())
+        return torch.where(lower < upper, scores, -scores)
 
     def nearest(self, codes: Tensor) -> Tensor:
         """Clamp codes, (N, D), to the support."""
@@ -244,6 +287,35 @@ class UniformSphere(CodePrior):
     def from_noise(self, noise: Tensor) -> Tensor:
         """Divide each row of noise, (N, D), by its norm."""
         return torch.nn.functional.normalize(noise, dim=1)
+
+    def to_normal(self, codes: Tensor) -> Tensor:
+        """Map codes, (N, D), to D - 1 numbers: the Knothe-Rosenblatt map of the uniform distribution.
+
+        Each coordinate, divided by the norm of itself and the later ones, has a Beta distribution on [-1, 1],
+        whatever the earlier ones are; the last two form an angle, which is uniform.
+        """
+        codes = codes.double()
+        norms = codes.square().flip(1).cumsum(1).flip(1).sqrt().clamp_min(_TINY)
+        scores = [_BetaScores.apply(codes[:, i] / norms[:, i], half) for i, half in self._halves()]
+        turn = torch.atan2(codes[:, -1], codes[:, -2]) / math.pi
+        tail = ((1 - turn.abs()) / 2).clamp_min(_TINY)
+        return torch.stack([*scores, turn.sign() * -normal_quantile(tail.log())], 1)
+
+    def from_normal(self, scores: Tensor) -> Tensor:
+        """Map D - 1 standard normal numbers, (N, D - 1), to draws, (N, D)."""
+        scores = scores.double()
+        rest, codes = torch.ones_like(scores[:, 0]), []
+        for i, half in self._halves():
+            share: Tensor = _BetaQuantiles.apply(scores[:, i], half)
+            codes.append(rest * share)
+            rest = rest * (1 - share.square()).clamp_min(0).sqrt()
+        angle = torch.special.erf(scores[:, -1] / math.sqrt(2)) * math.pi
+        return torch.stack([*codes, rest * angle.cos(), rest * angle.sin()], 1)
+
+    def _halves(self) -> list[tuple[int, float]]:
+        """Return each coordinate but the last two, with the parameter of its Beta distribution."""
+        dim = self.event_shape[0]
+        return [(i, (dim - 1 - i) / 2) for i in range(dim - 2)]
 
     def nearest(self, codes: Tensor) -> Tensor:
         """Divide each code, (N, D), by its norm."""
@@ -306,6 +378,74 @@ def normal_cdf(x: Tensor) -> Tensor:
     tensor([0.5000])
     """
     return (1 + torch.erf(x / math.sqrt(2))) / 2
+
+
+def normal_quantile(log_tail: Tensor) -> Tensor:
+    """Return x with log P(Z < x) = ``log_tail``, of any size up to log(1/2), for a standard normal Z.
+
+    PyTorch's ``ndtri`` has float32's accuracy, and is infinite for tails below 1e-38, in float64 too.
+
+    >>> round(normal_quantile(torch.tensor(-5000.0).double()).item(), 3)
+    -99.943
+    """
+    with torch.no_grad():
+        y = log_tail.clamp_max(-math.log(2))
+        far = y.clamp_max(-3.0)  # the first terms of the tail's expansion, where ndtri has no digits
+        x = -(-2 * far - (-4 * math.pi * far).log()).clamp_min(0).sqrt()
+        x = torch.where(y > -80, torch.special.ndtri(y.clamp_min(-80).exp()), x)
+        if bool((y <= -80).any()):
+            x = _quantile_step(_quantile_step(x, y), y)
+    return _quantile_step(x, log_tail)
+
+
+def _quantile_step(x: Tensor, log_tail: Tensor) -> Tensor:
+    """Return x after Newton's step on the logarithm of the normal distribution function; it carries gradients."""
+    log_cdf = torch.special.log_ndtr(x)
+    quotient = (log_cdf + x.square() / 2 + math.log(2 * math.pi) / 2).exp()
+    return x - (log_cdf - log_tail) * quotient
+
+
+class _BetaScores(torch.autograd.Function):
+    """Normal quantiles of the distribution function of 2 Beta(half, half) - 1."""
+
+    @staticmethod
+    def forward(ctx: Any, share: Tensor, half: float) -> Tensor:
+        """Return the scores of values in [-1, 1]."""
+        tail = betainc(half, half, ((1 - share.detach().abs()) / 2).cpu().numpy())
+        size = -torch.from_numpy(ndtri(np.maximum(tail, _TINY))).to(share)
+        scores = share.sign() * size
+        ctx.save_for_backward(share, scores)
+        ctx.half = half
+        return scores
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        """Multiply by the quotient of the densities."""
+        return gradient * _beta_slope(*ctx.saved_tensors, ctx.half), None
+
+
+class _BetaQuantiles(torch.autograd.Function):
+    """The inverse of ``_BetaScores``."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, half: float) -> Tensor:
+        """Return values in [-1, 1]."""
+        tail = ndtr(-scores.detach().abs().cpu().numpy())
+        share = scores.sign() * torch.from_numpy(1 - 2 * betaincinv(half, half, tail)).to(scores)
+        ctx.save_for_backward(share, scores)
+        ctx.half = half
+        return share
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        """Divide by the quotient of the densities."""
+        return gradient / _beta_slope(*ctx.saved_tensors, ctx.half), None
+
+
+def _beta_slope(share: Tensor, scores: Tensor, half: float) -> Tensor:
+    """Return the derivative of the scores: the density of 2 Beta(half, half) - 1 over the normal density."""
+    log_beta = ((1 - share.square()).clamp_min(_TINY) / 4).log() * (half - 1) - math.log(2) - betaln(half, half)
+    return (log_beta + scores.square() / 2 + math.log(2 * math.pi) / 2).exp()
 
 
 def _normal_scores(

@@ -4,6 +4,7 @@ from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, Codes, Identity
 from entropic_ae.bottlenecks.domains import Cube, Sphere
 from entropic_ae.bottlenecks.moments import BatchNorm, L1Norm, Whitening
 from entropic_ae.bottlenecks.posteriors import ConstantVariancePosterior, GaussianPosterior
+from entropic_ae.bottlenecks.transported import Transported
 from entropic_ae.registry import Registry
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Identity",
     "L1Norm",
     "Sphere",
+    "Transported",
     "Whitening",
 ]
 

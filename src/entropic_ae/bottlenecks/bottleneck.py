@@ -71,6 +71,14 @@ class Bottleneck(nn.Module):
         """Map the encoder's output, (N, in_features), to codes."""
         raise NotImplementedError
 
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return what the decoder decodes for codes, (N, D), as ``forward`` gives them: the codes themselves.
+
+        Every decoding passes through this method. A bottleneck whose codes are an invertible map of what the
+        decoder was trained on undoes that map here.
+        """
+        return z
+
     def check_batch(self, h: Tensor) -> None:
         """Raise InputError for a shape other than (N, in_features), or a batch too small for training."""
         if h.dim() != 2 or h.shape[1] != self.in_features:
@@ -96,6 +104,10 @@ class Bottleneck(nn.Module):
     def prior(self) -> Distribution:
         """Return the prior over codes, (D,), on the CPU."""
         return Normal.standard(self.latent_dim)
+
+    def describe_inverse(self) -> list[dict[str, Any]]:
+        """Return the operations of ``inverse``, as ``describe`` does: none where codes are decoded unchanged."""
+        return []
 
     def describe(self) -> list[dict[str, Any]]:
         """Return the operations of ``forward`` in evaluation, in order, for the export to safetensors.

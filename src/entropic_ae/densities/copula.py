@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 from typing_extensions import Self
 
-from entropic_ae.densities.density import Density, Sampler, check_codes, parameters, square_root
+from entropic_ae.densities.density import Density, Sampler, check_codes, square_root
 from entropic_ae.priors import normal_cdf, rank_scores
 from entropic_ae.randomness import generator
+from entropic_ae.storage.tensors import parameters
 
 __all__ = ["Copula", "Marginals"]
 
@@ -69,7 +70,7 @@ class Marginals(Density):
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Self:
         """Rebuild from the quantiles."""
-        (quantiles,) = parameters(state, prior, quantiles="QD")
+        (quantiles,) = parameters(state, prior.event_shape[0], quantiles="QD")
         return cls(_at_least_two(quantiles))
 
 
@@ -133,7 +134,7 @@ class Copula(Density):
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Self:
         """Rebuild from quantiles and correlation."""
-        quantiles, correlation = parameters(state, prior, quantiles="QD", correlation="DD")
+        quantiles, correlation = parameters(state, prior.event_shape[0], quantiles="QD", correlation="DD")
         return cls(_at_least_two(quantiles), correlation)
 
 

@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from entropic_ae.errors import DivergenceError, InputError
 
-__all__ = ["Density", "Sampler", "check_codes", "mean_and_deviation", "no_sampler", "parameters", "square_root"]
+__all__ = ["Density", "Sampler", "check_codes", "mean_and_deviation", "no_sampler", "square_root"]
 
 
 class Sampler(nn.Module):
@@ -140,36 +140,3 @@ def square_root(covariance: Tensor) -> Tensor:
     """
     values, vectors = torch.linalg.eigh(covariance)
     return vectors * values.clamp_min(0).sqrt()[..., None, :]
-
-
-def parameters(state: Mapping[str, Tensor], prior: Distribution, **shapes: str) -> list[Tensor]:
-    """Return the parameters of a density from its state, in the order of ``shapes``, as float64.
-
-    Arguments:
-        state: from a file, which is not trusted.
-        prior: over (D,), which fixes D.
-        shapes: of each parameter by name, one letter per dimension; the same letter is the same length throughout.
-
-    Raises: KeyError for a parameter that is missing, has another shape, or is not finite.
-
-    >>> from torch.distributions import Independent, Normal
-    >>> prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
-    >>> parameters({"mean": torch.zeros(3)}, prior, mean="D")
-    Traceback (most recent call last):
-        ...
-    KeyError: 'mean has shape (3,), expected (2,)'
-    """
-    lengths = {"D": prior.event_shape[0]}
-    found = []
-    for name, letters in shapes.items():
-        tensor = state[name]
-        if tensor.dim() == len(letters):
-            for letter, length in zip(letters, tensor.shape, strict=True):
-                lengths.setdefault(letter, length)
-        expected = tuple(lengths.get(letter, letter) for letter in letters)
-        if tuple(tensor.shape) != expected or 0 in expected:
-            raise KeyError(f"{name} has shape {tuple(tensor.shape)}, expected {expected}")
-        if not tensor.is_floating_point() or not bool(torch.isfinite(tensor := tensor.double()).all()):
-            raise KeyError(f"{name} is not finite")
-        found.append(tensor)
-    return found

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from entropic_ae.densities.density import Density, Sampler, check_codes, parameters, square_root
+from entropic_ae.densities.density import Density, Sampler, check_codes, square_root
 from entropic_ae.randomness import generator
+from entropic_ae.storage.tensors import parameters
 
 __all__ = ["Gaussian"]
 
@@ -74,7 +75,7 @@ class Gaussian(Density):
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Gaussian:
         """Rebuild from mean and covariance."""
-        return cls(*parameters(state, prior, mean="D", covariance="DD"))
+        return cls(*parameters(state, prior.event_shape[0], mean="D", covariance="DD"))
 
 
 class _Affine(Sampler):

@@ -19,12 +19,12 @@ from entropic_ae.densities.density import (
     Sampler,
     check_codes,
     mean_and_deviation,
-    parameters,
     square_root,
 )
 from entropic_ae.errors import InputError
 from entropic_ae.priors import normal_cdf
 from entropic_ae.randomness import generator
+from entropic_ae.storage.tensors import parameters
 
 __all__ = ["Mixture"]
 
@@ -135,7 +135,7 @@ class Mixture(Density):
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Mixture:
         """Rebuild from weights, means and covariances."""
-        weights, means, covariances = parameters(state, prior, weights="K", means="KD", covariances="KDD")
+        weights, means, covariances = parameters(state, prior.event_shape[0], weights="K", means="KD", covariances="KDD")
         if weights.min() < 0 or weights.sum() <= 0:
             raise KeyError("weights are no probabilities")
         return cls(weights, means, covariances)

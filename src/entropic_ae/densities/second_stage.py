@@ -14,10 +14,11 @@ from torch.utils.data import Dataset
 
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import Code, GaussianPosterior
-from entropic_ae.densities.density import Density, Sampler, check_codes, mean_and_deviation, parameters
+from entropic_ae.densities.density import Density, Sampler, check_codes, mean_and_deviation
 from entropic_ae.errors import InputError
 from entropic_ae.networks import Perceptron
 from entropic_ae.randomness import generator, seeded
+from entropic_ae.storage.tensors import parameters
 from entropic_ae.terms import GaussianLikelihood, KullbackLeibler, Objective
 from entropic_ae.training import Settings
 
@@ -156,7 +157,7 @@ class SecondStage(Density):
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> SecondStage:
         """Rebuild from ``state()``; KeyError if a parameter is missing or does not fit the others."""
-        mean, deviation, gamma = parameters(state, prior, mean="D", deviation="D", gamma="")
+        mean, deviation, gamma = parameters(state, prior.event_shape[0], mean="D", deviation="D", gamma="")
         names = [name for name in state if name.startswith("decoder.")]
         weights = {name.removeprefix("decoder."): state[name].float() for name in names}
         if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):

@@ -14,7 +14,7 @@ from entropic_ae.storage.files import atomic
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["read_tensors", "unpack_tensors", "write_tensors"]
+__all__ = ["parameters", "read_tensors", "unpack_tensors", "write_tensors"]
 
 # The only metadata entry of a safetensors file: the order of several entries, and so the bytes, would vary.
 _METADATA = "entropic_ae"
@@ -79,3 +79,35 @@ def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: dic
     content = save(tensors, {_METADATA: json.dumps({**(metadata or {}), _DIGEST: _digest(tensors)})})
     with atomic(path) as temporary:
         temporary.write_bytes(content)  # safetensors' writer raises another error for a full disk
+
+
+def parameters(state: Mapping[str, Tensor], dim: int, **shapes: str) -> list[Tensor]:
+    """Return the parameters of a density or a transport from its state, in the order of ``shapes``, as float64.
+
+    Arguments:
+        state: from a file, which is not trusted.
+        dim: the length D.
+        shapes: of each parameter by name, one letter per dimension; the same letter is the same length throughout.
+
+    Raises: KeyError for a parameter that is missing, has another shape, or is not finite.
+
+    >>> import torch
+    >>> parameters({"mean": torch.zeros(3)}, 2, mean="D")
+    Traceback (most recent call last):
+        ...
+    KeyError: 'mean has shape (3,), expected (2,)'
+    """
+    lengths = {"D": dim}
+    found = []
+    for name, letters in shapes.items():
+        tensor = state[name]
+        if tensor.dim() == len(letters):
+            for letter, length in zip(letters, tensor.shape, strict=True):
+                lengths.setdefault(letter, length)
+        expected = tuple(lengths.get(letter, letter) for letter in letters)
+        if tuple(tensor.shape) != expected or 0 in expected:
+            raise KeyError(f"{name} has shape {tuple(tensor.shape)}, expected {expected}")
+        if not tensor.is_floating_point() or not bool((tensor := tensor.double()).isfinite().all()):
+            raise KeyError(f"{name} is not finite")
+        found.append(tensor)
+    return found

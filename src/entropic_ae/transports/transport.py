@@ -1,0 +1,165 @@
+"""The interface of all transports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from typing_extensions import Self
+
+from entropic_ae.errors import DivergenceError, InputError
+from entropic_ae.priors import CodePrior, as_prior
+
+__all__ = ["Transport"]
+
+_LEAST = 2  # codes for a fit
+
+
+class Transport(nn.Module):
+    """An invertible map from codes z, (N, D), to codes u, (N, D), that follow the prior.
+
+    A subclass maps normal scores: numbers that are independent and standard normal exactly if the codes follow
+    the prior (for N(0, I), the codes themselves). It defines ``fit_scores``, ``transform`` and ``restore``, and keeps
+    its parameters as float64 buffers. It is fitted to codes and not trained with the networks: the map follows the
+    codes. A map whose likelihood also moved the codes would be minimised by codes without entropy.
+
+    Computation is in float64; results have the dtype of the input. Gradients pass in both directions.
+
+    Arguments:
+        prior: over (D,), with the methods ``to_normal`` and ``from_normal``.
+
+    Attributes:
+        name: the transport in the registry, in files and on the command line.
+
+    >>> from entropic_ae.transports import TRANSPORTS
+    >>> "mixture" in TRANSPORTS
+    True
+    """
+
+    name: ClassVar[str] = ""
+
+    def __init__(self, prior: Distribution) -> None:
+        super().__init__()
+        self.prior: CodePrior = as_prior(prior)
+
+    @classmethod
+    def check(cls, **settings: Any) -> None:
+        """Raise InputError for an invalid setting of ``fit``; called with the settings when a system is built."""
+
+    @classmethod
+    def fit(cls, codes: Tensor, prior: Distribution, *, seed: int = 0, **settings: Any) -> Self:
+        """Fit to codes, (N, D), of at least 2 rows.
+
+        Arguments:
+            codes: training codes, finite.
+            prior: the bottleneck's prior over (D,).
+            seed: of all random draws in the fit.
+            settings: of ``fit_scores``.
+
+        Raises: InputError for too few codes, codes that are not finite, or a prior without normal scores.
+        """
+        if codes.dim() != 2 or len(codes) < _LEAST:
+            raise InputError(
+                f"the transport '{cls.name}' expects at least {_LEAST} codes (N, D), got shape {tuple(codes.shape)}."
+            )
+        if not bool(torch.isfinite(codes).all()):
+            raise DivergenceError(
+                f"the transport '{cls.name}' expects finite codes, got NaN or infinity; look at what produced them."
+            )
+        with torch.no_grad():
+            scores = as_prior(prior).to_normal(codes.detach().double())
+            return cls(prior, **cls.fit_scores(scores, seed=seed, **settings))
+
+    @classmethod
+    def fit_scores(cls, scores: Tensor, *, seed: int = 0, **settings: Any) -> dict[str, Tensor]:
+        """Return the parameters of the map of normal scores, (N, S) float64, by name.
+
+        A subclass names its settings as keyword arguments, scalars with defaults.
+        """
+        raise NotImplementedError
+
+    def transform(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Map scores, (N, S) float64, and return the log determinant of the derivative, (N,), too."""
+        raise NotImplementedError
+
+    def restore(self, scores: Tensor) -> Tensor:
+        """Invert ``transform``: (N, S) float64."""
+        raise NotImplementedError
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Map codes z, (N, D), to codes u, (N, D), that follow the prior as well as the fit does."""
+        u, _ = self.transform(self.prior.to_normal(codes.double()))
+        return self.prior.from_normal(u).to(codes.dtype)
+
+    def inverse(self, codes: Tensor) -> Tensor:
+        """Map codes u, (N, D), such as draws from the prior, to codes z, (N, D), for the decoder."""
+        z = self.restore(self.prior.to_normal(codes.double()))
+        return self.prior.from_normal(z).to(codes.dtype)
+
+    def log_prob(self, codes: Tensor) -> Tensor:
+        """Return the exact log density of codes z, (N, D), if u follows the prior: (N,) float64, in nats."""
+        codes = codes.double()
+        scores = self.prior.to_normal(codes)
+        u, log_det = self.transform(scores)
+        # the derivative of to_normal is the quotient of the prior's density and the normal one
+        return self.prior.log_prob(codes) + _log_normal(u) - _log_normal(scores) + log_det
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return ``forward`` as operations for the export to safetensors, see ``Bottleneck.describe``.
+
+        Raises: InputError for a transport that does not define this method.
+        """
+        raise InputError(
+            f"the transport '{self.name}' cannot be exported to safetensors without its methods describe() and "
+            "describe_inverse(); define them, or export --to onnx."
+        )
+
+    def describe_inverse(self) -> list[dict[str, Any]]:
+        """Return ``inverse`` as operations."""
+        return self.describe()
+
+    def _apply(self, function: Any, recurse: bool = True) -> Self:
+        """Follow the model to another device, but keep float64: a narrower type would break the inverse."""
+        before = [
+            (own, name, value)
+            for module in self.modules()
+            for own in (module._parameters, module._buffers)
+            for name, value in own.items()
+            if value is not None and value.dtype == torch.float64
+        ]
+        super()._apply(function, recurse)
+        for own, name, value in before:
+            moved = own[name]
+            if moved is not None and moved.dtype != torch.float64:
+                own[name] = value.to(moved.device)
+        return self
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the parameters as tensors, for safetensors."""
+        return dict(self.state_dict())
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Self:
+        """Rebuild from ``state()``; KeyError if a parameter is missing or does not fit the others or the prior."""
+        try:
+            return cls(prior, **state)
+        except TypeError as error:
+            raise KeyError(str(error)) from None
+
+    @staticmethod
+    def scores_of(prior: Distribution) -> int:
+        """Return S, the number of normal scores of a code: D, or one less on a sphere."""
+        middle = as_prior(prior).from_noise(torch.ones(1, prior.event_shape[0]))
+        return as_prior(prior).to_normal(middle).shape[1]
+
+    def _keep(self, **parameters: Tensor) -> None:
+        for name, value in parameters.items():
+            self.register_buffer(name, value.detach().double())
+
+
+def _log_normal(x: Tensor) -> Tensor:
+    return -0.5 * (x.square().sum(1) + x.shape[1] * math.log(2 * math.pi))
