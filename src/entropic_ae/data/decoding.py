@@ -29,6 +29,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from entropic_ae.data.images import largest_part
 from entropic_ae.storage.files import atomic, locked
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ GREY = re.compile("1|L|LA|I|I;16.*")  # Pillow's modes
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap width and height
 _LARGE = 2**28  # bytes
 _PART = 2**14  # images per cache file: interrupted decoding loses at most these
-_LAYOUT = 2  # version of the cached tables: increase it when decoding changes, to invalidate older caches
+_LAYOUT = 3  # version of the cached tables: increase it when decoding changes, to invalidate older caches
 
 
 class Table(NamedTuple):
@@ -83,8 +84,8 @@ class Fit:
     """How one decoded image becomes (channels, height, width).
 
     An image that has the size already is unchanged. If ``pad`` zeros on each side give the size, it is padded.
-    Otherwise the centre square of side ``crop`` (the largest that fits if None or too large) is resized,
-    bilinear with antialiasing.
+    Otherwise the largest centre part of the same aspect (the centre square of side ``crop`` if given and not too
+    large) is resized, bilinear with antialiasing.
     """
 
     channels: int
@@ -105,10 +106,17 @@ class Fit:
         if self.pad and image.size == (self.width - 2 * self.pad, self.height - 2 * self.pad):
             image = ImageOps.expand(image, self.pad)
         if image.size != wanted:
-            side = min(self.crop or sys.maxsize, *image.size)
-            left, top = (image.width - side) // 2, (image.height - side) // 2
-            image = image.crop((left, top, left + side, top + side)).resize(wanted, Image.Resampling.BILINEAR)
+            image = image.crop(self._part(*image.size)).resize(wanted, Image.Resampling.BILINEAR)
         return image
+
+    def _part(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Return the part of an image that is resized: left, top, right, bottom."""
+        if self.crop:
+            wide = high = min(self.crop, width, height)
+        else:
+            wide, high = largest_part(width, height, self.width, self.height)
+        left, top = (width - wide) // 2, (height - high) // 2
+        return left, top, left + wide, top + high
 
 
 def _flattened(image: Image.Image) -> Image.Image:

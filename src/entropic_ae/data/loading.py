@@ -81,7 +81,7 @@ def read_images(source: str | Path, shape: tuple[int, int, int]) -> Tensor:
     """Read all images of a source in the order of their files, fitted to a shape.
 
     For images to encode rather than to train on: they are neither split nor shuffled, and there may be any number.
-    The centre square of larger and smaller images is resized. Colour becomes grey, or grey RGB, to match the
+    The largest centre part of the shape's aspect is resized. Colour becomes grey, or grey RGB, to match the
     shape; arrays must match its channels. A registered name gives the test images of that set.
 
     Arguments:
@@ -101,8 +101,7 @@ def read_images(source: str | Path, shape: tuple[int, int, int]) -> Tensor:
         images = _given(found.images, found.name, found.source, None, None).test.images
     else:
         images = load_images(source).test.images
-    if images.shape[2:] != shape[1:] and shape[1] == shape[2]:
-        images = resized(images, shape[1])
+    images = resized(images, *shape[1:])
     if tuple(images.shape[1:]) != tuple(shape):
         came, wanted = ("x".join(map(str, one)) for one in (images.shape[1:], shape))
         raise InputError(f"the images of {source} are {came}, expected {wanted}; give images like the run's.")
@@ -277,7 +276,9 @@ def _assembled(
         for key in ("train", "validation"):
             parts[key] = parts[key].at(torch.arange(min(limit, len(parts[key].images))))
     if image_size is not None:
-        parts = {key: Split(resized(split.images, image_size), split.labels) for key, split in parts.items()}
+        parts = {
+            key: Split(resized(split.images, image_size, image_size), split.labels) for key, split in parts.items()
+        }
     return ImageData(
         name=re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip(".-") or "data",
         **{key: parts[key] for key in SPLITS},
