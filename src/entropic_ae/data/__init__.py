@@ -4,12 +4,14 @@ from entropic_ae.data.hub import HUB_NAME, HUB_SETS
 from entropic_ae.data.images import IN_MEMORY, Given, ImageData, Split, fingerprint
 from entropic_ae.data.loading import load_images, read_images
 from entropic_ae.data.registered import DATASETS, RegisteredData
+from entropic_ae.data.sources import PAGES
 
 __all__ = [
     "DATASETS",
     "HUB_NAME",
     "HUB_SETS",
     "IN_MEMORY",
+    "PAGES",
     "Given",
     "ImageData",
     "RegisteredData",

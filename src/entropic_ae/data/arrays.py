@@ -61,7 +61,7 @@ def checked_arrays(
 
     Arguments:
         source: name used in error messages.
-        images: uint8, (N, H, W), (N, H, W, C) or (N, C, H, W).
+        images: uint8 or bool, (N, H, W), (N, H, W, C) or (N, C, H, W).
         labels: non-negative integers, (N,); any others are ignored.
 
     Raises: InputError for images of a wrong dtype or shape, or if there is not one label per image.
@@ -97,6 +97,8 @@ def _read_numpy(path: Path) -> dict[str, np.ndarray]:
 
 
 def _checked_images(path: str, array: np.ndarray) -> Tensor:
+    if array.dtype == bool:
+        array = array.astype(np.uint8)  # 0 and 1, which loading scales and tells
     if array.dtype != np.uint8:
         came = f"{array.dtype}"
         if array.size and np.issubdtype(array.dtype, np.floating):
@@ -106,6 +108,13 @@ def _checked_images(path: str, array: np.ndarray) -> Tensor:
         raise InputError(
             f"{path} holds values of {came}, expected uint8 from 0 to 255; scale them to [0, 1] and save "
             "(255 * images).round().astype('uint8')."
+        )
+    if array.ndim == 3 and array.shape[2] in (1, 3, 4) and min(array.shape[:2]) > 4:
+        height, width, channels = array.shape
+        raise InputError(
+            f"{path} holds an array of shape {array.shape}: one image of {width}x{height} pixels with {channels} "
+            f"channels, or {height} images of {channels}x{width}? Give an image as images[None], or images of one "
+            "channel as images[:, None]."
         )
     if array.ndim == 3:
         array = array[:, None]

@@ -46,7 +46,8 @@ class ImageData:
     """A data set in memory: three splits that share no image; see ``load_images``.
 
     ``name`` is valid in file names. ``classes`` is the number of classes, None without labels. ``source`` is the
-    source given (an absolute path for files and folders); leave it out in a custom ``ImageData``.
+    source given (an absolute path for files and folders); leave it out in a custom ``ImageData``. ``white`` is the
+    value that became 255, None if the images had 8 bits: 1 for images of 0 and 1, 4,095 for 12 bits.
 
     >>> from entropic_ae.data import load_images
     >>> load_images("digits").shape
@@ -59,6 +60,7 @@ class ImageData:
     test: Split
     classes: int | None = None
     source: str = IN_MEMORY
+    white: int | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

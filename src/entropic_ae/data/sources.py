@@ -10,14 +10,17 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from entropic_ae.data.decoding import Table
-from entropic_ae.data.folders import image_tables, parquet_tables
+from entropic_ae.data.folders import image_tables, parquet_tables, suffixes_in
+from entropic_ae.data.formats import passed_over
 from entropic_ae.data.hub import HUB_NAME, HUB_SETS, hub_tables
 from entropic_ae.data.images import IN_MEMORY, Given
 from entropic_ae.data.registered import DATASETS, RegisteredData
 from entropic_ae.data.streaming import stream_tables
 from entropic_ae.errors import InputError
 
-__all__ = ["Source", "resolve"]
+__all__ = ["PAGES", "Source", "resolve"]
+
+PAGES = "pages:"  # prefix of a TIFF file, or of a folder, of which every page is an image
 
 _KINDS = "a folder of images, a .parquet, .npz or .npy file, hf:owner/name or hf-stream:owner/name"
 
@@ -65,7 +68,17 @@ def resolve(source: str | Path | Given, side: int | None = None) -> Source:
         raise InputError(f"no data set was named; give one of {', '.join(sorted(DATASETS))}, or {_KINDS}.")
     if isinstance(source, str) and source.startswith(HUB_SETS):
         return _of_hub(source, side)
+    if isinstance(source, str) and source.startswith(PAGES):
+        return _of_pages(source.removeprefix(PAGES))
     return _on_disk(source)
+
+
+def _of_pages(source: str) -> Source:
+    path = Path(os.path.abspath(Path(source).expanduser()))  # noqa: PTH100 - resolve() would follow links
+    tables = image_tables(path, paged=True) if path.is_dir() or path.is_file() else {}
+    if not tables:
+        raise InputError(f"{path} is no TIFF file and no folder of images; give {PAGES}FILE.tif or {PAGES}FOLDER.")
+    return Source(path.stem if path.is_file() else path.name, f"{PAGES}{path}", tables)
 
 
 def _of_hub(source: str, side: int | None) -> Source:
@@ -82,8 +95,10 @@ def _on_disk(source: str | Path) -> Source:
     if path.is_dir():
         tables = image_tables(path) or parquet_tables(path)
         if not tables:
+            others = passed_over(suffixes_in(path))
             raise InputError(
-                f"{path} holds no images (.png, .jpg, ...) and no .parquet files; give a folder that does."
+                f"{path} holds no images (.png, .jpg, ...) and no .parquet files"
+                f"{f', but {others}' if others else ''}; give a folder that does."
             )
         return Source(path.name, str(path), tables)
     if not path.exists():

@@ -392,7 +392,7 @@ class Run:
                 "load(folder, data=images)."
             )
         try:
-            return load_images(source, image_size=self.info.image_size, limit=limit)
+            return load_images(source, image_size=self.info.image_size, limit=limit, white=self.info.white)
         except InputError as error:
             own = isinstance(source, str) and (Path(source).is_absolute() or source.startswith("./"))
             if self._given is not None or not own or Path(str(source)).exists():

@@ -141,6 +141,7 @@ def train(
         "density": recipe.density,
         "expanded": system.describe(),
         "shape": list(images.shape),
+        **({} if images.white is None else {"white": images.white}),
         "training_images": len(images.train.images),
         "training_images_sha256": fingerprint(images.train.images),
         "device": str(execution.target),

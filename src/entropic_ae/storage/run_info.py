@@ -35,6 +35,7 @@ INFO: dict[str, Any] = {
         "settings": {"*": (str, float, bool)},
     },
     "shape": [int, int, int],
+    "white?": int,
     "training_images?": int,
     "training_images_sha256?": str,
     "device?": str,
@@ -82,6 +83,7 @@ class RunInfo(_Json):
         recipe, preset, image_size, limit, seed, precision, compiled: the arguments of ``train``.
         data, source: name of the data, and the argument with which ``load_images`` finds them again.
         shape: (C, H, W) of the images.
+        white: the value of the files that became 255; None for images of 8 bits.
         overrides: the changed settings.
         expanded: the recipe with all settings.
         summary, reference, density: of the recipe; empty if unknown.
@@ -101,6 +103,7 @@ class RunInfo(_Json):
     data: str
     source: str
     shape: tuple[int, int, int]
+    white: int | None = None
     image_size: int | None = None
     limit: int | None = None
     seed: int = 0
