@@ -1,5 +1,6 @@
 """Images as uint8 tensors, from registered data sets, folders, parquet and NumPy files, and the Hub."""
 
+from entropic_ae.data.copies import Copies, count_copies
 from entropic_ae.data.hub import HUB_NAME, HUB_SETS
 from entropic_ae.data.images import IN_MEMORY, Given, ImageData, Split, fingerprint
 from entropic_ae.data.loading import load_images, read_images
@@ -10,10 +11,12 @@ __all__ = [
     "HUB_NAME",
     "HUB_SETS",
     "IN_MEMORY",
+    "Copies",
     "Given",
     "ImageData",
     "RegisteredData",
     "Split",
+    "count_copies",
     "fingerprint",
     "load_images",
     "read_images",

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from entropic_ae.data.arrays import checked_arrays, read_arrays
+from entropic_ae.data.copies import hold_out
 from entropic_ae.data.decoding import GREY, Fit, Table, decode, scan
 from entropic_ae.data.folders import parquet_tables
 from entropic_ae.data.hub import hub_tables
@@ -261,10 +262,13 @@ def _assembled(
     parts = dict(splits)
     for key in ("test", "validation"):
         if key not in parts:
-            total = len(parts["train"].images)
-            start = max(0, total - (getattr(row, key) if row else max(2, total // 10)))
-            parts[key] = parts["train"].at(slice(start, None))
-            parts["train"] = parts["train"].at(slice(start))
+            whole = parts["train"]
+            if row:  # as published
+                start = max(0, len(whole.images) - getattr(row, key))
+                parts["train"], parts[key] = whole.at(slice(start)), whole.at(slice(start, None))
+            else:
+                more = key == "test" and "validation" not in parts
+                parts["train"], parts[key] = hold_out(whole, max(2, len(whole.images) // 10), leave=1 + more)
     train, validation, test = (len(parts[key].images) for key in SPLITS)
     if train < 2 or validation < 1 or test < 1:
         taken = sum(getattr(row, key) for key in SPLITS[1:] if key not in splits) if row else 0

@@ -13,7 +13,7 @@ from pytorch_lightning import Callback
 from pytorch_lightning.loggers import Logger
 
 from entropic_ae import generation
-from entropic_ae.data import Given, fingerprint, load_images
+from entropic_ae.data import Given, count_copies, fingerprint, load_images
 from entropic_ae.densities import Prior
 from entropic_ae.distributed import is_first
 from entropic_ae.errors import InputError, given_once
@@ -100,7 +100,8 @@ def train(
         logger: a name in ``training.loggers.LOGGERS``; it gets the rows of log.csv, and pictures of samples.
         picture_every: epochs between two logged pictures of samples.
 
-    Returns: the run, with the weights of the lowest validation loss.
+    Returns: the run, with the weights of the lowest validation loss. A warning tells how many images are exact
+    copies of others.
 
     Raises: InputError for anything that cannot work, if possible before the run folder is created.
 
@@ -125,6 +126,9 @@ def train(
     check_features(system.preset.features)
     parts = (model, objective, images.train.images, images.validation.images, system.preset.training)
     check_training(*parts, execution)
+    first = is_first(execution.processes)
+    if first and (copies := count_copies(images)).repeated:
+        warnings.warn(f"{copies}.", stacklevel=2)
     content = {
         "recipe": recipe.name,
         "preset": system.preset.name,
@@ -154,9 +158,8 @@ def train(
     info = RunInfo.of(content)
     run = Run(folder, info, system, model, given=None if isinstance(data, str | Path) else data)
     run.data = images
-    first = is_first(execution.processes)  # claims the folder for all processes
     same = partial(_check_same, run.files, info, recipe)
-    with run.files.claimed(info, resume, same) if first else nullcontext():
+    with run.files.claimed(info, resume, same) if first else nullcontext():  # for all processes
         with _logging(run, logger, picture_every) as (tracker, callbacks):
             fit_model(
                 *parts,
