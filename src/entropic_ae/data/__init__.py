@@ -1,5 +1,6 @@
 """Images as uint8 tensors, from registered data sets, folders, parquet and NumPy files, and the Hub."""
 
+from entropic_ae.data.containers import array_named
 from entropic_ae.data.copies import Copies, count_copies
 from entropic_ae.data.hub import HUB_NAME, HUB_SETS
 from entropic_ae.data.images import IN_MEMORY, Given, ImageData, Split, fingerprint
@@ -16,6 +17,7 @@ __all__ = [
     "ImageData",
     "RegisteredData",
     "Split",
+    "array_named",
     "count_copies",
     "fingerprint",
     "load_images",

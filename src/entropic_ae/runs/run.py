@@ -392,7 +392,8 @@ class Run:
                 "load(folder, data=images)."
             )
         try:
-            return load_images(source, image_size=self.info.image_size, limit=limit)
+            info = self.info
+            return load_images(source, image_size=info.image_size, limit=limit, value_range=info.value_range)
         except InputError as error:
             own = isinstance(source, str) and (Path(source).is_absolute() or source.startswith("./"))
             if self._given is not None or not own or Path(str(source)).exists():

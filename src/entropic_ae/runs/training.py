@@ -64,6 +64,7 @@ def train(
     seed: int = 0,
     limit: int | None = None,
     image_size: int | None = None,
+    value_range: tuple[float, float] | None = None,
     out: str | Path | None = None,
     device: str = "auto",
     devices: int = 1,
@@ -79,8 +80,8 @@ def train(
 
     Arguments:
         recipe: a name in ``RECIPES`` (ae, bn-ae, eae, ...), or a custom recipe.
-        data: a registered name, a folder of images, a parquet, .npz or .npy file, ``hf:owner/name`` or
-            ``hf-stream:owner/name``; or the images themselves; see ``load_images``.
+        data: a registered name, a folder, a file, ``hf:owner/name`` or ``hf-stream:owner/name``; or the images
+            themselves, an array, a list or a data set; see ``load_images``.
         set: settings to change, by name; ``entropic-ae recipes`` lists them.
         preset: sizes to start from; default: the data set's own, or those for the nearest image size.
         epochs: short for ``set={"epochs": ...}``.
@@ -88,6 +89,7 @@ def train(
         limit: number of training images to use, at least 2; default: all.
         image_size: side in pixels to which the centre square of each image is resized, see ``load_images``; may
             be given in ``set`` instead.
+        value_range: the values of black and white of arrays that are not uint8, such as (0, 1) or (-1, 1).
         out: the run folder, new or empty; default: ``runs/<recipe>-<data>-<seed>``.
         device: auto, cpu or cuda.
         devices: processes on each machine, which share each minibatch; see ``fit``.
@@ -118,7 +120,7 @@ def train(
     recipe = recipe_for(recipe)
     if preset is not None:
         PRESETS.find(preset)
-    images = load_images(data, image_size=image_size, limit=limit)
+    images = load_images(data, image_size=image_size, limit=limit, value_range=value_range)
     system = system_for(recipe, images, changes, preset=preset)
     if system.preset.features != PRESETS[system.preset.name].features:
         changes["features"] = system.preset.features
@@ -129,7 +131,7 @@ def train(
     first = is_first(execution.processes)
     if first and (copies := count_copies(images)).repeated:
         warnings.warn(f"{copies}.", stacklevel=2)
-    content = {
+    content: dict[str, Any] = {
         "recipe": recipe.name,
         "preset": system.preset.name,
         "data": images.name,
@@ -154,6 +156,8 @@ def train(
         "git_commit": git_commit(),
         "imports": imported(),
     }
+    if value_range is not None:
+        content["value_range"] = [float(value) for value in value_range]
     folder = Path(out) if out is not None else Path("runs") / f"{recipe.name}-{images.name}-{seed}"
     info = RunInfo.of(content)
     run = Run(folder, info, system, model, given=None if isinstance(data, str | Path) else data)
