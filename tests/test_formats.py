@@ -182,6 +182,12 @@ def test_arrays_of_0_and_1_become_0_and_255(tmp_path, dtype):
         assert read_images(tmp_path / "imgs.npy", (1, 16, 16)).unique().tolist() == [0, 255]
 
 
+def test_arrays_of_a_given_range_stay_as_they_are():
+    array = np.stack([ramp(1, i, np.uint8) for i in range(12)])
+    data = load_images(array, value_range=(0, 255))
+    assert (pixels(data).unique().tolist(), data.white) == ([0, 1], None)
+
+
 def test_masks_of_0_and_1_in_files_become_0_and_255(tmp_path):
     for name, dtype in (("eight", np.uint8), ("sixteen", np.uint16)):
         folder = write(tmp_path / name, [ramp(1, i, dtype) for i in range(12)])
@@ -257,6 +263,8 @@ def test_pages_of_a_tiff_are_told_or_read(tmp_path):
     read = read_images(f"pages:{tmp_path / 'stack.tif'}", (1, 8, 8))
     assert read[:, 0, 0, 0].tolist() == [10 * k for k in range(20)]  # in order
     assert data.source == f"pages:{tmp_path / 'stack.tif'}"
+    with pytest.raises(InputError, match="put pages: before it to read its pages"):
+        load_images(tmp_path / "stack.tif")
     with pytest.raises(InputError, match=r"is no TIFF file and no folder of images; give pages:FILE\.tif"):
         load_images(f"pages:{tmp_path / 'nothing.tif'}")
 

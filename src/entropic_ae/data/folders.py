@@ -207,8 +207,9 @@ def opened(
     """Return a loaded split as a table; the columns and errors are those of ``columns``."""
     images, labels = columns(rows.features, source, image, label)
     values = None
-    if labels and not rows.data.column(labels).null_count:
-        values = rows.data.column(labels).to_numpy().astype(np.int64)
+    column = rows.select_columns([labels]).with_format("arrow")[:].column(labels) if labels else None
+    if column is not None and not column.null_count:  # of the rows selected, in their order
+        values = column.to_numpy().astype(np.int64)
         if len(values) and values.min() < 0:  # the Hub marks withheld labels by -1
             values = None
     classes = getattr(rows.features[labels], "num_classes", None) if labels else None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 __all__ = [
     "IN_MEMORY",
@@ -70,7 +71,8 @@ class ImageData:
 
 
 Array = np.ndarray | Tensor
-Given = Array | tuple[Array, Array] | ImageData  # images, with labels, with splits
+# images, alone or with labels, with splits; lists of images or paths; data sets; ``datasets`` has no types
+Given = Array | list[Any] | tuple[Array | list[Any], Array | list[int]] | ImageData | Dataset[Any]
 
 
 def fingerprint(images: Tensor) -> str:

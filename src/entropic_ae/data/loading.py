@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from entropic_ae.data.arrays import checked_arrays, read_arrays
+from entropic_ae.data.arrays import Range, checked_arrays, read_arrays
+from entropic_ae.data.copies import hold_out
 from entropic_ae.data.decoding import Fit, Table, decode, scan
 from entropic_ae.data.depth import ONES, are_ones, check_readable, white_of
 from entropic_ae.data.folders import parquet_tables
@@ -26,7 +27,7 @@ from entropic_ae.data.formats import GREY, passed_over
 from entropic_ae.data.hub import hub_tables
 from entropic_ae.data.images import IN_MEMORY, SPLITS, Given, ImageData, Split, resized, shuffled
 from entropic_ae.data.registered import RegisteredData
-from entropic_ae.data.sources import resolve
+from entropic_ae.data.sources import Source, resolve
 from entropic_ae.errors import InputError
 
 __all__ = ["load_images", "read_images"]
@@ -37,21 +38,27 @@ def load_images(
     *,
     image_size: int | None = None,
     limit: int | None = None,
+    value_range: Range | None = None,
     white: int | None = None,
 ) -> ImageData:
     """Load a data set by registered name, path or Hub id; decoded once, then read from the cache.
 
     Arguments:
         source: a name in DATASETS (a local copy in the folder $ENTROPIC_AE_DATA/<name> takes precedence over the
-            Hub; write ./mnist for a folder of that name), a folder of images or of parquet files, a .parquet,
-            .npz or .npy file, hf:owner/name, or hf-stream:owner/name, which gives the same images but stores
-            only the images at image_size on this machine; or the images themselves: an array, a pair of
-            images and labels, or an ``ImageData`` with custom splits.
+            Hub; write ./mnist for a folder of that name); a folder of images, of parquet files, of MNIST's IDX
+            files or of ``save_to_disk``; a .parquet file, a WebDataset .tar or a folder of them; a file of arrays
+            (.npz, .npy, IDX, HDF5 or .safetensors; FILE:NAME names one array); hf:owner/name, or
+            hf-stream:owner/name, which gives the same images but stores only the images at image_size on this
+            machine. Or the images themselves: an array; a list of PIL images, arrays or paths; a pair of images
+            and labels; a map-style data set of PyTorch whose items are images or pairs of image and label; a data
+            set of ``datasets``; or an ``ImageData`` with custom splits.
         image_size: side in pixels, a multiple of 8 from 8 to 128: the centre square of each image is
             resized to it, bilinear with antialiasing. A registered set is first padded or cropped as usual
             (MNIST padded, CelebA's centre of 140). Required if images differ in size.
         limit: keep at most this number of training images and of validation images, the first ones. The test
             split is never limited, so that metrics stay comparable.
+        value_range: the values of black and white of arrays that are not uint8 from 0 to 255, such as (0, 1) or
+            (-1, 1).
         white: the value that becomes 255 in files of more than 8 bits; default: the largest that 8, 10, 12, 14 or
             16 bits hold, of the fewest bits that hold every value of the set.
 
@@ -60,8 +67,8 @@ def load_images(
     a folder or a TIFF file, every page is an image. Images of 0 and 1 become 0 and 255, which a warning tells; so
     do other warnings any white but 65,535, further pages, and files that are passed over.
     Subfolders give labels, subfolders train, validation and test give splits. Damaged images are left out
-    with one warning. Arrays are uint8, (N, H, W), (N, H, W, C) or (N, C, H, W); an .npz holds ``images``
-    with optional ``labels``, one array, or MedMNIST's ``train_images``, ``val_images`` and so on.
+    with one warning. Arrays are (N, H, W), (N, H, W, C) or (N, C, H, W); a file of several holds ``images`` with
+    optional ``labels``, MedMNIST's ``train_images``, ``val_images`` and so on, or Keras' ``x_train``, ``y_train``.
 
     Raises:
         InputError: if the source is unknown, empty, damaged or of the wrong type, if sizes do not fit, or
@@ -79,16 +86,27 @@ def load_images(
             f"image_size must be a multiple of 8 from 8 to 128, got {image_size}; {nearest} is the nearest."
         )
     found = resolve(source, image_size)
+    if value_range is not None and (found.row is not None or found.tables):
+        raise InputError(f"value_range is for arrays, got the encoded images of {found.source}; leave it out.")
     if found.row is not None:
         return _registered(found.name, found.row, image_size, limit)
     if found.path is not None:
-        return _arrays(found.path, image_size, limit)
+        splits = {
+            key: shuffled(Split(*one)) for key, one in read_arrays(found.path, found.array, value_range).items()
+        }
+        return _of_one_size(splits, found.name, found.source, image_size, limit, look=value_range is None)
     if found.tables:
         return _own(found.tables, found.name, found.source, image_size, limit, white)
-    return _given(found.images, found.name, found.source, image_size, limit)
+    return _given(found, image_size, limit, value_range)
 
 
-def read_images(source: str | Path, shape: tuple[int, int, int], *, white: int | None = None) -> Tensor:
+def read_images(
+    source: str | Path,
+    shape: tuple[int, int, int],
+    *,
+    value_range: Range | None = None,
+    white: int | None = None,
+) -> Tensor:
     """Read all images of a source in the order of their files, fitted to a shape.
 
     For images to encode rather than to train on: they are neither split nor shuffled, and there may be any number.
@@ -98,6 +116,7 @@ def read_images(source: str | Path, shape: tuple[int, int, int], *, white: int |
     Arguments:
         source: as for ``load_images``.
         shape: (C, H, W) of the result.
+        value_range: of arrays that are not uint8, as for ``load_images``.
         white: of the images that a model was trained on, see ``ImageData``; default: as for ``load_images``.
 
     Returns: uint8 (N, C, H, W).
@@ -110,11 +129,12 @@ def read_images(source: str | Path, shape: tuple[int, int, int], *, white: int |
         decoded, _ = _decoded(found.tables, fit, found.source, look=white in (None, ONES))
         images = torch.cat([split.images for split in decoded.values()])
     elif found.path is not None:
-        images = torch.cat([images for images, _ in read_arrays(found.path).values()])
-        if are_ones([images], found.source):
+        read = read_arrays(found.path, found.array, value_range)
+        images = torch.cat([images for images, _ in read.values()])
+        if value_range is None and are_ones([images], found.source):
             images = images * 255
     elif found.images is not None:
-        images = _given(found.images, found.name, found.source, None, None).test.images
+        images = _given(found, None, None, None).test.images
     else:
         images = load_images(source).test.images
     images = resized(images, *shape[1:])
@@ -124,28 +144,21 @@ def read_images(source: str | Path, shape: tuple[int, int, int], *, white: int |
     return images
 
 
-def _arrays(path: Path, image_size: int | None, limit: int | None) -> ImageData:
-    """Load an .npz or .npy file."""
-    splits = {key: shuffled(Split(*arrays)) for key, arrays in read_arrays(path).items()}
-    return _of_one_size(splits, path.stem, str(path), image_size, limit)
-
-
-def _given(content: Given, name: str, source: str, image_size: int | None, limit: int | None) -> ImageData:
-    """Load images in memory: an ``ImageData`` in its order, others in a random order."""
-    what = source if source == IN_MEMORY else f"the result of the data set '{name}'"
-    if isinstance(content, ImageData):
-        splits = {key: Split(*checked_arrays(what, *getattr(content, key))) for key in SPLITS}
-        name = content.name if source == IN_MEMORY else name
-        return _of_one_size(splits, name, source, image_size, limit, content.classes, content.white)
-    images, labels = content if isinstance(content, tuple) and len(content) == 2 else (content, None)
-    if not isinstance(images, np.ndarray | Tensor):
-        raise InputError(
-            f"expected {what} to be images, a pair of images and labels, or an ImageData, got "
-            f"{type(content).__name__}."
+def _given(found: Source, image_size: int | None, limit: int | None, value_range: Range | None) -> ImageData:
+    """Load arrays in memory: an ``ImageData`` in its order, others in a random order."""
+    own = found.source == IN_MEMORY
+    what = found.source if own else f"the result of the data set '{found.name}'"
+    options, look = (found.source, image_size, limit), value_range is None
+    if isinstance(found.images, ImageData):
+        given = found.images
+        splits = {
+            key: Split(*checked_arrays(what, *getattr(given, key), value_range=value_range)) for key in SPLITS
+        }
+        return _of_one_size(
+            splits, given.name if own else found.name, *options, given.classes, given.white, look=look
         )
-    return _of_one_size(
-        {"train": shuffled(Split(*checked_arrays(what, images, labels)))}, name, source, image_size, limit
-    )
+    split = Split(*checked_arrays(what, *(found.images or ()), value_range=value_range))
+    return _of_one_size({"train": shuffled(split)}, found.name, *options, look=look)
 
 
 def _of_one_size(
@@ -156,12 +169,17 @@ def _of_one_size(
     limit: int | None,
     classes: int | None = None,
     white: int | None = None,
+    *,
+    look: bool,
 ) -> ImageData:
-    """Make a data set of splits, whose images must have one shape; by default the classes are counted."""
+    """Make a data set of splits, whose images must have one shape; by default the classes are counted.
+
+    With ``look`` images of 0 and 1 become 0 and 255.
+    """
     shapes = {tuple(split.images.shape[1:]) for split in splits.values()}
     if len(shapes) > 1:
         raise InputError(f"the splits of {source} differ in shape ({shapes}), expected one; resize them.")
-    if white is None and are_ones([split.images for split in splits.values()], source):
+    if look and white is None and are_ones([split.images for split in splits.values()], source):
         white, splits = ONES, {key: Split(split.images * 255, split.labels) for key, split in splits.items()}
     height, width = splits["train"].images.shape[2:]
     _check_size(source, height, width, image_size)
@@ -313,10 +331,13 @@ def _assembled(
     parts = dict(splits)
     for key in ("test", "validation"):
         if key not in parts:
-            total = len(parts["train"].images)
-            start = max(0, total - (getattr(row, key) if row else max(2, total // 10)))
-            parts[key] = parts["train"].at(slice(start, None))
-            parts["train"] = parts["train"].at(slice(start))
+            whole = parts["train"]
+            if row:  # as published
+                start = max(0, len(whole.images) - getattr(row, key))
+                parts["train"], parts[key] = whole.at(slice(start)), whole.at(slice(start, None))
+            else:
+                more = key == "test" and "validation" not in parts
+                parts["train"], parts[key] = hold_out(whole, max(2, len(whole.images) // 10), leave=1 + more)
     train, validation, test = (len(parts[key].images) for key in SPLITS)
     if train < 2 or validation < 1 or test < 1:
         taken = sum(getattr(row, key) for key in SPLITS[1:] if key not in splits) if row else 0

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from entropic_ae import generation, sharing
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.data import IN_MEMORY, Given, ImageData, fingerprint, load_images
+from entropic_ae.data import IN_MEMORY, Given, ImageData, count_copies, fingerprint, load_images
 from entropic_ae.densities import DENSITIES, Density
 from entropic_ae.distributed import in_turn, is_first, sharers
 from entropic_ae.errors import InputError
@@ -392,7 +392,14 @@ class Run:
                 "load(folder, data=images)."
             )
         try:
-            return load_images(source, image_size=self.info.image_size, limit=limit, white=self.info.white)
+            info = self.info
+            return load_images(
+                source,
+                image_size=info.image_size,
+                limit=limit,
+                value_range=info.value_range,
+                white=info.white,
+            )
         except InputError as error:
             own = isinstance(source, str) and (Path(source).is_absolute() or source.startswith("./"))
             if self._given is not None or not own or Path(str(source)).exists():
@@ -405,9 +412,11 @@ class Run:
     def check_trained_on(self, data: ImageData) -> None:
         """Raise InputError unless these are, up to the limit, the images that the run was trained on."""
         if fingerprint(data.train.images[: self.info.limit]) != self.info.training_images_sha256:
+            copies = count_copies(data).repeated
+            moved = f" ({copies:,} are exact copies of others, which now stay in one split)" if copies else ""
             raise InputError(
-                f"the training images of {self.info.source} are not those that {self.name} was trained "
-                "on; restore them, or train again."
+                f"the training images of {self.info.source} are not those that {self.name} was trained on{moved}; "
+                "restore them, or train again."
             )
 
     def __repr__(self) -> str:

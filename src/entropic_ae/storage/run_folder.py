@@ -69,6 +69,7 @@ RESULT: dict[str, Any] = {
     "distances": {"*": {"images": int, "frechet": float, "kernel": float, "kernel_std": float}},
     "collapse?": {"active_codes": int, "latent_dim": int, "spread": {"*": float}, "collapsed": [str]},
     "diagnostics?": _DIAGNOSTICS,
+    "copies?": {"*": int},
     "classifier_accuracy?": float,
     "weights_sha256?": str,
 }
