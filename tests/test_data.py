@@ -28,7 +28,7 @@ from entropic_ae.data import (
     read_images,
     streaming,
 )
-from entropic_ae.data.copies import hold_out
+from entropic_ae.data.copies import groups_of, hold_out
 from entropic_ae.errors import InputError
 from entropic_ae.storage.files import read_json
 
@@ -674,17 +674,17 @@ def test_copies_stay_in_one_split_with_their_labels(tmp_path):
 
 def test_a_set_without_copies_is_cut_as_it_stands_and_one_with_copies_near_there():
     images = torch.arange(100, dtype=torch.uint8).view(100, 1, 1, 1)
-    rest, held = hold_out(Split(images, torch.arange(100)), 10)
+    rest, held = hold_out(Split(images, torch.arange(100)), groups_of(images), 10)
     assert rest.images.flatten().tolist() == rest.labels.tolist() == list(range(90))
     assert held.images.flatten().tolist() == held.labels.tolist() == list(range(90, 100))
     assert rest.images.data_ptr() == images.data_ptr()  # a view: a large set stays in its file
     images = torch.tensor([*range(10), *[5] * 80, *range(90, 100)], dtype=torch.uint8).view(100, 1, 1, 1)
-    rest, held = hold_out(Split(images, None), 10)
+    rest, held = hold_out(Split(images, None), groups_of(images), 10)
     assert held.images.flatten().tolist() == list(range(90, 100))
     images = torch.tensor([1] * 20 + [2] * 80, dtype=torch.uint8).view(100, 1, 1, 1)
-    rest, held = hold_out(Split(images.clone(), None), 10)
+    rest, held = hold_out(Split(images.clone(), None), groups_of(images), 10)
     assert [len(rest.images), len(held.images)] == [20, 80]
-    rest, held = hold_out(Split(images, None), 10, leave=2)  # too few different ones
+    rest, held = hold_out(Split(images, None), groups_of(images), 10, leave=2)  # too few different ones
     assert [len(rest.images), len(held.images)] == [90, 10]
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from entropic_ae.data.images import ImageData, Split
 
-__all__ = ["Copies", "count_copies", "hold_out"]
+__all__ = ["Copies", "count_copies", "groups_of", "hold_out"]
 
 
 class Copies(NamedTuple):
@@ -52,6 +52,7 @@ class Copies(NamedTuple):
 def count_copies(data: ImageData) -> Copies:
     """Count the exact copies in a data set; a memory-mapped one is read image by image.
 
+    >>> import torch
     >>> one = Split(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), None)
     >>> print(count_copies(ImageData("twins", one, one, one)))
     5 of 6 images are exact copies of others; 2 of 2 test images and 2 of 2 validation images stand in training too
@@ -69,7 +70,18 @@ def count_copies(data: ImageData) -> Copies:
     )
 
 
-def hold_out(split: Split, count: int, *, leave: int = 1) -> tuple[Split, Split]:
+def groups_of(images: Tensor) -> np.ndarray:
+    """Return for each image, (N, C, H, W), the index of the first image that equals it, int64 (N,).
+
+    >>> import torch
+    >>> groups_of(torch.tensor([7, 5, 7], dtype=torch.uint8).view(3, 1, 1, 1)).tolist()
+    [0, 1, 0]
+    """
+    first: dict[bytes, int] = {}
+    return np.array([first.setdefault(one, i) for i, one in enumerate(_digests(images))], dtype=np.int64)
+
+
+def hold_out(split: Split, groups: np.ndarray, count: int, *, leave: int = 1) -> tuple[Split, Split]:
     """Cut about ``count`` images off the end of a split, so that no image stands on both sides of the cut.
 
     Copies count as if they stood beside the first of them, and the cut is the nearest one that separates none.
@@ -77,39 +89,39 @@ def hold_out(split: Split, count: int, *, leave: int = 1) -> tuple[Split, Split]
     and stays so. Without copies nothing moves, and the cut is exact.
 
     Arguments:
-        split: all images; it is changed.
+        split: all images; their places change.
+        groups: equal numbers for equal images, see ``groups_of``; they change places with the images.
         count: number of images to hold out.
         leave: number of different images to leave at least. A set that has no more is cut at ``count``.
 
     Returns: what is left, and what is held out.
 
+    >>> import torch
     >>> images = torch.tensor([1, 2, 3, 1, 4, 3], dtype=torch.uint8).view(6, 1, 1, 1)
-    >>> rest, held = hold_out(Split(images, None), 2)
+    >>> rest, held = hold_out(Split(images, None), groups_of(images), 2)
     >>> rest.images.flatten().tolist(), held.images.flatten().tolist()
     ([1, 2, 1], [3, 4, 3])
     """
     total = len(split.images)
     cut = max(0, total - count)
-    first: dict[bytes, int] = {}
-    group = np.array([first.setdefault(one, i) for i, one in enumerate(_digests(split.images))], dtype=np.int64)
-    if leave < len(first) < total:
-        order = np.argsort(group, kind="stable")  # copies beside their first one
-        borders = 1 + np.flatnonzero(np.diff(group[order]))[leave - 1 :]
+    order = np.argsort(groups, kind="stable")  # copies side by side
+    borders = 1 + np.flatnonzero(np.diff(groups[order]))
+    if leave <= len(borders) < total - 1:
+        borders = borders[leave - 1 :]
         cut = int(borders[np.abs(borders - cut).argmin()])
         held = np.zeros(total, dtype=bool)
         held[order[cut:]] = True
-        _exchange(split, np.flatnonzero(held[:cut]), cut + np.flatnonzero(~held[cut:]))
+        _exchange((*split, groups), np.flatnonzero(held[:cut]), cut + np.flatnonzero(~held[cut:]))
     return split.at(slice(cut)), split.at(slice(cut, None))
 
 
-def _exchange(split: Split, some: np.ndarray, others: np.ndarray) -> None:
-    """Exchange as many images of a split, and their labels, in place."""
-    to, origin = (torch.from_numpy(np.concatenate(pair)) for pair in ((some, others), (others, some)))
-    for values in split:
+def _exchange(columns: Iterable[Tensor | np.ndarray | None], some: np.ndarray, others: np.ndarray) -> None:
+    """Exchange as many rows of each column, in place."""
+    to, origin = np.concatenate((some, others)), np.concatenate((others, some))
+    for values in columns:
         if values is not None:
             values[to] = values[origin]
 
 
 def _digests(images: Tensor) -> list[bytes]:
-    rows = images.contiguous().view(len(images), -1).numpy() if len(images) else ()
-    return [hashlib.sha256(row).digest() for row in rows]
+    return [hashlib.sha256(row).digest() for row in images.contiguous().flatten(1).numpy()]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from entropic_ae.data.arrays import Range, checked_arrays, read_arrays
-from entropic_ae.data.copies import hold_out
+from entropic_ae.data.copies import groups_of, hold_out
 from entropic_ae.data.decoding import Fit, Table, decode, scan
 from entropic_ae.data.depth import ONES, are_ones, check_readable, white_of
 from entropic_ae.data.folders import parquet_tables
@@ -329,15 +329,16 @@ def _assembled(
 ) -> ImageData:
     """Split missing splits off the end of training, then limit and resize."""
     parts = dict(splits)
-    for key in ("test", "validation"):
-        if key not in parts:
-            whole = parts["train"]
-            if row:  # as published
-                start = max(0, len(whole.images) - getattr(row, key))
-                parts["train"], parts[key] = whole.at(slice(start)), whole.at(slice(start, None))
-            else:
-                more = key == "test" and "validation" not in parts
-                parts["train"], parts[key] = hold_out(whole, max(2, len(whole.images) // 10), leave=1 + more)
+    missing = [key for key in ("test", "validation") if key not in parts]
+    groups = groups_of(parts["train"].images) if missing and not row else np.empty(0, np.int64)
+    for left, key in zip((len(missing), 1), missing, strict=False):
+        whole = parts["train"]
+        total = len(whole.images)
+        if row:  # as published
+            start = max(0, total - getattr(row, key))
+            parts["train"], parts[key] = whole.at(slice(start)), whole.at(slice(start, None))
+        else:
+            parts["train"], parts[key] = hold_out(whole, groups[:total], max(2, total // 10), leave=left)
     train, validation, test = (len(parts[key].images) for key in SPLITS)
     if train < 2 or validation < 1 or test < 1:
         taken = sum(getattr(row, key) for key in SPLITS[1:] if key not in splits) if row else 0
