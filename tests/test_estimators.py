@@ -8,7 +8,8 @@ import torch
 from scipy.special import betainc, digamma, gammaln
 from sklearn.neighbors import NearestNeighbors
 
-from entropic_ae import InputError, cube_entropy, estimators, knn_entropy, mmd2, sphere_entropy
+from entropic_ae import InputError, cube_entropy, knn_entropy, mmd2, sphere_entropy
+from entropic_ae.estimators import discrepancy, entropy, neighbours
 
 
 def generator(seed=0):
@@ -65,11 +66,11 @@ def test_float32_codes_of_extreme_scale(scale):
 @pytest.mark.parametrize("separation", [0, 1e6])
 def test_many_points_find_what_few_do(n, others, d, k, separation, monkeypatch):
     z = normal(n + others, d) + separation * torch.arange(n + others, dtype=torch.float64)[:, None].remainder(2)
-    expected = estimators._kth_neighbour(z - z.mean(0), n, k, certain=True)
-    monkeypatch.setattr(estimators, "_LONG", 1)
+    expected = neighbours.kth_neighbour(z - z.mean(0), n, k, certain=True)
+    monkeypatch.setattr(neighbours, "_LONG", 1)
     # so small that there are several blocks, of which the last is smaller
-    monkeypatch.setattr(estimators, "_CHUNK", 500)
-    assert torch.equal(estimators._kth_neighbour(z - z.mean(0), n, k, certain=True), expected)
+    monkeypatch.setattr(neighbours, "_CHUNK", 500)
+    assert torch.equal(neighbours.kth_neighbour(z - z.mean(0), n, k, certain=True), expected)
     exact = torch.cdist(z[:n], z, compute_mode="donot_use_mm_for_euclid_dist").sort(1).indices[:, k]
     assert torch.equal(expected, exact)
 
@@ -78,23 +79,23 @@ def test_many_points_find_what_few_do(n, others, d, k, separation, monkeypatch):
 def test_many_points_that_coincide(copies, monkeypatch):
     z = normal(20, 3).repeat(copies, 1)
     expected = knn_entropy(z)
-    monkeypatch.setattr(estimators, "_LONG", 1)
+    monkeypatch.setattr(neighbours, "_LONG", 1)
     assert knn_entropy(z) == expected
 
 
 @pytest.mark.parametrize("long", [1, 10_000])
 def test_codes_that_are_searched_again_take_no_more_memory(long, monkeypatch):
     sizes, cdist = [], torch.cdist
-    monkeypatch.setattr(estimators, "_LONG", long)
-    monkeypatch.setattr(estimators, "_CHUNK", 1000)
+    monkeypatch.setattr(neighbours, "_LONG", long)
+    monkeypatch.setattr(neighbours, "_CHUNK", 1000)
     monkeypatch.setattr(torch, "cdist", lambda a, b, **how: (sizes.append(len(a) * len(b)), cdist(a, b, **how))[1])
-    estimators.knn_entropy(normal(20, 3).repeat(12, 1))  # more copies than candidates: all are doubtful
+    knn_entropy(normal(20, 3).repeat(12, 1))  # more copies than candidates: all are doubtful
     assert sum(sizes) == 240 * 240
     assert max(sizes) <= 1000
 
 
 def test_many_points_that_are_not_finite_have_no_finite_entropy(monkeypatch):
-    monkeypatch.setattr(estimators, "_LONG", 1)
+    monkeypatch.setattr(neighbours, "_LONG", 1)
     z = normal(50, 3)
     z[7, 1] = torch.nan
     assert knn_entropy(z, check_finite=False).isnan()
@@ -103,7 +104,7 @@ def test_many_points_that_are_not_finite_have_no_finite_entropy(monkeypatch):
 def test_chunks_change_nothing(monkeypatch):
     z = normal(300, 4)
     whole = knn_entropy(z, 2)
-    monkeypatch.setattr("entropic_ae.estimators._CHUNK", 1000)
+    monkeypatch.setattr("entropic_ae.estimators.neighbours._CHUNK", 1000)
     assert knn_entropy(z, 2).item() == pytest.approx(whole.item(), abs=1e-12)
 
 
@@ -271,7 +272,7 @@ def test_mmd_is_that_of_a_double_loop(dtype, monkeypatch):
     assert value.item() == pytest.approx(expected, rel=1e-12 if dtype == torch.float64 else 1e-6)
     assert mmd2(x, y, scales=(0.3,)).item() == pytest.approx(naive_mmd2(x.double(), y.double(), (0.3,)), rel=1e-6)
     (gradient,) = torch.autograd.grad(value, x)
-    monkeypatch.setattr(estimators, "_CHUNK", 40)  # several blocks, computed again for the gradient
+    monkeypatch.setattr(discrepancy, "_CHUNK", 40)  # several blocks, computed again for the gradient
     blocks = mmd2(x, y)
     torch.testing.assert_close(blocks, value)
     torch.testing.assert_close(torch.autograd.grad(blocks, x)[0], gradient)
@@ -337,7 +338,7 @@ def test_others_sharpen_the_estimate_of_a_minibatch():
 def test_others_are_found_in_chunks(monkeypatch):
     z, others = normal(50, 4), normal(70, 4, seed=1)
     whole = knn_entropy(z, others=others)
-    monkeypatch.setattr(estimators, "_CHUNK", 500)
+    monkeypatch.setattr(neighbours, "_CHUNK", 500)
     torch.testing.assert_close(knn_entropy(z, others=others), whole)
 
 
@@ -421,7 +422,7 @@ def test_cap_area_equals_the_incomplete_beta_function(dim):
     sphere = math.log(2) + dim / 2 * math.log(math.pi) - gammaln(dim / 2)
     share = betainc((dim - 1) / 2, 0.5, np.sin(angle.numpy()) ** 2) / 2
     share = np.where(angle > math.pi / 2, 1 - share, share)
-    np.testing.assert_allclose(estimators._log_cap(angle, dim).numpy(), np.log(share) + sphere, atol=1e-9)
+    np.testing.assert_allclose(entropy._log_cap(angle, dim).numpy(), np.log(share) + sphere, atol=1e-9)
 
 
 def test_sphere_entropy_has_the_right_gradient_and_stands_coincidence():

@@ -1,23 +1,19 @@
-"""Sample-based estimators of entropy and discrepancy: pure, differentiable functions of tensors."""
+"""Nearest-neighbour estimators of entropy: in space, on the sphere and in the cube."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from entropic_ae.errors import InputError
+from entropic_ae.estimators.neighbours import kth_in_largest_norm, kth_neighbour
 
-__all__ = ["cube_entropy", "knn_entropy", "mmd2", "sphere_entropy"]
+__all__ = ["cube_entropy", "knn_entropy", "sphere_entropy"]
 
-_CHUNK = 2**23  # distances held at once: 64 MiB in float64
-_SPARE = 3  # candidates beyond the k-th, re-ranked by their exact distances
-_LONG = 4096  # points from which scikit-learn is faster on a CPU, despite one second of import
 _RESOLUTION = 2  # multiples of the machine epsilon below which two codes coincide
 _EULER = 0.57721566490153286061
 
@@ -165,22 +161,11 @@ def cube_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_f
         epsilon = torch.finfo(z.dtype).eps
         z = z.double()
         points = z if others is None else torch.cat([z, others.detach().to(z)])
-        neighbour = _kth_in_largest_norm(points.detach(), len(z), k)
+        neighbour = kth_in_largest_norm(points.detach(), len(z), k)
         reach = (z - points[neighbour]).abs().amax(1, keepdim=True).clamp_min(_RESOLUTION * epsilon)
         sides = (z + reach).clamp_max(1) - (z - reach).clamp_min(-1)
         log_volume = sides.log().sum(1).mean()
     return (log_volume + (math.log(len(points) - 1) - _digamma(k))).to(kind)
-
-
-def _kth_in_largest_norm(points: Tensor, n: int, k: int) -> Tensor:
-    """Return the index of the k-th nearest other point of each of the first n, in the maximum norm, (n,)."""
-    rows = max(1, _CHUNK // len(points))
-    found = []
-    for start in range(0, n, rows):
-        distance = torch.cdist(points[start : min(start + rows, n)], points, p=math.inf)
-        distance.diagonal(start).fill_(torch.inf)
-        found.append(distance.topk(k, largest=False).indices[:, -1])
-    return torch.cat(found)
 
 
 def _log_cap(angle: Tensor, dim: int) -> Tensor:
@@ -249,148 +234,8 @@ def _neighbour_square(z: Tensor, k: int, others: Tensor | None) -> Tensor:
     points = z if others is None else torch.cat([z, others.detach().to(z)])
     centred = points.detach().double()
     centred = centred - centred.mean(0)
-    neighbour = _kth_neighbour(centred, len(z), k, certain=z.dtype == torch.float64)
+    neighbour = kth_neighbour(centred, len(z), k, certain=z.dtype == torch.float64)
     square = (z - points[neighbour]).double().square().sum(1)  # a float32 square could over- or underflow
     spread = centred.square().sum(1).mean()
     coincident = (spread * (_RESOLUTION * epsilon) ** 2).clamp_min(torch.finfo(torch.float64).tiny)
     return torch.maximum(square, coincident)
-
-
-def _kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
-    """Return the index of the k-th nearest other point of each of the first n, (n,), in memory linear in N.
-
-    A matrix product in float64 finds candidates, which are re-ranked by their exact differences. This is exact for
-    float32 inputs. For float64 inputs, rounding could choose wrong candidates (tight clusters far apart); with
-    ``certain`` such rows are searched again by exact differences.
-
-    Arguments:
-        points: centred, (N, D) float64.
-        n: number of points whose neighbour is returned.
-        k: order of the neighbour.
-        certain: whether to search doubtful rows again; finding them waits for the device.
-    """
-    total, dim = points.shape
-    norm = points.square().sum(1)
-    rounding = 4 * (dim + 4) * torch.finfo(torch.float64).eps * norm.max()
-    # scikit-learn rejects non-finite points
-    many = total >= _LONG and points.device.type == "cpu" and bool(torch.isfinite(norm).all())
-    search = _in_cache if many else _by_rows
-    found = []
-    for start, candidates, bound in search(points, norm, n, min(k + _SPARE, total - 1)):
-        rows = torch.arange(len(candidates), device=points.device)
-        block = points[start : start + len(candidates)]
-        exact = (block[:, None] - points[candidates]).square().sum(2)
-        exact.masked_fill_(candidates == start + rows[:, None], torch.inf)  # the point itself
-        exact, order = exact.topk(k, largest=False)
-        chosen = candidates.gather(1, order[:, -1:]).squeeze(1)
-        if certain and bound is not None:
-            doubtful = (bound - rounding <= exact[:, -1]).nonzero().squeeze(1)
-            for part in doubtful.split(max(1, _CHUNK // total)):
-                distance = torch.cdist(block[part], points, compute_mode="donot_use_mm_for_euclid_dist")
-                distance[rows[: len(part)], start + part] = torch.inf
-                chosen[part] = distance.topk(k, largest=False).indices[:, -1]
-        found.append(chosen)
-    return torch.cat(found)
-
-
-# first row of a block; its candidates, (R, C); lower bound of the squared distances of all others, (R,), or None
-_Candidates = Iterator[tuple[int, Tensor, Tensor | None]]
-
-
-def _by_rows(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates:
-    """Yield the nearest candidates of blocks of the first n points."""
-    total, dim = points.shape
-    rows = max(1, _CHUNK // max(total, count * dim))
-    buffer = points.new_empty(min(rows, n), total)
-    for start in range(0, n, rows):
-        block = points[start : min(start + rows, n)]
-        # without the row's own norm, which does not change the ranking
-        square = torch.addmm(norm, block, points.T, alpha=-2, out=buffer[: len(block)])
-        square.diagonal(start).fill_(torch.inf)
-        values, candidates = square.topk(count, largest=False)
-        own = norm[start : start + len(block)]
-        yield start, candidates, values[:, -1] + own if count < total - 1 else None
-
-
-def _in_cache(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates:  # noqa: ARG001
-    """Do the same as ``_by_rows`` on a CPU: scikit-learn does not write the distances to memory."""
-    from sklearn.neighbors import NearestNeighbors
-
-    total, dim = points.shape
-    nearest = NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(points.numpy())  # itself is one
-    rows = max(1, _CHUNK // (count * dim))
-    for start in range(0, n, rows):
-        distance, candidates = nearest.kneighbors(points[start : min(start + rows, n)].numpy())
-        bound = torch.from_numpy(distance[:, -1]).square() if count < total - 1 else None
-        yield start, torch.from_numpy(candidates), bound
-
-
-def mmd2(x: Tensor, y: Tensor, *, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)) -> Tensor:
-    r"""Unbiased estimate of the squared maximum mean discrepancy between two samples.
-
-    The kernel is a sum of inverse multiquadratics,
-
-    $k(x, y) = \sum_s \frac{C_s}{C_s + \|x - y\|^2}$ with $C_s = 2 D s$,
-
-    where 2 D is the mean squared distance between two draws from N(0, I). Pairs of a point with itself are left
-    out, so the estimate may be slightly negative. It is differentiable in both samples. All kernels share one
-    matrix of distances. Memory is linear in N + M: blocks are recomputed for the gradient.
-
-    Arguments:
-        x: (N, D) floating point, N at least 2.
-        y: (M, D), M at least 2.
-        scales: the values s.
-
-    Returns: a 0-dimensional tensor, float64 for float64 samples and float32 otherwise; computed in float64.
-
-    Raises: InputError if a sample is not a floating-point matrix of at least 2 rows, the widths differ, or a scale
-        is not above 0.
-
-    References:
-        Gretton et al., "A kernel two-sample test", Journal of Machine Learning Research 13, 2012, lemma 6,
-        https://jmlr.org/papers/v13/gretton12a.html.
-        Tolstikhin et al., "Wasserstein auto-encoders", 2017, https://arxiv.org/abs/1711.01558; the scales are
-        those of their code.
-
-    >>> x, y = torch.randn(2, 1000, 4, generator=torch.Generator().manual_seed(0))
-    >>> abs(mmd2(x, y).item()) < 0.02, mmd2(x, y + 1).item() > 0.1
-    (True, True)
-    """
-    for sample in (x, y):
-        if sample.dim() != 2 or min(sample.shape[0] - 1, sample.shape[1]) < 1 or not sample.is_floating_point():
-            raise InputError(
-                "mmd2 expects floating-point samples (N, D) of at least 2, got "
-                f"{sample.dtype} of shape {tuple(sample.shape)}."
-            )
-    if x.shape[1] != y.shape[1] or not scales or min(scales) <= 0:
-        raise InputError(
-            f"mmd2 expects samples of one width and scales above 0, got widths {x.shape[1]} and {y.shape[1]} "
-            f"and scales {tuple(scales)}."
-        )
-    kind = torch.float64 if x.dtype == torch.float64 else torch.float32
-    constants = [2 * x.shape[1] * scale for scale in scales]
-    with torch.autocast(x.device.type, enabled=False):
-        x, y = x.double(), y.double()
-        n, m = len(x), len(y)
-        within_x = _kernel_sum(x, x, constants, within=True) / (n * (n - 1))
-        within_y = _kernel_sum(y, y, constants, within=True) / (m * (m - 1))
-        return (within_x + within_y - 2 * _kernel_sum(x, y, constants) / (n * m)).to(kind)
-
-
-def _kernel_sum(x: Tensor, y: Tensor, constants: Sequence[float], *, within: bool = False) -> Tensor:
-    """Sum the kernel over all pairs; ``within`` one sample, pairs of a point with itself are left out."""
-    rows = max(1, _CHUNK // len(y))
-    blocks = []
-    for start in range(0, len(x), rows):
-
-        def block(x: Tensor, y: Tensor, start: int = start) -> Tensor:
-            part = x[start : start + rows]
-            square = (part.square().sum(1)[:, None] + y.square().sum(1) - 2 * part @ y.T).clamp_min(0)
-            if within:
-                square = square.clone()
-                square.diagonal(start).fill_(torch.inf)  # a kernel of 0
-            return sum((c / (c + square)).sum() for c in constants)  # type: ignore[return-value]
-
-        saves = torch.is_grad_enabled() and rows < len(x) and (x.requires_grad or y.requires_grad)
-        blocks.append(checkpoint(block, x, y, use_reentrant=False) if saves else block(x, y))
-    return torch.stack(blocks).sum()
