@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from scipy.special import betainc, digamma, gammaln
 from sklearn.neighbors import NearestNeighbors
 
@@ -193,6 +194,61 @@ def test_codes_that_differ_by_rounding_coincide():
     z = torch.cat([z, twin]).requires_grad_()
     knn_entropy(z).backward()
     assert z.grad.norm() < 10
+
+
+@pytest.mark.parametrize("far", [1e6, 1e12, 1e30])
+def test_one_far_point_does_not_change_the_distances_of_the_others(far):
+    z = torch.randn(10_000, 1, generator=generator())
+    z[0] = far
+    z.requires_grad_()
+    estimate = knn_entropy(z)
+    assert estimate.item() == pytest.approx(knn_entropy(z.double()).item(), abs=1e-3)
+    assert estimate.item() == pytest.approx(1.43, abs=0.01)
+    estimate.backward()
+    assert z.grad.eq(0).sum() < 30  # a code, and the one below its resolution, of 10,000
+
+
+@pytest.mark.parametrize("dim", [1, 4])
+@pytest.mark.parametrize("freedom", [1, 1.5])  # Cauchy's distribution is Student's of 1
+def test_heavy_tails_have_one_entropy_in_float32_and_float64(freedom, dim):
+    z = torch.from_numpy(np.random.default_rng(0).standard_t(freedom, (3000, dim))).float()
+    for k, others in ((1, None), (3, None), (1, z[1500:])):
+        codes = z if others is None else z[:1500]
+        double = None if others is None else others.double()
+        expected = knn_entropy(codes.double(), k, others=double).item()
+        assert knn_entropy(codes, k, others=others).item() == pytest.approx(expected, abs=1e-3)
+    if dim == 1:  # the truth for Cauchy's is log(4 pi)
+        assert knn_entropy(z, 3).item() == pytest.approx(stats.t(freedom).entropy(), abs=0.1)
+
+
+def test_resolution_is_that_of_each_coordinate():
+    """A coordinate of large equal values takes nothing from another of small ones."""
+    z = torch.cat([torch.full((500, 1), 1e6), torch.randn(500, 1, generator=generator())], 1)
+    codes = z.clone().requires_grad_()
+    knn_entropy(codes).backward()
+    alone = z[:, 1:].clone().requires_grad_()
+    knn_entropy(alone).backward()
+    torch.testing.assert_close(codes.grad[:, 1:], 2 * alone.grad)  # D times the mean logarithm
+
+
+@pytest.mark.parametrize(
+    ("estimator", "bring"),
+    [(sphere_entropy, lambda z: torch.nn.functional.normalize(z, dim=1)), (cube_entropy, lambda z: z / 1e4)],
+)
+def test_sphere_and_cube_agree_in_float32_and_float64(estimator, bring):
+    z = torch.from_numpy(np.random.default_rng(0).standard_t(1.5, (5000, 3))).float()
+    z = bring(z).float().clamp(-1, 1)
+    z[:10] = z[10:20]
+    assert estimator(z).item() == pytest.approx(estimator(z.double()).item(), abs=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-320, 0.0])
+def test_float64_codes_near_zero_stay_finite(scale):
+    z = (scale * normal(10, 2)).requires_grad_()
+    estimate = knn_entropy(z)
+    estimate.backward()
+    assert estimate.isfinite()
+    assert z.grad.isfinite().all()
 
 
 def test_float32_finds_neighbours_below_its_matrix_product_resolution():

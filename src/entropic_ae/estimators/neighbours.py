@@ -18,9 +18,9 @@ _LONG = 4096  # points from which scikit-learn is faster on a CPU, despite one s
 def kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
     """Return the index of the k-th nearest other point of each of the first n, (n,), in memory linear in N.
 
-    A matrix product in float64 finds candidates, which are re-ranked by their exact differences. This is exact for
-    float32 inputs. For float64 inputs, rounding could choose wrong candidates (tight clusters far apart); with
-    ``certain`` such rows are searched again by exact differences.
+    A matrix product in float64 finds candidates, which are re-ranked by their exact differences. Rounding could
+    choose wrong candidates for tight clusters far apart; with ``certain`` such rows are searched again by exact
+    differences.
 
     Arguments:
         points: centred, (N, D) float64.
@@ -30,29 +30,33 @@ def kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
     """
     total, dim = points.shape
     norm = points.square().sum(1)
-    rounding = 4 * (dim + 4) * torch.finfo(torch.float64).eps * norm.max()
+    rounding = 4 * (dim + 4) * torch.finfo(torch.float64).eps
     # scikit-learn rejects non-finite points
     many = total >= _LONG and points.device.type == "cpu" and bool(torch.isfinite(norm).all())
     search = _in_cache if many else _by_rows
     found = []
     for start, candidates, bound in search(points, norm, n, min(k + _SPARE, total - 1)):
-        rows = torch.arange(len(candidates), device=points.device)
         block = points[start : start + len(candidates)]
         exact = (block[:, None] - points[candidates]).square().sum(2)
-        exact.masked_fill_(candidates == start + rows[:, None], torch.inf)  # the point itself
+        if many:
+            itself = torch.arange(start, start + len(candidates))
+            exact.masked_fill_(candidates == itself[:, None], torch.inf)
         exact, order = exact.topk(k, largest=False)
         chosen = candidates.gather(1, order[:, -1:]).squeeze(1)
         if certain and bound is not None:
-            doubtful = (bound - rounding <= exact[:, -1]).nonzero().squeeze(1)
+            # a nearer point that was missed is no longer than the code and the distance together
+            longest = norm[start : start + len(block)].sqrt() + exact[:, -1].sqrt()
+            doubtful = (bound - rounding * longest.square() <= exact[:, -1]).nonzero().squeeze(1)
             for part in doubtful.split(max(1, _CHUNK // total)):
                 distance = torch.cdist(block[part], points, compute_mode="donot_use_mm_for_euclid_dist")
-                distance[rows[: len(part)], start + part] = torch.inf
+                distance.scatter_(1, start + part[:, None], torch.inf)  # the point itself
                 chosen[part] = distance.topk(k, largest=False).indices[:, -1]
         found.append(chosen)
     return torch.cat(found)
 
 
-# first row of a block; its candidates, (R, C); lower bound of the squared distances of all others, (R,), or None
+# first row of a block; its candidates, (R, C), with the point itself if scikit-learn finds them; lower bound of the
+# squared distances of all others, (R,), or None
 _Candidates = Iterator[tuple[int, Tensor, Tensor | None]]
 
 
