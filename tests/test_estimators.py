@@ -1,6 +1,7 @@
 import math
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -242,6 +243,23 @@ def test_sphere_and_cube_agree_in_float32_and_float64(estimator, bring):
     assert estimator(z).item() == pytest.approx(estimator(z.double()).item(), abs=1e-3)
 
 
+def test_rounded_values_are_told():
+    x = normal(5000, 1)
+    rounded = (x * 1e4).round() / 1e4
+    with pytest.warns(UserWarning, match=r"codes \(\d+\.\d\d%\) equal .* k=1, .* knn_entropy .* raise k .* noise"):
+        assert knn_entropy(rounded) < 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        noise = 1e-4 * torch.rand(5000, 1, generator=generator())
+        remedies = knn_entropy(rounded, 20), knn_entropy(rounded + noise)
+        knn_entropy(rounded, check_finite=False)
+    for remedy in remedies:
+        assert remedy.item() == pytest.approx(1.42, abs=0.05)
+    for estimator in (sphere_entropy, cube_entropy):
+        with pytest.warns(UserWarning, match=rf"4 of 10 codes \(40.00%\) .* {estimator.__name__}"):
+            estimator(torch.cat([on_sphere(8, 3), on_sphere(8, 3)[:2]]))
+
+
 @pytest.mark.parametrize("scale", [1e-200, 1e-320, 0.0])
 def test_float64_codes_near_zero_stay_finite(scale):
     z = (scale * normal(10, 2)).requires_grad_()
@@ -406,11 +424,6 @@ def test_others_alone_may_be_enough():
 def test_others_of_another_width_are_refused(others):
     with pytest.raises(InputError, match="expects others of the codes' width 2, got shape"):
         knn_entropy(torch.rand(4, 2), others=others)
-
-
-def test_arrays_are_told_how_to_become_tensors():
-    with pytest.raises(InputError, match=r"expects tensors, got ndarray; torch\.as_tensor makes one"):
-        knn_entropy(np.zeros((4, 2)))
 
 
 def on_sphere(n, d, seed=0):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import InputError
 
 __all__ = ["mmd2"]
@@ -15,7 +16,13 @@ __all__ = ["mmd2"]
 _CHUNK = 2**23  # distances held at once: 64 MiB in float64
 
 
-def mmd2(x: Tensor, y: Tensor, *, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)) -> Tensor:
+def mmd2(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+    check_finite: bool = True,
+) -> Tensor:
     r"""Unbiased estimate of the squared maximum mean discrepancy between two samples.
 
     The kernel is a sum of inverse multiquadratics,
@@ -30,11 +37,13 @@ def mmd2(x: Tensor, y: Tensor, *, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0,
         x: (N, D) floating point, N at least 2.
         y: (M, D), M at least 2.
         scales: the values s.
+        check_finite: reject samples that are not finite. The check waits for the device, so training steps disable
+            it; such samples then give a value that is not finite.
 
     Returns: a 0-dimensional tensor, float64 for float64 samples and float32 otherwise; computed in float64.
 
-    Raises: InputError if a sample is not a floating-point matrix of at least 2 rows, the widths differ, or a scale
-        is not above 0.
+    Raises: InputError if a sample is not a floating-point matrix of at least 2 rows, the widths differ, a scale
+        is not above 0, or a value is not finite.
 
     References:
         Gretton et al., "A kernel two-sample test", Journal of Machine Learning Research 13, 2012, lemma 6,
@@ -46,6 +55,7 @@ def mmd2(x: Tensor, y: Tensor, *, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0,
     >>> abs(mmd2(x, y).item()) < 0.02, mmd2(x, y + 1).item() > 0.1
     (True, True)
     """
+    x, y = as_tensor(x, "mmd2"), as_tensor(y, "mmd2")
     for sample in (x, y):
         if sample.dim() != 2 or min(sample.shape[0] - 1, sample.shape[1]) < 1 or not sample.is_floating_point():
             raise InputError(
@@ -57,6 +67,8 @@ def mmd2(x: Tensor, y: Tensor, *, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0,
             f"mmd2 expects samples of one width and scales above 0, got widths {x.shape[1]} and {y.shape[1]} "
             f"and scales {tuple(scales)}."
         )
+    if check_finite and not all(bool(torch.isfinite(sample).all()) for sample in (x, y)):
+        raise InputError("mmd2 expects finite samples, got NaN or infinity; look at what produced them.")
     kind = torch.float64 if x.dtype == torch.float64 else torch.float32
     constants = [2 * x.shape[1] * scale for scale in scales]
     with torch.autocast(x.device.type, enabled=False):

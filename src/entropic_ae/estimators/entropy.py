@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import InputError
 from entropic_ae.estimators.neighbours import kth_in_largest_norm, kth_neighbour
 
-__all__ = ["cube_entropy", "knn_entropy", "sphere_entropy"]
+__all__ = ["cube_entropy", "distinct_codes", "knn_entropy", "sphere_entropy"]
 
 _RESOLUTION = 2  # multiples of the machine epsilon below which two values coincide
 _LEAST = torch.finfo(torch.float64).eps / 2  # the relative distance at which equal codes count
@@ -20,7 +22,7 @@ _TINY = math.sqrt(torch.finfo(torch.float64).tiny)  # its square is not 0
 _EULER = 0.57721566490153286061
 
 
-def knn_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_finite: bool = True) -> Tensor:
+def knn_entropy(z: ArrayLike, k: int = 1, *, others: ArrayLike | None = None, check_finite: bool = True) -> Tensor:
     r"""Kozachenko-Leonenko estimate of the differential entropy of codes, in nats.
 
     Let $R_i$ be the Euclidean distance from code i to its k-th nearest other code, $V_D$ the volume of the unit
@@ -43,12 +45,13 @@ def knn_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_fi
     neighbours. Then $\log(N + M - 1)$ replaces $\log(N - 1)$, at the cost of N by N + M distances.
 
     Arguments:
-        z: codes, (N, D) floating point, N + M > k. Half precisions are computed in float32 and neighbours are
-            searched in float64, regardless of autocast.
+        z: codes, (N, D) floating point, a tensor or an array, N + M > k. Half precisions are computed in float32
+            and neighbours are searched in float64, regardless of autocast.
         k: order of the neighbour, at least 1. A larger k lowers the variance and raises the bias.
         others: further codes, (M, D), on the same device; they get no gradient.
-        check_finite: reject codes that are not finite. The check waits for the device, so training steps disable
-            it; non-finite codes then give a non-finite estimate.
+        check_finite: reject codes that are not finite, and warn of codes that equal their k-th neighbour. The
+            checks wait for the device, so training steps disable them; non-finite codes then give a non-finite
+            estimate.
 
     Returns: a 0-dimensional tensor, float64 for float64 codes and float32 otherwise.
 
@@ -69,9 +72,9 @@ def knn_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_fi
     >>> abs(knn_entropy(z[:50], others=z[50:]).item() - knn_entropy(z).item()) < 0.5
     True
     """
-    _check("knn_entropy", z, k, others, check_finite)
+    z, others = _checked("knn_entropy", z, k, others, check_finite)
     with torch.autocast(z.device.type, enabled=False):
-        square = _neighbour_square(z, k, others, check_finite)
+        square = _neighbour_square("knn_entropy", z, k, others, check_finite)
         log_distance = 0.5 * square.log().mean()
     dim = z.shape[1]
     log_ball = 0.5 * dim * math.log(math.pi) - math.lgamma(0.5 * dim + 1)
@@ -79,7 +82,9 @@ def knn_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_fi
     return (dim * log_distance + (log_ball + count)).to(_kind(z))
 
 
-def sphere_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_finite: bool = True) -> Tensor:
+def sphere_entropy(
+    z: ArrayLike, k: int = 1, *, others: ArrayLike | None = None, check_finite: bool = True
+) -> Tensor:
     r"""Nearest-neighbour estimate of the entropy of codes on the unit sphere in D dimensions, in nats.
 
     The entropy is relative to the surface measure of the sphere, of dimension D - 1. A spherical cap replaces the
@@ -112,19 +117,21 @@ def sphere_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check
     >>> abs(sphere_entropy(z / z.norm(dim=1, keepdim=True)).item() - math.log(area)) < 0.1
     True
     """
-    _check("sphere_entropy", z, k, others, check_finite)
+    z, others = _checked("sphere_entropy", z, k, others, check_finite)
     dim = z.shape[1]
     if dim < 2:
         raise InputError("sphere_entropy expects codes of 2 dimensions at least, got 1; raise latent_dim.")
     if check_finite and not bool((z.detach().double().norm(dim=1) - 1).abs().max() < 1e-2):
         raise InputError("sphere_entropy expects codes of norm 1; divide each by its norm.")
     with torch.autocast(z.device.type, enabled=False):
-        square = _neighbour_square(z, k, others, check_finite)
+        square = _neighbour_square("sphere_entropy", z, k, others, check_finite)
         log_area = _log_cap(2 * torch.asin((square.sqrt() / 2).clamp_max(1 - 1e-12)), dim).mean()
     return (log_area + (math.log(len(z) + _length(others) - 1) - _digamma(k))).to(_kind(z))
 
 
-def cube_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_finite: bool = True) -> Tensor:
+def cube_entropy(
+    z: ArrayLike, k: int = 1, *, others: ArrayLike | None = None, check_finite: bool = True
+) -> Tensor:
     r"""Nearest-neighbour estimate of the entropy of codes in the cube [-1, 1]^D, in nats.
 
     Near the faces of the cube the ball of ``knn_entropy`` reaches outside. This overestimates the entropy of codes
@@ -155,7 +162,7 @@ def cube_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_f
     >>> abs(cube_entropy(z).item() - 8 * math.log(2)) < 0.1
     True
     """
-    _check("cube_entropy", z, k, others, check_finite)
+    z, others = _checked("cube_entropy", z, k, others, check_finite)
     if check_finite and not bool(z.detach().abs().max() <= 1 + 1e-6):
         raise InputError("cube_entropy expects codes from -1 to 1, got some outside; use knn_entropy for these.")
     kind = _kind(z)
@@ -165,7 +172,10 @@ def cube_entropy(z: Tensor, k: int = 1, *, others: Tensor | None = None, check_f
         points = z if others is None else torch.cat([z, others.detach().to(z)])
         neighbour = points[kth_in_largest_norm(points.detach(), len(z), k)]
         difference = z - neighbour
-        reach = _separate(difference.abs().amax(1), z, neighbour, difference, epsilon, power=1)[:, None]
+        reach = difference.abs().amax(1)
+        if check_finite:
+            _warn_of_equal("cube_entropy", reach, k)
+        reach = _separate(reach, z, neighbour, difference, epsilon, power=1)[:, None]
         sides = (z + reach).clamp_max(1) - (z - reach).clamp_min(-1)
         log_volume = sides.log().sum(1).mean()
     return (log_volume + (math.log(len(points) - 1) - _digamma(k))).to(kind)
@@ -191,11 +201,29 @@ def _gauss_legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
     return (nodes + 1) / 2, weights / 2
 
 
-def _check(who: str, z: Tensor, k: int, others: Tensor | None, check_finite: bool) -> None:
-    """Raise InputError if the estimate is not defined for these arguments."""
-    if not isinstance(z, Tensor) or not isinstance(others, Tensor | None):
-        came = type(others if isinstance(z, Tensor) else z).__name__
-        raise InputError(f"{who} expects tensors, got {came}; torch.as_tensor makes one of an array.")
+def distinct_codes(codes: Tensor, k: int = 1) -> Tensor:
+    """Return each value of codes, (N, D), once, in their order; all codes if no more than k values differ.
+
+    Reported entropies are of these: a distribution with equal codes has no differential entropy. Waits for the
+    device.
+
+    >>> distinct_codes(torch.tensor([[2.0], [1.0], [2.0]])).tolist()
+    [[2.0], [1.0]]
+    """
+    _, inverse = codes.unique(dim=0, return_inverse=True)
+    count = int(inverse.max()) + 1
+    if count == len(codes) or count <= k:
+        return codes
+    order = torch.arange(len(codes), device=codes.device)
+    first = order.new_full((count,), len(codes)).scatter_reduce(0, inverse, order, "amin")
+    return codes[first.sort().values]
+
+
+def _checked(
+    who: str, z: ArrayLike, k: int, others: ArrayLike | None, check_finite: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return codes and others as tensors; InputError if the estimate is not defined for these arguments."""
+    z, others = as_tensor(z, who), None if others is None else as_tensor(others, who)
     if z.dim() != 2 or z.shape[1] == 0 or not z.is_floating_point():
         raise InputError(
             f"{who} expects floating-point codes shaped (N, D), got {z.dtype} of shape {tuple(z.shape)}; "
@@ -212,6 +240,7 @@ def _check(who: str, z: Tensor, k: int, others: Tensor | None, check_finite: boo
         raise InputError(f"{who} needs more than k={k} codes, got {got}; raise the batch size.")
     if check_finite and not all(bool(torch.isfinite(codes).all()) for codes in (z, others) if codes is not None):
         raise InputError(f"{who} expects finite codes, got NaN or infinity; look at what produced them.")
+    return z, others
 
 
 def _length(others: Tensor | None) -> int:
@@ -227,13 +256,13 @@ def _digamma(k: int) -> float:
     return sum(1 / i for i in range(1, k)) - _EULER
 
 
-def _neighbour_square(z: Tensor, k: int, others: Tensor | None, certain: bool) -> Tensor:
+def _neighbour_square(who: str, z: Tensor, k: int, others: Tensor | None, check: bool) -> Tensor:
     """Return the squared distance of each code to its k-th neighbour, (N,) float64, above 0.
 
     Differentiable in z, except for codes that coincide with their neighbour.
     """
     epsilon = torch.finfo(z.dtype).eps
-    certain = certain or z.dtype == torch.float64
+    certain = check or z.dtype == torch.float64
     z = z.to(_kind(z))
     points = z if others is None else torch.cat([z, others.detach().to(z)])
     exact = points.detach().double()
@@ -242,7 +271,20 @@ def _neighbour_square(z: Tensor, k: int, others: Tensor | None, certain: bool) -
     neighbour = points[kth_neighbour(exact - centre, len(z), k, certain=certain)]
     difference = z - neighbour
     square = difference.double().square().sum(1)  # a float32 square could over- or underflow
+    if check:
+        _warn_of_equal(who, square, k)
     return _separate(square, z, neighbour, difference, epsilon, power=2)
+
+
+def _warn_of_equal(who: str, distance: Tensor, k: int) -> None:
+    """Warn if codes equal their k-th neighbour, with their share and the remedy."""
+    if equal := int((distance == 0).sum()):
+        warnings.warn(
+            f"{equal:,} of {len(distance):,} codes ({equal / len(distance):.2%}) equal their neighbour of order "
+            f"k={k}, which makes the estimate of {who} far too low; raise k above the number of equal codes, add "
+            "uniform noise of the step to which values were rounded, or leave copies out.",
+            stacklevel=4,
+        )
 
 
 def _separate(

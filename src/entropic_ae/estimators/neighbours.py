@@ -55,8 +55,8 @@ def kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
     return torch.cat(found)
 
 
-# first row of a block; its candidates, (R, C), with the point itself if scikit-learn finds them; lower bound of the
-# squared distances of all others, (R,), or None
+# first row of a block; its candidates, (R, C), with the point itself if scikit-learn finds them; lower bound of
+# the squared distances of all others, (R,), or None
 _Candidates = Iterator[tuple[int, Tensor, Tensor | None]]
 
 
