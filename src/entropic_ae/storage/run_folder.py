@@ -61,6 +61,7 @@ RESULT: dict[str, Any] = {
     "reconstruction_error": float,
     "codes": {
         "n": int,
+        "distinct?": int,
         "entropy": float,
         "maximum": (float, None),
         "gap": (float, None),
