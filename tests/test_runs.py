@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save
 import entropic_ae as eae
 from entropic_ae import InputError, runs
 
+pytestmark = pytest.mark.usefixtures("brief")
 SMALL = {"width": 4, "learning_rate": 2e-3, "batch_size": 20}
 
 
