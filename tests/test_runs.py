@@ -12,6 +12,7 @@ import entropic_ae as eae
 from entropic_ae import InputError, runs
 from entropic_ae.data import fingerprint
 
+pytestmark = pytest.mark.usefixtures("brief")
 SMALL = {"width": 4, "learning_rate": 2e-3, "batch_size": 20}
 
 
