@@ -65,7 +65,7 @@ def measure(rounds: int, *, peers: Path | None = None, dry: bool = False) -> Ite
         dry: on the CPU, with little of everything.
     """
     device = "cpu" if dry else "cuda"
-    count, width, side, epochs = (200, 4, 256, 2) if dry else (50_000, 128, 8192, 100)
+    count, width, side, epochs = (100, 2, 64, 2) if dry else (50_000, 128, 8192, 100)
     images = torch.randint(256, (count, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     part = images[:10_000]  # four calls of many steps each: an epoch takes a fraction of a second
     rate = matrix_rate(side, device)
@@ -81,7 +81,7 @@ def measure(rounds: int, *, peers: Path | None = None, dry: bool = False) -> Ite
         yield _speeds(recipe, precision, part, width, device, rounds, rate, peers, compiles=not dry)
     for compiles in (False,) if dry else (False, True):
         yield {"profile": "eae", "compiled": compiles, **where_time_goes(part, width, device, compiles)}
-    yield mixtures(2_000 if dry else 50_000, 4 if dry else 128, device)
+    yield mixtures(500 if dry else 50_000, 4 if dry else 128, device)
 
 
 def _speeds(

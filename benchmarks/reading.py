@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.memory import SIDE, apart
+from benchmarks.memory import SIDE, TASKS, apart
 
 IMAGES = (20_000, 200_000)
 KEPT = 32  # the side of what is kept of each image
@@ -23,9 +23,9 @@ def measure(
     """Yield a row a set: its peak memory beyond mapped files, in MiB, that with them, and its seconds."""
     for count in images:
         with tempfile.TemporaryDirectory() as folder:
-            apart("write", folder, count)
+            TASKS["write"](folder, count)
             pixels = 3 * KEPT**2 * count / 2**20
             yield {"task": "stream", "images": count, "pixels_mib": pixels, **apart("stream", folder, KEPT)}
-            apart("unpack", folder)
+            TASKS["unpack"](folder)
             pixels = 3 * SIDE**2 * count / 2**20
             yield {"task": "folder", "images": count, "pixels_mib": pixels, **apart("folder", folder)}

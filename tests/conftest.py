@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from importlib.metadata import requires, version
 from pathlib import Path
 
@@ -47,6 +48,17 @@ def pytest_terminal_summary(terminalreporter, config):
     known = {**versions(), **{name: version(name) for name in names}}
     found = {"outcomes": counts, "versions": known, "machine": machine(), "git_commit": commit}
     write_json(Path(config.getoption("record")), found)
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    """Let evaluations draw a few subsets and samples of the prior only, for tests that assert nothing of these."""
+    from entropic_ae import evaluation
+    from entropic_ae.metrics import diagnostics
+
+    monkeypatch.setattr(evaluation, "kernel_distance", partial(evaluation.kernel_distance, subsets=2))
+    monkeypatch.setattr(diagnostics, "_POOL", 5)
+    monkeypatch.setattr(diagnostics, "_BLOCKS", 3)
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ OPTIONS = [  # command and the function it calls; option, argument, value; the v
     (*TRAIN, "--nodes 3", "nodes", 3, 1),
     (*TRAIN, "--precision bf16", "precision", "bf16", "32"),
     (*TRAIN, "--compile", "compile", True, False),
+    (*TRAIN, "--value-range=-1,1", "value_range", (-1.0, 1.0), None),
     (*TRAIN, "--logger csv", "logger", "csv", None),
     (*TRAIN, "--picture-every 3", "picture_every", 3, 5),
     (*SAMPLE, "--devices 2", "devices", 2, 1),

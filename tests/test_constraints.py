@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -54,6 +55,7 @@ def test_null_distances_are_those_of_samples():
 
 def test_the_figure(tmp_path, monkeypatch):
     monkeypatch.setattr(constraints, "STARTS", {"line": constraints.STARTS["line"]})
+    monkeypatch.setattr(constraints, "null_distances", partial(null_distances, count=5))
     drawn, save = [], drawing.save_canvas
     monkeypatch.setattr(drawing, "save_canvas", lambda canvas, file: (drawn.append(canvas), save(canvas, file)))
     told = []

@@ -17,9 +17,23 @@ import pytest
 import torch
 from PIL import Image
 
-from entropic_ae.data import DATASETS, ImageData, RegisteredData, decoding, load_images, read_images, streaming
+from entropic_ae.data import (
+    DATASETS,
+    ImageData,
+    RegisteredData,
+    Split,
+    count_copies,
+    decoding,
+    load_images,
+    read_images,
+    streaming,
+)
+from entropic_ae.data.copies import groups_of, hold_out
 from entropic_ae.errors import InputError
 from entropic_ae.storage.files import read_json
+
+# images are told apart by small numbers as their values
+pytestmark = pytest.mark.filterwarnings("ignore:the largest value of the images")
 
 
 @pytest.fixture(autouse=True)
@@ -639,6 +653,63 @@ def test_very_small_sets(folder):
     assert [len(m) for m in marks(load_images(folder))] == [2, 2, 2]
 
 
+# copies
+
+
+def test_copies_stay_in_one_split_with_their_labels(tmp_path):
+    """Every digit twice: a plain cut puts copies of 284 of 359 test images into training."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    np.savez(tmp_path / "twice.npz", images=np.tile(images, (2, 1, 1)), labels=np.tile(digits.target, 2))
+    data = load_images(tmp_path / "twice.npz")
+    assert count_copies(data) == (3594, 1797, 360, 324, 0, 0)
+    labels = dict(zip((image.tobytes() for image in images), digits.target, strict=True))
+    for split in (data.train, data.validation, data.test):
+        found = [image.numpy().tobytes() for image in split.images]
+        assert {found.count(one) for one in found[:50]} == {2}
+        assert [labels[one] for one in found] == split.labels.tolist()
+
+
+def test_a_set_without_copies_is_cut_as_it_stands_and_one_with_copies_near_there():
+    images = torch.arange(100, dtype=torch.uint8).view(100, 1, 1, 1)
+    rest, held = hold_out(Split(images, torch.arange(100)), groups_of(images), 10)
+    assert rest.images.flatten().tolist() == rest.labels.tolist() == list(range(90))
+    assert held.images.flatten().tolist() == held.labels.tolist() == list(range(90, 100))
+    assert rest.images.data_ptr() == images.data_ptr()  # a view: a large set stays in its file
+    images = torch.tensor([*range(10), *[5] * 80, *range(90, 100)], dtype=torch.uint8).view(100, 1, 1, 1)
+    rest, held = hold_out(Split(images, None), groups_of(images), 10)
+    assert held.images.flatten().tolist() == list(range(90, 100))
+    images = torch.tensor([1] * 20 + [2] * 80, dtype=torch.uint8).view(100, 1, 1, 1)
+    rest, held = hold_out(Split(images.clone(), None), groups_of(images), 10)
+    assert [len(rest.images), len(held.images)] == [20, 80]
+    rest, held = hold_out(Split(images, None), groups_of(images), 10, leave=2)  # too few different ones
+    assert [len(rest.images), len(held.images)] == [90, 10]
+
+
+def test_copies_in_a_folder_stay_in_one_split(folder, monkeypatch):
+    fill(folder, 40)
+    for index in range(0, 40, 2):
+        shutil.copy(folder / f"{index:03}.png", folder / f"copy{index:03}.png")
+    held = load_images(folder)
+    copies = count_copies(held)
+    assert (copies.repeated, copies.test_in_training, copies.validation_in_training) == (20, 0, 0)
+    assert [copies.test, copies.validation] == pytest.approx([6, 5], abs=1)
+    assert every(held) == sorted([*range(40), *range(0, 40, 2)])
+    monkeypatch.setattr(decoding, "_LARGE", 0)
+    assert marks(load_images(folder)) == marks(held)
+
+
+def test_copies_between_given_splits_are_counted():
+    levels = torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1).expand(50, 1, 8, 8)
+    data = ImageData("own", *(Split(levels[part], None) for part in (slice(40), slice(38, 45), slice(44, 50))))
+    copies = count_copies(load_images(data))
+    assert copies == (53, 3, 6, 7, 0, 2)
+    told = "3 of 53 images are exact copies of others; 2 of 7 validation images stand in training too"
+    assert str(copies) == told
+
+
 # paths that lead nowhere
 
 
@@ -786,11 +857,13 @@ def test_registered_images_are_resized_too():
 
 
 def test_loading_says_nothing(folder, capfd):
-    fill(folder, 12)
-    write_parquet(folder.parent / "p" / "a.parquet", list(range(12)))
+    fill(folder, 12, start=100)
+    write_parquet(folder.parent / "p" / "a.parquet", list(range(100, 112)))
     capfd.readouterr()  # writing the parquet file says something
-    load_images(folder)
-    load_images(folder.parent / "p")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_images(folder)
+        load_images(folder.parent / "p")
     with pytest.raises(InputError):
         load_images("mnist")
     captured = capfd.readouterr()

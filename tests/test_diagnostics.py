@@ -11,12 +11,21 @@ from scipy.integrate import quad, trapezoid
 from torch.distributions import Independent, Laplace, Normal
 
 from entropic_ae import BOTTLENECKS, BatchNorm, InputError, Sphere, diagnose, sliced_wasserstein
-from entropic_ae.metrics import LEVEL
+from entropic_ae.metrics import LEVEL, diagnostics
 from entropic_ae.metrics.diagnostics import _largest_p
 
 TESTS = ("moments", "marginals", "correlation", "joint structure", "distance")
 N, D = 3000, 4
 PRIOR = BatchNorm(D).prior()
+
+
+@pytest.fixture
+def few_projections(monkeypatch):
+    """Let the rank of the distance be of a tenth of its projections: it takes most of the time."""
+    monkeypatch.setattr(diagnostics, "_PROJECTIONS", 10)
+
+
+few = pytest.mark.usefixtures("few_projections")
 
 
 def draws(n=N, d=D, seed=0):
@@ -69,6 +78,7 @@ def wide():
     return 1.5 * draws() + 0.3, "moments", D * 0.5 * (2.25 + 0.09 - 1 - math.log(2.25))
 
 
+@few
 @pytest.mark.parametrize("case", [correlated, laplace, mixture, ring, wide])
 def test_each_difference_is_found_for_what_it_is(case):
     codes, reason, nats = case()
@@ -81,6 +91,7 @@ def test_each_difference_is_found_for_what_it_is(case):
     assert f"{result['divergence']:.2f} nats from N(0, I)" in result["verdict"]
 
 
+@few
 def test_the_verdict_of_dead_codes():
     codes = draws()
     codes[:, 2] = 0
@@ -110,6 +121,7 @@ def test_exact_draws_pass_at_the_stated_rate(n, d):
     assert max(rejected.values()) <= 5, rejected
 
 
+@few
 @pytest.mark.parametrize("name", {kind(5).prior().title: name for name, kind in BOTTLENECKS.items()}.values())
 def test_exact_draws_of_every_prior_pass(name):
     prior = BOTTLENECKS[name](5).prior()
@@ -137,6 +149,7 @@ def test_uneven_codes_on_the_sphere_are_told():
     assert result["divergence"] == pytest.approx(expected, abs=0.1)
 
 
+@few
 def test_parts_of_scaled_and_correlated_codes_add_up():
     """Of a normal distribution all parts and their sum are known."""
     codes, _, correlation = correlated()
@@ -178,6 +191,7 @@ def on_the_faces():
     return torch.tanh(3 * draws()).clamp(-0.99, 0.99) / 0.99, BOTTLENECKS["cube"](D).prior(), "mainly by"
 
 
+@few
 @pytest.mark.parametrize("case", [copied, mirrored, one_in_all, atom, two_values, on_the_faces])
 def test_degenerate_codes_are_told_in_finite_numbers(case):
     codes, prior, told = case()
@@ -202,6 +216,7 @@ def test_one_dimension_has_neither_correlation_nor_joint_structure():
     assert diagnose(draws(200, 1).exp(), BatchNorm(1).prior())["p_values"]["marginals"] < LEVEL
 
 
+@few
 def test_codes_that_come_twice_count_once():
     z = draws(2000, 8)
     result = diagnose(torch.cat([z, z[:200]]), BatchNorm(8).prior())
@@ -209,12 +224,14 @@ def test_codes_that_come_twice_count_once():
     assert "not told from N(0, I) by 2,200 of them" in result["verdict"]
 
 
+@few
 def test_a_lower_bound_is_told_where_it_is_more():
     codes, *_ = correlated()
     assert "(at least 7.00 by a guess)" in diagnose(codes, PRIOR, lower_bounds={"a guess": 7.0})["verdict"]
     assert "at least" not in diagnose(codes, PRIOR, lower_bounds={"a guess": 0.1})["verdict"]
 
 
+@few
 def test_joint_structure_in_many_dimensions_is_underestimated_as_stated():
     """Pairs of which the second is the first or minus the first, and noise: D / 2 times what one has."""
     _, _, nats = ring()
@@ -225,6 +242,7 @@ def test_joint_structure_in_many_dimensions_is_underestimated_as_stated():
         assert share[0] < found < share[1], d
 
 
+@few
 def test_skewness_and_kurtosis_are_those_of_each_dimension():
     codes = draws()
     codes[:, 1] = (codes[:, 1].exp() - math.exp(0.5)) / 2

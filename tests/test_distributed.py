@@ -25,17 +25,16 @@ from entropic_ae.storage.run_folder import LOG
 from entropic_ae.storage.tensors import write_tensors
 from entropic_ae.training import CHECKPOINT, WEIGHTS, loop
 
+QUICK = {"second-stage.epochs": 1, "second-stage.hidden": 8}
 SYSTEMS = (
-    {name: (name, {}) for name in RECIPES}
+    {name: (name, QUICK if recipe.density == "second-stage" else {}) for name, recipe in RECIPES.items()}
     | {name: ("eae", {"bottleneck": name}) for name, kind in BOTTLENECKS.items() if kind.bounds_entropy}
     | {"memory": ("eae", {"entropy.memory": 40}), "perceptron": ("eae", {"network": "mlp"})}
 )
 MOMENTS = tuple(name for name, kind in BOTTLENECKS.items() if kind(2).least_batch > 1)
 DENSITIES = ("prior", "gaussian", "mixture", "second-stage")
-TWO = "from test_distributed import train; import sys; train(sys.argv[1], devices=2)"
 MORTAL = "from test_distributed import train_and_die; import sys; train_and_die(sys.argv[1])"
-RESUMED = "from test_distributed import train; import sys; train(sys.argv[1], 2, ['eae', 'vae'])"
-SHARED = "from test_distributed import use; import sys; use(sys.argv[1], devices=2)"
+TWO = "from test_distributed import train_resume_and_use; import sys; train_resume_and_use(sys.argv[1])"
 
 
 def train(folder, devices, names=SYSTEMS):
@@ -62,6 +61,13 @@ def train_and_die(folder):
 
     Path.replace = counted
     train(folder, 2, ["eae", "vae"])
+
+
+def train_resume_and_use(folder):
+    """Do all that two processes do: to start them takes longer."""
+    train(Path(folder) / "two", 2)
+    train(Path(folder) / "killed", 2, ["eae", "vae"])
+    use(Path(folder) / "shared", 2)
 
 
 def use(folder, devices):
@@ -109,11 +115,19 @@ def in_two(code, folder, killed=False):
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
-    in_two(TWO, two)
-    train(one, devices=1)
-    return one, two
+def folder(tmp_path_factory):
+    """What one process did, alone, and two did, shared; two were killed, with a copy of what they left."""
+    folder = tmp_path_factory.mktemp("distributed")
+    in_two(MORTAL, folder / "killed", killed=True)
+    shutil.copytree(folder / "killed", folder / "left")
+    small = {"width": 2, "second-stage.epochs": 2, "second-stage.hidden": 16}
+    run = runs.train("2seae", "digits", set=small, epochs=1, device="cpu", out=folder / "run", progress=False)
+    for name in ("alone", "shared"):
+        shutil.copytree(run.folder, folder / name / "run")
+    in_two(TWO, folder)
+    train(folder / "one", devices=1)
+    use(folder / "alone", 1)
+    return folder
 
 
 def test_a_run_by_itself_is_whole_as_a_later_task_of_a_job_too(tmp_path, monkeypatch):
@@ -132,22 +146,21 @@ def test_a_run_by_itself_is_whole_as_a_later_task_of_a_job_too(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_two_processes_equal_one(folders, name):
-    one, two = (load_file(folder / name / WEIGHTS) for folder in folders)
+def test_two_processes_equal_one(folder, name):
+    one, two = (load_file(folder / processes / name / WEIGHTS) for processes in ("one", "two"))
     for parameter, value in one.items():
         assert (two[parameter] - value).abs().max() < 1e-8, parameter
-    rows = [list(csv.DictReader((folder / name / LOG).open())) for folder in folders]
+    rows = [list(csv.DictReader((folder / processes / name / LOG).open())) for processes in ("one", "two")]
     for before, after in zip(*rows, strict=True):
         for column in before.keys() - {"images_per_s"}:
             assert float(after[column]) == pytest.approx(float(before[column]), rel=1e-8, abs=1e-8), column
 
 
-def test_two_processes_that_are_killed_and_resumed_end_with_the_bits_of_an_undisturbed_run(folders, tmp_path):
-    in_two(MORTAL, tmp_path, killed=True)
-    assert len((tmp_path / "vae" / LOG).read_text().splitlines()) == 2  # of the names, and of one epoch
-    in_two(RESUMED, tmp_path)
+def test_two_processes_that_are_killed_and_resumed_end_with_the_bits_of_an_undisturbed_run(folder):
+    assert len((folder / "left" / "vae" / LOG).read_text().splitlines()) == 2  # of the names, and of one epoch
     for name in ("eae", "vae"):
-        assert (tmp_path / name / WEIGHTS).read_bytes() == (folders[1] / name / WEIGHTS).read_bytes()
+        resumed, whole = (folder / place / name / WEIGHTS for place in ("killed", "two"))
+        assert resumed.read_bytes() == whole.read_bytes()
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
@@ -168,15 +181,9 @@ def test_batch_norms_that_stay_with_one_process_are_refused():
         synchronise(nn.Sequential(nn.BatchNorm3d(2)))
 
 
-def test_two_processes_share_what_one_does(tmp_path):
-    small = {"width": 2, "second-stage.epochs": 2, "second-stage.hidden": 16}
-    run = runs.train("2seae", "digits", set=small, epochs=1, device="cpu", out=tmp_path / "run", progress=False)
-    for name in ("one", "two"):
-        shutil.copytree(run.folder, tmp_path / name / "run")
-    in_two(SHARED, tmp_path / "two")
-    use(tmp_path / "one", 1)
-    alone = load_file(tmp_path / "one" / "0.safetensors")
-    parts = [load_file(tmp_path / "two" / f"{rank}.safetensors") for rank in (0, 1)]
+def test_two_processes_share_what_one_does(folder):
+    alone = load_file(folder / "alone" / "0.safetensors")
+    parts = [load_file(folder / "shared" / f"{rank}.safetensors") for rank in (0, 1)]
     assert [int(part["decoded"]) for part in (alone, *parts)] == [131, 66, 66]
     for key in (key for key in alone if key.startswith(MOMENTS)):
         rows = [torch.cat([part[key] for part in parts])] if key in MOMENTS else [part[key] for part in parts]
@@ -186,19 +193,34 @@ def test_two_processes_share_what_one_does(tmp_path):
         assert torch.equal(part["images"], alone["images"])
         assert torch.allclose(part["codes"], alone["codes"], atol=1e-6)
     expected, *found = (
-        json.loads((tmp_path / name).read_text()) for name in ("one/0.json", "two/0.json", "two/1.json")
+        json.loads((folder / name).read_text()) for name in ("alone/0.json", "shared/0.json", "shared/1.json")
     )
-    assert json.loads((tmp_path / "two/run/metrics.json").read_text()) == {"pixels": found[0]}
+    assert json.loads((folder / "shared/run/metrics.json").read_text()) == {"pixels": found[0]}
     for name, distances in expected["distances"].items():
         for result in found:
             assert result["distances"][name]["frechet"] == pytest.approx(distances["frechet"], rel=1e-4), name
 
 
-def command_line(folder, *arguments):
+OPTIONS = ["--device", "cpu", "--devices", "2"]
+SAMPLE = ["sample", "run", "--n", "8", "--seed", "3", "--out", "new.npz", *OPTIONS]
+EVALUATE = ["evaluate", "run", "--features", "pixels", "--n", "50", *OPTIONS]
+BOTH = f"""
+import sys
+from entropic_ae import cli
+
+for arguments in ({SAMPLE}, {EVALUATE}):
+    sys.argv[1:] = ["--import", "arrived", *arguments]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        assert not stop.code
+"""
+
+
+def in_two_of_lightning(folder, *command):
     """Run a command by two processes, the second of which Lightning starts; return the lines that were printed."""
-    command = [sys.executable, "-m", "entropic_ae", "--import", "arrived", *arguments]
     done = subprocess.run(
-        [*command, "--device", "cpu", "--devices", "2"],
+        [sys.executable, *command],
         check=False,
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},  # as torchrun has it: two processes share the cores
@@ -218,9 +240,18 @@ def launched(tmp_path_factory):
     write = "import os; open('process-' + os.environ.get('LOCAL_RANK', '0'), 'x').close()"
     (folder / "arrived.py").write_text(write)
     options = ["--epochs", "1", "--set", "width=2", "--out", "run"]  # few steps: each waits for both processes
-    lines = command_line(folder, "train", "eae", "digits", *options)
+    command = ["-m", "entropic_ae", "--import", "arrived", "train", "eae", "digits", *options, *OPTIONS]
+    lines = in_two_of_lightning(folder, *command)
     assert [line.partition(":")[0] for line in lines] == ["run", "short training"]  # one speaks
     return folder
+
+
+@pytest.fixture(scope="module")
+def used(launched):
+    """The folder, a copy of the run before it was used, and what the commands that used it printed."""
+    shutil.copytree(launched / "run", launched / "before")
+    (launched / "both.py").write_text(BOTH)
+    return launched, in_two_of_lightning(launched, "both.py")
 
 
 def test_a_command_of_two_processes_leaves_one_run(launched):
@@ -228,19 +259,19 @@ def test_a_command_of_two_processes_leaves_one_run(launched):
     assert [row["epoch"] for row in csv.DictReader((launched / "run" / LOG).open())] == ["1"]
 
 
-def test_a_command_of_two_processes_samples_as_one(launched):
-    assert command_line(launched, "sample", "run", "--n", "8", "--seed", "3", "--out", "new.npz") == ["new.npz"]
-    images = np.load(launched / "new.npz")["images"]
+def test_a_command_of_two_processes_samples_as_one(used):
+    folder, lines = used
+    assert [line for line in lines if line.endswith(".npz")] == lines[:1] == ["new.npz"]
+    images = np.load(folder / "new.npz")["images"]
     assert images.shape == (8, 1, 8, 8)
-    assert np.array_equal(images, runs.load(launched / "run", device="cpu").sample(8, seed=3).numpy())
+    assert np.array_equal(images, runs.load(folder / "before", device="cpu").sample(8, seed=3).numpy())
 
 
-def test_a_command_of_two_processes_measures_as_one(launched, tmp_path):
-    shutil.copytree(launched / "run", tmp_path / "run")
-    lines = command_line(launched, "evaluate", "run", "--features", "pixels", "--n", "50")
+def test_a_command_of_two_processes_measures_as_one(used):
+    folder, lines = used
     assert sum(line.startswith("run: metrics.json") for line in lines) == 1
-    found = json.loads((launched / "run" / "metrics.json").read_text())["pixels"]
-    expected = runs.load(tmp_path / "run", device="cpu").evaluate(features="pixels", n=50)
+    found = json.loads((folder / "run" / "metrics.json").read_text())["pixels"]
+    expected = runs.load(folder / "before", device="cpu").evaluate(features="pixels", n=50)
     assert found["distances"].keys() == expected["distances"].keys() >= {"prior", "gaussian", "mixture"}
     for name, distances in expected["distances"].items():
         assert found["distances"][name]["frechet"] == pytest.approx(distances["frechet"], rel=1e-4), name

@@ -10,6 +10,7 @@ import re
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -20,16 +21,17 @@ from PIL import Image
 
 from entropic_ae import cli, scikit
 from entropic_ae.cli import commands
+from entropic_ae.experiments.studies import STUDIES
+from entropic_ae.features import classifier
 
 ROOT = Path(__file__).parent.parent
 APART = ("extend.md",)  # scripts, each a file: tests/test_extend.py runs them
+EXPORT = ROOT / "docs" / "export.md"  # whose run and files tests/test_export.py looks at, and so runs it
 PAGES = (ROOT / "README.md", *(p for p in sorted((ROOT / "docs").glob("*.md")) if p.name not in APART))
 PART = re.compile(
     r"^<!-- (?P<mark>first|not run): (?P<said>[^\n]+) -->$|^```(?P<language>[^\n]*)\n(?P<code>.*?)^```$",
     re.M | re.S,
 )
-
-NEEDS = {"export.md": "onnxscript"}  # packages of extras, without which a page is skipped
 
 # A command that has one of these options gets it so, whatever the page says, which would take hours.
 LESS = {
@@ -43,7 +45,7 @@ LESS = {
     "--factors": "5",
     "--features": "classifier:mnist",  # 64 of them, of a network that is trained once; 1,024 pixels take longer
 }
-LESS_PYTHON = (r"\bepochs=\d+", "epochs=1")  # the same, of Python
+LESS_PYTHON = {r"\bepochs=\d+": "epochs=1", r"\(n=\d+\)": "(n=60)"}  # the same, of Python
 LESS_SETTINGS = {"width": "2", "second-stage.epochs": "1"}  # the same, of settings
 ELSEWHERE = {
     "make": "installs, then does what other blocks do",
@@ -148,6 +150,13 @@ def smaller(arguments):
     return kept + less
 
 
+def smaller_python(code):
+    """Return a block with ``LESS_PYTHON`` in it."""
+    for much, less in LESS_PYTHON.items():
+        code = re.sub(much, less, code)
+    return code
+
+
 def run(words, reason, monkeypatch):
     """Run a command in this process, made small; where there is a reason not to, only look at its options."""
     why = reason or reason_not_to(words)
@@ -166,20 +175,28 @@ def run(words, reason, monkeypatch):
     assert not exit_.value.code, f"{' '.join(words)}: exit code {exit_.value.code}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_blocks_run(page, folder, monkeypatch):
-    if page.name in NEEDS:
-        pytest.importorskip(NEEDS[page.name])
-    monkeypatch.setattr(scikit, "_FEWEST_EPOCHS", 1)  # where no epochs are given
-    monkeypatch.setattr(scikit, "_MOST_EPOCHS", 1)
+def run_page(page, monkeypatch):
+    """Run the blocks of a page in the current folder."""
     found = {}
     for language, code, reason in parts(page):
         assert language in {"python", "sh", "text"}, f"a block of {language or 'no language'}"
         if language == "python" and reason is None:
-            exec(compile(re.sub(*LESS_PYTHON, code), page.name, "exec"), found)
+            exec(compile(smaller_python(code), page.name, "exec"), found)
         elif language == "sh":
             for words in expanded(code):
                 run(words, reason, monkeypatch)
+
+
+@pytest.mark.usefixtures("brief")
+@pytest.mark.parametrize("page", [page for page in PAGES if page != EXPORT], ids=lambda page: page.name)
+def test_blocks_run(page, folder, monkeypatch):
+    monkeypatch.setattr(scikit, "_FEWEST_EPOCHS", 1)  # where no epochs are given
+    monkeypatch.setattr(scikit, "_MOST_EPOCHS", 1)
+    monkeypatch.setattr(classifier, "_GREY_BUDGET", 0)  # as few epochs as it ever has
+    monkeypatch.setattr(classifier, "_COLOUR_BUDGET", 0)
+    fewer = [replace(axis, values=axis.values[:2], by_data={}) for axis in STUDIES["weight"][::3]]
+    monkeypatch.setitem(STUDIES, "weight", tuple(fewer))
+    run_page(page, monkeypatch)
 
 
 def test_every_fence_is_a_block():

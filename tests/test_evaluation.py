@@ -18,6 +18,8 @@ from entropic_ae.metrics import frechet_distance, reconstruction_error, spread
 from entropic_ae.recipes import PRESETS, RECIPES, configure
 from entropic_ae.storage.files import claimed
 
+pytestmark = pytest.mark.usefixtures("brief")
+
 
 def noise(n, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -28,13 +28,12 @@ from entropic_ae.errors import InputError
 from entropic_ae.export import export_model, graphs, make_sampler, writing
 from entropic_ae.export import onnx as onnx_files
 from entropic_ae.randomness import generator, seeded
+from test_docs import EXPORT, run_page
 
 WITHOUT = "the extra onnx is not installed"
 onnx, onnxruntime = (pytest.importorskip(name, reason=WITHOUT) for name in ("onnx", "onnxruntime"))
 pytest.importorskip("onnxscript", reason=WITHOUT)
-BLOCKS = re.findall(
-    r"```python\n(.*?)```", (Path(__file__).parent.parent / "docs" / "export.md").read_text(), re.DOTALL
-)
+BLOCKS = re.findall(r"```python\n(.*?)```", EXPORT.read_text(), re.DOTALL)
 ABOUT = {"recipe": "ae", "data": "digits", "library": "entropic-ae"}
 SIZES = (1, 7, 64)
 SMALL = {"width": 2, "latent_dim": 3, "batch_size": 20}
@@ -132,15 +131,30 @@ def draw(density, noise):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """In runs/eae-digits-0, where the documentation has it."""
-    out = tmp_path_factory.mktemp("export") / "runs" / "eae-digits-0"
-    return eae.train("eae", "digits", set=SMALL, epochs=1, limit=200, out=out, device="cpu", progress=False)
+    """The run of docs/export.md, in whose folder the blocks of the page have run. Each graph is made once."""
+    make, made = writing.onnx_bytes, {}
+
+    def once(name, graph, about):
+        key = name, about["weights_sha256"]
+        if key not in made:
+            made[key] = make(name, graph, about)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("export")
+        patch.chdir(folder)
+        patch.setattr(writing, "onnx_bytes", once)
+        run_page(EXPORT, patch)
+        run = eae.load(folder / "runs" / "eae-digits-0", device="cpu")
+        assert (folder / "deployed" / "decoder.onnx").read_bytes() == made["decoder", run.weights_sha256()]
+        run.differences = {path.name: difference for path, difference in run.export().items()}
+    return run
 
 
 @pytest.fixture(scope="module")
 def exported(run):
     """The run's ONNX files, with the largest differences."""
-    return {path.name: difference for path, difference in run.export(densities=["prior"]).items()}
+    return run.differences
 
 
 # networks and bottlenecks
@@ -365,7 +379,8 @@ def test_encoder_gives_the_codes_of_images(run, exported):
 
 
 def test_metadata_say_what_goes_in_and_where_it_is_from(run, exported):
-    assert list(exported) == ["encoder.onnx", "decoder.onnx", "sampler-prior.onnx"]
+    samplers = [f"sampler-{density}.onnx" for density in ("prior", "gaussian", "mixture")]
+    assert list(exported) == ["encoder.onnx", "decoder.onnx", *samplers]
     assert max(exported.values()) < 1e-4
     for name in exported:
         content = (run.folder / "onnx" / name).read_bytes()
@@ -380,7 +395,7 @@ def test_metadata_say_what_goes_in_and_where_it_is_from(run, exported):
         assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_param == "N"
         assert b".py" not in content  # nothing of the machine that it was made on
         if name == "sampler-prior.onnx":
-            assert said["input.noise"].startswith("float32 (N, 3), independent standard normal values; ")
+            assert said["input.noise"].startswith("float32 (N, 8), independent standard normal values; ")
             assert said["density"] == "prior"
         if name == "encoder.onnx":
             assert said["input.images"] == (

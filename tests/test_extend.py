@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,13 @@ import torch
 from torch import nn
 
 import entropic_ae as eae
-from entropic_ae import InputError
+from entropic_ae import InputError, cli
 from entropic_ae.data.images import SPLITS
 from entropic_ae.experiments import sweep, table1
 from entropic_ae.registry import Registry, import_modules
 from entropic_ae.training import Execution
 
+pytestmark = pytest.mark.usefixtures("brief")
 CPU = Execution("cpu")
 
 PAGE = (Path(__file__).parent.parent / "docs" / "extend.md").read_text(encoding="utf-8")
@@ -34,49 +36,48 @@ import runpy, sys
 for name in sys.argv[1:]:
     runpy.run_path(f"{name}.py", run_name="__main__")
 """
-LOAD = """
-import sys
-from pathlib import Path
-from entropic_ae import cli
-for name in sys.argv[1:]:
-    density = ["--density", "kernel"] if name == "kernel" else []
-    out = ["--n", "16", "--seed", "0", "--out", f"again/{name}.png"]
-    command = ["--import", name, "sample", f"runs/{name}", *density, *out]
-    sys.argv = ["entropic-ae", *command]
-    try:
-        cli.main()
-    except SystemExit as stop:
-        assert not stop.code, name
-for block in sorted(Path().glob("block-*.py")):
-    exec(compile(block.read_text(), block.name, "exec"), {})
-"""
+
+
+@contextmanager
+def forgotten(place):
+    """Be in a folder as a process that has registered nothing, and forget what is registered and imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setattr(sys, "path", [*sys.path])
+        patch.setattr("entropic_ae.registry._imported", [])
+        for registry in REGISTRIES:
+            patch.setattr(registry, "data", dict(registry.data))
+        yield patch
+    for name in SCRIPTS:
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The scripts of the page, run in one process; their runs drawn from in another; then its other blocks."""
+    """The page's scripts, run in a process of their own; their runs drawn from here; then its other blocks."""
     folder = tmp_path_factory.mktemp("extend")
     for name, script in SCRIPTS.items():
         (folder / f"{name}.py").write_text(script)
-    for number, block in enumerate(BLOCKS):
-        (folder / f"block-{number}.py").write_text(block)
-    for program in (TRAIN, LOAD):
-        subprocess.run([sys.executable, "-c", program, *SCRIPTS], cwd=folder, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", TRAIN, *SCRIPTS], cwd=folder, check=True, capture_output=True)
+    with forgotten(folder) as patch:
+        for name in SCRIPTS:
+            density = ["--density", "kernel"] if name == "kernel" else []
+            out = ["--n", "16", "--seed", "0", "--out", f"again/{name}.png"]
+            patch.setattr(sys, "argv", ["entropic-ae", "--import", name, "sample", f"runs/{name}", *density, *out])
+            with pytest.raises(SystemExit) as end:
+                cli.main()
+            assert not end.value.code, name
+        for block in BLOCKS:
+            exec(compile(block, "extend.md", "exec"), {})
     return folder
 
 
 @pytest.fixture
-def here(folder, tmp_path, monkeypatch):
+def here(folder, tmp_path):
     """A copy of it as the current folder, for a process that has registered nothing and forgets what it does."""
-    place = shutil.copytree(folder, tmp_path / "here")
-    monkeypatch.chdir(place)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr("entropic_ae.registry._imported", [])
-    for registry in REGISTRIES:
-        monkeypatch.setattr(registry, "data", dict(registry.data))
-    yield Path(place)
-    for name in SCRIPTS:
-        sys.modules.pop(name, None)
+    place = Path(shutil.copytree(folder, tmp_path / "here"))
+    with forgotten(place):
+        yield place
 
 
 def test_a_script_a_part_of_thirty_lines_at_most():

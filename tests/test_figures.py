@@ -25,6 +25,7 @@ from entropic_ae.experiments.figures import (
 from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
 from entropic_ae.training import Execution
 
+pytestmark = pytest.mark.usefixtures("brief")
 CPU = Execution("cpu")
 BASE = Cell("eae", "", 0, {}, {"width": "4", "epochs": "1"}, limit=150, n=60, features="pixels", execution=CPU)
 SMALL = Figure(

@@ -20,6 +20,7 @@ from entropic_ae.sharing import shareable
 from entropic_ae.storage.run_info import RunInfo
 from hub_stand_in import TOKEN, Hub
 
+pytestmark = pytest.mark.usefixtures("brief")
 REPO = "owner/small"
 
 

@@ -8,6 +8,7 @@ import scipy.linalg
 import torch
 from torch.distributions import Independent, Normal
 
+from entropic_ae.bottlenecks import BatchNorm, Cube, L1Norm, Sphere
 from entropic_ae.errors import InputError
 from entropic_ae.metrics import (
     active_codes,
@@ -17,6 +18,7 @@ from entropic_ae.metrics import (
     reconstruction_error,
     spread,
 )
+from entropic_ae.randomness import seeded
 
 
 def normal(n, dim, seed=0):
@@ -183,6 +185,33 @@ def test_entropy_gap_of_a_uniform_square():
     codes = side * torch.rand(5000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     gap = entropy_gap(codes, standard(2), k=3)["gap"]
     assert gap == pytest.approx(math.log(2 * math.pi * math.e) - math.log(12), abs=0.05)
+
+
+@pytest.mark.parametrize("bottleneck", [BatchNorm, L1Norm, Sphere, Cube])
+def test_equal_codes_count_once_in_the_entropy_gap(bottleneck):
+    prior = bottleneck(8).prior()
+    with seeded(1):
+        codes = prior.sample((188,))
+    estimator = bottleneck.entropy
+    distinct = entropy_gap(codes[5:], prior, estimator=estimator)
+    codes[:5] = codes[5:10]
+    for given in (codes, codes.double()):
+        found = entropy_gap(given, prior, estimator=estimator)
+        assert found == pytest.approx(distinct | {"n": 188, "distinct": 183}, abs=1e-9)
+    assert abs(found["corrected_gap"]) < 1
+
+
+def test_equal_codes_of_a_normal_leave_no_gap():
+    z = torch.randn(188, 8, generator=torch.Generator().manual_seed(0))
+    z[:5] = z[5:10]
+    assert entropy_gap(z, standard(8))["corrected_gap"] == pytest.approx(0, abs=0.1)
+
+
+def test_too_few_distinct_codes_have_a_low_entropy():
+    with pytest.warns(UserWarning, match=r"50 of 50 codes \(100.00%\) equal"):
+        found = entropy_gap(torch.ones(50, 2), standard(2))
+    assert found["distinct"] == 1
+    assert found["entropy"] < -50
 
 
 def test_entropy_gap_without_a_maximum():

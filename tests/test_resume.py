@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import multiprocessing
 import os
 import random
 import shutil
@@ -17,31 +16,16 @@ import torch
 import entropic_ae as eae
 from entropic_ae import InputError, training
 from entropic_ae.storage.run_folder import LOG
+from forked import start
 
 SYSTEMS = {"eae": {"entropy.memory": 50}, "vae": {}}  # one with a memory, one with draws in training
 KILLS = [2, pytest.param(10, marks=pytest.mark.slow)]  # of each
-# Children are forked from a process that has loaded everything once. It never trains, so that a fork is safe.
-FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(
-    ["entropic_ae.runs", "filelock", "pytorch_lightning", "safetensors.torch", "sklearn.datasets.data", __name__]
-)
 
 
 def train(folder, recipe="eae", epochs=4, **more):
     small = {"width": 2, "batch_size": 20, "learning_rate": 0.01, "patience": 1, **SYSTEMS[recipe]}
     options = {"limit": 100, "device": "cpu", "progress": False, "resume": True, **more}
     return eae.train(recipe, "digits", set=small, epochs=epochs, out=folder, **options)
-
-
-def start(target, *arguments):
-    process = FORKED.Process(target=quick_to_end, args=(target, *arguments), daemon=True)
-    process.start()
-    return process
-
-
-def quick_to_end(target, *arguments):
-    target(*arguments)
-    os._exit(0)  # what PyTorch takes down takes as long as the training
 
 
 def state(folder):

@@ -10,7 +10,9 @@ from safetensors.torch import load_file, save
 
 import entropic_ae as eae
 from entropic_ae import InputError, runs
+from entropic_ae.data import fingerprint
 
+pytestmark = pytest.mark.usefixtures("brief")
 SMALL = {"width": 4, "learning_rate": 2e-3, "batch_size": 20}
 
 
@@ -128,6 +130,26 @@ def test_evaluate_measures_everything(folder):
     again = json.loads((folder / "metrics.json").read_text())
     assert again["pixels"] == result
     assert eae.load(folder, device="cpu").evaluate(features="pixels", n=300) == result
+
+
+def test_copies_are_told_and_a_run_on_another_cut_is_refused(tmp_path):
+    images = eae.load_images("digits").train.images[:400]
+    np.savez(tmp_path / "copied.npz", images=torch.cat([images, images[:40]]))
+    told = "40 of 440 images are exact copies of others"
+    with pytest.warns(UserWarning, match=rf"^{told}\.$"):
+        run = train(tmp_path / "run", data=tmp_path / "copied.npz", epochs=1, limit=None)
+    with pytest.warns(UserWarning, match=told):
+        result = run.evaluate(features="pixels", n=20)
+    counted = result["copies"]
+    assert (counted["images"], counted["repeated"], counted["test_in_training"]) == (440, 40, 0)
+    assert run.files.read_metrics(run.weights_sha256())["pixels"] == result
+    order = torch.randperm(440, generator=torch.Generator().manual_seed(0))
+    before = fingerprint(torch.cat([images, images[:40]])[order][: 440 - 44 - 39])
+    assert run.info.training_images_sha256 != before
+    info = info_of(run.folder)
+    (run.folder / "run.json").write_text(json.dumps({**info, "training_images_sha256": before}))
+    with pytest.raises(InputError, match=r"are not those that .* \(40 are exact copies .* stay in one split\)"):
+        eae.load(run.folder).evaluate(features="pixels", n=20)
 
 
 def test_results_of_other_weights_are_dropped(folder):

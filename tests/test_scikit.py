@@ -313,18 +313,37 @@ def test_an_estimator_of_images_is_cloned_and_pickled(digits):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).transform(X), model.transform(X))
 
 
+def test_images_of_other_sides_are_padded_inside_and_cut_off_again():
+    """Digits without their first and last row, 6 x 8, beside the same with the rows of zeros that are added."""
+    images = load_digits().images[:300, 1:7]
+    X = images.reshape(300, 48)
+    model = EntropicAutoencoder(4, image_shape=(1, 6, 8), width=4, epochs=8, random_state=0).fit(X)
+    codes = model.transform(X)
+    assert model.inverse_transform(codes).shape == X.shape
+    assert model.sample(7).shape == (7, 48)
+    assert model.sample(7).min() >= 0 - 1e-9
+    assert model.score(X) > 0.2
+    padded = torch.from_numpy(np.pad(images, ((0, 0), (1, 1), (0, 0))) / 16)[:, None]
+    hidden = model.model_.encoder[1](padded)
+    assert np.allclose(model.model_.bottleneck(hidden).z.detach().numpy(), codes)
+    whole = model.model_.decoder[0](torch.from_numpy(codes)).detach().numpy() * 16
+    assert whole.shape == (300, 1, 8, 8)
+    assert np.allclose(whole[:, 0, 1:7].reshape(300, 48), model.inverse_transform(codes))
+
+
 @pytest.mark.parametrize(
     ("shape", "sentence"),
     [
         ((1, 8, 16), r"image_shape=\(1, 8, 16\) asks for rows of 128 pixels, got 64 columns"),
-        ((1, 4, 16), "sides are multiples of 8 up to 128, got .*; pad or resize"),
+        ((1, 136, 1), r"sides are at most 128, got image_shape=\(1, 136, 1\); resize"),
         ((8, 8), r"image_shape must be \(C, H, W\), three whole numbers, or None, got \(8, 8\)"),
         ("188", "image_shape must be"),
     ],
 )
 def test_shapes_that_images_cannot_have_are_refused(shape, sentence):
+    rows = np.arange(272.0).reshape(2, 136) if shape == (1, 136, 1) else load_digits().data
     with pytest.raises(InputError, match=sentence):
-        EntropicAutoencoder(2, image_shape=shape, epochs=1).fit(load_digits().data)
+        EntropicAutoencoder(2, image_shape=shape, epochs=1).fit(rows)
 
 
 def test_images_that_are_all_alike_are_refused():

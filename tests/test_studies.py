@@ -8,6 +8,7 @@ from entropic_ae.experiments.studies import STUDIES, Axis, Line, curves, render_
 from entropic_ae.experiments.sweep import Cell, read_cells
 from entropic_ae.training import Execution
 
+pytestmark = pytest.mark.usefixtures("brief")
 CPU = Execution("cpu")
 BASE = Cell(
     "eae", "digits", 0, {}, {"width": "2", "epochs": "1"}, limit=150, n=60, features="pixels", execution=CPU

@@ -1,10 +1,6 @@
 import json
-import os
 import random
 import re
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -15,7 +11,9 @@ from entropic_ae import InputError, recipes
 from entropic_ae.experiments import gallery, sweep, table1
 from entropic_ae.experiments.sweep import Cell, parse_system, run_cells
 from entropic_ae.training import Execution
+from forked import start_command
 
+pytestmark = pytest.mark.usefixtures("brief")
 SHARED = {"width": "2", "epochs": "1", "batch_size": "50"}
 CPU = Execution("cpu")
 CELL = Cell("eae", "digits", 0, {"entropy": "0.3"}, SHARED, limit=100, n=50, features="pixels", execution=CPU)
@@ -152,17 +150,18 @@ def test_a_claimed_cell_is_left_to_its_process_and_a_freed_one_taken(tmp_path, m
     assert told[2].startswith("eae entropy=0.3, seed 0; 0 of 1 cell measured")
 
 
-def command(tmp_path):
-    return [
-        *(sys.executable, "-m", "entropic_ae", "table1", "digits", "--recipes", "ae,eae,vae,bn-ae,rae"),
-        *("--width", "4", "--epochs", "6", "--limit", "800", "--n", "300", "--features", "pixels"),
-        *("--device", "cpu", "--out", tmp_path / "out", "--runs", tmp_path / "runs"),
-    ]
+def start(tmp_path, name="one"):
+    """Start a sweep; what it prints goes into a folder of that name."""
+    return start_command(
+        tmp_path / name,
+        *("table1", "digits", "--recipes", "ae,eae,vae,bn-ae,rae", "--width", 4, "--epochs", 6),
+        *("--limit", 800, "--n", 300, "--features", "pixels", "--device", "cpu"),
+        *("--out", tmp_path / "out", "--runs", tmp_path / "runs"),
+    )
 
 
-def start(tmp_path):
-    return subprocess.Popen(command(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+def printed(folder):
+    return [(folder / name).read_text(encoding="utf-8") for name in ("out.txt", "err.txt")]
 
 
 def logs(tmp_path):
@@ -178,12 +177,12 @@ def test_a_killed_sweep_loses_nothing_and_repeats_nothing(tmp_path, kills):
     for _ in range(kills):
         before = logs(tmp_path)
         process = start(tmp_path)
-        while process.poll() is None and logs(tmp_path) == before:  # until an epoch is over
+        while process.is_alive() and logs(tmp_path) == before:  # until an epoch is over
             time.sleep(0.02)
         time.sleep(moments.uniform(0, 1.5))
-        assert process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        assert process.is_alive()
+        process.kill()
+        process.join()
         now = contents(tmp_path / "out")
         assert {name: now[name] for name in kept} == kept  # nothing measured is touched again
         for text in now.values():
@@ -193,8 +192,9 @@ def test_a_killed_sweep_loses_nothing_and_repeats_nothing(tmp_path, kills):
     assert resumed  # some cell was left half done
     begun = {path.parent.name for path in logs(tmp_path)}
     process = start(tmp_path)
-    out, told = process.communicate(timeout=200)
-    assert process.returncode == 0, told
+    process.join(200)
+    out, told = printed(tmp_path / "one")
+    assert process.exitcode == 0, told
     assert f"5 cells (width 4, epochs 6), {len(kept)} measured already" in told
     now = contents(tmp_path / "out")
     assert {name: now[name] for name in kept} == kept
@@ -266,9 +266,12 @@ def test_a_batch_too_small_for_a_bottleneck_is_refused_before_anything_is_traine
 
 
 def test_two_processes_share_a_sweep(tmp_path):
-    processes = [start(tmp_path), start(tmp_path)]
-    told = [process.communicate(timeout=250)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], told
+    names = ("one", "other")
+    processes = [start(tmp_path, name) for name in names]
+    for process in processes:
+        process.join(250)
+    told = [printed(tmp_path / name)[1] for name in names]
+    assert [process.exitcode for process in processes] == [0, 0], told
     assert len(contents(tmp_path / "out")) == 5
     lines = [line for text in told for line in text.splitlines() if "cells measured" in line and ";" in line]
     started = [line.split(",")[0] for line in lines]

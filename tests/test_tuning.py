@@ -8,6 +8,7 @@ from entropic_ae.experiments import sweep, tuning
 from entropic_ae.experiments.sweep import Cell, read_cells
 from entropic_ae.training import Execution
 
+pytestmark = pytest.mark.usefixtures("brief")
 CPU = Execution("cpu")
 TABLE = Cell(
     "ae", "digits", 0, {}, {"width": "2", "epochs": "1"}, limit=100, n=50, features="pixels", execution=CPU

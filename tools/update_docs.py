@@ -16,6 +16,7 @@ sys.path.extend(str(folder) for folder in (Path(__file__).parents[1], Path(__fil
 
 import conformance
 import fuzz
+import tables_of_formats as formats
 import tables_of_pieces as pieces
 import tables_of_records as records
 import tables_of_sweeps as sweeps
@@ -65,6 +66,7 @@ KINDS = {
     "densities": pieces.densities,
     "samplers": pieces.samplers,
     "data sets": pieces.data_sets,
+    "formats": formats.formats,
 }
 MARK = re.compile(rf"(<!-- ({'|'.join(KINDS)}): (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 

@@ -31,6 +31,7 @@ from .errors import InputError as InputError
 from .estimators import cube_entropy as cube_entropy
 from .estimators import knn_entropy as knn_entropy
 from .estimators import mmd2 as mmd2
+from .estimators import mutual_information as mutual_information
 from .estimators import sphere_entropy as sphere_entropy
 from .evaluation import evaluate as evaluate
 from .features import FEATURES as FEATURES

@@ -12,6 +12,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.densities import Density
 from entropic_ae.distributed import share_out, sharers
@@ -46,7 +47,7 @@ def to_uint8(x: Tensor) -> Tensor:
     return (x * 255).round().clamp(0, 255).to(torch.uint8)
 
 
-def encode(model: Autoencoder, images: Tensor) -> Tensor:
+def encode(model: Autoencoder, images: ArrayLike) -> Tensor:
     """Return the codes, (N, D) float32, of uint8 images, (N, C, H, W).
 
     >>> from entropic_ae.bottlenecks import BatchNorm
@@ -55,10 +56,10 @@ def encode(model: Autoencoder, images: Tensor) -> Tensor:
     >>> encode(model, torch.zeros(5, 1, 8, 8, dtype=torch.uint8)).shape
     torch.Size([5, 4])
     """
-    return _in_batches(model, lambda x: model.encode(to_unit(x)).float(), images)
+    return _in_batches(model, lambda x: model.encode(to_unit(x)).float(), _images("encode", images))
 
 
-def encode_hidden(model: Autoencoder, images: Tensor) -> Tensor:
+def encode_hidden(model: Autoencoder, images: ArrayLike) -> Tensor:
     """Return the encoder's output before the bottleneck, (N, in_features) float32, for uint8 images, (N, C, H, W).
 
     >>> from entropic_ae.bottlenecks import BatchNorm
@@ -67,10 +68,10 @@ def encode_hidden(model: Autoencoder, images: Tensor) -> Tensor:
     >>> encode_hidden(model, torch.zeros(5, 1, 8, 8, dtype=torch.uint8)).shape
     torch.Size([5, 4])
     """
-    return _in_batches(model, lambda x: model.encoder(to_unit(x)).float(), images)
+    return _in_batches(model, lambda x: model.encoder(to_unit(x)).float(), _images("encode_hidden", images))
 
 
-def encode_posterior(model: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor | None]:
+def encode_posterior(model: Autoencoder, images: ArrayLike) -> tuple[Tensor, Tensor | None]:
     """Return the codes of uint8 images, (N, C, H, W), and the standard deviations of their posteriors.
 
     Both are (N, D) float32; the codes are the means of the posteriors. For deterministic codes the deviations are
@@ -90,11 +91,11 @@ def encode_posterior(model: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor
 
     if not model.bottleneck.has_posterior:
         return encode(model, images), None
-    codes, std = _in_batches(model, both, images).chunk(2, dim=1)
+    codes, std = _in_batches(model, both, _images("encode_posterior", images)).chunk(2, dim=1)
     return codes, std
 
 
-def decode(model: Autoencoder, codes: Tensor) -> Tensor:
+def decode(model: Autoencoder, codes: ArrayLike) -> Tensor:
     """Return the images, uint8 (N, C, H, W), of codes, (N, D).
 
     >>> from entropic_ae.bottlenecks import BatchNorm
@@ -103,10 +104,14 @@ def decode(model: Autoencoder, codes: Tensor) -> Tensor:
     >>> decode(model, torch.zeros(5, 4)).shape
     torch.Size([5, 1, 8, 8])
     """
-    return _in_batches(model, lambda z: to_uint8(model.decode(z)), codes)
+    codes = as_tensor(codes, "decode")
+    if codes.dim() != 2:
+        raise InputError(f"decode expects codes (N, D), got shape {tuple(codes.shape)}.")
+    weight = next(model.parameters())
+    return _in_batches(model, lambda z: to_uint8(model.decode(z)), codes.to(weight.dtype))
 
 
-def reconstruct(model: Autoencoder, images: Tensor) -> Tensor:
+def reconstruct(model: Autoencoder, images: ArrayLike) -> Tensor:
     """Encode and decode uint8 images, (N, C, H, W), to images of the same shape.
 
     >>> from entropic_ae.bottlenecks import BatchNorm
@@ -115,6 +120,7 @@ def reconstruct(model: Autoencoder, images: Tensor) -> Tensor:
     >>> reconstruct(model, torch.zeros(5, 1, 8, 8, dtype=torch.uint8)).dtype
     torch.uint8
     """
+    images = _images("reconstruct", images)
     return _in_batches(model, lambda x: to_uint8(model.decode(model.encode(to_unit(x)))), images)
 
 
@@ -166,7 +172,7 @@ def mix_codes(a: Tensor, b: Tensor, t: Tensor, kind: str = "spherical") -> Tenso
 
 
 def interpolate(
-    model: Autoencoder, start: Tensor, end: Tensor, *, steps: int = 8, kind: str = "spherical"
+    model: Autoencoder, start: ArrayLike, end: ArrayLike, *, steps: int = 8, kind: str = "spherical"
 ) -> Tensor:
     """Decode interpolated codes between each start image and its end image: uint8 (N, steps, C, H, W).
 
@@ -186,10 +192,21 @@ def interpolate(
     """
     if steps < 2:
         raise InputError(f"expected at least 2 steps, the two ends, got {steps}.")
+    start, end = _images("interpolate", start), _images("interpolate", end)
     if len(start) != len(end):
         raise InputError(f"expected equally many start and end images, got {len(start)} and {len(end)}.")
     codes = mix_codes(encode(model, start), encode(model, end), torch.linspace(0, 1, steps), kind)
     return decode(model, codes.flatten(0, 1)).unflatten(0, (len(start), steps))
+
+
+def _images(who: str, images: ArrayLike) -> Tensor:
+    images = as_tensor(images, who)
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise InputError(
+            f"{who} expects uint8 images (N, C, H, W), got {images.dtype} of shape {tuple(images.shape)}; those "
+            "in [0, 1] are (255 * images).round() in bytes."
+        )
+    return images
 
 
 def _in_batches(model: Autoencoder, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:

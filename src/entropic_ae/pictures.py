@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import InputError
 from entropic_ae.storage.files import atomic, atomic_folder
 
@@ -20,7 +21,7 @@ _TEXT = 18  # pixels, of the text beside images
 _LEAST_SIDE = 64  # smaller images are enlarged by an integer factor, for visibility
 
 
-def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
+def image_grid(images: ArrayLike, columns: int | None = None) -> Tensor:
     """Lay uint8 images, (N, C, H, W), out row by row on white: uint8 (C, H', W').
 
     Small images are enlarged by repeating pixels.
@@ -49,9 +50,9 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
     return grid
 
 
-def _checked(images: Tensor, columns: int | None) -> tuple[Tensor, int | None]:
+def _checked(images: ArrayLike, columns: int | None) -> tuple[Tensor, int | None]:
     """Return images as uint8 (N, C, H, W) and the number per row, or raise InputError if they cannot be drawn."""
-    images = torch.as_tensor(images)
+    images = as_tensor(images, "images")
     shape = tuple(images.shape)
     if images.dim() == 3:
         images = images[None]
@@ -116,7 +117,9 @@ def comparison(rows: Mapping[str, Sequence[Tensor | None]], headings: Sequence[s
     return picture
 
 
-def save_images(images: Tensor, out: str | Path, *, columns: int | None = None, overwrite: bool = False) -> Path:
+def save_images(
+    images: ArrayLike, out: str | Path, *, columns: int | None = None, overwrite: bool = False
+) -> Path:
     """Write uint8 images, (N, C, H, W): FILE.png a grid, FILE.npz the array ``images``, else a folder of PNGs.
 
     Arguments:

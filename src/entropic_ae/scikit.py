@@ -58,8 +58,8 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             to the data at some cost in reconstruction.
         bottleneck: a name in ``BOTTLENECKS``, except the variational ones; ``identity`` does not bound the entropy
             and requires ``entropy=0``.
-        image_shape: (C, H, W) of the flattened images, C * H * W = F, sides multiples of 8 up to 128; None for a
-            table.
+        image_shape: (C, H, W) of the flattened images, C * H * W = F, sides up to 128; None for a table.
+            Sides that are no multiples of 8 are padded with the lowest value inside the networks: 28 to 32.
         hidden, depth: units per hidden layer and number of hidden layers of encoder and decoder, for a table.
         width: channels of the first convolution, for images; the paper's 128 needs a GPU.
         epochs: passes over the rows; None chooses 10 to 100, to train on about 500 minibatches.
@@ -271,8 +271,13 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             return Autoencoder(encoder, bottleneck, Perceptron(dim, features, hidden, depth))
         channels, height, w = map(int, self.image_shape)
         shape, width = (channels, height, w), int(self.width)
-        encoder = nn.Sequential(nn.Unflatten(1, shape), ConvEncoder(shape, bottleneck.in_features, width=width))
-        return Autoencoder(encoder, bottleneck, nn.Sequential(ConvDecoder(shape, dim, width=width), nn.Flatten()))
+        padded, border = _padded(shape)
+        left, right, above, below = border
+        images = nn.Sequential(nn.Unflatten(1, shape), nn.ConstantPad2d(border, 0.0))
+        cut = nn.ConstantPad2d((-left, -right, -above, -below), 0.0)
+        encoder = nn.Sequential(images, ConvEncoder(padded, bottleneck.in_features, width=width))
+        decoder = nn.Sequential(ConvDecoder(padded, dim, width=width), cut, nn.Flatten())
+        return Autoencoder(encoder, bottleneck, decoder)
 
     def _check_batch(self, bottleneck: Bottleneck, rows: int) -> None:
         batch = min(rows, int(self.batch_size))
@@ -333,10 +338,10 @@ def _range(X: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray,
             f"image_shape={tuple(shape)} asks for rows of {math.prod(shape)} pixels, got {X.shape[1]} columns; "
             "give the (C, H, W) of the images before they were flattened."
         )
-    if any(side % 8 or side > 128 for side in shape[1:]):
+    if max(shape[1:]) > 128:
         raise InputError(
-            "the convolutions take images whose sides are multiples of 8 up to 128, got image_shape="
-            f"{tuple(shape)}; pad or resize the images, or leave image_shape out."
+            f"the convolutions take images whose sides are at most 128, got image_shape={tuple(shape)}; resize "
+            "the images, or leave image_shape out."
         )
     low, high = float(X.min()), float(X.max())
     if len(X) < 2 or not np.isfinite(high - low) or high == low:
@@ -345,6 +350,17 @@ def _range(X: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray,
             f"values from {low:g} to {high:g}."
         )
     return np.full(X.shape[1], low), np.full(X.shape[1], high - low), np.ones(X.shape[1], dtype=bool)
+
+
+def _padded(shape: tuple[int, int, int]) -> tuple[tuple[int, int, int], tuple[int, int, int, int]]:
+    """Return the shape with sides of multiples of 8, and the columns and rows added left, right, above, below.
+
+    >>> _padded((1, 28, 45))
+    ((1, 32, 48), (1, 2, 2, 2))
+    """
+    channels, *sides = shape
+    (above, below), (left, right) = ((-side % 8 // 2, -side % 8 - -side % 8 // 2) for side in sides)
+    return (channels, sides[0] + above + below, sides[1] + left + right), (left, right, above, below)
 
 
 def _standardised(X: np.ndarray, mean: np.ndarray, scale: np.ndarray, varies: np.ndarray) -> Tensor:

@@ -46,6 +46,7 @@ class Sphere(Bottleneck):
 
     def forward(self, h: Tensor) -> Code:
         """Divide each row of (N, D) by its norm."""
+        self.check_batch(h)
         return Code(nn.functional.normalize(as_float(h), dim=1, eps=self.eps))
 
     def excess_energy(self, z: Tensor) -> Tensor:
@@ -83,6 +84,7 @@ class Cube(Bottleneck):
 
     def forward(self, h: Tensor) -> Code:
         """Map each value of (N, D) into (-1, 1)."""
+        self.check_batch(h)
         return Code(torch.tanh(as_float(h)))
 
     def excess_energy(self, z: Tensor) -> Tensor:

@@ -114,7 +114,9 @@ def _held_out(run: Run, data: str | None) -> Tensor:
     """Return the run's test images, or all images of other data, fitted to its shape."""
     from entropic_ae.data import read_images
 
-    return run.data.test.images if data is None else read_images(data, run.shape)
+    if data is None:
+        return run.data.test.images
+    return read_images(data, run.shape, value_range=run.info.value_range, white=run.info.white)
 
 
 def _place(run: Run, name: str) -> Path:

@@ -35,6 +35,7 @@ __all__ = [
     "load_run",
     "read_list",
     "read_numbers",
+    "read_range",
     "read_settings",
     "read_systems",
 ]
@@ -95,6 +96,14 @@ def read_numbers(option: str, text: str, kind: type[Any]) -> list[Any]:
     except ValueError:
         kinds = "whole numbers" if kind is int else "numbers"
         raise InputError(f"--{option} expects {kinds} separated by commas, got '{text}'.") from None
+
+
+def read_range(text: str) -> tuple[float, float]:
+    """Return the values of black and white; InputError unless they are two numbers."""
+    values = read_numbers("value-range", text, float)
+    if len(values) != 2:
+        raise InputError(f"--value-range expects BLACK,WHITE, got '{text}'; for example --value-range 0,1.")
+    return values[0], values[1]
 
 
 def read_settings(set: list[str] | None, width: int | None, epochs: int | None) -> dict[str, Any]:

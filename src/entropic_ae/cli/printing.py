@@ -38,7 +38,7 @@ Document = Mapping[str, Any]
 console = Console(highlight=False, soft_wrap=True)  # results
 notes = Console(stderr=True, highlight=False, soft_wrap=True)  # notes and progress
 errors = Console(stderr=True, highlight=False, soft_wrap=True)  # errors and warnings
-_FEW = 100  # number of test images below which distances mean little
+_FEW = 100  # number of images in either set below which distances mean little
 _UNBOUNDED = 1000  # characters, wider than any table
 _NO_BARS = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")  # of Hugging Face's libraries
 
@@ -130,12 +130,19 @@ def print_metrics(result: dict[str, Any]) -> None:
             f"({codes['corrected_gap']:.2f} to the same estimate for as many prior samples)"
         )
     console.print(entropy)
+    if copies := codes["n"] - codes["distinct"]:
+        console.print(f"[bold yellow]equal codes:[/] {copies:,} of {codes['n']:,} equal another, and count once")
     if "verdict" in result["diagnostics"]:
         console.print(result["diagnostics"]["verdict"])
     else:
         console.print(f"too few codes to measure their divergence from the prior: {codes['n']}")
-    if result["real_images"] < _FEW:
-        console.print(f"[bold yellow]few images:[/] distances to only {result['real_images']} mean little")
+    fewest = min(result["real_images"], *(row["images"] for row in result["distances"].values()))
+    if fewest < _FEW or fewest < result.get("dimensions", 0):
+        width = f" in {result['dimensions']:,} dimensions" if fewest < result.get("dimensions", 0) else ""
+        console.print(
+            f"[bold yellow]few images:[/] Frechet distances of only {fewest:,}{width} are biased upwards and mean "
+            "little; look at the kernel distance"
+        )
     collapse = result["collapse"]
     console.print(f"active codes {collapse['active_codes']} of {collapse['latent_dim']}")
     if collapse["collapsed"]:

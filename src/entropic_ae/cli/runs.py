@@ -23,6 +23,7 @@ from entropic_ae.cli.options import (
     check_run,
     load_run,
     read_list,
+    read_range,
     read_settings,
 )
 from entropic_ae.cli.printing import Document, console, hint, notes, print_caution, print_metrics, speak_for
@@ -37,8 +38,9 @@ def train(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A data set listed by [b]recipes[/b], e.g. digits; a folder of images; a .parquet, .npz or .npy "
-            "file; hf:owner/name, or hf-stream:owner/name, which keeps no copy of the data set.",
+            help="A data set listed by [b]recipes[/b], e.g. digits; a folder of images or of save_to_disk; a "
+            ".parquet or .tar file; a file of arrays (.npz, .npy, IDX, .h5, .safetensors; FILE:NAME names one); "
+            "hf:owner/name, or hf-stream:owner/name, which keeps no copy of the data set.",
         ),
     ],
     set: Annotated[
@@ -53,6 +55,10 @@ def train(
     epochs: Epochs = None,
     seed: Seed = 0,
     limit: Limit = None,
+    value_range: Annotated[
+        str | None,
+        typer.Option(metavar="BLACK,WHITE", help="Values of black and white in arrays not of uint8, e.g. 0,1."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; default: runs/RECIPE-DATA-SEED.")] = None,
     device: Device = "auto",
     devices: Annotated[int, typer.Option(help="Processes on each machine, which share each minibatch.")] = 1,
@@ -81,6 +87,7 @@ def train(
         preset=preset,
         seed=seed,
         limit=limit,
+        value_range=None if value_range is None else read_range(value_range),
         out=out,
         device=device,
         devices=devices,

@@ -1,19 +1,26 @@
 """Images as uint8 tensors, from registered data sets, folders, parquet and NumPy files, and the Hub."""
 
+from entropic_ae.data.containers import array_named
+from entropic_ae.data.copies import Copies, count_copies
 from entropic_ae.data.hub import HUB_NAME, HUB_SETS
 from entropic_ae.data.images import IN_MEMORY, Given, ImageData, Split, fingerprint
 from entropic_ae.data.loading import load_images, read_images
 from entropic_ae.data.registered import DATASETS, RegisteredData
+from entropic_ae.data.sources import PAGES
 
 __all__ = [
     "DATASETS",
     "HUB_NAME",
     "HUB_SETS",
     "IN_MEMORY",
+    "PAGES",
+    "Copies",
     "Given",
     "ImageData",
     "RegisteredData",
     "Split",
+    "array_named",
+    "count_copies",
     "fingerprint",
     "load_images",
     "read_images",

@@ -10,18 +10,16 @@ import hashlib
 import io
 import json
 import os
-import re
-import struct
 import sys
 import time
 import warnings
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,16 +27,15 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from entropic_ae.data.formats import DAMAGE, Header, header, is_inverted, opened_image, values_of, verify
+from entropic_ae.data.images import largest_part
 from entropic_ae.storage.files import atomic, locked
 
 if TYPE_CHECKING:
     import datasets
 
 __all__ = [
-    "DAMAGE",
-    "FORMATS",
-    "GREY",
-    "SUFFIXES",
+    "PAGE",
     "Fit",
     "Table",
     "cache_folder",
@@ -46,23 +43,13 @@ __all__ = [
     "digest",
     "quiet",
     "scan",
-    "verify",
 ]
 
-# only formats that Pillow decodes by itself: EPS, for one, would start Ghostscript
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-# suffixes of their files
-SUFFIXES = ("png", "jpg", "jpeg", "jfif", "bmp", "gif", "tif", "tiff", "webp", "ppm", "pgm", "pbm")
-# Pillow's errors for damaged files; it has no dedicated one
-DAMAGE = (
-    *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError),
-    *(struct.error, zlib.error, Image.DecompressionBombError),
-)
-GREY = re.compile("1|L|LA|I|I;16.*")  # Pillow's modes
-_ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap width and height
+PAGE = "page"  # the column of page numbers
+_FULL = 65535  # white of 16 bits
 _LARGE = 2**28  # bytes
 _PART = 2**14  # images per cache file: interrupted decoding loses at most these
-_LAYOUT = 2  # version of the cached tables: increase it when decoding changes, to invalidate older caches
+_LAYOUT = 3  # version of the cached tables: increase it when decoding changes, to invalidate older caches
 
 
 class Table(NamedTuple):
@@ -76,6 +63,8 @@ class Table(NamedTuple):
     split: str
     folder: Path | None = None  # paths in the image column are relative to it
     trusted: bool = False  # paths in the image column may be opened
+    paged: bool = False  # a column PAGE numbers the pages of TIFF files
+    skipped: Mapping[str, int] = MappingProxyType({})  # files of the folder that are passed over, by suffix
 
 
 @dataclass(frozen=True)
@@ -83,8 +72,12 @@ class Fit:
     """How one decoded image becomes (channels, height, width).
 
     An image that has the size already is unchanged. If ``pad`` zeros on each side give the size, it is padded.
-    Otherwise the centre square of side ``crop`` (the largest that fits if None or too large) is resized,
-    bilinear with antialiasing.
+    Otherwise the largest centre part of the same aspect (the centre square of side ``crop`` if given and not too
+    large) is resized, bilinear with antialiasing.
+
+    Attributes:
+        white: the value that becomes 255 in images of more than 8 bits; None for 16 bits in use.
+        ones: images hold 0 and 1, which become 0 and 255.
     """
 
     channels: int
@@ -92,6 +85,8 @@ class Fit:
     width: int
     pad: int = 0
     crop: int | None = None
+    white: int | None = None
+    ones: bool = False
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """Return the pixels, (C, H, W) uint8."""
@@ -100,21 +95,42 @@ class Fit:
 
     def fitted(self, image: Image.Image) -> Image.Image:
         """Return the image in this size, grey or RGB."""
-        image = _flattened(ImageOps.exif_transpose(image)).convert("L" if self.channels == 1 else "RGB")
+        if image.mode.startswith("I"):
+            grey = _eight_bits(image, self.white or _FULL)
+            grey.getexif().update(image.getexif())
+            image = grey
+        image = _opaque(ImageOps.exif_transpose(image)).convert("L" if self.channels == 1 else "RGB")
+        if self.ones:
+            image = image.point([0, *[255] * 255] * self.channels)
         wanted = (self.width, self.height)
         if self.pad and image.size == (self.width - 2 * self.pad, self.height - 2 * self.pad):
             image = ImageOps.expand(image, self.pad)
         if image.size != wanted:
-            side = min(self.crop or sys.maxsize, *image.size)
-            left, top = (image.width - side) // 2, (image.height - side) // 2
-            image = image.crop((left, top, left + side, top + side)).resize(wanted, Image.Resampling.BILINEAR)
+            image = image.crop(self._part(*image.size)).resize(wanted, Image.Resampling.BILINEAR)
         return image
 
+    def _part(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Return the part of an image that is resized: left, top, right, bottom."""
+        if self.crop:
+            wide = high = min(self.crop, width, height)
+        else:
+            wide, high = largest_part(width, height, self.width, self.height)
+        left, top = (width - wide) // 2, (height - high) // 2
+        return left, top, left + wide, top + high
 
-def _flattened(image: Image.Image) -> Image.Image:
-    """Return the image with 8 bits per channel: 16 bits lose the lower 8, transparency becomes white."""
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
+
+def _eight_bits(image: Image.Image, white: int) -> Image.Image:
+    """Return an image of mode I or I;16 with 8 bits: white becomes 255; 16 bits in use lose the lower 8."""
+    values = values_of(image).clip(0, white)
+    if (clear := image.info.get("transparency")) is not None:  # one value of a PNG
+        values = np.where(values_of(image) == clear, white, values)
+    if is_inverted(image):
+        values = white - values
+    return Image.fromarray((values >> 8 if white == _FULL else np.rint(values * (255 / white))).astype(np.uint8))
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Return the image on white where it is transparent."""
     if not image.has_transparency_data:
         return image
     image = image.convert("RGBA")
@@ -127,22 +143,17 @@ def digest(*parts: Any) -> str:
 
 
 def scan(table: Table) -> dict[str, np.ndarray]:
-    """Return ``width``, ``height`` (EXIF orientation applied) and ``mode`` of every image; "" if damaged."""
+    """Return the fields of ``Header`` for every image; mode "" if it cannot be read."""
     import datasets
     import pyarrow
 
-    def header(stream: io.BytesIO | Path) -> tuple[int, int, str]:
-        with Image.open(stream, formats=FORMATS) as image:
-            turned = image.width != image.height and image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
-            return (*(image.size[::-1] if turned else image.size), image.mode)
-
     def headers(batch: pyarrow.Table) -> pyarrow.Table:
-        found = _each(header, table, batch)
-        rows = [(0, 0, "") if row is None else row for row in found]
-        return pyarrow.table(dict(zip(("width", "height", "mode"), zip(*rows, strict=True), strict=True)))
+        rows = [row or Header(0, 0, "") for row in _each(header, table, batch)]
+        return pyarrow.table(dict(zip(Header._fields, zip(*rows, strict=True), strict=True)))
 
-    features = {name: datasets.Value("int64") for name in ("width", "height")}
-    rows = _mapped(table, headers, {**features, "mode": datasets.Value("string")}, "scan", 1000)
+    texts = {"mode", "reason"}
+    features = {name: datasets.Value("string" if name in texts else "int64") for name in Header._fields}
+    rows = _mapped(table, headers, features, "scan", 1000)
     return {name: rows.data.column(name).to_numpy() for name in rows.column_names}
 
 
@@ -157,9 +168,9 @@ def decode(table: Table, fit: Fit, *, shuffled: bool = False) -> tuple[Tensor, n
 
     size = fit.channels * fit.height * fit.width
 
-    def pixels(stream: io.BytesIO | Path) -> np.ndarray:
+    def pixels(stream: io.BytesIO | Path, page: int) -> np.ndarray:
         verify(stream)
-        with Image.open(stream, formats=FORMATS) as image:
+        with opened_image(stream, page) as image:
             return fit(image)
 
     def batch_pixels(batch: pyarrow.Table, indices: list[int], start: int) -> pyarrow.Table:
@@ -186,15 +197,6 @@ def decode(table: Table, fit: Fit, *, shuffled: bool = False) -> tuple[Tensor, n
     file = cache_folder() / f"{digest(table.key, table.split, ['pixels', *astuple(fit), shuffled])}.pixels"
     images = _pixels(rows.data.column("pixels").chunks, chosen, size, file)
     return images.view(-1, fit.channels, fit.height, fit.width), chosen, damaged.drop_null().to_pylist()
-
-
-def verify(stream: io.BytesIO | Path) -> None:
-    """Check the checksums of a PNG image, which decoding ignores; SyntaxError if one is wrong."""
-    with Image.open(stream, formats=FORMATS) as image:
-        if image.format == "PNG":
-            image.verify()
-    if isinstance(stream, io.BytesIO):
-        stream.seek(0)
 
 
 def _pixels(chunks: Sequence[Any], chosen: np.ndarray, size: int, file: Path) -> Tensor:
@@ -228,27 +230,28 @@ def _name(entry: Any, otherwise: str) -> str:
     return entry if isinstance(entry, str) else (entry or {}).get("path") or otherwise
 
 
-def _each(function: Callable[[Any], Any], table: Table, batch: Any) -> list[Any]:
-    """Return ``function`` of every image of a batch, None for the damaged ones."""
+def _each(function: Callable[[Any, int], Any], table: Table, batch: Any) -> list[Any]:
+    """Return ``function`` of every image of a batch and its page, None for the damaged ones."""
 
-    def one(entry: Any) -> Any:
+    def one(entry: Any, page: int) -> Any:
         try:
             if isinstance(entry, str):
-                return function((table.folder or Path()) / entry)
+                return function((table.folder or Path()) / entry, page)
             if entry["bytes"] is None and table.trusted:
-                return function(Path(entry["path"]))
+                return function(Path(entry["path"]), page)
             # a path in an untrusted parquet file is not opened: it could name any file of this machine
-            return function(io.BytesIO(entry["bytes"] or b""))
+            return function(io.BytesIO(entry["bytes"] or b""), page)
         except DAMAGE:
             return None
 
     entries = batch.column(table.column).to_pylist()
+    pages = batch.column(PAGE).to_pylist() if table.paged else [0] * len(entries)
     start = time.perf_counter()
-    first = [one(entry) for entry in entries[:8]]
+    first = list(map(one, entries[:8], pages[:8]))
     if time.perf_counter() - start < 0.002 * len(first):  # threads double the time of small images
-        return first + [one(entry) for entry in entries[8:]]
+        return first + list(map(one, entries[8:], pages[8:]))
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside the GIL
-        return first + list(pool.map(one, entries[8:]))
+        return first + list(pool.map(one, entries[8:], pages[8:]))
 
 
 def _mapped(

@@ -9,19 +9,23 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from entropic_ae.data.decoding import SUFFIXES, Table, digest, quiet
+from entropic_ae.data.decoding import PAGE, Table, digest, quiet
+from entropic_ae.data.formats import DAMAGE, SUFFIXES, opened_image
 from entropic_ae.errors import InputError
 
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["columns", "image_tables", "opened", "parquet_tables", "split_named"]
+__all__ = ["columns", "image_tables", "opened", "parquet_tables", "split_named", "suffixes_in"]
 
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -48,17 +52,30 @@ def _stamp(path: Path) -> list[int] | None:
     return [status.st_size, status.st_mtime_ns] if stat.S_ISREG(status.st_mode) else None
 
 
-def _files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    """Return visible files with these suffixes, sorted, relative to ``folder``; folder links are skipped."""
+def _files(folder: Path) -> list[Path]:
+    """Return visible files, sorted, relative to ``folder``; folder links are skipped."""
     found = []
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "__"))]
-        found += [
-            Path(root, name).relative_to(folder)
-            for name in names
-            if not name.startswith(".") and name.rpartition(".")[2].lower() in suffixes
-        ]
+        found += [Path(root, name).relative_to(folder) for name in names if not name.startswith(".")]
     return sorted(found)
+
+
+def _suffix(name: str) -> str:
+    """Return the suffix of a file's name without the dot, in small letters; "" without one."""
+    return name.rpartition(".")[2].lower() if "." in name else ""
+
+
+def suffixes_in(folder: Path) -> Counter[str]:
+    """Return the number of visible files of a folder by suffix.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / "a.HEIC").touch()
+    >>> suffixes_in(folder)
+    Counter({'heic': 1})
+    """
+    return Counter(_suffix(path.name) for path in _files(folder))
 
 
 def _is_text(name: str) -> bool:
@@ -70,20 +87,31 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def image_tables(folder: Path) -> dict[str, Table]:
+def image_tables(folder: Path, *, paged: bool = False) -> dict[str, Table]:
     """Return the splits of a folder of images, empty if it holds none.
 
     Subfolders named train, validation and test are splits; below them, or below the folder itself, the
-    first subfolder of an image is its class, if every image has one and there are two or more. Other
-    files, metadata.csv included, and hidden ones are ignored.
+    first subfolder of an image is its class, if every image has one and there are two or more. Hidden files are
+    ignored; other files, metadata.csv included, are counted by suffix in ``Table.skipped`` of one table.
+
+    Arguments:
+        folder: the folder, or one TIFF file.
+        paged: every page of a TIFF file is an image, instead of the first.
     """
     import datasets
 
     # not the "imagefolder" builder: it treats test_1.png as a test split, unpacks any archives, and drops
     # the labels if there is a metadata.csv
-    stamped = [(path, stamp) for path in _files(folder, SUFFIXES) if (stamp := _stamp(folder / path))]
+    files = [Path(folder.name)] if folder.is_file() else _files(folder)
+    folder = folder.parent if folder.is_file() else folder
+    stamped = [
+        (path, stamp) for path in files if _suffix(path.name) in SUFFIXES and (stamp := _stamp(folder / path))
+    ]
     if not stamped:
         return {}
+    skipped = Counter(
+        suffix for path in files if (suffix := _suffix(path.name)) not in SUFFIXES and _stamp(folder / path)
+    )
     if odd := [str(path) for path, _ in stamped if not _is_text(str(path))]:
         raise InputError(f"{folder} holds an image whose name is not valid UTF-8, {odd[0]!a}; rename it.")
     tops = {path.parts[0] for path, _ in stamped if len(path.parts) > 1}
@@ -103,15 +131,32 @@ def image_tables(folder: Path) -> dict[str, Table]:
     labelled = all(len(path.parts) > level + 1 for path, _ in stamped)
     classes = sorted({path.parts[level] for path, _ in stamped}) if labelled else []
     number = {name: index for index, name in enumerate(classes)}
-    tables = {}
+    tables: dict[str, Table] = {}
     for split, members in groups.items():
-        labels = np.array([number[path.parts[level]] for path, _ in members]) if len(classes) > 1 else None
-        rows = datasets.Dataset.from_dict({"image": [str(path) for path, _ in members]})
-        key = digest(str(folder), [[str(path), stamp] for path, stamp in members])
+        pages = [range(_pages(folder / path) if paged else 1) for path, _ in members]
+        paths = [path for (path, _), numbers in zip(members, pages, strict=True) for _ in numbers]
+        columns = {"image": list(map(str, paths)), **({PAGE: list(chain(*pages))} if paged else {})}
         tables[split] = Table(
-            rows, "image", labels, len(classes) if len(classes) > 1 else None, key, split, folder
+            rows=datasets.Dataset.from_dict(columns),
+            column="image",
+            labels=np.array([number[path.parts[level]] for path in paths]) if len(classes) > 1 else None,
+            classes=len(classes) if len(classes) > 1 else None,
+            key=digest(str(folder), [[str(path), stamp] for path, stamp in members], paged),
+            split=split,
+            folder=folder,
+            paged=paged,
+            skipped=MappingProxyType({} if tables else skipped),
         )
     return tables
+
+
+def _pages(path: Path) -> int:
+    """Return the number of pages of a TIFF file; 1 for others, also for damaged ones, which decoding reports."""
+    try:
+        with opened_image(path) as image:
+            return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
+    except DAMAGE:
+        return 1
 
 
 def parquet_tables(path: Path, image: str | None = None, label: str | None = None) -> dict[str, Table]:
@@ -125,8 +170,9 @@ def parquet_tables(path: Path, image: str | None = None, label: str | None = Non
     import pyarrow
 
     groups: dict[str, list[Path]] = {}
-    found = [path] if path.is_file() else [path / name for name in _files(path, {"parquet"})]
-    found = [file for file in found if _stamp(file)]  # skips pipes: opening one would block
+    found = [path] if path.is_file() else [path / name for name in _files(path)]
+    # skips pipes: opening one would block
+    found = [file for file in found if path.is_file() or (_suffix(file.name) == "parquet" and _stamp(file))]
     for file in found:
         split = split_named(file.name) or split_named(file.parent.name if file.parent != path else "")
         groups.setdefault(split or "", []).append(file)
@@ -161,8 +207,9 @@ def opened(
     """Return a loaded split as a table; the columns and errors are those of ``columns``."""
     images, labels = columns(rows.features, source, image, label)
     values = None
-    if labels and not rows.data.column(labels).null_count:
-        values = rows.data.column(labels).to_numpy().astype(np.int64)
+    column = rows.select_columns([labels]).with_format("arrow")[:].column(labels) if labels else None
+    if column is not None and not column.null_count:  # of the rows selected, in their order
+        values = column.to_numpy().astype(np.int64)
         if len(values) and values.min() < 0:  # the Hub marks withheld labels by -1
             values = None
     classes = getattr(rows.features[labels], "num_classes", None) if labels else None

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
-__all__ = ["IN_MEMORY", "SPLITS", "Given", "ImageData", "Split", "fingerprint", "resized", "shuffled"]
+__all__ = [
+    "IN_MEMORY",
+    "SPLITS",
+    "Given",
+    "ImageData",
+    "Split",
+    "fingerprint",
+    "largest_part",
+    "resized",
+    "shuffled",
+]
 
 SPLITS = ("train", "validation", "test")
 IN_MEMORY = "an array in memory"  # the source of images without a name or path
@@ -36,7 +47,8 @@ class ImageData:
     """A data set in memory: three splits that share no image; see ``load_images``.
 
     ``name`` is valid in file names. ``classes`` is the number of classes, None without labels. ``source`` is the
-    source given (an absolute path for files and folders); leave it out in a custom ``ImageData``.
+    source given (an absolute path for files and folders); leave it out in a custom ``ImageData``. ``white`` is the
+    value that became 255, None if the images had 8 bits: 1 for images of 0 and 1, 4,095 for 12 bits.
 
     >>> from entropic_ae.data import load_images
     >>> load_images("digits").shape
@@ -49,6 +61,7 @@ class ImageData:
     test: Split
     classes: int | None = None
     source: str = IN_MEMORY
+    white: int | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -58,7 +71,8 @@ class ImageData:
 
 
 Array = np.ndarray | Tensor
-Given = Array | tuple[Array, Array] | ImageData  # images, with labels, with splits
+# images, alone or with labels, with splits; lists of images or paths; data sets; ``datasets`` has no types
+Given = Array | list[Any] | tuple[Array | list[Any], Array | list[int]] | ImageData | Dataset[Any]
 
 
 def fingerprint(images: Tensor) -> str:
@@ -76,17 +90,27 @@ def shuffled(split: Split) -> Split:
     return split.at(order)
 
 
-def resized(images: Tensor, size: int) -> Tensor:
-    """Crop (N, C, H, W) to the centre square and resize it to ``size``, bilinear with antialiasing."""
-    height, width = images.shape[2:]
-    if (height, width) == (size, size):
+def largest_part(width: int, height: int, to_width: int, to_height: int) -> tuple[int, int]:
+    """Return width and height of the largest part of an image that has the aspect of another.
+
+    >>> largest_part(160, 64, 80, 32), largest_part(160, 64, 32, 32)
+    ((160, 64), (64, 64))
+    """
+    wide = (height * to_width + to_height // 2) // to_height
+    high = (width * to_height + to_width // 2) // to_width
+    return min(width, max(1, wide)), min(height, max(1, high))
+
+
+def resized(images: Tensor, height: int, width: int) -> Tensor:
+    """Crop (N, C, H, W) to the largest centre part of this aspect and resize it, bilinear with antialiasing."""
+    if images.shape[2:] == (height, width):
         return images
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = images[:, :, top : top + side, left : left + side]
-    resized = torch.empty(len(images), images.shape[1], size, size, dtype=torch.uint8)
+    wide, high = largest_part(images.shape[3], images.shape[2], width, height)
+    top, left = (images.shape[2] - high) // 2, (images.shape[3] - wide) // 2
+    part = images[:, :, top : top + high, left : left + wide]
+    resized = torch.empty(len(images), images.shape[1], height, width, dtype=torch.uint8)
     for start in range(0, len(images), 1000):
-        chunk = square[start : start + 1000].float()
-        chunk = torch.nn.functional.interpolate(chunk, size=(size, size), mode="bilinear", antialias=True)
+        chunk = part[start : start + 1000].float()
+        chunk = torch.nn.functional.interpolate(chunk, size=(height, width), mode="bilinear", antialias=True)
         resized[start : start + 1000] = chunk.round_().clamp_(0, 255)
     return resized

@@ -11,46 +11,64 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from entropic_ae.data.arrays import checked_arrays, read_arrays
-from entropic_ae.data.decoding import GREY, Fit, Table, decode, scan
+from entropic_ae.data.arrays import Range, checked_arrays, read_arrays
+from entropic_ae.data.copies import groups_of, hold_out
+from entropic_ae.data.decoding import Fit, Table, decode, scan
+from entropic_ae.data.depth import ONES, are_ones, check_readable, white_of
 from entropic_ae.data.folders import parquet_tables
+from entropic_ae.data.formats import GREY, passed_over
 from entropic_ae.data.hub import hub_tables
 from entropic_ae.data.images import IN_MEMORY, SPLITS, Given, ImageData, Split, resized, shuffled
 from entropic_ae.data.registered import RegisteredData
-from entropic_ae.data.sources import resolve
+from entropic_ae.data.sources import Source, resolve
 from entropic_ae.errors import InputError
 
 __all__ = ["load_images", "read_images"]
 
 
 def load_images(
-    source: str | Path | Given, *, image_size: int | None = None, limit: int | None = None
+    source: str | Path | Given,
+    *,
+    image_size: int | None = None,
+    limit: int | None = None,
+    value_range: Range | None = None,
+    white: int | None = None,
 ) -> ImageData:
     """Load a data set by registered name, path or Hub id; decoded once, then read from the cache.
 
     Arguments:
         source: a name in DATASETS (a local copy in the folder $ENTROPIC_AE_DATA/<name> takes precedence over the
-            Hub; write ./mnist for a folder of that name), a folder of images or of parquet files, a .parquet,
-            .npz or .npy file, hf:owner/name, or hf-stream:owner/name, which gives the same images but stores
-            only the images at image_size on this machine; or the images themselves: an array, a pair of
-            images and labels, or an ``ImageData`` with custom splits.
+            Hub; write ./mnist for a folder of that name); a folder of images, of parquet files, of MNIST's IDX
+            files or of ``save_to_disk``; a .parquet file, a WebDataset .tar or a folder of them; a file of arrays
+            (.npz, .npy, IDX, HDF5 or .safetensors; FILE:NAME names one array); hf:owner/name, or
+            hf-stream:owner/name, which gives the same images but stores only the images at image_size on this
+            machine. Or the images themselves: an array; a list of PIL images, arrays or paths; a pair of images
+            and labels; a map-style data set of PyTorch whose items are images or pairs of image and label; a data
+            set of ``datasets``; or an ``ImageData`` with custom splits.
         image_size: side in pixels, a multiple of 8 from 8 to 128: the centre square of each image is
             resized to it, bilinear with antialiasing. A registered set is first padded or cropped as usual
             (MNIST padded, CelebA's centre of 140). Required if images differ in size.
         limit: keep at most this number of training images and of validation images, the first ones. The test
             split is never limited, so that metrics stay comparable.
+        value_range: the values of black and white of arrays that are not uint8 from 0 to 255, such as (0, 1) or
+            (-1, 1).
+        white: the value that becomes 255 in files of more than 8 bits; default: the largest that 8, 10, 12, 14 or
+            16 bits hold, of the fewest bits that hold every value of the set.
 
     Custom data are grey (C = 1) if every image is, else RGB (C = 3). EXIF orientation is applied, transparency is
-    composited over white, 16-bit grey loses its lower 8 bits, animations give their first frame.
+    composited over white, animations give their first frame, TIFF files their first page. With ``pages:`` before
+    a folder or a TIFF file, every page is an image. Images of 0 and 1 become 0 and 255, which a warning tells; so
+    do other warnings any white but 65,535, further pages, and files that are passed over.
     Subfolders give labels, subfolders train, validation and test give splits. Damaged images are left out
-    with one warning. Arrays are uint8, (N, H, W), (N, H, W, C) or (N, C, H, W); an .npz holds ``images``
-    with optional ``labels``, one array, or MedMNIST's ``train_images``, ``val_images`` and so on.
+    with one warning. Arrays are (N, H, W), (N, H, W, C) or (N, C, H, W); a file of several holds ``images`` with
+    optional ``labels``, MedMNIST's ``train_images``, ``val_images`` and so on, or Keras' ``x_train``, ``y_train``.
 
     Raises:
         InputError: if the source is unknown, empty, damaged or of the wrong type, if sizes do not fit, or
@@ -68,25 +86,38 @@ def load_images(
             f"image_size must be a multiple of 8 from 8 to 128, got {image_size}; {nearest} is the nearest."
         )
     found = resolve(source, image_size)
+    if value_range is not None and (found.row is not None or found.tables):
+        raise InputError(f"value_range is for arrays, got the encoded images of {found.source}; leave it out.")
     if found.row is not None:
         return _registered(found.name, found.row, image_size, limit)
     if found.path is not None:
-        return _arrays(found.path, image_size, limit)
+        splits = {
+            key: shuffled(Split(*one)) for key, one in read_arrays(found.path, found.array, value_range).items()
+        }
+        return _of_one_size(splits, found.name, found.source, image_size, limit, look=value_range is None)
     if found.tables:
-        return _own(found.tables, found.name, found.source, image_size, limit)
-    return _given(found.images, found.name, found.source, image_size, limit)
+        return _own(found.tables, found.name, found.source, image_size, limit, white)
+    return _given(found, image_size, limit, value_range)
 
 
-def read_images(source: str | Path, shape: tuple[int, int, int]) -> Tensor:
+def read_images(
+    source: str | Path,
+    shape: tuple[int, int, int],
+    *,
+    value_range: Range | None = None,
+    white: int | None = None,
+) -> Tensor:
     """Read all images of a source in the order of their files, fitted to a shape.
 
     For images to encode rather than to train on: they are neither split nor shuffled, and there may be any number.
-    The centre square of larger and smaller images is resized. Colour becomes grey, or grey RGB, to match the
+    The largest centre part of the shape's aspect is resized. Colour becomes grey, or grey RGB, to match the
     shape; arrays must match its channels. A registered name gives the test images of that set.
 
     Arguments:
         source: as for ``load_images``.
         shape: (C, H, W) of the result.
+        value_range: of arrays that are not uint8, as for ``load_images``.
+        white: of the images that a model was trained on, see ``ImageData``; default: as for ``load_images``.
 
     Returns: uint8 (N, C, H, W).
 
@@ -94,43 +125,40 @@ def read_images(source: str | Path, shape: tuple[int, int, int]) -> Tensor:
     """
     found = resolve(source, shape[1] if shape[1] == shape[2] else None)
     if found.tables:
-        images = torch.cat([split.images for split in _decoded(found.tables, Fit(*shape), found.source).values()])
+        fit = Fit(*shape, white=white_of(_scanned(found.tables, found.source), found.source, white))
+        decoded, _ = _decoded(found.tables, fit, found.source, look=white in (None, ONES))
+        images = torch.cat([split.images for split in decoded.values()])
     elif found.path is not None:
-        images = torch.cat([images for images, _ in read_arrays(found.path).values()])
+        read = read_arrays(found.path, found.array, value_range)
+        images = torch.cat([images for images, _ in read.values()])
+        if value_range is None and are_ones([images], found.source):
+            images = images * 255
     elif found.images is not None:
-        images = _given(found.images, found.name, found.source, None, None).test.images
+        images = _given(found, None, None, None).test.images
     else:
         images = load_images(source).test.images
-    if images.shape[2:] != shape[1:] and shape[1] == shape[2]:
-        images = resized(images, shape[1])
+    images = resized(images, *shape[1:])
     if tuple(images.shape[1:]) != tuple(shape):
         came, wanted = ("x".join(map(str, one)) for one in (images.shape[1:], shape))
         raise InputError(f"the images of {source} are {came}, expected {wanted}; give images like the run's.")
     return images
 
 
-def _arrays(path: Path, image_size: int | None, limit: int | None) -> ImageData:
-    """Load an .npz or .npy file."""
-    splits = {key: shuffled(Split(*arrays)) for key, arrays in read_arrays(path).items()}
-    return _of_one_size(splits, path.stem, str(path), image_size, limit)
-
-
-def _given(content: Given, name: str, source: str, image_size: int | None, limit: int | None) -> ImageData:
-    """Load images in memory: an ``ImageData`` in its order, others in a random order."""
-    what = source if source == IN_MEMORY else f"the result of the data set '{name}'"
-    if isinstance(content, ImageData):
-        splits = {key: Split(*checked_arrays(what, *getattr(content, key))) for key in SPLITS}
-        name = content.name if source == IN_MEMORY else name
-        return _of_one_size(splits, name, source, image_size, limit, content.classes)
-    images, labels = content if isinstance(content, tuple) and len(content) == 2 else (content, None)
-    if not isinstance(images, np.ndarray | Tensor):
-        raise InputError(
-            f"expected {what} to be images, a pair of images and labels, or an ImageData, got "
-            f"{type(content).__name__}."
+def _given(found: Source, image_size: int | None, limit: int | None, value_range: Range | None) -> ImageData:
+    """Load arrays in memory: an ``ImageData`` in its order, others in a random order."""
+    own = found.source == IN_MEMORY
+    what = found.source if own else f"the result of the data set '{found.name}'"
+    options, look = (found.source, image_size, limit), value_range is None
+    if isinstance(found.images, ImageData):
+        given = found.images
+        splits = {
+            key: Split(*checked_arrays(what, *getattr(given, key), value_range=value_range)) for key in SPLITS
+        }
+        return _of_one_size(
+            splits, given.name if own else found.name, *options, given.classes, given.white, look=look
         )
-    return _of_one_size(
-        {"train": shuffled(Split(*checked_arrays(what, images, labels)))}, name, source, image_size, limit
-    )
+    split = Split(*checked_arrays(what, *(found.images or ()), value_range=value_range))
+    return _of_one_size({"train": shuffled(split)}, found.name, *options, look=look)
 
 
 def _of_one_size(
@@ -140,15 +168,24 @@ def _of_one_size(
     image_size: int | None,
     limit: int | None,
     classes: int | None = None,
+    white: int | None = None,
+    *,
+    look: bool,
 ) -> ImageData:
-    """Make a data set of splits, whose images must have one shape; by default the classes are counted."""
+    """Make a data set of splits, whose images must have one shape; by default the classes are counted.
+
+    With ``look`` images of 0 and 1 become 0 and 255.
+    """
     shapes = {tuple(split.images.shape[1:]) for split in splits.values()}
     if len(shapes) > 1:
         raise InputError(f"the splits of {source} differ in shape ({shapes}), expected one; resize them.")
+    if look and white is None and are_ones([split.images for split in splits.values()], source):
+        white, splits = ONES, {key: Split(split.images * 255, split.labels) for key, split in splits.items()}
     height, width = splits["train"].images.shape[2:]
     _check_size(source, height, width, image_size)
     top = max((int(y.max()) + 1 for _, y in splits.values() if y is not None and len(y)), default=None)
-    return _assembled(splits, name, source, image_size=image_size, limit=limit, classes=classes or top)
+    classes = classes or top
+    return _assembled(splits, name, source, image_size=image_size, limit=limit, classes=classes, white=white)
 
 
 def _fits(side: int) -> bool:
@@ -178,7 +215,7 @@ def _registered(name: str, row: RegisteredData, image_size: int | None, limit: i
     # cropped images are resized once, from the source
     size = image_size if row.crop and image_size else row.size
     fit = Fit(row.channels, size, size, row.pad, row.crop)
-    return _assembled(_decoded(tables, fit, name), name, name, image_size=image_size, limit=limit, row=row)
+    return _assembled(_decoded(tables, fit, name)[0], name, name, image_size=image_size, limit=limit, row=row)
 
 
 def _digits() -> dict[str, Split]:
@@ -191,22 +228,21 @@ def _digits() -> dict[str, Split]:
 
 
 def _own(
-    tables: Mapping[str, Table], name: str, source: str, image_size: int | None, limit: int | None
+    tables: Mapping[str, Table],
+    name: str,
+    source: str,
+    image_size: int | None,
+    limit: int | None,
+    white: int | None,
 ) -> ImageData:
-    """Load custom data: the size and the channels are determined from all headers first."""
+    """Load custom data: the size, the channels and the depth are determined from all headers first."""
     tables = {key: table for key, table in tables.items() if len(table.rows)}
     if "train" not in tables:
         raise InputError(f"{source} holds no training images; give at least 10 images.")
-    headers = [scan(table) for table in tables.values()]
-    width, height, mode = (np.concatenate([h[key] for h in headers]) for key in ("width", "height", "mode"))
+    headers = _scanned(tables, source)
+    width, height, mode = (headers[key] for key in ("width", "height", "mode"))
     sound = mode != ""
-    if not sound.any():
-        raise InputError(f"none of the {len(mode)} images of {source} can be read; give undamaged images.")
     modes = set(mode[sound])
-    if "F" in modes:
-        raise InputError(
-            f"{source} holds images of floating-point pixels, expected 8 or 16 bits; save them as 8-bit PNG."
-        )
     sizes = np.unique(np.stack([width[sound], height[sound]], axis=1), axis=0)
     if len(sizes) > 1 and image_size is None:
         first, last = (f"{w}x{h}" for w, h in (sizes[0], sizes[-1]))
@@ -216,16 +252,43 @@ def _own(
         )
     _check_size(source, int(sizes[0][1]), int(sizes[0][0]), image_size)
     channels = 1 if all(GREY.fullmatch(one) for one in modes) else 3
-    fit = Fit(channels, image_size or int(sizes[0][1]), image_size or int(sizes[0][0]))
-    splits = _decoded(tables, fit, source, shuffled=True)
+    side = (image_size or int(sizes[0][1]), image_size or int(sizes[0][0]))
+    fit = Fit(channels, *side, white=white_of(headers, source, white))
+    splits, ones = _decoded(tables, fit, source, shuffled=True, look=white in (None, ONES))
     classes = max((table.classes or 0 for table in tables.values()), default=0) or None
     if all(split.labels is None for split in splits.values()):
         classes = None
-    return _assembled(splits, name, source, image_size=image_size, limit=limit, classes=classes)
+    white = ONES if ones else fit.white
+    return _assembled(splits, name, source, image_size=image_size, limit=limit, classes=classes, white=white)
 
 
-def _decoded(tables: Mapping[str, Table], fit: Fit, source: str, *, shuffled: bool = False) -> dict[str, Split]:
-    """Decode every split; one warning counts the damaged images."""
+def _scanned(tables: Mapping[str, Table], source: str) -> dict[str, np.ndarray]:
+    """Return the headers of all splits; one warning each counts files and pages that are passed over."""
+    found = [scan(table) for table in tables.values()]
+    headers = {key: np.concatenate([one[key] for one in found]) for key in found[0]}
+    check_readable(headers, source)
+    if others := passed_over({suffix: n for table in tables.values() for suffix, n in table.skipped.items()}):
+        warnings.warn(f"files of {source} that are no images here are passed over: {others}.", stacklevel=4)
+    more = headers["pages"] - 1
+    if more.any() and not any(table.paged for table in tables.values()):
+        warnings.warn(
+            f"{more.sum():,} further pages of {(more > 0).sum():,} TIFF files of {source} are passed over; give "
+            f"pages:{source} to read every page.",
+            stacklevel=4,
+        )
+    return headers
+
+
+def _decoded(
+    tables: Mapping[str, Table], fit: Fit, source: str, *, shuffled: bool = False, look: bool = True
+) -> tuple[dict[str, Split], bool]:
+    """Decode every split; one warning counts the damaged images.
+
+    Arguments:
+        look: whether images of 0 and 1 become 0 and 255.
+
+    Returns: the splits, and whether their images held 0 and 1, which are now 0 and 255.
+    """
     splits: dict[str, Split] = {}
     damaged: list[str] = []
     for key, table in tables.items():
@@ -244,7 +307,13 @@ def _decoded(tables: Mapping[str, Table], fit: Fit, source: str, *, shuffled: bo
             UserWarning,
             stacklevel=4,  # the caller of load_images
         )
-    return splits
+    if look and are_ones([split.images for split in splits.values()], source):
+        fit = replace(fit, ones=True)
+        splits = {
+            key: Split(decode(table, fit, shuffled=shuffled)[0], splits[key].labels)
+            for key, table in tables.items()
+        }
+    return splits, fit.ones
 
 
 def _assembled(
@@ -256,15 +325,20 @@ def _assembled(
     limit: int | None,
     row: RegisteredData | None = None,
     classes: int | None = None,
+    white: int | None = None,
 ) -> ImageData:
     """Split missing splits off the end of training, then limit and resize."""
     parts = dict(splits)
-    for key in ("test", "validation"):
-        if key not in parts:
-            total = len(parts["train"].images)
-            start = max(0, total - (getattr(row, key) if row else max(2, total // 10)))
-            parts[key] = parts["train"].at(slice(start, None))
-            parts["train"] = parts["train"].at(slice(start))
+    missing = [key for key in ("test", "validation") if key not in parts]
+    groups = groups_of(parts["train"].images) if missing and not row else np.empty(0, np.int64)
+    for left, key in zip((len(missing), 1), missing, strict=False):
+        whole = parts["train"]
+        total = len(whole.images)
+        if row:  # as published
+            start = max(0, total - getattr(row, key))
+            parts["train"], parts[key] = whole.at(slice(start)), whole.at(slice(start, None))
+        else:
+            parts["train"], parts[key] = hold_out(whole, groups[:total], max(2, total // 10), leave=left)
     train, validation, test = (len(parts[key].images) for key in SPLITS)
     if train < 2 or validation < 1 or test < 1:
         taken = sum(getattr(row, key) for key in SPLITS[1:] if key not in splits) if row else 0
@@ -277,10 +351,13 @@ def _assembled(
         for key in ("train", "validation"):
             parts[key] = parts[key].at(torch.arange(min(limit, len(parts[key].images))))
     if image_size is not None:
-        parts = {key: Split(resized(split.images, image_size), split.labels) for key, split in parts.items()}
+        parts = {
+            key: Split(resized(split.images, image_size, image_size), split.labels) for key, split in parts.items()
+        }
     return ImageData(
         name=re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip(".-") or "data",
         **{key: parts[key] for key in SPLITS},
         classes=row.classes if row else classes,
         source=source,
+        white=white,
     )

@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
-from entropic_ae.data.decoding import DAMAGE, FORMATS, GREY, Fit, Table, cache_folder, digest, quiet, verify
+from entropic_ae.data.decoding import Fit, Table, cache_folder, digest, quiet
 from entropic_ae.data.folders import columns, opened
+from entropic_ae.data.formats import DAMAGE, GREY, is_deep, opened_image, verify
 from entropic_ae.data.hub import check_remote, hub_errors, hub_revision, known_splits
 from entropic_ae.errors import InputError
 from entropic_ae.storage.files import atomic, read_json, write_json
@@ -146,7 +147,12 @@ def _small(content: bytes, side: int | None) -> bytes:
     """Return an image as an uncompressed file, grey if it was, cropped and resized to a square of that side."""
     stream = io.BytesIO(content)
     verify(stream)
-    with Image.open(stream, formats=FORMATS) as image:
+    with opened_image(stream) as image:
+        if is_deep(image):
+            raise InputError(
+                "hf-stream: reads images one by one, and images of more than 8 bits need a look at the whole set; "
+                "give hf:owner/name, or save the set with 8 bits."
+            )
         if image.mode == "F":
             raise InputError(
                 "the data set holds images of floating-point pixels, expected 8 or 16 bits; save it with 8 bits."

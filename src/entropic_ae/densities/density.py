@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import DivergenceError, InputError
 
 __all__ = ["Density", "Sampler", "check_codes", "mean_and_deviation", "no_sampler", "square_root"]
@@ -111,8 +112,9 @@ def no_sampler(name: str) -> InputError:
     )
 
 
-def check_codes(codes: Tensor, least: int, who: str) -> Tensor:
+def check_codes(codes: ArrayLike, least: int, who: str) -> Tensor:
     """Return codes as float64 on the CPU, or raise InputError if they cannot be fitted."""
+    codes = as_tensor(codes, who)
     if codes.dim() != 2 or len(codes) < least:
         raise InputError(f"{who} expects at least {least} codes (N, D), got shape {tuple(codes.shape)}.")
     if not bool(torch.isfinite(codes).all()):

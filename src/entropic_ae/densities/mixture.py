@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # missing in its stub
 
+from entropic_ae.arrays import as_tensor
 from entropic_ae.densities.density import (
     Density,
     Sampler,
@@ -85,6 +86,7 @@ class Mixture(Density):
         from sklearn.exceptions import ConvergenceWarning
 
         cls.check(components=components)
+        codes = as_tensor(codes, cls.name)
         device = codes.device
         codes = check_codes(codes, 2, f"the density '{cls.name}'")
         mean, deviation = mean_and_deviation(codes)
@@ -108,7 +110,7 @@ class Mixture(Density):
         mixture = MixtureSameFamily(
             Categorical(self.weights), MultivariateNormal(self.means, self.covariances), validate_args=False
         )
-        log_density: Tensor = mixture.log_prob(codes.detach().cpu().double())
+        log_density: Tensor = mixture.log_prob(as_tensor(codes, self.name).detach().cpu().double())
         return log_density
 
     def sample(self, n: int, *, seed: int = 0) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.utils.data import Dataset
 
+from entropic_ae.arrays import as_tensor
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import Code, GaussianPosterior
 from entropic_ae.densities.density import Density, Sampler, check_codes, mean_and_deviation
@@ -112,6 +113,7 @@ class SecondStage(Density):
         """
         from entropic_ae.training import fit  # lazily: it imports Lightning, which few densities need
 
+        codes = as_tensor(codes, cls.name)
         device = codes.device
         codes = check_codes(codes, 2, f"the density '{cls.name}'")
         std = _check_std(std, codes)
@@ -226,6 +228,7 @@ def _check_std(std: Tensor | None, codes: Tensor) -> Tensor | None:
     """Return standard deviations as float64 on the CPU, or raise InputError if they do not fit the codes."""
     if std is None:
         return None
+    std = as_tensor(std, "std")
     if std.shape != codes.shape or not bool(torch.isfinite(std).all()) or bool((std < 0).any()):
         raise InputError(
             f"std expects a finite standard deviation of at least 0 for each value of the codes, "

@@ -7,6 +7,7 @@ import html
 import io
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from entropic_ae.data import DATASETS, RegisteredData
-from entropic_ae.data.decoding import DAMAGE, FORMATS, Fit
+from entropic_ae.data.decoding import Fit
+from entropic_ae.data.depth import ONES, are_ones, check_readable, white_of
+from entropic_ae.data.formats import DAMAGE, header, opened_image
 from entropic_ae.errors import InputError
 from entropic_ae.storage.run_info import RunInfo
 
@@ -24,9 +27,12 @@ __all__ = ["figure", "figures", "fit_image", "fit_of"]
 def fit_of(info: RunInfo) -> Fit:
     """Return how an image is fitted to a run, from its run.json: padded like the run's images, else resized.
 
+    An image of more than 8 bits is scaled by the factor of the run's images; for a run of images of 0 and 1, so is
+    one of 0 and 1.
+
     >>> info = {"recipe": "eae", "preset": "mnist", "data": "mnist", "source": "mnist", "shape": [1, 32, 32]}
     >>> fit_of(RunInfo.of(info))
-    Fit(channels=1, height=32, width=32, pad=2, crop=None)
+    Fit(channels=1, height=32, width=32, pad=2, crop=None, white=None, ones=False)
     """
     row = DATASETS.get(info.source)
     channels, height, width = info.shape
@@ -36,19 +42,22 @@ def fit_of(info: RunInfo) -> Fit:
         height,
         width,
         pad=row.pad if isinstance(row, RegisteredData) and info.image_size is None else 0,
+        white=info.white if info.white != ONES else None,
+        ones=info.white == ONES,
     )
 
 
 def fit_image(content: bytes, fit: Fit) -> Tensor:
     """Decode an image file and fit it to a shape, as the data layer does: uint8 (C, H, W).
 
-    The centre square of an image of another size is resized; colours become grey, or grey RGB, as the shape asks.
+    Of an image of another size the largest centre part of the shape's aspect is resized. Colours become grey, or
+    grey RGB, as the shape asks.
 
     Arguments:
-        content: of a PNG, JPEG, WEBP, BMP, GIF, TIFF or PPM file.
+        content: of a file of a format in ``FORMATS``.
         fit: the target shape; see ``fit_of``.
 
-    Raises: InputError if the file has none of these formats, or is damaged.
+    Raises: InputError if the file has none of these formats, is damaged, or has values that the run's images lack.
 
     >>> file = io.BytesIO()
     >>> Image.new("RGB", (40, 30), "white").save(file, "PNG")
@@ -56,11 +65,22 @@ def fit_image(content: bytes, fit: Fit) -> Tensor:
     torch.Size([1, 8, 8])
     """
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warnings about unusual files
-            return torch.from_numpy(fit(image).copy())
+            found = {key: np.array([value]) for key, value in header(io.BytesIO(content))._asdict().items()}
+            check_readable(found, "the upload")
+            fit = replace(fit, white=white_of(found, "the upload", fit.white))
+            pixels = _pixels(content, replace(fit, ones=False))
+            return _pixels(content, fit) if fit.ones and are_ones([pixels]) else pixels
+    except InputError:
+        raise
     except DAMAGE:
         raise InputError("the file cannot be read as an image; give a valid PNG, JPEG or WEBP file.") from None
+
+
+def _pixels(content: bytes, fit: Fit) -> Tensor:
+    with opened_image(io.BytesIO(content)) as image:
+        return torch.from_numpy(fit(image).copy())
 
 
 def figure(image: Tensor, caption: str = "", *, alt: str = "") -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.data import ImageData
 from entropic_ae.distributed import share_out, sharers
 from entropic_ae.errors import InputError
@@ -64,8 +65,9 @@ class Features:
         self._device = torch.device(device)
         self.network = network.to(self._device).eval().requires_grad_(False)
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: ArrayLike) -> Tensor:
         """Return float32 features (N, F) of uint8 images (N, C, H, W), on the CPU."""
+        images = as_tensor(images, "features")
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise InputError(
                 f"features need uint8 images (N, C, H, W), got {images.dtype} {tuple(images.shape)}; "

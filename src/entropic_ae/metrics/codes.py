@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import DivergenceError, InputError
-from entropic_ae.estimators import knn_entropy
+from entropic_ae.estimators import distinct_codes, knn_entropy
 from entropic_ae.randomness import seeded
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _ACTIVE = 0.01  # the share of variance below which a dimension of the code coun
 
 
 def entropy_gap(
-    codes: Tensor,
+    codes: ArrayLike,
     prior: Distribution | None,
     k: int = 1,
     *,
@@ -33,7 +34,10 @@ def entropy_gap(
     For codes of mean 0 and variance 1 in each direction, the maximum is the entropy of N(0, I), and the gap is the
     Kullback-Leibler divergence of the codes from N(0, I). The nearest-neighbour estimate is biased, by several
     nats in many dimensions: about 7 for 10,000 codes of 64, so the plain gap can be negative. ``corrected_gap``
-    replaces the maximum by the same estimate for N samples of the prior, which has a similar bias.
+    replaces the maximum by the same estimate for as many samples of the prior, which has a similar bias.
+
+    Equal codes count once; ``distinct`` is the number of the others. If no more than k values differ, all codes
+    count, and the entropy is far too low.
 
     Arguments:
         codes: (N, D), N > k.
@@ -44,8 +48,8 @@ def entropy_gap(
         seed: of the samples of the prior.
 
     Returns:
-        ``n``, ``entropy``, ``maximum``, ``gap`` = maximum - entropy, ``prior_estimate`` and
-        ``corrected_gap`` = prior_estimate - entropy; in nats, all but the first two None without a prior.
+        ``n``, ``distinct``, ``entropy``, ``maximum``, ``gap`` = maximum - entropy, ``prior_estimate`` and
+        ``corrected_gap`` = prior_estimate - entropy; in nats, all but the first three None without a prior.
 
     Raises:
         InputError: codes that are not a finite matrix, N <= k, or a prior of another width.
@@ -61,14 +65,17 @@ def entropy_gap(
     >>> entropy_gap(codes, None)["gap"] is None
     True
     """
+    codes = as_tensor(codes, "entropy_gap")
     if codes.ndim != 2 or codes.shape[1] == 0 or len(codes) <= k:
         raise InputError(
             f"entropy_gap needs codes (N, D) with N > k={k}, got shape {tuple(codes.shape)}; give more codes."
         )
     check_finite(codes)
     n, dim = codes.shape
-    entropy = estimator(codes.detach().double(), k).item()
-    result: dict[str, float | int | None] = {"n": n, "entropy": entropy}
+    distinct = len(codes.unique(dim=0))
+    codes = distinct_codes(codes.detach(), k)
+    entropy = estimator(codes.double(), k).item()
+    result: dict[str, float | int | None] = {"n": n, "distinct": distinct, "entropy": entropy}
     if prior is None:
         return result | dict.fromkeys(("maximum", "gap", "prior_estimate", "corrected_gap"))
     if prior.event_shape != (dim,) or prior.batch_shape:
@@ -78,7 +85,7 @@ def entropy_gap(
         )
     maximum = prior.entropy().item()
     with seeded(seed):
-        prior_estimate = estimator(prior.sample((n,)).double(), k).item()
+        prior_estimate = estimator(prior.sample((len(codes),)).double(), k).item()
     return result | {
         "maximum": maximum,
         "gap": maximum - entropy,
@@ -95,7 +102,7 @@ def check_finite(codes: Tensor) -> None:
         )
 
 
-def active_codes(codes: Tensor, posterior_std: Tensor | None = None) -> int:
+def active_codes(codes: ArrayLike, posterior_std: ArrayLike | None = None) -> int:
     """Return the number of dimensions of the code that carry information; the others are dead.
 
     With a posterior, whose mean is the code, dimension d is active if the variance of its mean over the data is
@@ -130,6 +137,7 @@ def active_codes(codes: Tensor, posterior_std: Tensor | None = None) -> int:
     >>> active_codes(codes * torch.tensor([1, 0.01, 0.01]), torch.tensor([0.1, 1, 0.001]))
     2
     """
+    codes = as_tensor(codes, "active_codes")
     if codes.ndim != 2 or codes.shape[1] == 0 or len(codes) < 2:
         raise InputError(
             f"active_codes needs codes (N, D) with N >= 2, got shape {tuple(codes.shape)}; give more codes."
@@ -143,7 +151,7 @@ def active_codes(codes: Tensor, posterior_std: Tensor | None = None) -> int:
         variance = torch.linalg.eigvalsh(torch.cov(codes.T).reshape(codes.shape[1], -1))
         reference = variance.max()
     else:
-        std = posterior_std.detach().to(codes)
+        std = as_tensor(posterior_std, "posterior_std").detach().to(codes)
         if std.shape not in (codes.shape, codes.shape[1:]) or not bool((std.isfinite() & (std >= 0)).all()):
             raise InputError(
                 f"posterior_std must be at least 0, finite and shaped {tuple(codes.shape)} or "

@@ -15,6 +15,7 @@ from scipy import special, stats
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
+from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import InputError
 from entropic_ae.estimators import knn_entropy
 from entropic_ae.metrics.codes import check_finite
@@ -34,7 +35,7 @@ _DITHER = 1e-3  # noise in standard deviations: the entropy of tied values would
 _EXACT = 5000  # minimum number of codes for the marginals' test without simulation
 
 
-def sliced_wasserstein(x: Tensor, y: Tensor, *, projections: int = _PROJECTIONS, seed: int = 0) -> float:
+def sliced_wasserstein(x: ArrayLike, y: ArrayLike, *, projections: int = _PROJECTIONS, seed: int = 0) -> float:
     """Sliced Wasserstein distance between two samples of equal size.
 
     This is the root mean square, over random directions, of the 2-Wasserstein distance between the projections of
@@ -56,6 +57,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, projections: int = _PROJECTIONS,
     >>> round(sliced_wasserstein(x, x + 3), 4)  # in one dimension, a shift is its length
     3.0
     """
+    x, y = as_tensor(x, "sliced_wasserstein"), as_tensor(y, "sliced_wasserstein")
     if x.dim() != 2 or x.shape != y.shape:
         raise InputError(
             f"sliced_wasserstein expects samples of one shape (N, D), got {tuple(x.shape)} and {tuple(y.shape)}."
@@ -75,7 +77,7 @@ def least_codes(dim: int) -> int:
 
 
 def diagnose(
-    codes: Tensor,
+    codes: ArrayLike,
     prior: Distribution,
     *,
     estimator: Callable[..., Tensor] = knn_entropy,
@@ -143,6 +145,7 @@ def diagnose(
     >>> diagnose(z, BatchNorm(2).prior())["verdict"].split("; ")[1]
     'prior sampling is off mainly by correlation'
     """
+    codes = as_tensor(codes, "diagnose")
     least = least_codes(prior.event_shape[0])
     if codes.dim() != 2 or len(codes) < least or prior.event_shape != codes.shape[1:]:
         raise InputError(

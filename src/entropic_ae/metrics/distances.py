@@ -7,6 +7,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import InputError
 from entropic_ae.randomness import seeded
 
@@ -24,8 +25,9 @@ class _Given(torch.nn.Module):
         return features
 
 
-def _checked(real: Tensor, fake: Tensor, least: int) -> tuple[Tensor, Tensor]:
+def _checked(real: ArrayLike, fake: ArrayLike, least: int) -> tuple[Tensor, Tensor]:
     """Return both feature sets as float64 on the CPU; InputError names the one that is not valid."""
+    real, fake = as_tensor(real, "real features"), as_tensor(fake, "fake features")
     for name, features in (("real", real), ("fake", fake)):
         if features.ndim != 2 or features.shape[1] == 0:
             raise InputError(
@@ -50,7 +52,7 @@ def _checked(real: Tensor, fake: Tensor, least: int) -> tuple[Tensor, Tensor]:
     return real.detach().cpu().double(), fake.detach().cpu().double()
 
 
-def frechet_distance(real: Tensor, fake: Tensor) -> float:
+def frechet_distance(real: ArrayLike, fake: ArrayLike) -> float:
     r"""Squared Frechet distance between Gaussians fitted to two sets of features (FID on Inception's).
 
     The distance is $\|m - n\|^2 + \mathrm{tr}(S + T - 2 (S T)^{1/2})$ for the means m, n and the unbiased
@@ -88,7 +90,7 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
 
 
 def kernel_distance(
-    real: Tensor, fake: Tensor, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
+    real: ArrayLike, fake: ArrayLike, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
     r"""Squared maximum mean discrepancy with the kernel $(x^T y / F + 1)^3$ (KID on Inception's features).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import InputError
 
 __all__ = ["reconstruction_error", "spread"]
@@ -12,7 +13,7 @@ __all__ = ["reconstruction_error", "spread"]
 _CHUNK = 1024  # images compared at a time; a sum of integers, so it cannot change the result
 
 
-def reconstruction_error(images: Tensor, reconstructions: Tensor) -> float:
+def reconstruction_error(images: ArrayLike, reconstructions: ArrayLike) -> float:
     """Mean over images of ``||x_hat - x||^2``: squared differences summed over channels and pixels.
 
     Pixels count in [0, 1]. The sum is of integers, hence exact.
@@ -31,6 +32,7 @@ def reconstruction_error(images: Tensor, reconstructions: Tensor) -> float:
     >>> reconstruction_error(black, black + 255)
     64.0
     """
+    images, reconstructions = as_tensor(images, "images"), as_tensor(reconstructions, "reconstructions")
     for name, x in (("images", images), ("reconstructions", reconstructions)):
         if x.dtype != torch.uint8 or x.ndim != 4:
             raise InputError(
@@ -49,7 +51,7 @@ def reconstruction_error(images: Tensor, reconstructions: Tensor) -> float:
     return total / 255**2 / len(images)
 
 
-def spread(fake: Tensor, real: Tensor) -> float:
+def spread(fake: ArrayLike, real: ArrayLike) -> float:
     """Ratio of the total variance of generated images to that of real images; near 0 if all are the same image.
 
     The total variance is the trace of the covariance, the sum of the unbiased variances of all pixels. The ratio
@@ -70,6 +72,7 @@ def spread(fake: Tensor, real: Tensor) -> float:
     >>> spread(real // 2, real), spread(real[:1].expand(50, -1, -1, -1), real)
     (0.25, 0.0)
     """
+    fake, real = as_tensor(fake, "spread"), as_tensor(real, "spread")
     for name, images in (("generated", fake), ("real", real)):
         if images.dtype != torch.uint8 or images.ndim != 4 or len(images) < 2:
             raise InputError(

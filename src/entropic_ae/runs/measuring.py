@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entropic_ae import evaluation
+from entropic_ae.data import count_copies
 from entropic_ae.densities import DENSITIES
 from entropic_ae.distributed import is_first, sharers
 from entropic_ae.features import load_features
@@ -41,8 +43,12 @@ def measure(
         run.files.read_metrics(run.weights_sha256())  # raises for a damaged file before anything is computed
     name = features or str(run.system.preset.features)
     data = run.load_data(None)  # a limit would change the classifier and the floor
-    if run.origin is not None:  # data of the same name may exist here: check that they are the same images
+    copies = count_copies(data)
+    # data of the same name may exist here; and copies used to be spread over the splits
+    if run.origin is not None or copies.repeated:
         run.check_trained_on(data)
+    if copies.repeated and is_first(sharers()):
+        warnings.warn(f"{copies}.", stacklevel=3)
     device = str(next(run.model.parameters()).device)
     tell(f"the feature space {name}" + " (trained the first time)" * (name == "classifier"))
     space = load_features(name, data, weights=weights, device=device)
@@ -63,6 +69,8 @@ def measure(
             samples_only=samples_only,
             tell=tell,
         )
+    if copies.repeated:
+        result["copies"] = copies._asdict()
     if space.accuracy is not None:
         result["classifier_accuracy"] = space.accuracy
     result["weights_sha256"] = run.weights_sha256()

@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from entropic_ae import generation, sharing
+from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.data import IN_MEMORY, Given, ImageData, fingerprint, load_images
+from entropic_ae.data import IN_MEMORY, Given, ImageData, count_copies, fingerprint, load_images
 from entropic_ae.densities import DENSITIES, Density
 from entropic_ae.distributed import in_turn, is_first, sharers
 from entropic_ae.errors import InputError
@@ -136,13 +136,13 @@ class Run:
         """The codes of the training images, (N, D) float32, and their posteriors' standard deviations or None."""
         return generation.encode_posterior(self.model, self.data.train.images)
 
-    def encode(self, images: Tensor) -> Tensor:
+    def encode(self, images: ArrayLike) -> Tensor:
         """Return the codes, (N, D) float32, of uint8 images, (N, C, H, W)."""
         return generation.encode(self.model, self._check(images))
 
-    def decode(self, codes: Tensor) -> Tensor:
+    def decode(self, codes: ArrayLike) -> Tensor:
         """Return the images, uint8 (N, C, H, W), of finite codes, (N, D), a tensor or an array."""
-        codes = torch.as_tensor(codes).float()
+        codes = as_tensor(codes, "decode").float()
         if codes.dim() != 2 or codes.shape[1] != self.system.preset.latent_dim:
             raise InputError(
                 f"expected codes (N, {self.system.preset.latent_dim}), got shape {tuple(codes.shape)}."
@@ -151,21 +151,26 @@ class Run:
             raise InputError("expected codes that are finite, got NaN or infinity.")
         return generation.decode(self.model, codes)
 
-    def reconstruct(self, images: Tensor) -> Tensor:
+    def reconstruct(self, images: ArrayLike) -> Tensor:
         """Encode and decode uint8 images, (N, C, H, W)."""
         return generation.reconstruct(self.model, self._check(images))
 
-    def interpolate(self, start: Tensor, end: Tensor, *, steps: int = 8, kind: str = "spherical") -> Tensor:
+    def interpolate(self, start: ArrayLike, end: ArrayLike, *, steps: int = 8, kind: str = "spherical") -> Tensor:
         """Decode interpolated codes between pairs of uint8 images, both (N, C, H, W): (N, steps, C, H, W)."""
         return generation.interpolate(self.model, self._check(start), self._check(end), steps=steps, kind=kind)
 
-    def sample(self, n: int, *, density: str | None = None, seed: int = 0) -> Tensor:
-        """Draw n new images, uint8 (n, C, H, W), from a density by name; the same seed gives the same images.
+    def sample(self, n: int, *, density: str | Density | None = None, seed: int = 0) -> Tensor:
+        """Draw n new images, uint8 (n, C, H, W); the same seed gives the same images.
+
+        The density is a name, or a ``Density`` that was fitted by hand, as to the codes of one class:
+        ``Gaussian.fit(run.encode(images), run.model.bottleneck.prior())``.
 
         The default is the recipe's density: the prior for eae and the variational systems, the mixture for systems
         whose codes follow no prior.
         """
-        return generation.sample(self.model, self.density(density or self.system.recipe.density), n, seed=seed)
+        if not isinstance(density, Density):
+            density = self.density(density or self.system.recipe.density)
+        return generation.sample(self.model, density, n, seed=seed)
 
     def density(self, name: str) -> Density:
         """Return a density by name: read from the folder, or fitted to the training codes once and saved.
@@ -392,7 +397,14 @@ class Run:
                 "load(folder, data=images)."
             )
         try:
-            return load_images(source, image_size=self.info.image_size, limit=limit)
+            info = self.info
+            return load_images(
+                source,
+                image_size=info.image_size,
+                limit=limit,
+                value_range=info.value_range,
+                white=info.white,
+            )
         except InputError as error:
             own = isinstance(source, str) and (Path(source).is_absolute() or source.startswith("./"))
             if self._given is not None or not own or Path(str(source)).exists():
@@ -405,19 +417,21 @@ class Run:
     def check_trained_on(self, data: ImageData) -> None:
         """Raise InputError unless these are, up to the limit, the images that the run was trained on."""
         if fingerprint(data.train.images[: self.info.limit]) != self.info.training_images_sha256:
+            copies = count_copies(data).repeated
+            moved = f" ({copies:,} are exact copies of others, which now stay in one split)" if copies else ""
             raise InputError(
-                f"the training images of {self.info.source} are not those that {self.name} was trained "
-                "on; restore them, or train again."
+                f"the training images of {self.info.source} are not those that {self.name} was trained on{moved}; "
+                "restore them, or train again."
             )
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}, {self.info.recipe} on {self.info.data}, images {self.shape})"
 
-    def _check(self, images: Tensor) -> Tensor:
-        came = images if isinstance(images, Tensor) else np.asarray(images)
-        if str(came.dtype).removeprefix("torch.") != "uint8" or tuple(came.shape[1:]) != self.shape:
+    def _check(self, images: ArrayLike) -> Tensor:
+        came = as_tensor(images, "images")
+        if came.dtype != torch.uint8 or tuple(came.shape[1:]) != self.shape:
             raise InputError(
                 f"expected uint8 images (N, {', '.join(map(str, self.shape))}), got {came.dtype} of shape "
                 f"{tuple(came.shape)}; those in [0, 1] are (255 * images).round() in bytes."
             )
-        return torch.as_tensor(came)
+        return came

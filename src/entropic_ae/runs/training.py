@@ -13,7 +13,7 @@ from pytorch_lightning import Callback
 from pytorch_lightning.loggers import Logger
 
 from entropic_ae import generation
-from entropic_ae.data import Given, fingerprint, load_images
+from entropic_ae.data import Given, count_copies, fingerprint, load_images
 from entropic_ae.densities import Prior
 from entropic_ae.distributed import is_first
 from entropic_ae.errors import InputError, given_once
@@ -64,6 +64,7 @@ def train(
     seed: int = 0,
     limit: int | None = None,
     image_size: int | None = None,
+    value_range: tuple[float, float] | None = None,
     out: str | Path | None = None,
     device: str = "auto",
     devices: int = 1,
@@ -79,8 +80,8 @@ def train(
 
     Arguments:
         recipe: a name in ``RECIPES`` (ae, bn-ae, eae, ...), or a custom recipe.
-        data: a registered name, a folder of images, a parquet, .npz or .npy file, ``hf:owner/name`` or
-            ``hf-stream:owner/name``; or the images themselves; see ``load_images``.
+        data: a registered name, a folder, a file, ``hf:owner/name`` or ``hf-stream:owner/name``; or the images
+            themselves, an array, a list or a data set; see ``load_images``.
         set: settings to change, by name; ``entropic-ae recipes`` lists them.
         preset: sizes to start from; default: the data set's own, or those for the nearest image size.
         epochs: short for ``set={"epochs": ...}``.
@@ -88,6 +89,7 @@ def train(
         limit: number of training images to use, at least 2; default: all.
         image_size: side in pixels to which the centre square of each image is resized, see ``load_images``; may
             be given in ``set`` instead.
+        value_range: the values of black and white of arrays that are not uint8, such as (0, 1) or (-1, 1).
         out: the run folder, new or empty; default: ``runs/<recipe>-<data>-<seed>``.
         device: auto, cpu or cuda.
         devices: processes on each machine, which share each minibatch; see ``fit``.
@@ -100,7 +102,8 @@ def train(
         logger: a name in ``training.loggers.LOGGERS``; it gets the rows of log.csv, and pictures of samples.
         picture_every: epochs between two logged pictures of samples.
 
-    Returns: the run, with the weights of the lowest validation loss.
+    Returns: the run, with the weights of the lowest validation loss. A warning tells how many images are exact
+    copies of others.
 
     Raises: InputError for anything that cannot work, if possible before the run folder is created.
 
@@ -117,7 +120,7 @@ def train(
     recipe = recipe_for(recipe)
     if preset is not None:
         PRESETS.find(preset)
-    images = load_images(data, image_size=image_size, limit=limit)
+    images = load_images(data, image_size=image_size, limit=limit, value_range=value_range)
     system = system_for(recipe, images, changes, preset=preset)
     if system.preset.features != PRESETS[system.preset.name].features:
         changes["features"] = system.preset.features
@@ -125,7 +128,10 @@ def train(
     check_features(system.preset.features)
     parts = (model, objective, images.train.images, images.validation.images, system.preset.training)
     check_training(*parts, execution)
-    content = {
+    first = is_first(execution.processes)
+    if first and (copies := count_copies(images)).repeated:
+        warnings.warn(f"{copies}.", stacklevel=2)
+    content: dict[str, Any] = {
         "recipe": recipe.name,
         "preset": system.preset.name,
         "data": images.name,
@@ -141,6 +147,7 @@ def train(
         "density": recipe.density,
         "expanded": system.describe(),
         "shape": list(images.shape),
+        **({} if images.white is None else {"white": images.white}),
         "training_images": len(images.train.images),
         "training_images_sha256": fingerprint(images.train.images),
         "device": str(execution.target),
@@ -150,13 +157,14 @@ def train(
         "git_commit": git_commit(),
         "imports": imported(),
     }
+    if value_range is not None:
+        content["value_range"] = [float(value) for value in value_range]
     folder = Path(out) if out is not None else Path("runs") / f"{recipe.name}-{images.name}-{seed}"
     info = RunInfo.of(content)
     run = Run(folder, info, system, model, given=None if isinstance(data, str | Path) else data)
     run.data = images
-    first = is_first(execution.processes)  # claims the folder for all processes
     same = partial(_check_same, run.files, info, recipe)
-    with run.files.claimed(info, resume, same) if first else nullcontext():
+    with run.files.claimed(info, resume, same) if first else nullcontext():  # for all processes
         with _logging(run, logger, picture_every) as (tracker, callbacks):
             fit_model(
                 *parts,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from entropic_ae.data import DATASETS, HUB_NAME, HUB_SETS, IN_MEMORY
+from entropic_ae.data import DATASETS, HUB_NAME, HUB_SETS, IN_MEMORY, PAGES, array_named
 from entropic_ae.densities import DENSITIES
 from entropic_ae.errors import InputError
 from entropic_ae.features import FEATURES
@@ -32,8 +32,9 @@ LIBRARY = "entropic-ae"
 CARD = "README.md"
 EXTRAS = (run_folder.RECONSTRUCTIONS, run_folder.INTERPOLATIONS, run_folder.REPORT)  # pushed only if requested
 _CLASSIFIER = "classifier:"  # prefix of the feature space of a classifier of other data
-# a data set on the Hub, a name, or a name in the current folder
-_SOURCE = re.compile(rf"hf(?:-stream)?:{HUB_NAME}|(?!\.+$)[\w.-]+|\./(?!\.+$)[^/\\]+")
+# a data set on the Hub, a name, or a name in the current folder, which may name an array of a file
+_ARRAY = r"(?::\w[\w.-]*(?:/\w[\w.-]*)*)?"
+_SOURCE = re.compile(rf"hf(?:-stream)?:{HUB_NAME}|(?!\.+$)[\w.-]+|(?:{PAGES})?\./(?!\.+$)[^/\\]+{_ARRAY}")
 _NAME = re.compile(HUB_NAME, re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*", re.ASCII)
 
@@ -120,4 +121,9 @@ def without_path(features: str) -> str:
 def _nameless(source: str) -> str:
     """Return a data set's source without its path; a registered name and a data set on the Hub stay."""
     stays = source in DATASETS or source.startswith(HUB_SETS) or source == IN_MEMORY
-    return source if stays else f"./{Path(source).name}"
+    if stays:
+        return source
+    if source.startswith(PAGES):
+        return f"{PAGES}./{Path(source.removeprefix(PAGES)).name}"
+    file, array = array_named(source)
+    return f"./{Path(file).name}" + (f":{array}" if array else "")

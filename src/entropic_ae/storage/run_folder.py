@@ -61,6 +61,7 @@ RESULT: dict[str, Any] = {
     "reconstruction_error": float,
     "codes": {
         "n": int,
+        "distinct?": int,
         "entropy": float,
         "maximum": (float, None),
         "gap": (float, None),
@@ -69,6 +70,7 @@ RESULT: dict[str, Any] = {
     "distances": {"*": {"images": int, "frechet": float, "kernel": float, "kernel_std": float}},
     "collapse?": {"active_codes": int, "latent_dim": int, "spread": {"*": float}, "collapsed": [str]},
     "diagnostics?": _DIAGNOSTICS,
+    "copies?": {"*": int},
     "classifier_accuracy?": float,
     "weights_sha256?": str,
 }

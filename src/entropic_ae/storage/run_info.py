@@ -22,6 +22,7 @@ INFO: dict[str, Any] = {
     "source": str,
     "image_size": (int, None),
     "limit": (int, None),
+    "value_range?": ([float, float], None),
     "seed": int,
     "precision?": str,
     "compiled?": bool,
@@ -35,6 +36,7 @@ INFO: dict[str, Any] = {
         "settings": {"*": (str, float, bool)},
     },
     "shape": [int, int, int],
+    "white?": int,
     "training_images?": int,
     "training_images_sha256?": str,
     "device?": str,
@@ -80,8 +82,10 @@ class RunInfo(_Json):
 
     Attributes:
         recipe, preset, image_size, limit, seed, precision, compiled: the arguments of ``train``.
+        value_range: the argument of ``train``; None, and missing in the file, for uint8.
         data, source: name of the data, and the argument with which ``load_images`` finds them again.
         shape: (C, H, W) of the images.
+        white: the value of the files that became 255; None for images of 8 bits.
         overrides: the changed settings.
         expanded: the recipe with all settings.
         summary, reference, density: of the recipe; empty if unknown.
@@ -101,8 +105,10 @@ class RunInfo(_Json):
     data: str
     source: str
     shape: tuple[int, int, int]
+    white: int | None = None
     image_size: int | None = None
     limit: int | None = None
+    value_range: tuple[float, float] | None = None
     seed: int = 0
     precision: str = "32"
     compiled: bool = False
@@ -122,6 +128,8 @@ class RunInfo(_Json):
     def __post_init__(self, content: Mapping[str, Any]) -> None:
         super().__post_init__(content)
         object.__setattr__(self, "shape", tuple(self.shape))
+        if self.value_range is not None:
+            object.__setattr__(self, "value_range", tuple(self.value_range))
         object.__setattr__(self, "expanded", Expanded.of(self.expanded))
 
     @property

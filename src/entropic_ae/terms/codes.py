@@ -12,7 +12,7 @@ from entropic_ae.autoencoder import Autoencoder, Trace
 from entropic_ae.bottlenecks import Identity
 from entropic_ae.distributed import gather
 from entropic_ae.errors import InputError
-from entropic_ae.estimators import knn_entropy, mmd2
+from entropic_ae.estimators import distinct_codes, knn_entropy, mmd2
 from entropic_ae.terms.term import Term
 
 __all__ = ["CodeNorm", "KullbackLeibler", "MaximumMeanDiscrepancy", "NegativeEntropy"]
@@ -76,7 +76,8 @@ class MaximumMeanDiscrepancy(Term):
         """Return the unbiased estimate for the minibatch, which may be slightly negative."""
         z = gather(trace.code.z)
         bottleneck = Identity(z.shape[1]) if model is None else model.bottleneck
-        return mmd2(z, bottleneck.prior().sample((len(z),)).to(z, non_blocking=True))
+        drawn = bottleneck.prior().sample((len(z),)).to(z, non_blocking=True)
+        return mmd2(z, drawn, check_finite=False)
 
     @property
     def least_batch(self) -> int:
@@ -119,7 +120,7 @@ class NegativeEntropy(Term):
     have an entropy above the maximum. So the bottleneck's ``excess_energy`` is added. The value is then the
     divergence of the codes from the prior, minus the entropy of the prior; where the constraints hold, it equals
     the negative entropy. Without this correction, lagging running statistics would give the lowest validation
-    loss. The memory is not used in evaluation mode.
+    loss. The memory is not used in evaluation mode, and equal codes count once.
 
     Attributes:
         k: order of the nearest neighbour in the estimate.
@@ -157,7 +158,9 @@ class NegativeEntropy(Term):
         z = gather(trace.code.z)
         estimate = knn_entropy if model is None else model.bottleneck.entropy
         if model is not None and not model.training:
-            return model.bottleneck.excess_energy(z) - estimate(z, self.k, check_finite=False)
+            return model.bottleneck.excess_energy(z) - estimate(
+                distinct_codes(z, self.k), self.k, check_finite=False
+            )
         return -estimate(z, self.k, others=trace.recent if self.memory else None, check_finite=False)
 
     @property

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.distributed import alone, gather, local_rank, processes, synchronise
 from entropic_ae.errors import DivergenceError
+from entropic_ae.estimators import distinct_codes
 from entropic_ae.randomness import seeded
 from entropic_ae.storage.files import atomic
 from entropic_ae.storage.log import write_log
@@ -242,7 +243,8 @@ class _Task(LightningModule):
         self.seed = seed
         self.names = [term.name for term in objective.terms]
         self.row: dict[str, float] = {}
-        self.entropy_of_draws: float | None = None  # same estimator: below the maximum in many dimensions
+        # by number of draws, same estimator: below the maximum in many dimensions
+        self.entropy_of_draws: dict[int, float] = {}
 
     def configure_optimizers(self) -> Any:
         fused = self.device.type == "cuda"
@@ -296,16 +298,16 @@ class _Task(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self._finish("validation")
-        codes = torch.cat(self.codes)[:_ENTROPY_CODES]
+        codes = distinct_codes(torch.cat(self.codes)[:_ENTROPY_CODES])
         bottleneck = self.model.bottleneck
         self.row["entropy"] = bottleneck.entropy(codes).item()
         if bottleneck.bounds_entropy:
             self.row["entropy_maximum"] = bottleneck.prior().entropy().item()
-            if self.entropy_of_draws is None:
+            if len(codes) not in self.entropy_of_draws:
                 with seeded(self.seed):
                     draws = bottleneck.prior().sample((len(codes),))
-                self.entropy_of_draws = bottleneck.entropy(draws).item()
-            self.row["entropy_of_draws"] = self.entropy_of_draws
+                self.entropy_of_draws[len(codes)] = bottleneck.entropy(draws).item()
+            self.row["entropy_of_draws"] = self.entropy_of_draws[len(codes)]
         self.log_dict(self.summary(), prog_bar=True, logger=False)
         # Lightning would do this after the checkpoint is written, and a resumed run would lose the step
         self.schedule.step(self.row["validation_loss"])

@@ -1,0 +1,99 @@
+"""Exact search of the k-th nearest neighbour of codes, in memory linear in their number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+__all__ = ["kth_in_largest_norm", "kth_neighbour"]
+
+_CHUNK = 2**23  # distances held at once: 64 MiB in float64
+_SPARE = 3  # candidates beyond the k-th, re-ranked by their exact distances
+_LONG = 4096  # points from which scikit-learn is faster on a CPU, despite one second of import
+
+
+def kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
+    """Return the index of the k-th nearest other point of each of the first n, (n,), in memory linear in N.
+
+    A matrix product in float64 finds candidates, which are re-ranked by their exact differences. Rounding could
+    choose wrong candidates for tight clusters far apart; with ``certain`` such rows are searched again by exact
+    differences.
+
+    Arguments:
+        points: centred, (N, D) float64.
+        n: number of points whose neighbour is returned.
+        k: order of the neighbour.
+        certain: whether to search doubtful rows again; finding them waits for the device.
+    """
+    total, dim = points.shape
+    norm = points.square().sum(1)
+    rounding = 4 * (dim + 4) * torch.finfo(torch.float64).eps
+    # scikit-learn rejects non-finite points
+    many = total >= _LONG and points.device.type == "cpu" and bool(torch.isfinite(norm).all())
+    search = _in_cache if many else _by_rows
+    found = []
+    for start, candidates, bound in search(points, norm, n, min(k + _SPARE, total - 1)):
+        block = points[start : start + len(candidates)]
+        exact = (block[:, None] - points[candidates]).square().sum(2)
+        if many:
+            itself = torch.arange(start, start + len(candidates))
+            exact.masked_fill_(candidates == itself[:, None], torch.inf)
+        exact, order = exact.topk(k, largest=False)
+        chosen = candidates.gather(1, order[:, -1:]).squeeze(1)
+        if certain and bound is not None:
+            # a nearer point that was missed is no longer than the code and the distance together
+            longest = norm[start : start + len(block)].sqrt() + exact[:, -1].sqrt()
+            doubtful = (bound - rounding * longest.square() <= exact[:, -1]).nonzero().squeeze(1)
+            for part in doubtful.split(max(1, _CHUNK // total)):
+                distance = torch.cdist(block[part], points, compute_mode="donot_use_mm_for_euclid_dist")
+                distance.scatter_(1, start + part[:, None], torch.inf)  # the point itself
+                chosen[part] = distance.topk(k, largest=False).indices[:, -1]
+        found.append(chosen)
+    return torch.cat(found)
+
+
+# first row of a block; its candidates, (R, C), with the point itself if scikit-learn finds them; lower bound of
+# the squared distances of all others, (R,), or None
+_Candidates = Iterator[tuple[int, Tensor, Tensor | None]]
+
+
+def _by_rows(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates:
+    """Yield the nearest candidates of blocks of the first n points."""
+    total, dim = points.shape
+    rows = max(1, _CHUNK // max(total, count * dim))
+    buffer = points.new_empty(min(rows, n), total)
+    for start in range(0, n, rows):
+        block = points[start : min(start + rows, n)]
+        # without the row's own norm, which does not change the ranking
+        square = torch.addmm(norm, block, points.T, alpha=-2, out=buffer[: len(block)])
+        square.diagonal(start).fill_(torch.inf)
+        values, candidates = square.topk(count, largest=False)
+        own = norm[start : start + len(block)]
+        yield start, candidates, values[:, -1] + own if count < total - 1 else None
+
+
+def _in_cache(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates:  # noqa: ARG001
+    """Do the same as ``_by_rows`` on a CPU: scikit-learn does not write the distances to memory."""
+    from sklearn.neighbors import NearestNeighbors
+
+    total, dim = points.shape
+    nearest = NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(points.numpy())  # itself is one
+    rows = max(1, _CHUNK // (count * dim))
+    for start in range(0, n, rows):
+        distance, candidates = nearest.kneighbors(points[start : min(start + rows, n)].numpy())
+        bound = torch.from_numpy(distance[:, -1]).square() if count < total - 1 else None
+        yield start, torch.from_numpy(candidates), bound
+
+
+def kth_in_largest_norm(points: Tensor, n: int, k: int) -> Tensor:
+    """Return the index of the k-th nearest other point of each of the first n, in the maximum norm, (n,)."""
+    rows = max(1, _CHUNK // len(points))
+    found = []
+    for start in range(0, n, rows):
+        distance = torch.cdist(points[start : min(start + rows, n)], points, p=math.inf)
+        distance.diagonal(start).fill_(torch.inf)
+        found.append(distance.topk(k, largest=False).indices[:, -1])
+    return torch.cat(found)
