@@ -73,6 +73,8 @@ from .recipes.constructors import RAE as RAE
 from .recipes.constructors import RAEGP as RAEGP
 from .recipes.constructors import RAEL2 as RAEL2
 from .recipes.constructors import RAESN as RAESN
+from .recipes.constructors import TBNAE as TBNAE
+from .recipes.constructors import TEAE as TEAE
 from .recipes.constructors import VAE as VAE
 from .recipes.constructors import WAE as WAE
 from .recipes.constructors import EAELinear as EAELinear

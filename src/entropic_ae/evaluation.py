@@ -246,6 +246,7 @@ def _minibatch(model: Autoencoder, images: Tensor, codes: Tensor, batch_size: in
     hidden = encode_hidden(model, images)
     whole = len(images) // batch_size * batch_size
     with torch.no_grad():
+        codes = model.bottleneck.inverse(codes)  # in training there is no transport
         under = torch.cat([bottleneck(h.to(codes)).z for h in hidden[:whole].split(batch_size)])
     std = codes.std(0)
     return {

@@ -17,9 +17,9 @@ __all__ = ["Transported"]
 class Transported(Bottleneck):
     """A trained bottleneck and a transport of its codes to its prior.
 
-    In evaluation the codes are u = T(z), and ``inverse`` gives back z for the decoder: reconstructions stay as they
-    are, and draws from the prior decode to what the transport knows of the codes. In training there is no transport
-    in either direction, so that the networks never follow the map.
+    In evaluation the codes are u = T(z), and ``inverse`` gives back z for the decoder: reconstructions stay as
+    they are, and draws from the prior become draws of the distribution that was fitted to the codes. In training
+    there is no transport in either direction, so that the networks never follow the map.
 
     Codes with a posterior lose it: u is the transport of the posterior's mean.
 

@@ -16,7 +16,7 @@ from entropic_ae.cli.hub import pull, push
 from entropic_ae.cli.images import interpolate, reconstruct, sample
 from entropic_ae.cli.printing import errors, notes, speak, with_output_options
 from entropic_ae.cli.recipes import recipes
-from entropic_ae.cli.runs import evaluate, explore, export, report, train
+from entropic_ae.cli.runs import evaluate, explore, export, report, train, transport
 from entropic_ae.errors import InputError
 from entropic_ae.registry import import_modules
 from entropic_ae.version import __version__
@@ -60,7 +60,7 @@ def _root(
 
 # in the order of --help
 for _command in (
-    *(recipes, train, sample, reconstruct, interpolate, evaluate, report, export, explore, push, pull),
+    *(recipes, train, transport, sample, reconstruct, interpolate, evaluate, report, export, explore, push, pull),
     *(table1, tune, figure),
 ):
     app.command()(with_output_options(_command))

@@ -27,9 +27,10 @@ from entropic_ae.cli.options import (
     read_settings,
 )
 from entropic_ae.cli.printing import Document, console, hint, notes, print_caution, print_metrics, speak_for
+from entropic_ae.errors import InputError
 from entropic_ae.storage.run_folder import LOG, METRICS_FILE, samples_file
 
-__all__ = ["evaluate", "explore", "export", "report", "train"]
+__all__ = ["evaluate", "explore", "export", "report", "train", "transport"]
 
 
 def train(
@@ -178,6 +179,38 @@ def report(
     path = write_report(runs, out)
     console.print(str(path))
     return {"runs": runs, "files": [path]}
+
+
+def transport(
+    run: RunName,
+    kind: Annotated[
+        str, typer.Option(help="One listed by [b]recipes[/b]; none removes the transport of the run.")
+    ] = "mixture",
+    set: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE ...", help="Settings of the fit, e.g. components=50."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the fit; default: the run's own.")] = None,
+    data: Moved = None,
+    device: Device = "auto",
+) -> Document:
+    """Fit an invertible map between a run's codes and its prior, so that prior samples follow the codes."""
+    settings = read_settings(set, None, None)
+    loaded = load_run(run, device, data)
+    from entropic_ae.runs.transporting import draw_again
+
+    if loaded.origin is not None:
+        raise InputError(f"nothing is written into the Hub's cache, which holds {run}; entropic-ae pull it first.")
+    if kind == "none":
+        loaded.remove_transport()
+        draw_again(loaded)
+        console.print(f"{loaded.folder}: its codes have no transport.")
+        return {"run": loaded.folder, "transport": None}
+    fitted = loaded.fit_transport(kind, seed=seed, **settings)
+    draw_again(loaded)
+    console.print(f"{loaded.folder}: {fitted.summary}; {samples_file('prior')} has new images.")
+    hint(f"Codes and the prior now mean mapped codes: entropic-ae evaluate {loaded.folder} measures them.")
+    return {"run": loaded.folder, "transport": kind}
 
 
 def export(

@@ -137,7 +137,9 @@ class Mixture(Density):
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Mixture:
         """Rebuild from weights, means and covariances."""
-        weights, means, covariances = parameters(state, prior.event_shape[0], weights="K", means="KD", covariances="KDD")
+        weights, means, covariances = parameters(
+            state, prior.event_shape[0], weights="K", means="KD", covariances="KDD"
+        )
         if weights.min() < 0 or weights.sum() <= 0:
             raise KeyError("weights are no probabilities")
         return cls(weights, means, covariances)

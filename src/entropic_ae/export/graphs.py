@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.bottlenecks import Code, Whitening
+from entropic_ae.bottlenecks import Code, Transported, Whitening
 from entropic_ae.densities import Density, Sampler
 from entropic_ae.densities.density import no_sampler
 from entropic_ae.randomness import generator
@@ -35,6 +35,27 @@ class Whitened(nn.Module):
         return Code((h - self.mean) @ self.matrix)
 
 
+class TracedTransport(nn.Module):
+    """``Transported`` in evaluation, by operations that ONNX has."""
+
+    def __init__(self, bottleneck: Transported, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.map: Any = bottleneck.transport.traced()
+        self.prior = bottleneck.transport.prior
+
+    def forward(self, h: Tensor) -> Code:
+        """Return the codes u, (N, D), of encoder outputs, (N, D)."""
+        code: Code = self.inner(h)
+        u = self.map.transform(self.prior.to_normal(code.z.double()))
+        return Code(self.prior.from_normal(u).float())
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return the codes z, (N, D), that the decoder was trained on."""
+        scores = self.map.restore(self.prior.to_normal(z.double()))
+        return self.prior.from_normal(scores).float()
+
+
 class _Encode(nn.Module):
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
@@ -46,15 +67,24 @@ class _Encode(nn.Module):
         return code.z
 
 
+class _Decode(nn.Module):
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.model.decode(codes)
+
+
 class _Sample(nn.Module):
-    def __init__(self, sampler: Sampler, decoder: nn.Module) -> None:
+    def __init__(self, sampler: Sampler, model: Autoencoder) -> None:
         super().__init__()
         self.sampler = sampler
-        self.decoder = decoder
+        self.model = model
 
     def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         codes = self.sampler(noise)
-        return self.decoder(codes), codes
+        return self.model.decode(codes), codes
 
 
 def _copied(model: Autoencoder) -> Autoencoder:
@@ -121,9 +151,7 @@ def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str
     Raises: InputError for a density without a sampler.
     """
     plain, model = plain_copy(model), _copied(model)
-    if isinstance(plain.bottleneck, Whitening):
-        whitened: Any = Whitened(plain.bottleneck)
-        plain.bottleneck = whitened
+    plain.bottleneck = _plain_bottleneck(plain.bottleneck)
     dim, source = model.bottleneck.latent_dim, generator(0)
     axes = f"float32 (N, {', '.join(map(str, shape))}), values in [0, 1], {colours(shape)}, rows, columns"
     codes = f"float32 (N, {dim})" + ", the means of the posteriors" * model.bottleneck.has_posterior
@@ -142,7 +170,7 @@ def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str
             {},
         ),
         "decoder": Graph(
-            plain.decoder,
+            _Decode(plain) if isinstance(model.bottleneck, Transported) else plain.decoder,
             lambda z: (model.decode(z),),
             normal(dim),
             ("codes", f"float32 (N, {dim})"),
@@ -153,14 +181,21 @@ def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str
     for name, density in densities.items():
         sampler = make_sampler(density)
         graphs[f"sampler-{name}"] = Graph(
-            _Sample(sampler, plain.decoder),
-            _Sample(sampler, model.decoder),
+            _Sample(sampler, plain),
+            _Sample(sampler, model),
             normal(sampler.noise),
             ("noise", f"float32 (N, {sampler.noise}), independent standard normal values; {sampler.columns}"),
             {"images": images, "codes": f"float32 (N, {dim})"},
             {"density": name},
         )
     return graphs
+
+
+def _plain_bottleneck(bottleneck: Any) -> Any:
+    """Return a bottleneck by operations that ONNX has, its weights precomputed."""
+    if isinstance(bottleneck, Transported):
+        return TracedTransport(bottleneck, _plain_bottleneck(bottleneck.bottleneck)).eval()
+    return Whitened(bottleneck).eval() if isinstance(bottleneck, Whitening) else bottleneck
 
 
 def colours(shape: Sequence[int]) -> str:

@@ -40,6 +40,9 @@ _MEANING = {
     "divide_by_norm": "each row by its Euclidean norm, which counts as eps at least",
     "first": "the first features, as many as size says",
     "flatten": "(N, C, H, W) to (N, C * H * W), the columns of a row first",
+    "inverse_knothe_rosenblatt": "x with u = knothe_rosenblatt(x): value after value, by a monotone equation",
+    "knothe_rosenblatt": "u_d = Phi^-1(P(X_d < x_d | x_1 ... x_(d-1))) for X of the mixture of Gaussians with "
+    "these weights, means and covariances and the normal distribution function Phi; compute in float64",
     "linear": "x times weight transposed, weight being (outputs, inputs); plus bias if given",
     "multiply": "x times matrix",
     "normalise": "(x - mean) / deviation, by value; mean alone is taken away where no deviation is given",
@@ -119,12 +122,24 @@ def _part(module: nn.Module) -> _Part:
 
 
 def _codes(bottleneck: Bottleneck) -> _Part:
-    """Separate the tensors from the description of a bottleneck, each under the name of the argument."""
+    """Describe the way from the encoder's output to codes."""
     if is_older(type(bottleneck), "describe", "forward"):  # the description may not match forward
         Bottleneck.describe(bottleneck)
+    return _operations(bottleneck, bottleneck.describe())
+
+
+def _before_decoder(bottleneck: Bottleneck) -> _Part:
+    """Describe the way from codes to the decoder's input."""
+    if is_older(type(bottleneck), "describe_inverse", "inverse"):
+        Bottleneck.describe(bottleneck)
+    return _operations(bottleneck, bottleneck.describe_inverse())
+
+
+def _operations(bottleneck: Bottleneck, described: Sequence[Mapping[str, Any]]) -> _Part:
+    """Separate the tensors from the description of a bottleneck, each under the name of the argument."""
     layers: list[dict[str, Any]] = []
     tensors: dict[str, Tensor] = {}
-    for place, operation in enumerate(bottleneck.describe()):
+    for place, operation in enumerate(described):
         if operation.get("op") not in _MEANING:
             raise InputError(
                 f"{type(bottleneck).__name__}.describe() has the operation {operation.get('op')!r}, expected one "
@@ -145,9 +160,10 @@ def describe(
     """Return the tensors of encoder and decoder, and the content of model.json."""
     plain = plain_copy(model)
     encoder, bottleneck, decoder = _part(plain.encoder), _codes(plain.bottleneck), _part(plain.decoder)
+    before = _before_decoder(plain.bottleneck)
     parts = {
         "encoder": _Part(encoder.layers + bottleneck.layers, encoder.tensors | bottleneck.tensors),
-        "decoder": decoder,
+        "decoder": _Part(before.layers + decoder.layers, before.tensors | decoder.tensors),
     }
     used = sorted({layer["op"] for part in parts.values() for layer in part.layers})
     content = {

@@ -1,9 +1,16 @@
 """Recipes (bottleneck, terms, networks) and presets (sizes) as data."""
 
 from entropic_ae.recipes.presets import PRESETS, Preset, preset_for
-from entropic_ae.recipes.recipe import Recipe
+from entropic_ae.recipes.recipe import Recipe, Scalar
 from entropic_ae.recipes.resolve import by_preset, recipe_for, system_for, system_of
-from entropic_ae.recipes.settings import System, changes_of, configure, differences, split_image_size
+from entropic_ae.recipes.settings import (
+    System,
+    changes_of,
+    configure,
+    differences,
+    read_fit_settings,
+    split_image_size,
+)
 from entropic_ae.recipes.systems import (
     AE,
     AE_L2,
@@ -16,6 +23,8 @@ from entropic_ae.recipes.systems import (
     RAE_L2,
     RAE_SN,
     RECIPES,
+    TRANSPORTED_BN_AE,
+    TRANSPORTED_EAE,
     TWO_STAGE_EAE,
     TWO_STAGE_VAE,
     VAE,
@@ -35,18 +44,22 @@ __all__ = [
     "RAE_L2",
     "RAE_SN",
     "RECIPES",
+    "TRANSPORTED_BN_AE",
+    "TRANSPORTED_EAE",
     "TWO_STAGE_EAE",
     "TWO_STAGE_VAE",
     "VAE",
     "WAE",
     "Preset",
     "Recipe",
+    "Scalar",
     "System",
     "by_preset",
     "changes_of",
     "configure",
     "differences",
     "preset_for",
+    "read_fit_settings",
     "recipe_for",
     "split_image_size",
     "system_for",

@@ -13,6 +13,7 @@ from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.recipes.presets import check_partial
 from entropic_ae.registry import check_name
 from entropic_ae.terms import Term
+from entropic_ae.transports import TRANSPORTS
 
 __all__ = ["Recipe", "Scalar"]
 
@@ -34,9 +35,12 @@ class Recipe:
         densities: settings of the densities used in evaluation, by name.
         density: default density for sampling.
         settings: settings for each data set, by the name of the preset.
+        transport: the map from codes to the prior that is fitted after training, a name in ``TRANSPORTS``; None
+            for none.
+        transport_settings: settings of its fit.
 
     Raises: InputError if a constructor does not accept the arguments of its partial, the recipe or a term has no
-        valid name, or a density is unknown.
+        valid name, or a density or transport is unknown.
 
     >>> from dataclasses import replace
     >>> from entropic_ae.recipes import EAE
@@ -58,6 +62,8 @@ class Recipe:
     )
     density: str = "mixture"
     settings: Mapping[str, Mapping[str, Scalar]] = field(default_factory=lambda: MappingProxyType({}))
+    transport: str | None = None
+    transport_settings: Mapping[str, Scalar] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         check_name("recipe", self.name)
@@ -70,5 +76,7 @@ class Recipe:
                 raise InputError(f"{type(term).__name__} has no name or no setting; give its class both.")
         for name in self.densities:
             DENSITIES.find(name)
+        if self.transport is not None:
+            TRANSPORTS.find(self.transport)
         if self.density not in self.densities:
             raise unknown_name("density", self.density, self.densities)

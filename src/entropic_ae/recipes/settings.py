@@ -21,10 +21,20 @@ from entropic_ae.recipes.presets import Preset
 from entropic_ae.recipes.recipe import Recipe, Scalar
 from entropic_ae.storage.json_schema import shown
 from entropic_ae.terms import Objective, Term
+from entropic_ae.transports import TRANSPORTS
 
-__all__ = ["System", "changes_of", "configure", "differences", "read_setting", "split_image_size"]
+__all__ = [
+    "System",
+    "changes_of",
+    "configure",
+    "differences",
+    "read_fit_settings",
+    "read_setting",
+    "split_image_size",
+]
 
 _ENCODER, _DECODER = "the encoder", "the decoder"
+_NONE, _TRANSPORT = "none", "transport."
 _FEW, _LONGEST = 5, 200  # maximum number of differences in a message, and of characters each
 
 
@@ -57,6 +67,7 @@ class System:
             "latent_dim": preset.latent_dim,
             "features": preset.features,
             "bottleneck": _bottleneck_name(recipe.bottleneck),
+            "transport": recipe.transport or _NONE,
         }
         parts = [
             ("the system", whole),
@@ -68,8 +79,14 @@ class System:
             own = {_setting(term, f.name): getattr(term, f.name) for f in fields(term)}
             parts.append((type(term).__name__, own))
         for density, given in recipe.densities.items():
-            own = {f"{density}.{name}": value for name, value in _fit_settings(density, given).items()}
+            own = {
+                f"{density}.{name}": value for name, value in _fit_settings(DENSITIES[density].fit, given).items()
+            }
             parts.append((f"the density '{density}'", own))
+        if recipe.transport is not None:
+            fitting = _fit_settings(TRANSPORTS[recipe.transport].fit_scores, recipe.transport_settings)
+            own = {f"transport.{name}": value for name, value in fitting.items()}
+            parts.append((f"the transport '{recipe.transport}'", own))
         schedule = {f.name: getattr(preset.training, f.name) for f in fields(preset.training)}
         return [*parts, ("the training", schedule)]
 
@@ -102,6 +119,11 @@ class System:
         if wanted != known["bottleneck"]:
             recipe = replace(self.recipe, bottleneck=partial(BOTTLENECKS.find(str(wanted))))
             return System(recipe, self.preset).with_settings(changes)
+        wanted = changes.get("transport", known["transport"])
+        if wanted != known["transport"]:
+            name = None if wanted == _NONE else str(wanted)
+            recipe = replace(self.recipe, transport=name, transport_settings={})
+            return System(recipe, self.preset).with_settings(changes)
         for name in changes:
             if name not in known:
                 raise unknown_name("setting", name, known)
@@ -125,7 +147,10 @@ class System:
             for term in self.recipe.terms
         )
         densities = {
-            density: {name: new.get(f"{density}.{name}", old) for name, old in _fit_settings(density, own).items()}
+            density: {
+                name: new.get(f"{density}.{name}", old)
+                for name, old in _fit_settings(DENSITIES[density].fit, own).items()
+            }
             for density, own in self.recipe.densities.items()
         }
         recipe = replace(
@@ -135,6 +160,11 @@ class System:
             decoder=self.recipe.decoder and constructor(self.recipe.decoder),
             terms=terms,
             densities=densities,
+            transport_settings={
+                name.removeprefix(_TRANSPORT): new.get(name, value)
+                for name, value in known.items()
+                if name.startswith(_TRANSPORT)
+            },
         )
         return System(recipe, preset)
 
@@ -155,6 +185,8 @@ class System:
                 _try(model, shape)
         for density, settings in self.recipe.densities.items():
             DENSITIES[density].check(**settings)
+        if self.recipe.transport is not None:
+            TRANSPORTS[self.recipe.transport].check(**self.recipe.transport_settings)
         return model, Objective(self.recipe.terms, model)
 
     def _check_names(self) -> None:
@@ -197,7 +229,9 @@ def configure(recipe: Recipe, preset: Preset, changes: Mapping[str, Scalar] | No
     """
     system = System(recipe, preset)
     own = {**recipe.network, **recipe.settings.get(preset.name, {})}
-    known = system.with_settings({name: own[name] for name in ("bottleneck",) if name in own}).settings()
+    known = system.with_settings(
+        {name: own[name] for name in ("bottleneck", "transport") if name in own}
+    ).settings()
     if missing := [name for name in own if name not in known]:
         raise InputError(
             f"the recipe '{recipe.name}' sets {' and '.join(missing)} on '{preset.name}', but no part of it "
@@ -281,8 +315,8 @@ def _scalars(constructor: partial[Any]) -> dict[str, Scalar]:
     return _defaults(constructor.func) | given
 
 
-def _fit_settings(density: str, own: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    defaults = _defaults(DENSITIES[density].fit)
+def _fit_settings(fit: Callable[..., Any], own: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    defaults = _defaults(fit)
     del defaults["seed"]
     return {**defaults, **own}
 
@@ -290,6 +324,22 @@ def _fit_settings(density: str, own: Mapping[str, Scalar]) -> dict[str, Scalar]:
 def _defaults(function: Callable[..., Any]) -> dict[str, Scalar]:
     parameters = inspect.signature(function).parameters.values()
     return {p.name: p.default for p in parameters if isinstance(p.default, bool | int | float | str)}
+
+
+def read_fit_settings(who: str, fit: Callable[..., Any], given: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return the settings of a fit: the defaults of its signature, and the given ones converted to their types.
+
+    Raises: InputError for an unknown name, or a value of the wrong type.
+
+    >>> from entropic_ae.densities import Mixture
+    >>> read_fit_settings("the density 'mixture'", Mixture.fit, {"components": "5"})
+    {'components': 5}
+    """
+    known = _fit_settings(fit, {})
+    for name in given:
+        if name not in known:
+            raise unknown_name(f"setting of {who}", name, known)
+    return {name: read_setting(name, given.get(name, old), old) for name, old in known.items()}
 
 
 def read_setting(name: str, value: Scalar, old: Scalar) -> Any:

@@ -13,6 +13,7 @@ from entropic_ae.data import Given
 from entropic_ae.errors import InputError
 from entropic_ae.recipes import PRESETS, RECIPES, Recipe, System, changes_of, system_of
 from entropic_ae.runs.run import Run
+from entropic_ae.runs.transporting import attach
 from entropic_ae.storage.files import sha256
 from entropic_ae.storage.json_schema import check, shown
 from entropic_ae.storage.run_folder import INFO_FILE, WEIGHTS, RunFolder
@@ -103,15 +104,12 @@ def _load(
         raise InputError(f"{path} is damaged or of another model ({reason}); train again.") from None
     if not all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values()):
         raise InputError(f"{path} is damaged: it holds values that are not finite; train again.")
-    return Run(
-        folder,
-        info,
-        system,
-        model.to(Execution(device).target),
-        origin=origin,
-        given=data,
-        weights=sha256(content),
-    )
+    model.to(Execution(device).target)
+    weights_sha256 = sha256(content)
+    if (saved := files.read_transport(weights_sha256)) is not None:
+        attach(model, files, saved)
+        weights_sha256 = saved.joint_sha256
+    return Run(folder, info, system, model, origin=origin, given=data, weights=weights_sha256)
 
 
 def read_info(files: RunFolder) -> RunInfo:

@@ -22,12 +22,14 @@ from entropic_ae.distributed import in_turn, is_first, sharers
 from entropic_ae.errors import InputError
 from entropic_ae.export import check_export, export_model
 from entropic_ae.pictures import above, save_images
-from entropic_ae.recipes import System
+from entropic_ae.recipes import Scalar, System
+from entropic_ae.runs import transporting
 from entropic_ae.runs.measuring import measure
 from entropic_ae.storage.log import best_epoch
 from entropic_ae.storage.run_folder import INTERPOLATIONS, RECONSTRUCTIONS, RunFolder, density_file, samples_file
 from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.storage.tensors import read_tensors, write_tensors
+from entropic_ae.transports import Transport
 
 __all__ = ["Run"]
 
@@ -171,6 +173,44 @@ class Run:
         if not isinstance(density, Density):
             density = self.density(density or self.system.recipe.density)
         return generation.sample(self.model, density, n, seed=seed)
+
+    @property
+    def transport(self) -> Transport | None:
+        """The transport of the codes to the prior, or None."""
+        return transporting.transport_of(self.model)
+
+    def fit_transport(self, kind: str = "mixture", *, seed: int | None = None, **settings: Scalar) -> Transport:
+        """Fit an invertible map between the codes and the prior, and keep it in the folder as part of the model.
+
+        From then on ``encode`` gives codes u that follow the prior as well as the map fits, ``decode`` maps codes
+        back before the decoder, and samples from the prior, interpolations, diagnosis and exports follow.
+        Reconstructions stay as they are. Densities, pictures and metrics of before no longer apply: pictures and
+        metrics are removed by ``entropic-ae transport``, densities are fitted again when needed. An earlier
+        transport is replaced.
+
+        If codes have posteriors, the map is fitted to samples of them, and codes are maps of the means.
+
+        Arguments:
+            kind: a name in ``TRANSPORTS``.
+            seed: of the random draws in the fit; default: the run's own.
+            settings: of the fit, such as ``components=50``; see the class of the transport.
+
+        Returns: the transport; its ``log_prob(z)`` is the exact log likelihood of codes before the map.
+
+        Raises: InputError for an unknown transport or setting, if the training images are missing, or if the prior
+            has no normal scores. For a run on the Hub the transport is kept in memory.
+        """
+        return transporting.fit_transport(self, kind, self.info.seed if seed is None else seed, settings)
+
+    def remove_transport(self) -> None:
+        """Remove the transport, from the folder too."""
+        transporting.remove_transport(self)
+
+    def forget(self) -> None:
+        """Drop what was computed with another transport: codes, densities and the digest."""
+        self.__dict__.pop("codes", None)
+        self._fitted.clear()
+        self._weights = None
 
     def density(self, name: str) -> Density:
         """Return a density by name: read from the folder, or fitted to the training codes once and saved.

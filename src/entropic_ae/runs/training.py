@@ -17,7 +17,6 @@ from entropic_ae.data import Given, count_copies, fingerprint, load_images
 from entropic_ae.densities import Prior
 from entropic_ae.distributed import is_first
 from entropic_ae.errors import InputError, given_once
-from entropic_ae.export import FORMATS, exported
 from entropic_ae.features import check_features
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.randomness import check_seed
@@ -35,8 +34,8 @@ from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.registry import imported
 from entropic_ae.runs.loading import read_info
 from entropic_ae.runs.run import Run
-from entropic_ae.storage.files import write_text
-from entropic_ae.storage.run_folder import CHECKPOINT, METRICS_FILE, REPORT, RunFolder, samples_file
+from entropic_ae.runs.transporting import draw_again
+from entropic_ae.storage.run_folder import CHECKPOINT, RunFolder
 from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.training import (
     Execution,
@@ -177,8 +176,10 @@ def train(
                 callbacks=callbacks,
             )
         run.model.to(execution.target)
+        if recipe_transport := system.recipe.transport:
+            run.fit_transport(recipe_transport, **system.recipe.transport_settings)
         if first:
-            _draw(run)
+            draw_again(run)
     return run
 
 
@@ -197,23 +198,6 @@ def _logging(run: Run, name: str | None, picture_every: int) -> Iterator[tuple[L
         yield tracker, [EarlierEpochs(name, run.files.log), SamplePictures(name, draw, picture_every)]
     finally:  # also after Ctrl-C or a loss that is not finite
         close_logger(name, tracker)
-
-
-def _draw(run: Run) -> None:
-    """Draw the pictures of a trained run, and remove pictures and metrics of the weights before a resume."""
-    drawn, weights = run.files.drawn, run.weights_sha256()
-    if drawn.is_file() and drawn.read_bytes() == weights.encode():
-        return
-    stale = [run.folder / METRICS_FILE, run.folder / REPORT, *run.folder.glob(samples_file("*"))]
-    stale += [path for to in FORMATS for path in exported(run.folder / to, to)]
-    if removed := sorted(path.name for path in stale if path.name != samples_file("prior") and path.exists()):
-        warnings.warn(
-            f"{', '.join(removed)} in {run.folder} belonged to earlier weights and are removed.", stacklevel=3
-        )
-    for path in stale:
-        path.unlink(missing_ok=True)
-    run.draw("prior")
-    write_text(drawn, weights)
 
 
 def _changes(set: Mapping[str, Scalar] | None, **arguments: Scalar | None) -> dict[str, Any]:

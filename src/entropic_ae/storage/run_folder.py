@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from entropic_ae.errors import InputError
 from entropic_ae.storage.files import claimed, read_json, remove_unfinished, sha256, write_json
 from entropic_ae.storage.json_schema import check
 from entropic_ae.storage.log import read_log
 from entropic_ae.storage.run_info import INFO, RunInfo
+from entropic_ae.storage.tensors import unpack_tensors
 
 __all__ = [
     "CHECKPOINT",
@@ -25,8 +26,10 @@ __all__ = [
     "RECONSTRUCTIONS",
     "REPORT",
     "RESULT",
+    "TRANSPORT",
     "WEIGHTS",
     "RunFolder",
+    "SavedTransport",
     "check_run_folder",
     "density_file",
     "density_of",
@@ -36,6 +39,7 @@ __all__ = [
 
 INFO_FILE, METRICS_FILE, LOG = "run.json", "metrics.json", "log.csv"
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoints/last.ckpt"
+TRANSPORT = "transport.safetensors"
 RECONSTRUCTIONS, INTERPOLATIONS, REPORT = "reconstructions.png", "interpolations.png", "report.html"
 _SAMPLES = "samples-", ".png"
 _LOCK, _METRICS_LOCK = ".lock", ".metrics.lock"
@@ -118,6 +122,22 @@ def density_of(file: str) -> str:
     return file[len(start) : -len(end)] if file.startswith(start) and file.endswith(end) else ""
 
 
+class SavedTransport(NamedTuple):
+    """A transport as saved in a run folder.
+
+    Attributes:
+        kind: its name among the transports.
+        tensors: its parameters.
+        metadata: ``weights``, ``transport``, ``seed`` and ``settings``, a JSON object.
+        joint_sha256: digest of the weights and the transport.
+    """
+
+    kind: str
+    tensors: dict[str, Any]
+    metadata: dict[str, str]
+    joint_sha256: str
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """A run folder, which may not exist yet.
@@ -148,9 +168,41 @@ class RunFolder:
         """The digest of the weights that the pictures show."""
         return self.path / _DRAWN
 
+    @property
+    def transport(self) -> Path:
+        """The transport of the codes to the prior, if one was fitted."""
+        return self.path / TRANSPORT
+
     def weights_sha256(self) -> str:
-        """Return the digest of the current weights; OSError if there are none."""
-        return sha256(self.weights.read_bytes())
+        """Return the digest of the current weights, with their transport if any; OSError without weights.
+
+        Whatever was measured, drawn or fitted belongs to one such digest.
+        """
+        weights = sha256(self.weights.read_bytes())
+        transport = self.read_transport(weights)
+        return weights if transport is None else transport.joint_sha256
+
+    def read_transport(self, weights: str) -> SavedTransport | None:
+        """Return the transport that was fitted to the codes of these weights; None if there is none.
+
+        Arguments:
+            weights: digest of the weights. A transport of other weights, from before a resume, is ignored.
+
+        Raises: InputError for a damaged file.
+        """
+        if not self.transport.is_file():
+            return None
+        content = self.transport.read_bytes()
+        try:
+            tensors, metadata = unpack_tensors(content)
+        except InputError as error:
+            raise InputError(
+                f"{self.transport} is damaged ({error}); fit it again with entropic-ae transport, or delete it."
+            ) from None
+        if metadata.get("weights") != weights:
+            return None
+        joint = sha256(f"{weights} {sha256(content)}".encode())
+        return SavedTransport(metadata.get("transport", ""), tensors, metadata, joint)
 
     def read_info(self) -> RunInfo:
         """Return run.json; InputError if it is missing or damaged, or the folder is not a run folder."""

@@ -16,7 +16,7 @@ from entropic_ae.transports.transport import Transport
 
 __all__ = ["CopulaTransport", "GaussianTransport", "MarginalsTransport"]
 
-_KNOTS = 257  # of a marginal's map
+_KNOTS, _CODES_PER_KNOT = 257, 10  # of a marginal's map: most, and codes for each
 _RIDGE = 1e-6  # of the covariance, in units of its mean variance
 
 
@@ -66,8 +66,8 @@ class GaussianTransport(Transport):
 class CopulaTransport(Transport):
     """The marginals' map to normal scores, then whitening of their correlations: a Gaussian copula.
 
-    A marginal's map is piecewise linear between the codes' quantiles at 257 levels, and linear with the last slope
-    beyond them.
+    A marginal's map is piecewise linear between the codes' quantiles at a level for every ten codes, 257 at most,
+    and linear with the last slope beyond them.
 
     Arguments:
         prior: over (D,).
@@ -157,13 +157,13 @@ def _whiten(centred: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
 def _monotone_map(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Return knots and their normal scores, both (Q, S) and increasing; equal values share their mean rank."""
     n, dim = scores.shape
-    count = min(_KNOTS, n)
+    count = min(_KNOTS, max(2, n // _CODES_PER_KNOT))
     spread = scores.std(0).clamp_min(1e-6 * scores.abs().amax(0)).clamp_min(1e-12)
     levels = (torch.linspace(0, 1, count).double() * (n - 1)).round().long().to(scores.device)
     values = scores.sort(0).values
     images = rank_scores(values).to(scores)[levels]
     knots = values[levels]
-    # equal knots are spread around their value by at most a millionth of the deviation, so that the map is invertible
+    # equal knots are spread by at most a millionth of the deviation, so that the map is invertible
     tie = 1e-6 * spread * torch.linspace(-1, 1, count).to(scores)[:, None]
     fill = 1e-9 * torch.linspace(-1, 1, count).to(scores)[:, None].expand(-1, dim)
     return knots + tie, images + fill

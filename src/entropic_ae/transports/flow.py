@@ -89,7 +89,7 @@ class FlowTransport(Transport):
         """Fit to scores, (N, S).
 
         Arguments:
-            transforms: number of autoregressive maps, each in the reverse order of the dimensions of the one before.
+            transforms: number of autoregressive maps, each in the reverse order of the one before.
             hidden, layers: width and number of hidden layers of each network.
             bins: pieces of a spline.
             epochs: at most; training ends 10 epochs after the highest likelihood of held-out scores.

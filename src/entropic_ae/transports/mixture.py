@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 from typing_extensions import Self
 
 from entropic_ae.errors import InputError
 from entropic_ae.mixtures import GaussianMixture, choose_mixture, fit_mixture
-from entropic_ae.priors import normal_quantile
+from entropic_ae.priors import Normal, normal_quantile
 from entropic_ae.storage.tensors import parameters
+from entropic_ae.transports.traced import TracedMixture
 from entropic_ae.transports.transport import Transport
 
 __all__ = ["MixtureTransport"]
 
 _CELLS = 2**16  # values of a block: blocks that fit the cache are faster
-_BROAD, _SPREAD = 1e-3, 2.0  # weight of the broad component, and its covariance in units of the scores' own
+_BROAD, _SPREAD = 1e-3, 4.0  # weight of the broad component, and its covariance in units of the scores' own
 _DEEP = 36.0  # deviations at which a tail has no digits in float64
 _SINGLE = 5.0  # deviations up to which the search begins in float32
-_COARSE, _POLISHED = 1e-3, 1e-6  # errors in u at which the search, and Newton's steps after it, have succeeded
+_COARSE, _POLISHED = 1e-3, 1e-6  # error in u, and last step, at which a search and Newton's steps end well
 _STEPS = 100  # of a search, which never takes as many
 
 
 class MixtureTransport(Transport):
     """The Knothe-Rosenblatt map of a mixture of Gaussians.
 
-    A mixture's conditional distributions are one-dimensional mixtures, so u_d = F^-1(G(z_d | z_1 ... z_(d-1))), with
-    G the conditional distribution function and F that of N(0, 1), is a closed form. It is deterministic,
+    A mixture's conditional distributions are one-dimensional mixtures, so u_d = F^-1(G(z_d | z_1 ... z_(d-1))),
+    with G the conditional distribution function and F that of N(0, 1), is a closed form. It is deterministic,
     invertible, and needs no training beyond the mixture's. Draws of the mixture become exactly N(0, I); codes
-    become N(0, I) as far as the mixture fits them. To the fitted mixture is added one broad Gaussian of weight 0.001,
-    with the codes' mean and twice their covariance: without it the map would be flat, and not invertible in
+    become N(0, I) as far as the mixture fits them. One broad Gaussian of weight 0.001, with the codes' mean and
+    four times their covariance, is added to the fitted mixture: without it the map would be flat, and not invertible in
     float64, between components and far from all of them. The inverse solves one monotone equation per dimension by
     Newton's steps, kept in a bracket; its gradient is that of the implicit function.
 
@@ -76,6 +78,11 @@ class MixtureTransport(Transport):
         """The mixture of normal scores."""
         return GaussianMixture(self.weights, self.means, self.covariances)
 
+    @property
+    def summary(self) -> str:
+        """The transport with its number of components, without the broad one."""
+        return f"{super().summary}, {len(self.weights) - 1} components"
+
     @classmethod
     def check(cls, *, components: int = 0) -> None:
         """Raise InputError for a negative number of components."""
@@ -112,6 +119,26 @@ class MixtureTransport(Transport):
             return cls(prior, weights, means, covariances)
         except torch.linalg.LinAlgError:
             raise KeyError("covariances are not positive definite") from None
+
+    def traced(self) -> nn.Module:
+        """Return the map as a graph whose size does not depend on the numbers of dimensions and components."""
+        return TracedMixture(self._factors, self._offsets, self.weights)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the map as one operation, after the prior's normal scores."""
+        return [self._operation("knothe_rosenblatt")]
+
+    def describe_inverse(self) -> list[dict[str, Any]]:
+        """Return the inverse as one operation."""
+        return [self._operation("inverse_knothe_rosenblatt")]
+
+    def _operation(self, name: str) -> dict[str, Any]:
+        if type(self.prior) is not Normal:
+            raise InputError(
+                f"the transport '{self.name}' to {self.prior.title} cannot be described for safetensors, only one "
+                "to N(0, I); export --to onnx."
+            )
+        return {"op": name, "weights": self.weights, "means": self.means, "covariances": self.covariances}
 
     def transform(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Map scores, (N, S), to standard normal ones, and return the log determinant, (N,)."""
@@ -164,7 +191,7 @@ def _log_tails(values: Tensor, log_weights: Tensor, left: Tensor) -> Tensor:
 
 
 def _solve(u: Tensor, log_weights: Tensor, shifts: Tensor, slopes: Tensor) -> Tensor:
-    """Return z with sum_k w_k Phi(slope_k z + shift_k) = Phi(u), (N,), with the gradients of the implicit function.
+    """Return z with sum_k w_k Phi(slope_k z + shift_k) = Phi(u), (N,), with its gradients as an implicit function.
 
     Arguments:
         u: (N,).
@@ -186,21 +213,21 @@ def _solve(u: Tensor, log_weights: Tensor, shifts: Tensor, slopes: Tensor) -> Te
 
 
 def _search(u: Tensor, log_weights: Tensor, shifts: Tensor, slopes: Tensor) -> Tensor:
-    """Return the solution: a bracketed search in float32, Newton's steps in float64, and a search where they fail."""
+    """Return the solution: by a search in float32, then Newton's steps, then bisection where they fail."""
     weights = log_weights.exp()
     rough = _bracketed(u.float(), weights.float(), shifts.float(), slopes.float())
     z = rough.to(u)
     sign = torch.where(u < 0, 1.0, -1.0).to(u)
     log_target = torch.special.log_ndtr(-u.abs())
     scaled = (sign * -math.sqrt(0.5))[:, None]
-    density = (torch.special.log_ndtr(-u.abs()) + u.square() / 2).exp() * math.sqrt(2 * math.pi)  # tail / density
     for _ in range(2):
         values = z[:, None] * slopes + shifts
         tail = torch.linalg.vecdot(weights, torch.erfc(values * scaled)) / 2
-        slope = torch.linalg.vecdot(weights, values.square().div_(-2).exp_().mul_(slopes)) / math.sqrt(2 * math.pi)
-        error = tail.log() - log_target
-        z = z - sign * error * tail / slope
-    missed = ~((error.abs() * density < _POLISHED) & (u.abs() < _SINGLE))
+        density = torch.linalg.vecdot(weights, values.square().div_(-2).exp_().mul_(slopes))
+        step = sign * (tail.log() - log_target) * tail / density * math.sqrt(2 * math.pi)
+        z = z - step
+    # the error left is of the order of the last step's square; where the density is tiny it may be anything
+    missed = ~((step.abs() < _POLISHED * (1 + z.abs())) & (u.abs() < _SINGLE))
     if bool(missed.any()):
         z[missed] = _careful(u[missed], log_weights[missed], shifts[missed], slopes)
     return z

@@ -23,9 +23,9 @@ class Transport(nn.Module):
     """An invertible map from codes z, (N, D), to codes u, (N, D), that follow the prior.
 
     A subclass maps normal scores: numbers that are independent and standard normal exactly if the codes follow
-    the prior (for N(0, I), the codes themselves). It defines ``fit_scores``, ``transform`` and ``restore``, and keeps
-    its parameters as float64 buffers. It is fitted to codes and not trained with the networks: the map follows the
-    codes. A map whose likelihood also moved the codes would be minimised by codes without entropy.
+    the prior (for N(0, I), the codes themselves). It defines ``fit_scores``, ``transform`` and ``restore``, and
+    keeps its parameters as float64 buffers. It is fitted to codes and not trained with the networks: the map
+    follows the codes. A map whose likelihood also moved the codes would be minimised by codes without entropy.
 
     Computation is in float64; results have the dtype of the input. Gradients pass in both directions.
 
@@ -46,6 +46,11 @@ class Transport(nn.Module):
         super().__init__()
         self.prior: CodePrior = as_prior(prior)
 
+    @property
+    def summary(self) -> str:
+        """The transport in words, for one line of a terminal."""
+        return f"transport '{self.name}' to {self.prior.title}"
+
     @classmethod
     def check(cls, **settings: Any) -> None:
         """Raise InputError for an invalid setting of ``fit``; called with the settings when a system is built."""
@@ -64,11 +69,13 @@ class Transport(nn.Module):
         """
         if codes.dim() != 2 or len(codes) < _LEAST:
             raise InputError(
-                f"the transport '{cls.name}' expects at least {_LEAST} codes (N, D), got shape {tuple(codes.shape)}."
+                f"the transport '{cls.name}' expects at least {_LEAST} codes (N, D), got shape "
+                f"{tuple(codes.shape)}."
             )
         if not bool(torch.isfinite(codes).all()):
             raise DivergenceError(
-                f"the transport '{cls.name}' expects finite codes, got NaN or infinity; look at what produced them."
+                f"the transport '{cls.name}' expects finite codes, got NaN or infinity; look at what produced "
+                "them."
             )
         with torch.no_grad():
             scores = as_prior(prior).to_normal(codes.detach().double())
@@ -107,6 +114,18 @@ class Transport(nn.Module):
         u, log_det = self.transform(scores)
         # the derivative of to_normal is the quotient of the prior's density and the normal one
         return self.prior.log_prob(codes) + _log_normal(u) - _log_normal(scores) + log_det
+
+    def traced(self) -> nn.Module:
+        """Return a module with ``transform`` and ``restore`` of scores, (N, S), by operations that ONNX has.
+
+        Unlike the transport's own ``transform``, that of the module returns no log determinant.
+
+        Raises: InputError for a transport that does not define this method.
+        """
+        raise InputError(
+            f"the transport '{self.name}' cannot be exported to ONNX without a method traced(); define it, or fit "
+            "another transport."
+        )
 
     def describe(self) -> list[dict[str, Any]]:
         """Return ``forward`` as operations for the export to safetensors, see ``Bottleneck.describe``.

@@ -1,0 +1,112 @@
+"""Fit a transport to the codes of a run, keep it in its folder, and attach it to the model."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from entropic_ae import generation
+from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.bottlenecks import Transported
+from entropic_ae.distributed import in_turn
+from entropic_ae.errors import InputError
+from entropic_ae.export import FORMATS, exported
+from entropic_ae.randomness import generator
+from entropic_ae.recipes import Scalar, read_fit_settings
+from entropic_ae.storage.files import sha256, write_text
+from entropic_ae.storage.run_folder import METRICS_FILE, REPORT, RunFolder, SavedTransport, samples_file
+from entropic_ae.storage.tensors import write_tensors
+from entropic_ae.transports import TRANSPORTS, Transport
+
+if TYPE_CHECKING:
+    from entropic_ae.runs.run import Run
+
+__all__ = ["attach", "draw_again", "fit_transport", "remove_transport", "transport_of"]
+
+
+def transport_of(model: Autoencoder) -> Transport | None:
+    """Return the transport of a model's codes, or None."""
+    bottleneck = model.bottleneck
+    return bottleneck.transport if isinstance(bottleneck, Transported) else None
+
+
+def attach(model: Autoencoder, files: RunFolder, saved: SavedTransport) -> None:
+    """Attach a saved transport to a model with the weights that it belongs to.
+
+    Raises: InputError if it is unknown here, damaged or of another model.
+    """
+    kind = TRANSPORTS.find(saved.kind)
+    device = next(model.parameters()).device
+    try:
+        transport = kind.from_state(saved.tensors, model.bottleneck.prior())
+    except KeyError as error:
+        raise InputError(
+            f"{files.transport} is damaged or of another model ({error.args[0]}); fit it again with entropic-ae "
+            "transport, or delete it."
+        ) from None
+    model.bottleneck = Transported(model.bottleneck, transport.to(device))
+
+
+def fit_transport(run: Run, kind: str, seed: int, settings: Mapping[str, Scalar]) -> Transport:
+    """Fit a transport to the codes of a run: the implementation of ``Run.fit_transport``."""
+    found = TRANSPORTS.find(kind)
+    fitting: dict[str, Any] = read_fit_settings(f"the transport '{kind}'", found.fit_scores, settings)
+    found.check(**fitting)
+    bottleneck = run.model.bottleneck
+    bottleneck.prior()
+    _detach(run)
+    with in_turn():
+        digest = sha256(run.files.weights.read_bytes())
+        metadata = {"weights": digest, "transport": kind, "seed": str(seed), "settings": json.dumps(fitting)}
+        saved = None if run.origin is not None else run.files.read_transport(digest)
+        if saved is None or saved.metadata != metadata:
+            codes, std = generation.encode_posterior(run.model, run.data.train.images)
+            if std is not None:  # the aggregate posterior is what the decoder has seen
+                codes = codes + std * torch.randn(codes.shape, generator=generator(seed))
+            device = next(run.model.parameters()).device
+            transport = found.fit(codes.to(device), run.model.bottleneck.prior(), seed=seed, **fitting)
+            if run.origin is None:
+                write_tensors(run.files.transport, transport.state(), metadata)
+                saved = run.files.read_transport(digest)
+            else:
+                run.model.bottleneck = Transported(run.model.bottleneck, transport.to(device))
+        if saved is not None:
+            attach(run.model, run.files, saved)
+    run.forget()
+    fitted = transport_of(run.model)
+    assert fitted is not None
+    return fitted
+
+
+def remove_transport(run: Run) -> None:
+    """Remove the transport of a run: the implementation of ``Run.remove_transport``."""
+    _detach(run)
+    if run.origin is None:
+        run.files.transport.unlink(missing_ok=True)
+    run.forget()
+
+
+def _detach(run: Run) -> None:
+    if isinstance(run.model.bottleneck, Transported):
+        run.model.bottleneck = run.model.bottleneck.bottleneck
+
+
+def draw_again(run: Run) -> None:
+    """Draw the pictures of a run's weights and transport, and remove pictures and metrics of earlier ones."""
+    drawn, weights = run.files.drawn, run.weights_sha256()
+    if drawn.is_file() and drawn.read_bytes() == weights.encode():
+        return
+    stale = [run.folder / METRICS_FILE, run.folder / REPORT, *run.folder.glob(samples_file("*"))]
+    stale += [path for to in FORMATS for path in exported(run.folder / to, to)]
+    if removed := sorted(path.name for path in stale if path.name != samples_file("prior") and path.exists()):
+        warnings.warn(
+            f"{', '.join(removed)} in {run.folder} belonged to earlier weights and are removed.", stacklevel=3
+        )
+    for path in stale:
+        path.unlink(missing_ok=True)
+    run.draw("prior")
+    write_text(drawn, weights)

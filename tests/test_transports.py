@@ -1,0 +1,220 @@
+"""Transports: exact inverses, known maps, exact likelihoods, gradients, files, and the exported graph."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from entropic_ae import BatchNorm, InputError, Mixture, Sphere, Transported
+from entropic_ae.mixtures import GaussianMixture, fit_mixture
+from entropic_ae.priors import Laplace, Normal, Uniform, UniformSphere, normal_quantile
+from entropic_ae.transports import TRANSPORTS, GaussianTransport, MixtureTransport, Transport
+
+QUICK = {"flow": {"epochs": 2, "hidden": 16, "transforms": 2}, "mixture": {"components": 4}}
+
+
+def rings(n, dim, seed=0):
+    """Return codes of three clusters with a skewed dimension, standardised: (n, dim) float64."""
+    source = torch.Generator().manual_seed(seed)
+    z = torch.randn(n, dim, generator=source, dtype=torch.float64)
+    z[:, 0] = 0.3 * z[:, 0].exp() + torch.randint(3, (n,), generator=source) * 2
+    z[:, 1] = 0.4 * z[:, 1] + 0.5 * z[:, 0].square()
+    return (z - z.mean(0)) / z.std(0)
+
+
+def fitted(name, codes, prior):
+    return TRANSPORTS[name].fit(codes, prior, seed=0, **QUICK.get(name, {}))
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    return fitted("mixture", rings(2000, 3), Normal.standard(3))
+
+
+@pytest.mark.parametrize("name", list(TRANSPORTS))
+def test_the_inverse_undoes_the_map_and_files_keep_it(name):
+    z, prior = rings(400, 3), Normal.standard(3)
+    transport = fitted(name, z, prior)
+    u = transport(z)
+    tolerance = 1e-5 if name == "flow" else 1e-9
+    assert (transport.inverse(u) - z).abs().max() < tolerance
+    draws = torch.randn(300, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert (transport(transport.inverse(draws)) - draws).abs().max() < 10 * tolerance
+    again = type(transport).from_state(transport.state(), prior)
+    assert torch.equal(again(z), u)
+    assert again(z.float()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", list(TRANSPORTS))
+def test_the_likelihood_integrates_to_one(name):
+    transport = fitted(name, rings(400, 2), Normal.standard(2))
+    axis = torch.linspace(-9, 9, 301 if name in QUICK else 1501, dtype=torch.float64)
+    grid = torch.cartesian_prod(axis, axis)
+    with torch.no_grad():
+        mass = transport.log_prob(grid).exp().sum().item() * (axis[1] - axis[0]).item() ** 2
+    assert mass == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("name", list(TRANSPORTS))
+def test_parameters_from_a_file_are_checked(name):
+    prior = Normal.standard(2)
+    kind, state = TRANSPORTS[name], fitted(name, rings(100, 2), Normal.standard(2)).state()
+    for key, value in state.items():
+        with pytest.raises(KeyError):
+            kind.from_state({k: v for k, v in state.items() if k != key}, prior)
+        if value.is_floating_point():
+            with pytest.raises(KeyError):
+                kind.from_state(state | {key: value * math.nan}, prior)
+        with pytest.raises(KeyError):
+            kind.from_state(state | {key: torch.cat([value, value])}, Normal.standard(3))
+
+
+@pytest.mark.parametrize("name", list(TRANSPORTS))
+def test_codes_that_cannot_be_fitted_are_refused(name):
+    with pytest.raises(InputError, match=f"the transport '{name}' expects at least 2 codes"):
+        TRANSPORTS[name].fit(torch.zeros(1, 2), Normal.standard(2))
+    with pytest.raises(InputError, match=f"the transport '{name}' expects finite codes"):
+        TRANSPORTS[name].fit(torch.full((9, 2), math.nan), Normal.standard(2))
+
+
+def test_one_gaussian_is_whitened_by_its_cholesky_factor():
+    covariance = torch.tensor([[4.0, 1.2], [1.2, 1.0]], dtype=torch.float64)
+    mean = torch.tensor([1.0, -2.0], dtype=torch.float64)
+    transport = MixtureTransport(Normal.standard(2), torch.ones(1).double(), mean[None], covariance[None])
+    z = torch.randn(50, 2, dtype=torch.float64) * 3
+    expected = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), (z - mean).T, upper=False).T
+    assert torch.allclose(transport(z), expected, atol=1e-12)
+    assert torch.allclose(transport.inverse(expected), z, atol=1e-12)
+
+
+def test_in_one_dimension_the_map_is_the_quantile_of_the_distribution_function():
+    weights, means, deviations = np.array([0.3, 0.7]), np.array([-2.0, 1.0]), np.array([0.5, 1.5])
+    transport = MixtureTransport(
+        Normal.standard(1),
+        torch.from_numpy(weights),
+        torch.from_numpy(means)[:, None],
+        torch.from_numpy(deviations)[:, None, None] ** 2,
+    )
+    z = np.linspace(-12, 12, 101)
+    below = (weights * stats.norm.cdf((z[:, None] - means) / deviations)).sum(1)
+    above = (weights * stats.norm.sf((z[:, None] - means) / deviations)).sum(1)
+    expected = np.where(below < above, stats.norm.ppf(below), stats.norm.isf(above))
+    u = transport(torch.from_numpy(z)[:, None]).squeeze(1).numpy()
+    np.testing.assert_allclose(u, expected, atol=1e-9)
+
+
+def test_draws_of_the_mixture_become_standard_normal():
+    transport = fitted("mixture", rings(2000, 3), Normal.standard(3))
+    codes = Mixture(*transport.mixture).sample(3000, seed=1).double()
+    u = transport(codes)
+    for column in u.T:
+        assert stats.kstest(column.numpy(), "norm").pvalue > 1e-3
+    assert torch.allclose(torch.cov(u.T), torch.eye(3).double(), atol=0.1)
+    z = torch.randn(20, 3, dtype=torch.float64)
+    assert torch.allclose(transport.log_prob(z), transport.mixture.log_prob(z), atol=1e-9)
+
+
+def test_codes_far_out_and_between_components_come_back(mixture):
+    source = torch.Generator().manual_seed(0)
+    far = torch.randn(2000, 3, generator=source, dtype=torch.float64)
+    far = 6 * far / far.norm(dim=1, keepdim=True)
+    axes = torch.cat([6 * torch.eye(3), -6 * torch.eye(3)]).double()
+    first, second = torch.triu_indices(len(mixture.means), len(mixture.means), 1)
+    middle = (mixture.means[first] + mixture.means[second]) / 2
+    for z in (far, axes, middle):
+        assert (mixture.inverse(mixture(z)) - z).abs().max() < 1e-6
+    edge = torch.tensor([[40.0, -40.0, 40.0]]).double()  # beyond the tail that float64 has
+    assert (mixture(mixture.inverse(edge)) - edge).abs().max() < 1e-6
+
+
+def test_gradients_pass_in_both_directions(mixture):
+    z = rings(4, 3, seed=2).requires_grad_()
+    assert torch.autograd.gradcheck(mixture, z, atol=1e-5, rtol=1e-4)
+    u = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(mixture.inverse, u, atol=1e-5, rtol=1e-4)
+    _, log_det = mixture.transform(z)
+    jacobian = torch.autograd.functional.jacobian(lambda one: mixture(one[None])[0], z[0].detach())
+    assert torch.linalg.slogdet(jacobian).logabsdet.item() == pytest.approx(log_det[0].item(), abs=1e-9)
+
+
+@pytest.mark.parametrize("prior", [Laplace.standard(3), Uniform.standard(3), UniformSphere(3), UniformSphere(2)])
+def test_other_priors_have_normal_scores_with_an_inverse(prior):
+    torch.manual_seed(0)
+    z = prior.sample((3000,)).double()
+    scores = prior.to_normal(z)
+    for column in scores.T:
+        assert stats.kstest(column.numpy(), "norm").pvalue > 1e-3
+    assert (prior.from_normal(scores) - z).abs().max() < 1e-6
+    some = scores[:3].clone().requires_grad_()
+    assert torch.autograd.gradcheck(prior.from_normal, some, atol=1e-5)
+    transport = fitted("mixture", prior.sample((500,)).double(), prior)
+    assert (transport.inverse(transport(z)) - z).abs().max() < 1e-6
+    # fitted to draws of the prior, the map is near the identity, and so is the likelihood
+    assert (transport.log_prob(z) - prior.log_prob(z)).mean().abs() < 0.1
+
+
+def test_normal_quantile_agrees_with_scipy_and_holds_far_out():
+    log_tail = torch.tensor([-math.log(2), -1.0, -50.0, -79.0, -81.0, -700.0], dtype=torch.float64)
+    expected = torch.from_numpy(stats.norm.ppf(log_tail.exp().numpy()))
+    assert torch.allclose(normal_quantile(log_tail), expected, atol=1e-12)
+    deep = normal_quantile(torch.tensor(-1e5, dtype=torch.float64))
+    assert torch.special.log_ndtr(deep).item() == pytest.approx(-1e5)
+
+
+def test_moving_or_narrowing_the_model_keeps_float64(mixture):
+    bottleneck = Transported(BatchNorm(3), mixture).eval()
+    z = torch.randn(5, 3)
+    before = bottleneck(z).z
+    assert bottleneck.half().transport.means.dtype == torch.float64
+    assert torch.allclose(bottleneck.float()(z).z, before, atol=1e-2)
+
+
+def test_a_transported_bottleneck_maps_in_evaluation_only(mixture):
+    bottleneck = Transported(BatchNorm(3), mixture)
+    h = torch.randn(64, 3)
+    assert torch.equal(bottleneck.train()(h).z, BatchNorm(3)(h).z)
+    assert torch.equal(bottleneck.inverse(h), h)
+    bottleneck.eval()
+    inner = bottleneck.bottleneck(h).z
+    assert torch.allclose(bottleneck(h).z, mixture(inner))
+    assert torch.allclose(bottleneck.inverse(bottleneck(h).z), inner, atol=1e-4)
+    assert bottleneck.prior().event_shape == (3,)
+    assert bottleneck.bounds_entropy
+    assert not Transported(Sphere(3), mixture).has_posterior
+
+
+def test_a_prior_without_normal_scores_is_refused():
+    prior = torch.distributions.Independent(torch.distributions.Exponential(torch.ones(2)), 1)
+    with pytest.raises(InputError, match="cannot be transported to the prior Exponential without its methods"):
+        GaussianTransport.fit(torch.rand(9, 2), prior)
+
+
+def test_a_transport_without_a_graph_is_refused_with_the_method_that_lacks():
+    with pytest.raises(InputError, match="without a method traced"):
+        Transport(Normal.standard(2)).traced()
+
+
+def test_the_graph_equals_the_map(mixture):
+    traced = mixture.traced()
+    u = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        z = mixture.inverse(u.double())
+        assert torch.allclose(traced.restore(u), z, atol=1e-9)
+        assert torch.allclose(traced.transform(z), u.double(), atol=1e-9)
+
+
+def test_the_broad_component_keeps_a_narrow_mixture_invertible():
+    """Two clusters a hundred of their deviations apart: the middle between them has no weight in either."""
+    source = torch.Generator().manual_seed(0)
+    z = 0.02 * torch.randn(1000, 2, generator=source, dtype=torch.float64)
+    z[::2] += 1
+    z[1::2] -= 1
+    fit = fit_mixture(z, 2)
+    assert isinstance(fit, GaussianMixture)
+    middle = torch.zeros(1, 2, dtype=torch.float64)
+    bare = MixtureTransport(Normal.standard(2), *fit)
+    assert (bare.inverse(bare(middle)) - middle).abs().max() > 1e-3
+    kept = MixtureTransport.fit(z, Normal.standard(2), components=2)
+    assert (kept.inverse(kept(middle)) - middle).abs().max() < 1e-6
