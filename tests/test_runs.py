@@ -92,7 +92,7 @@ def test_densities_are_fitted_once_and_again_for_other_weights(folder, monkeypat
     eae.load(folder, device="cpu").density("gaussian")
     kept = (folder / "densities" / "gaussian.safetensors").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(runs.run, "load_images", lambda *_, **__: pytest.fail("the codes are needed again"))
+        patch.setattr(runs.images, "load_images", lambda *_, **__: pytest.fail("the codes are needed again"))
         eae.load(folder, device="cpu").sample(2, density="gaussian")
     train(folder, epochs=4, resume=True)
     eae.load(folder, device="cpu").density("gaussian")

@@ -177,6 +177,7 @@ def train(
                 callbacks=callbacks,
             )
         run.model.to(execution.target)
+        run.mark_saved()
         if first:
             _draw(run)
     return run
