@@ -8,8 +8,10 @@ import pytest
 import torch
 
 import entropic_ae as eae
-from entropic_ae import InputError, sharing
+from entropic_ae import InputError, runs, sharing
 from entropic_ae.metrics import reconstruction_error
+from entropic_ae.report.command import train_command
+from entropic_ae.sharing import shareable
 from entropic_ae.storage.tensors import read_tensors
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -148,3 +150,101 @@ def test_a_run_that_was_just_trained_is_the_folders_in_every_precision(tmp_path)
     assert not eae.load(tmp_path / "run", device="cpu").is_changed
     change(run)
     assert run.is_changed
+
+
+def start(out, source, **options):
+    return train(out, None, options.pop("data", None), start_from=source, **{"set": None, **options})
+
+
+def parameters(run):
+    return {name: parameter.detach() for name, parameter in run.model.named_parameters()}
+
+
+def test_a_run_starts_from_the_weights_of_another_with_its_settings(folder, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = start("tuned", "run", set={"learning_rate": 1e-30})  # moves nothing but running averages
+    for name, value in parameters(trained).items():
+        assert torch.equal(parameters(run)[name], value), name
+    assert run.info.overrides == {**trained.info.overrides, "learning_rate": 1e-30}
+    expected = {"run": "run", "weights_sha256": trained.weights_sha256()}
+    assert (
+        run.info.start_from == json.loads((tmp_path / "tuned" / "run.json").read_text())["start_from"] == expected
+    )
+    names = ("recipe", "preset", "data", "shape", "training_images_sha256")
+    assert [run.info[name] for name in names] == [trained.info[name] for name in names]
+    state = torch.load(run.files.checkpoint, weights_only=True)
+    steps = {int(one["step"]) for one in state["optimizer_states"][0]["state"].values()}
+    assert steps == {2 * 300 // 20}  # the optimiser is new
+    assert "start_from" not in trained.info
+    assert eae.load("tuned", device="cpu").info.start_from == expected
+    assert "--from run --" in f"{train_command(run.info)} --"
+    public = {**run.info, "start_from": {**expected, "run": "/home/somebody/runs/first"}}
+    assert shareable(type(run.info).of(public)).start_from == {**expected, "run": "first"}
+
+
+def test_a_run_from_another_resumes_to_the_bits_of_an_undisturbed_one_without_it(folder, tmp_path):
+    options = {"set": {"learning_rate": 1e-3}, "limit": 100}
+    whole = start(tmp_path / "whole", folder, epochs=3, **options)
+    start(tmp_path / "resumed", folder, epochs=1, **options)
+    folder.rename(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"is not a run folder"):
+        start(tmp_path / "new", folder, epochs=1, **options)
+    resumed = start(tmp_path / "resumed", folder, epochs=3, resume=True, **options)
+    weights = [(run.folder / "weights.safetensors").read_bytes() for run in (whole, resumed)]
+    assert weights[0] == weights[1]
+    assert resumed.info == whole.info
+    with pytest.raises(InputError, match=r"from another start: it began from '.*run', got '.*gone'; restore it"):
+        start(tmp_path / "resumed", tmp_path / "gone", epochs=4, resume=True, **options)
+    with pytest.raises(InputError, match=r"other settings: start_from was .* and is None; restore them"):
+        train(tmp_path / "resumed", epochs=4, resume=True, limit=100, set={**SMALL, "learning_rate": 1e-3})
+
+
+def test_a_start_on_other_images_of_the_same_shape(folder, tmp_path):
+    images = eae.load_images("digits").train.images.flip(3)
+    run = start(tmp_path / "other", folder, data=images.numpy(), epochs=1)
+    assert (
+        run.info.training_images_sha256 != json.loads((folder / "run.json").read_text())["training_images_sha256"]
+    )
+    assert run.info.start_from["run"] == str(folder)
+    assert run.system.settings()["width"] == 4
+    with pytest.raises(InputError, match=r"other was trained on images in memory; give the data to train on"):
+        start(tmp_path / "next", tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"set": {"width": 8}}, "width was 4 and is 8; give its settings and images of its shape"),
+        ({"set": {"latent_dim": 6}, "image_size": 16}, r"latent_dim was 4 and is 6; shape was \[1, 8, 8\] and is"),
+        ({"recipe": "ae"}, "bottleneck was 'BatchNorm' and is 'Identity'"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_with_what_differs(folder, tmp_path, options, sentence):
+    options = {"recipe": None, "data": None, "set": None, **options}
+    with pytest.raises(InputError, match=f"the weights of .*run do not fit: {sentence}"):
+        train(tmp_path / "new", start_from=folder, **options)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_a_start_refuses(folder, trained, tmp_path):
+    with pytest.raises(InputError, match=r"needs a folder that is named, got none; give one \(out, --out\)"):
+        start(None, folder)
+    with pytest.raises(
+        InputError, match=r"start_from expects a run folder or hf:owner/name, got Run; give run\.f"
+    ):
+        start(tmp_path / "new", trained)
+    with pytest.raises(InputError, match="train expects RECIPE and DATA; give both, or a run to start from"):
+        runs.train("eae", out=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_command_starts_from_a_run(folder, tmp_path, call):
+    options = ("--set", "learning_rate=1e-4", "--epochs", 1, "--limit", 60, "--device", "cpu")
+    code, out, err = call("train", "--from", folder, "--out", tmp_path / "tuned", *options)
+    assert (code, out.partition(": trained")[0]) == (0, str(tmp_path / "tuned")), err
+    settings = eae.load(tmp_path / "tuned", device="cpu").system.settings()
+    assert (settings["learning_rate"], settings["width"]) == (1e-4, 4)
+    assert call("train", "eae")[::2] == (
+        2,
+        "error: train expects RECIPE and DATA; give both, or a run to start from (start_from, --from).\n",
+    )
