@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,26 @@ def test_evaluate_prints_what_metrics_json_holds(document, folder):
     kept = json.loads((folder / "metrics.json").read_text())["pixels"]
     assert {name: found[name] for name in kept} == kept
     assert found.keys() - kept.keys() == {"run", "caution"}
+
+
+def test_few_images_are_told_by_the_smallest_group_and_the_width_of_the_features(call, folder, monkeypatch):
+    result = eae.load(folder, device="cpu").evaluate(features="pixels", n=20)
+
+    def told(real, drawn, dimensions):
+        groups = {name: {**row, "images": real} for name, row in result["distances"].items()}
+        groups["prior"]["images"] = drawn
+        changed = {**result, "real_images": real, "dimensions": dimensions, "distances": groups}
+        monkeypatch.setattr(eae.runs.Run, "evaluate", lambda *_, **__: changed)
+        monkeypatch.setattr(eae.runs.Run, "draw", lambda *_: None)
+        code, out, err = call("evaluate", folder, "--device", "cpu")
+        assert code == 0, err
+        return re.findall(r"few images: Frechet distances of only ([\d,]+(?: in [\d,]+ dimensions)?) are", out)
+
+    assert told(360, 10, 64) == ["10 in 64 dimensions"]
+    assert told(360, 99, 64) == told(99, 360, 64) == ["99"]
+    assert told(360, 100, 64) == told(100, 360, 64) == []
+    assert told(10_000, 2_000, 2_048) == told(2_000, 10_000, 2_048) == ["2,000 in 2,048 dimensions"]
+    assert told(10_000, 2_048, 2_048) == []
 
 
 def test_pull_and_push(document, folder, monkeypatch):

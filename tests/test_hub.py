@@ -83,6 +83,17 @@ def test_a_run_goes_there_and_back(hub, folder, tmp_path):
         loaded.draw("prior")
 
 
+def test_a_run_starts_from_one_on_the_hub(hub, folder, tmp_path):
+    eae.load(folder, device="cpu").push_to_hub(REPO)
+    images = torch.randint(256, (60, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    run = eae.train(
+        data=images, start_from=f"hf:{REPO}", epochs=1, out=tmp_path / "new", device="cpu", progress=False
+    )
+    digest = eae.load(folder, device="cpu").weights_sha256()
+    assert run.info.start_from == {"run": f"hf:{REPO}", "weights_sha256": digest}
+    assert run.system.settings()["latent_dim"] == 3
+
+
 def test_nothing_that_shows_real_images_or_names_this_machine_is_pushed(hub, folder, trained):
     secrets = [str(trained.folder.parent).encode(), str(folder).encode(), b"somebody", str(Path.home()).encode()]
     (folder / "notes.py").write_text("x")

@@ -34,19 +34,30 @@ __all__ = ["evaluate", "explore", "export", "report", "train", "transport"]
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A name listed by [b]recipes[/b].")],
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="A name listed by [b]recipes[/b].")
+    ] = None,
     data: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="DATA",
             help="A data set listed by [b]recipes[/b], e.g. digits; a folder of images or of save_to_disk; a "
             ".parquet or .tar file; a file of arrays (.npz, .npy, IDX, .h5, .safetensors; FILE:NAME names one); "
             "hf:owner/name, or hf-stream:owner/name, which keeps no copy of the data set.",
         ),
-    ],
+    ] = None,
     set: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE ...", help="Settings to change, e.g. entropy=0.5 latent_dim=8."),
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Start from the weights of a run folder or hf:owner/name; recipe, data and settings are its own "
+            "unless given. Needs --out.",
+        ),
     ] = None,
     preset: Annotated[
         str | None,
@@ -77,13 +88,15 @@ def train(
     from entropic_ae.recipes import RECIPES
 
     speak_for(devices * nodes)
-    RECIPES.find(recipe)  # before Lightning is imported, which takes seconds
+    if recipe is not None:
+        RECIPES.find(recipe)  # before Lightning is imported, which takes seconds
 
     from entropic_ae import runs
 
     run = runs.train(
         recipe,
         data,
+        start_from=start_from,
         set=read_settings(set, width, epochs),
         preset=preset,
         seed=seed,

@@ -106,6 +106,22 @@ class System:
         constructors = (self.encoder, self.recipe.bottleneck, self.decoder)
         return [one.func.__name__ for one in constructors if not one.func.__module__.startswith("entropic_ae.")]
 
+    def architecture(self) -> dict[str, Scalar]:
+        """Return what decides whether weights fit: the classes of the parts and the settings of the networks.
+
+        >>> from entropic_ae.recipes import PRESETS, RECIPES
+        >>> System(RECIPES["eae"], PRESETS["digits"]).architecture()["bottleneck"]
+        'BatchNorm'
+        """
+        return {
+            "encoder": self.encoder.func.__name__,
+            "bottleneck": self.recipe.bottleneck.func.__name__,
+            "decoder": self.decoder.func.__name__,
+            "latent_dim": self.preset.latent_dim,
+            **_scalars(self.encoder),
+            **_scalars(self.decoder),
+        }
+
     def with_settings(self, changes: Mapping[str, Scalar]) -> System:
         """Return a copy of the system with changed settings; strings are parsed as the type of the setting.
 

@@ -34,6 +34,8 @@ def train_command(info: RunInfo, *options: str) -> str:
     for name, value in numbers.items():
         if value is not None:
             words += [f"--{name}", str(value)]
+    if info.start_from is not None:
+        words += ["--from", info.start_from["run"]]
     if info.precision != "32":
         words += ["--precision", info.precision]
     if info.compiled:

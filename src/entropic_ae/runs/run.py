@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,7 +15,7 @@ from torch import Tensor
 from entropic_ae import generation, sharing
 from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.data import IN_MEMORY, Given, ImageData, count_copies, fingerprint, load_images
+from entropic_ae.data import Given, ImageData
 from entropic_ae.densities import DENSITIES, Density
 from entropic_ae.distributed import in_turn, is_first, sharers
 from entropic_ae.errors import InputError
@@ -24,16 +23,17 @@ from entropic_ae.export import check_export, export_model
 from entropic_ae.pictures import above, save_images
 from entropic_ae.recipes import Scalar, System
 from entropic_ae.runs import transporting
+from entropic_ae.runs.caution import caution
+from entropic_ae.runs.images import check_trained_on, load_data
 from entropic_ae.runs.measuring import measure
+from entropic_ae.storage.files import sha256
 from entropic_ae.storage.log import best_epoch
 from entropic_ae.storage.run_folder import INTERPOLATIONS, RECONSTRUCTIONS, RunFolder, density_file, samples_file
 from entropic_ae.storage.run_info import RunInfo
-from entropic_ae.storage.tensors import read_tensors, write_tensors
+from entropic_ae.storage.tensors import digest, read_tensors, write_tensors
 from entropic_ae.transports import Transport
 
 __all__ = ["Run"]
-
-_SPANS = 10  # of a running average, until its initial value is negligible
 
 
 class Run:
@@ -46,7 +46,8 @@ class Run:
         files: the files of the folder.
         info: run.json, by attribute and by key.
         system: the recipe on its preset, with settings.
-        model: the autoencoder, with the weights of the lowest validation loss, on its device.
+        model: the autoencoder, with the weights of the lowest validation loss, on its device. Results of a model
+            that was changed in memory are returned, and never saved as the folder's.
 
     >>> import tempfile
     >>> from entropic_ae import train
@@ -72,10 +73,12 @@ class Run:
         self.origin = origin
         self._given = given
         self._weights = weights
-        self._fitted: dict[str, Density] = {}
+        self._fitted: dict[tuple[str, str], Density] = {}  # by name and digest of the weights
+        self._codes: tuple[str, tuple[Tensor, Tensor | None]] | None = None
         self.info = info
         self.system = system
         self.model = model
+        self._saved = None if weights is None else self.state_sha256()
 
     @property
     def name(self) -> str:
@@ -104,22 +107,7 @@ class Run:
         >>> run.caution.split(",")[0]
         'the weights have seen 53 minibatches'
         """
-        found = (getattr(module, "momentum", None) for module in self.model.modules())
-        momenta = [momentum for momentum in found if isinstance(momentum, float | int) and momentum > 0]
-        if not momenta:
-            return None
-        images, best = self.info.training_images, self.best_epoch
-        if best is None or images < 1:
-            return None
-        per_epoch = images // min(images, self.system.preset.training.batch_size)
-        seen, needed = best * per_epoch, math.ceil(_SPANS / min(momenta))
-        if seen >= needed:
-            return None
-        return (
-            f"the weights have seen {seen} minibatch{'es' * (seen > 1)}, and the running averages of the norms "
-            f"have not converged before {needed}: entropies, distances and images mean little yet; train for more "
-            f"than {math.ceil(needed / per_epoch)} epochs (continue with --resume)."
-        )
+        return caution(self.model, self.info, self.best_epoch, self.system.preset.training.batch_size)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -133,10 +121,16 @@ class Run:
         self.check_trained_on(data)
         return data
 
-    @cached_property
+    @property
     def codes(self) -> tuple[Tensor, Tensor | None]:
-        """The codes of the training images, (N, D) float32, and their posteriors' standard deviations or None."""
-        return generation.encode_posterior(self.model, self.data.train.images)
+        """The codes of the training images, (N, D) float32, and their posteriors' standard deviations or None.
+
+        They are computed once for the weights in memory.
+        """
+        weights = self.weights_sha256()
+        if self._codes is None or self._codes[0] != weights:
+            self._codes = weights, generation.encode_posterior(self.model, self.data.train.images)
+        return self._codes[1]
 
     def encode(self, images: ArrayLike) -> Tensor:
         """Return the codes, (N, D) float32, of uint8 images, (N, C, H, W)."""
@@ -198,7 +192,8 @@ class Run:
         Returns: the transport; its ``log_prob(z)`` is the exact log likelihood of codes before the map.
 
         Raises: InputError for an unknown transport or setting, if the training images are missing, or if the prior
-            has no normal scores. For a run on the Hub the transport is kept in memory.
+            has no normal scores. For a run on the Hub, and for weights that are not the folder's,
+            the transport is kept in memory.
         """
         return transporting.fit_transport(self, kind, self.info.seed if seed is None else seed, settings)
 
@@ -206,26 +201,21 @@ class Run:
         """Remove the transport, from the folder too."""
         transporting.remove_transport(self)
 
-    def forget(self) -> None:
-        """Drop what was computed with another transport: codes, densities and the digest."""
-        self.__dict__.pop("codes", None)
-        self._fitted.clear()
-        self._weights = None
-
     def density(self, name: str) -> Density:
         """Return a density by name: read from the folder, or fitted to the training codes once and saved.
 
-        It is saved in the folder; for a run on the Hub, it is cached in memory.
+        It is saved in the folder; for a run on the Hub, and (with a warning) for weights that are not the
+        folder's, it is cached in memory.
 
         Raises: InputError for an unknown name, or if it must be fitted and the training images are missing.
         """
         kind, prior = DENSITIES.find(name), self.model.bottleneck.prior()
         if not kind.needs_codes:
             return kind.fit(torch.empty(0), prior)
-        if name in self._fitted:
-            return self._fitted[name]
-        path = self.folder / density_file(name)
         weights = self.weights_sha256()
+        if (name, weights) in self._fitted:
+            return self._fitted[name, weights]
+        path = self.folder / density_file(name)
         with in_turn():
             tensors, metadata = read_tensors(path)
             if metadata.get("weights") == weights:
@@ -241,10 +231,10 @@ class Run:
             settings = self.system.recipe.densities.get(name, {})
             device = next(self.model.parameters()).device  # a density that needs training is trained there
             density = kind.fit(codes.to(device), prior, std=std, seed=self.info.seed, **settings)
-            if self.origin is None:
+            if self.origin is None and self.is_current(f"the density '{name}' of its codes is not saved"):
                 write_tensors(path, density.state(), {"weights": weights})
             else:
-                self._fitted[name] = density
+                self._fitted[name, weights] = density
             return density
 
     def export(
@@ -254,18 +244,26 @@ class Run:
 
         Arguments:
             to: onnx, or safetensors, which hold no samplers.
-            out: a folder that is missing or empty; default: RUN/onnx or RUN/safetensors, which is replaced.
+            out: a folder that is missing or empty; default: RUN/onnx or RUN/safetensors, which is replaced. A
+                model that was changed in memory needs one: its files have a digest of its own as
+                ``weights_sha256``, and that of the run's weights as ``changed_from``.
             densities: names of the densities to export a sampler for; default: the recipe's. All but the prior are
                 fitted to the training codes first, if need be.
 
         Returns: by file, the largest difference from PyTorch, or None if it was not compared.
 
-        Raises: InputError if a package is missing, ``out`` is not empty, or the format cannot hold the model.
+        Raises: InputError if a package is missing, ``out`` is not empty, or the format cannot hold the model; also
+            for a model that was changed in memory, without ``out``.
         """
         if out is None and self.origin is not None:
             raise InputError(
                 f"nothing is written into the Hub's cache, which holds {self.name}; give a folder (out, --out)."
             )
+        about = {"weights_sha256": self.weights_sha256()}
+        if self.is_changed:
+            if out is None:
+                raise InputError(f"{self._changed} its export needs a folder of its own; give one (out).")
+            about["changed_from"] = str(self._weights)
         folder = self.folder / to if out is None else Path(out)
         check_export(to, densities, folder, overwrite=out is None)
         fitted = None
@@ -278,17 +276,15 @@ class Run:
             folder,
             to=to,
             densities=fitted,
-            about={
-                "recipe": self.info.recipe,
-                "data": self.info.data,
-                "weights_sha256": self.weights_sha256(),
-            },
+            about={"recipe": self.info.recipe, "data": self.info.data, **about},
             settings=self.system.settings(),
             overwrite=out is None,
         )
 
     def draw(self, *densities: str) -> None:
         """Write the run folder's pictures: samples of each density, reconstructions and interpolations.
+
+        They are not written, with a warning, for weights that are not the folder's.
 
         Raises: InputError for a run on the Hub.
         """
@@ -323,8 +319,8 @@ class Run:
     ) -> dict[str, Any]:
         """Measure the run against the test or validation images and add the metrics to metrics.json.
 
-        The metrics are returned but not saved for a run on the Hub, and (with a warning) for a run whose weights
-        have changed since loading.
+        The metrics are returned but not saved for a run on the Hub, and (with a warning) if the weights in memory
+        are not the folder's: either may have changed since loading.
 
         The key of a result in metrics.json is its feature space, with `` (validation)`` appended for the
         validation images. Results of other weights, from before a resume, are dropped.
@@ -391,8 +387,8 @@ class Run:
 
         Returns: the address of the repository.
 
-        Raises: InputError if the run was itself loaded from the Hub, a file is missing or is a link out of the
-            folder, or the Hub cannot be reached or refuses.
+        Raises: InputError if the run was itself loaded from the Hub, the model was changed in memory, a file is
+            missing or is a link out of the folder, or the Hub cannot be reached or refuses.
 
         >>> Run(Path("x"), None, None, None, origin="hf:owner/name").push_to_hub("owner/other")
         Traceback (most recent call last):
@@ -401,6 +397,8 @@ class Run:
         """
         if self.origin is not None:
             raise InputError(f"{self.name} is on the Hub; load it with out=FOLDER to push it elsewhere.")
+        if self.is_changed:
+            raise InputError(f"{self._changed} only the folder's can be pushed; load it again.")
         self.density(self.system.recipe.density)
         return sharing.push(
             self.folder,
@@ -413,14 +411,36 @@ class Run:
             include=include,
         )
 
+    def state_sha256(self) -> str:
+        """The digest of the model in memory: of the classes of its parts, its parameters and its buffers."""
+        parts = " ".join(f"{name}:{type(part).__qualname__}" for name, part in self.model.named_modules())
+        return sha256(f"{parts} {digest(self.model.state_dict())}".encode())
+
+    def mark_saved(self) -> None:
+        """Take the model in memory for that of the folder, as training does when it has written the weights."""
+        self._saved, self._weights = self.state_sha256(), None
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the model in memory was changed since it was loaded or trained."""
+        return self.state_sha256() != self._saved
+
+    @property
+    def _changed(self) -> str:
+        return f"the model in memory is no longer that of {self.name}:"
+
     def weights_sha256(self) -> str:
-        """The digest of the loaded weights, or of those that training wrote."""
+        """The digest of the weights in memory: of the file loaded or written; of the model, if it was changed."""
         if self._weights is None:
             self._weights = self.files.weights_sha256()
-        return self._weights
+        state = self.state_sha256()
+        return self._weights if state == self._saved else state
 
     def is_current(self, otherwise: str) -> bool:
-        """Return whether the folder still has these weights; if not, warn with the consequence ``otherwise``."""
+        """Return whether the folder has the weights in memory; if not, warn with the consequence ``otherwise``."""
+        if self.is_changed:
+            warnings.warn(f"{self._changed} {otherwise}; load it again.", stacklevel=3)
+            return False
         if self.files.weights_sha256() == self.weights_sha256():
             return True
         warnings.warn(
@@ -430,39 +450,11 @@ class Run:
 
     def load_data(self, limit: int | None) -> ImageData:
         """Load the images that the run names, or that ``load`` was given; InputError if they are missing."""
-        source = self.info.source if self._given is None else self._given
-        if isinstance(source, str) and source == IN_MEMORY:
-            raise InputError(
-                f"{self.name} was trained on images in memory, which are needed here; pass them again: "
-                "load(folder, data=images)."
-            )
-        try:
-            info = self.info
-            return load_images(
-                source,
-                image_size=info.image_size,
-                limit=limit,
-                value_range=info.value_range,
-                white=info.white,
-            )
-        except InputError as error:
-            own = isinstance(source, str) and (Path(source).is_absolute() or source.startswith("./"))
-            if self._given is not None or not own or Path(str(source)).exists():
-                raise
-            raise InputError(
-                f"{str(error).partition(';')[0]}, and {self.name} needs its images from there; restore them, or "
-                "give their place: load(folder, data=...), or --data of evaluate and sample."
-            ) from None
+        return load_data(self.info, self.name, limit, self._given)
 
     def check_trained_on(self, data: ImageData) -> None:
         """Raise InputError unless these are, up to the limit, the images that the run was trained on."""
-        if fingerprint(data.train.images[: self.info.limit]) != self.info.training_images_sha256:
-            copies = count_copies(data).repeated
-            moved = f" ({copies:,} are exact copies of others, which now stay in one split)" if copies else ""
-            raise InputError(
-                f"the training images of {self.info.source} are not those that {self.name} was trained on{moved}; "
-                "restore them, or train again."
-            )
+        check_trained_on(self.info, self.name, data)
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}, {self.info.recipe} on {self.info.data}, images {self.shape})"

@@ -34,6 +34,7 @@ from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.registry import imported
 from entropic_ae.runs.loading import read_info
 from entropic_ae.runs.run import Run
+from entropic_ae.runs.starting import start_of
 from entropic_ae.runs.transporting import draw_again
 from entropic_ae.storage.run_folder import CHECKPOINT, RunFolder
 from entropic_ae.storage.run_info import RunInfo
@@ -49,14 +50,24 @@ from entropic_ae.training.loggers import check_logger, close_logger, make_logger
 
 __all__ = ["train"]
 
-_SAME = ("recipe", "preset", "shape", "limit", "seed", "precision", "training_images_sha256")  # in a resumed run
+_SAME = (
+    "recipe",
+    "preset",
+    "shape",
+    "limit",
+    "seed",
+    "precision",
+    "training_images_sha256",
+    "start_from",
+)  # in a resumed run
 _FEW = 4  # differences named in an error
 
 
 def train(
-    recipe: str | Recipe,
-    data: str | Path | Given,
+    recipe: str | Recipe | None = None,
+    data: str | Path | Given | None = None,
     *,
+    start_from: str | Path | None = None,
     set: Mapping[str, Scalar] | None = None,
     preset: str | None = None,
     epochs: int | None = None,
@@ -81,6 +92,9 @@ def train(
         recipe: a name in ``RECIPES`` (ae, bn-ae, eae, ...), or a custom recipe.
         data: a registered name, a folder, a file, ``hf:owner/name`` or ``hf-stream:owner/name``; or the images
             themselves, an array, a list or a data set; see ``load_images``.
+        start_from: a run folder, or ``hf:owner/name``, whose weights replace the initial ones; the optimiser is
+            new. Recipe, data, preset, image size and the settings that it changed are taken over where none are
+            given. Needs ``out``.
         set: settings to change, by name; ``entropic-ae recipes`` lists them.
         preset: sizes to start from; default: the data set's own, or those for the nearest image size.
         epochs: short for ``set={"epochs": ...}``.
@@ -104,18 +118,32 @@ def train(
     Returns: the run, with the weights of the lowest validation loss. A warning tells how many images are exact
     copies of others.
 
-    Raises: InputError for anything that cannot work, if possible before the run folder is created.
+    Raises: InputError for anything that cannot work, if possible before the run folder is created; also for
+        weights to start from that are of another architecture or shape.
 
     >>> import tempfile
     >>> out = tempfile.mkdtemp()
     >>> run = train("eae", "digits", epochs=1, set={"width": 4}, out=out, device="cpu", progress=False)
     >>> run.sample(2, density="prior", seed=0).shape
     torch.Size([2, 1, 8, 8])
+    >>> slower, options = {"learning_rate": 1e-4}, {"device": "cpu", "progress": False}
+    >>> tuned = train(start_from=run.folder, set=slower, epochs=1, out=tempfile.mkdtemp(), **options)
+    >>> tuned.info.start_from["weights_sha256"] == run.weights_sha256()
+    True
     """
     image_size, changes = split_image_size(_changes(set, epochs=epochs, image_size=image_size))
     check_seed(seed)
     check_logger(logger, picture_every)
     execution = Execution(device, devices, nodes, precision, compile)
+    start = None if start_from is None else start_of(start_from, recipe, out, resume)
+    if start is not None:
+        recipe, preset = recipe_for(recipe or start.info.recipe), preset or start.info.preset
+        changes = start.settings(recipe, preset, changes, same_data=data is None)
+        image_size = start.info.image_size if image_size is None else image_size
+        if data is None:
+            data, value_range = start.data, value_range or start.info.value_range
+    if recipe is None or data is None:
+        raise InputError("train expects RECIPE and DATA; give both, or a run to start from (start_from, --from).")
     recipe = recipe_for(recipe)
     if preset is not None:
         PRESETS.find(preset)
@@ -124,6 +152,8 @@ def train(
     if system.preset.features != PRESETS[system.preset.name].features:
         changes["features"] = system.preset.features
     model, objective = system.build(images.shape, seed=seed)
+    if start is not None:
+        start.give(model, system, images.shape)
     check_features(system.preset.features)
     parts = (model, objective, images.train.images, images.validation.images, system.preset.training)
     check_training(*parts, execution)
@@ -138,6 +168,7 @@ def train(
         "image_size": image_size,
         "limit": limit,
         "seed": seed,
+        **({} if start is None else {"start_from": start.record}),
         "precision": precision,
         "compiled": compile,
         "overrides": changes,
@@ -176,8 +207,9 @@ def train(
                 callbacks=callbacks,
             )
         run.model.to(execution.target)
-        if recipe_transport := system.recipe.transport:
-            run.fit_transport(recipe_transport, **system.recipe.transport_settings)
+        run.mark_saved()
+        if system.recipe.transport:
+            run.fit_transport(system.recipe.transport, **system.recipe.transport_settings)
         if first:
             draw_again(run)
     return run

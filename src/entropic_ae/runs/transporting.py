@@ -11,7 +11,7 @@ import torch
 
 from entropic_ae import generation
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.bottlenecks import Transported
+from entropic_ae.bottlenecks import Bottleneck, Transported
 from entropic_ae.distributed import in_turn
 from entropic_ae.errors import InputError
 from entropic_ae.export import FORMATS, exported
@@ -56,43 +56,53 @@ def fit_transport(run: Run, kind: str, seed: int, settings: Mapping[str, Scalar]
     found = TRANSPORTS.find(kind)
     fitting: dict[str, Any] = read_fit_settings(f"the transport '{kind}'", found.fit_scores, settings)
     found.check(**fitting)
-    bottleneck = run.model.bottleneck
-    bottleneck.prior()
-    _detach(run)
-    with in_turn():
-        digest = sha256(run.files.weights.read_bytes())
-        metadata = {"weights": digest, "transport": kind, "seed": str(seed), "settings": json.dumps(fitting)}
-        saved = None if run.origin is not None else run.files.read_transport(digest)
-        if saved is None or saved.metadata != metadata:
-            codes, std = generation.encode_posterior(run.model, run.data.train.images)
-            if std is not None:  # the aggregate posterior is what the decoder has seen
-                codes = codes + std * torch.randn(codes.shape, generator=generator(seed))
-            device = next(run.model.parameters()).device
-            transport = found.fit(codes.to(device), run.model.bottleneck.prior(), seed=seed, **fitting)
-            if run.origin is None:
-                write_tensors(run.files.transport, transport.state(), metadata)
-                saved = run.files.read_transport(digest)
-            else:
-                run.model.bottleneck = Transported(run.model.bottleneck, transport.to(device))
-        if saved is not None:
-            attach(run.model, run.files, saved)
-    run.forget()
-    fitted = transport_of(run.model)
+    kept = run.origin is None and run.is_current("its transport is not saved")
+    model = run.model
+    before = model.bottleneck
+    model.bottleneck = _untransported(before)
+    try:
+        with in_turn():
+            weights = sha256(run.files.weights.read_bytes())
+            metadata = {"weights": weights, "transport": kind, "seed": str(seed), "settings": json.dumps(fitting)}
+            saved = run.files.read_transport(weights) if kept else None
+            if saved is None or saved.metadata != metadata:
+                transport = _fit(run, found, seed, fitting)
+                if kept:
+                    write_tensors(run.files.transport, transport.state(), metadata)
+                    saved = run.files.read_transport(weights)
+                else:
+                    model.bottleneck = Transported(model.bottleneck, transport)
+            if kept and saved is not None:
+                attach(model, run.files, saved)
+    except BaseException:
+        model.bottleneck = before
+        raise
+    if kept:
+        run.mark_saved()
+    fitted = transport_of(model)
     assert fitted is not None
     return fitted
 
 
+def _fit(run: Run, kind: type[Transport], seed: int, settings: Mapping[str, Any]) -> Transport:
+    codes, std = generation.encode_posterior(run.model, run.data.train.images)
+    if std is not None:  # the aggregate posterior is what the decoder has seen
+        codes = codes + std * torch.randn(codes.shape, generator=generator(seed))
+    device = next(run.model.parameters()).device
+    return kind.fit(codes.to(device), run.model.bottleneck.prior(), seed=seed, **settings).to(device)
+
+
 def remove_transport(run: Run) -> None:
     """Remove the transport of a run: the implementation of ``Run.remove_transport``."""
-    _detach(run)
-    if run.origin is None:
+    kept = run.origin is None and run.is_current("its transport stays in the folder")
+    run.model.bottleneck = _untransported(run.model.bottleneck)
+    if kept:
         run.files.transport.unlink(missing_ok=True)
-    run.forget()
+        run.mark_saved()
 
 
-def _detach(run: Run) -> None:
-    if isinstance(run.model.bottleneck, Transported):
-        run.model.bottleneck = run.model.bottleneck.bottleneck
+def _untransported(bottleneck: Bottleneck) -> Bottleneck:
+    return bottleneck.bottleneck if isinstance(bottleneck, Transported) else bottleneck
 
 
 def draw_again(run: Run) -> None:

@@ -91,7 +91,10 @@ def shareable(info: RunInfo) -> RunInfo:
             del values["features"]
     settings.setdefault("features", PRESETS[info.preset].features)
     expanded = {**info.expanded, "settings": settings}
-    return RunInfo.of({**info, "source": _nameless(info.source), "overrides": overrides, "expanded": expanded})
+    public = {**info, "source": _nameless(info.source), "overrides": overrides, "expanded": expanded}
+    if info.start_from is not None:
+        public["start_from"] = {**info.start_from, "run": _name(info.start_from["run"])}
+    return RunInfo.of(public)
 
 
 def check_shared(info: RunInfo, source: str) -> None:
@@ -116,6 +119,11 @@ def without_path(features: str) -> str:
     if features.startswith(_CLASSIFIER):
         return _CLASSIFIER + _nameless(features.removeprefix(_CLASSIFIER))
     return features if features in FEATURES else Path(features).name
+
+
+def _name(run: str) -> str:
+    """Return the name of a run without the path of its folder; one on the Hub stays."""
+    return run if is_shared(run) else Path(run).name
 
 
 def _nameless(source: str) -> str:

@@ -24,6 +24,7 @@ INFO: dict[str, Any] = {
     "limit": (int, None),
     "value_range?": ([float, float], None),
     "seed": int,
+    "start_from?": {"run": str, "weights_sha256": str},
     "precision?": str,
     "compiled?": bool,
     "overrides": {"*": (str, float, bool)},
@@ -83,6 +84,8 @@ class RunInfo(_Json):
     Attributes:
         recipe, preset, image_size, limit, seed, precision, compiled: the arguments of ``train``.
         value_range: the argument of ``train``; None, and missing in the file, for uint8.
+        start_from: the argument of ``train`` as ``run``, and the digest of that run's weights as
+            ``weights_sha256``; None, and missing in the file, for a run from initial weights.
         data, source: name of the data, and the argument with which ``load_images`` finds them again.
         shape: (C, H, W) of the images.
         white: the value of the files that became 255; None for images of 8 bits.
@@ -110,6 +113,7 @@ class RunInfo(_Json):
     limit: int | None = None
     value_range: tuple[float, float] | None = None
     seed: int = 0
+    start_from: Mapping[str, str] | None = None
     precision: str = "32"
     compiled: bool = False
     overrides: Mapping[str, Any] = field(default_factory=dict)

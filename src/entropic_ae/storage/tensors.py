@@ -14,7 +14,7 @@ from entropic_ae.storage.files import atomic
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["parameters", "read_tensors", "unpack_tensors", "write_tensors"]
+__all__ = ["digest", "parameters", "read_tensors", "unpack_tensors", "write_tensors"]
 
 # The only metadata entry of a safetensors file: the order of several entries, and so the bytes, would vary.
 _METADATA = "entropic_ae"
@@ -52,20 +52,25 @@ def unpack_tensors(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
         sound = False
     if not sound:
         raise InputError("its metadata are damaged")
-    if written is not None and written != _digest(tensors):
+    if written is not None and written != digest(tensors):
         raise InputError("its values do not match its digest")
     return tensors, metadata
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return a SHA-256 of names, types, shapes and values."""
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return a SHA-256 of names, types, shapes and values.
+
+    >>> import torch
+    >>> digest({"a": torch.zeros(2)}) == digest({"a": torch.zeros(2, 1)})
+    False
+    """
     import torch
 
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -76,7 +81,7 @@ def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: dic
     from safetensors.torch import save
 
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    content = save(tensors, {_METADATA: json.dumps({**(metadata or {}), _DIGEST: _digest(tensors)})})
+    content = save(tensors, {_METADATA: json.dumps({**(metadata or {}), _DIGEST: digest(tensors)})})
     with atomic(path) as temporary:
         temporary.write_bytes(content)  # safetensors' writer raises another error for a full disk
 

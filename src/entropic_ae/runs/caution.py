@@ -1,0 +1,31 @@
+"""The caution of a run whose running averages have not converged."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+from entropic_ae.storage.run_info import RunInfo
+
+__all__ = ["caution"]
+
+_SPANS = 10  # of a running average, until its initial value is negligible
+
+
+def caution(model: nn.Module, info: RunInfo, best_epoch: int | None, batch_size: int) -> str | None:
+    """Return the warning of ``Run.caution``, or None if training was long enough or has no readable log."""
+    found = (getattr(module, "momentum", None) for module in model.modules())
+    momenta = [momentum for momentum in found if isinstance(momentum, float | int) and momentum > 0]
+    images = info.training_images
+    if not momenta or best_epoch is None or images < 1:
+        return None
+    per_epoch = images // min(images, batch_size)
+    seen, needed = best_epoch * per_epoch, math.ceil(_SPANS / min(momenta))
+    if seen >= needed:
+        return None
+    return (
+        f"the weights have seen {seen} minibatch{'es' * (seen > 1)}, and the running averages of the norms have "
+        f"not converged before {needed}: entropies, distances and images mean little yet; train for more than "
+        f"{math.ceil(needed / per_epoch)} epochs (continue with --resume)."
+    )
