@@ -28,7 +28,7 @@ __all__ = ["Cell", "parse_system", "read_cells", "run_cells", "shared_protocol",
 
 # Settings added after the first results, with the value that keeps the old behaviour: at that value they are left
 # out of a cell's name, so that old results stay valid. (A bottleneck is named by its class.)
-_NEWER = {"bottleneck": None, "entropy.memory": 0, "depth": 1}
+_NEWER = {"bottleneck": None, "entropy.memory": 0, "depth": 1, "validation_images": 0}
 _WAIT = 2.0  # seconds between checks for cells that other processes measure
 
 

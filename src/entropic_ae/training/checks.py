@@ -38,9 +38,10 @@ def check_training(
                 f"expected at least 2 {name} images as uint8 (N, C, H, W), or rows of floats for both "
                 f"training and validation, got {got}."
             )
+    validated = settings.validated(length(validation))
     batches = {
         "training": min(length(train), settings.batch_size),
-        "validation": min(map(len, EqualBatches(length(validation), settings.batch_size))),
+        "validation": min(map(len, EqualBatches(validated, settings.batch_size))),
     }
     least = model.bottleneck.least_batch
     if batches["training"] < least:
@@ -55,7 +56,7 @@ def check_training(
                     f"{term.name} needs batches of at least {term.least_batch} images, got {smallest} in "
                     f"{name}; raise batch_size or give more images."
                 )
-    count, fewest = execution.processes, min(length(train), length(validation))
+    count, fewest = execution.processes, min(length(train), validated)
     if settings.batch_size % count:
         raise InputError(f"batch_size must be a multiple of the {count} processes, got {settings.batch_size}.")
     if count > 1 and fewest < 2 * count:
