@@ -216,7 +216,7 @@ def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
         (["table1", "digits", "--picture", "all.jpg"], "got all.jpg; give FILE.png or FILE.pdf."),
         (["train", "nothing", "digits"], "unknown recipe 'nothing'; known: 2seae"),
         (["tune", "digits", "--rates", "x"], "--rates expects numbers separated by commas, got 'x'."),
-        (["tune", "digits", "--finalists", "2"], "got 2 finalists and no final epochs; give both"),
+        (["tune", "digits", "--shares", "0.5"], "shares of the epochs must rise from above 0 to 1, got [0.5]."),
         (["table1", "digits", "--densities", "mixtur"], "unknown density 'mixtur'; did you mean 'mixture'?"),
         (["figure", "constraint"], "unknown figure 'constraint'; expected 1 to 11, all, constraints, or of the"),
         (["figure", "1", "digits"], "figure 1 has its own data, got 'digits'; leave it out."),

@@ -49,6 +49,10 @@ OPTIONS = [  # command and the function it calls; option, argument, value; the v
     ),
     (*ON_RAY, "--workers 4", "workers", 4, 2),  # of two, the last counts
     (*ON_RAY, "--ray head:6379", "address", "head:6379", None),
+    (*TUNE, "--workers 4", "workers", 4, 1),
+    (*TUNE, "--ray head:6379", "address", "head:6379", None),
+    (*TUNE, "--shares 0.3,1", "shares", [0.3, 1.0], [0.67, 1.0]),
+    (*TUNE, "--validation-images 9", "shared", {"validation_images": "9"}, {"validation_images": "2000"}),
 ]
 
 

@@ -119,7 +119,8 @@ def test_table1_and_tune(document, call, tmp_path):
     found = document("table1", "digits", *SWEEP, "--out", "table", "--runs", "runs")
     (kept,) = (json.loads(path.read_text()) for path in (tmp_path / "table").glob("*.json"))
     assert found == {"results": "table", "picture": None, "cells": [kept]}
-    found = document("tune", "digits", *SWEEP, "--rates", "1e-3", "--factors", 1, "--out", "t", "--runs", "runs")
+    grid = ("--rates", "1e-3,1e-2", "--factors", 1)
+    found = document("tune", "digits", *SWEEP, *grid, "--out", "t", "--runs", "runs")
     assert len(found["tries"]) == 2
     assert found["best"]["ae"] in [one["cell"]["own"] for one in found["tries"]]
     code, out, err = call("table1", "digits", *SWEEP, "--seeds", 1, "--out", "other", "--runs", "runs", "--quiet")

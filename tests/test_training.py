@@ -284,6 +284,18 @@ def test_learning_rate_halves_after_patience_epochs_without_a_lower_loss(images)
     assert [row["learning_rate"] for row in rows] == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25]
 
 
+def test_the_first_validation_images_stand_for_all(images):
+    train_images, validation = images
+    logs = []
+    for few, more in ((validation[:12], {}), (validation, {"validation_images": 12})):
+        torch.manual_seed(0)
+        model = Autoencoder(nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), Identity(4), Still())
+        objective = Objective([SquaredError()], model)
+        rows = fit(model, objective, train_images, few, Settings(epochs=1, **more), device="cpu")
+        logs.append([row["validation_loss"] for row in rows])
+    assert logs[0] == logs[1]
+
+
 @dataclass(frozen=True)
 class Exploding(Term):
     """A term that is not finite from some step on."""
@@ -411,6 +423,7 @@ def test_what_derives_twice_is_not_compiled_and_says_so(images):
         ({"patience": 0}, "patience must be at least 1"),
         ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0, got 0.0"),
         ({"factor": 2.0}, "factor must be above 0 and at most 1, got 2.0"),
+        ({"validation_images": 1}, "validation_images must be at least 2, or 0 for all, got 1"),
     ],
 )
 def test_settings_refuse(settings, sentence):

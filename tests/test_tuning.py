@@ -1,128 +1,134 @@
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from entropic_ae import PRESETS, RECIPES, InputError, configure
+from entropic_ae import PRESETS, RECIPES, InputError, configure, evaluation
 from entropic_ae.experiments import sweep, tuning
-from entropic_ae.experiments.sweep import Cell, read_cells
+from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
 from entropic_ae.training import Execution
 
 pytestmark = pytest.mark.usefixtures("brief")
-CPU = Execution("cpu")
-TABLE = Cell(
-    "ae", "digits", 0, {}, {"width": "2", "epochs": "1"}, limit=100, n=50, features="pixels", execution=CPU
-)
+SMALL = {"width": "2", "epochs": "3", "batch_size": "2", "validation_images": "20"}  # 50 minibatches an epoch
+TABLE = Cell("ae", "digits", 0, {}, SMALL, limit=100, n=50, features="pixels", execution=Execution("cpu"))
+GRID = {"rates": (1e-3, 1e-2), "factors": (0.1, 1.0, 10.0)}
 
 
-def test_every_system_has_as_many_tries_on_validation_images(tmp_path):
+def search(recipes, out, runs, **more):
     told = []
-    rates, factors = (1e-3, 1e-2), (0.1, 10.0, 100.0)
-    tuning.tune(["ae", "rae-l2"], TABLE, tmp_path / "out", tmp_path / "runs", rates=rates, factors=factors,
-                tell=told.append)  # fmt: skip
-    cells = read_cells(tmp_path / "out")
-    assert len(cells) == 10
-    assert {cell["cell"]["split"] for cell in cells} == {"validation"}
-    own = {name: [c["cell"]["own"] for c in cells if c["cell"]["recipe"] == name] for name in ("ae", "rae-l2")}
-    assert len(own["ae"]) == len(own["rae-l2"]) == 5
-    first = [c for c in cells if c["cell"]["recipe"] == "rae-l2" and set(c["cell"]["own"]) == {"learning_rate"}]
-    rate = min(first, key=tuning.score)["cell"]["own"]["learning_rate"]
-    assert sorted(c["cell"]["own"]["learning_rate"] for c in first) == [1e-3, 1e-2]
+    tuning.tune(recipes, TABLE, out, runs, **{**GRID, "tell": told.append, **more})
+    return told
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A whole search: its results, its run folders and what it told."""
+    folder = tmp_path_factory.mktemp("searched")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "kernel_distance", partial(evaluation.kernel_distance, subsets=2))
+        return folder / "out", folder / "runs", search(["ae", "rae-l2"], folder / "out", folder / "runs")
+
+
+def test_every_system_has_equally_many_candidates_and_minibatches_on_validation_images(searched):
+    out, _, told = searched
+    assert told[0] == "2 systems, candidates of each: 3 after 100 minibatches, then 1 after 150 minibatches"
+    first, last = read_cells(out / "rung-1"), read_cells(out / "rung-2")
+    assert {cell["cell"]["split"] for cell in (*first, *last)} == {"validation"}
+    assert {cell["cell"]["shared"]["validation_images"] for cell in (*first, *last)} == {"20"}
+    for cells, candidates, epochs in ((first, 3, 2), (last, 1, 3)):  # running averages need 100 minibatches
+        for recipe in ("ae", "rae-l2"):
+            mine = [cell for cell in cells if cell["cell"]["recipe"] == recipe]
+            assert len(mine) == candidates
+            assert {cell["expanded"]["settings"]["epochs"] for cell in mine} == {epochs}
+            for cell in mine:
+                recorded = {name: cell["tuning"][name] for name in ("candidates", "minibatches", "density")}
+                assert recorded == {"candidates": candidates, "minibatches": 50 * epochs, "density": "mixture"}
+    assert sorted(c["cell"]["own"]["learning_rate"] for c in first if c["cell"]["recipe"] == "ae") == [
+        1e-3,
+        pytest.approx(1e-3 * 10**0.5, rel=1e-2),
+        1e-2,
+    ]
     weights = {"code_norm": 0.0064, "decoder_decay": 1.024e-4}  # the recipe's on digits
-    for factor in factors:
-        assert {"learning_rate": rate, **{k: float(f"{factor * v:.3g}") for k, v in weights.items()}} in own[
-            "rae-l2"
-        ]
-    rates = sorted(one["learning_rate"] for one in own["ae"])
-    assert len(set(rates)) == 5
-    best = min((c for c in cells if c["cell"]["recipe"] == "rae-l2"), key=tuning.score)
-    assert tuning.best(tmp_path / "out", "rae-l2") == best["cell"]["own"]
-    assert f"**{tuning.score(best):.2f}**" in tuning.render_tries(tmp_path / "out")
-    told.clear()
-    tuning.tune(["ae", "rae-l2"], TABLE, tmp_path / "out", tmp_path / "runs", rates=(1e-3, 1e-2), factors=factors,
-                tell=told.append)  # fmt: skip
-    assert [text for text in told if ";" in text] == []  # nothing is done again
-    for _ in range(2):  # the second time finds all done
-        tuning.tune(["ae", "rae-l2"], TABLE, tmp_path / "out", tmp_path / "runs", rates=(1e-3, 1e-2),
-                    factors=factors, refine=True)  # fmt: skip
-        own = [c["cell"]["own"] for c in read_cells(tmp_path / "out") if c["cell"]["recipe"] == "rae-l2"]
-        half = {**best["cell"]["own"], "learning_rate": best["cell"]["own"]["learning_rate"] / 2}
-        assert len(own) == 6
-        assert half in own
+    tried = [cell["cell"]["own"] for cell in first if cell["cell"]["recipe"] == "rae-l2"]
+    for rate, factor in ((1e-3, 0.1), (1e-3, 10.0)):  # every second point of the grid
+        own = {"learning_rate": rate, **{name: float(f"{factor * value:.3g}") for name, value in weights.items()}}
+        assert own in tried
+    assert {"learning_rate": 1e-2} in tried
+
+
+def test_the_best_train_on_and_decide(searched, tmp_path):
+    out, runs, _ = searched
+    for recipe in ("ae", "rae-l2"):
+        first = [cell for cell in read_cells(out / "rung-1") if cell["cell"]["recipe"] == recipe]
+        (last,) = (cell for cell in read_cells(out / "rung-2") if cell["cell"]["recipe"] == recipe)
+        assert last["cell"]["own"] == min(first, key=tuning.score)["cell"]["own"] == tuning.best(out, recipe)
+        assert f"**{tuning.score(last):.2f}**" in tuning.render_tries(out).split("trained on; they decide:")[1]
+        assert (runs / last["run"]).is_dir()
+    assert len([path for path in runs.iterdir() if not path.name.startswith(".")]) == 6  # no run is trained twice
+    # the run that was continued is the one that is trained at once
+    once = replace(TABLE, own=tuning.best(out, "ae"), split="validation", densities=("mixture",))
+    run_cells([once], tmp_path / "out", tmp_path / "runs")
+    (cell,) = read_cells(tmp_path / "out")
+    continued = next(c for c in read_cells(out / "rung-2") if c["cell"]["recipe"] == "ae")
+    assert cell["metrics"] == continued["metrics"]
+    assert (cell["name"], cell["run"]) == (continued["name"], continued["run"])
+
+
+def test_a_search_with_all_its_results_does_nothing_again(searched):
+    out, runs, _ = searched
+    assert [text for text in search(["ae", "rae-l2"], out, runs) if ";" in text] == []
+    assert tuning.best_of_all(out).keys() == {"ae", "rae-l2"}
+    assert len(tuning.tries(out)) == 8
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"rates": ()}, "rates and factors must be above 0"),
+        ({"rates": (0.0,)}, "rates and factors must be above 0"),
+        ({"factors": (-1.0,)}, "rates and factors must be above 0"),
+        ({"shares": (0.5,)}, r"must rise from above 0 to 1, got \[0.5\]"),
+        ({"shares": (0.5, 0.5, 1.0)}, r"must rise from above 0 to 1, got \[0.5, 0.5, 1.0\]"),
+        ({"rates": (1e-3, 2e-2)}, r"search with rates \[0.001, 0.01\], got \(0.001, 0.02\): its tries are not"),
+        ({"factors": (0.1, 1.0, 9.0)}, r"search with factors \[0.1, 1.0, 10.0\]"),
+        ({"shares": (1.0,)}, "search with rounds 2, got 1"),
+    ],
+)
+def test_another_search_in_the_same_folder_and_wrong_tries_are_refused(searched, more, sentence):
+    out, runs, _ = searched
+    with pytest.raises(InputError, match=sentence):
+        search(["ae"], out, runs, **more)
+    assert len(tuning.tries(out)) == 8
+
+
+def test_what_is_no_search_is_refused(tmp_path):
+    with pytest.raises(InputError, match="has no tries"):
+        tuning.render_tries(tmp_path)
+    with pytest.raises(InputError, match="unknown recipe 'nothing'"):
+        search(["nothing"], tmp_path, tmp_path)
+    with pytest.raises(InputError, match="nowhere is not a folder"):
+        tuning.best(tmp_path / "nowhere", "ae")
 
 
 @pytest.mark.parametrize("data", ["digits", "mnist", "cifar10", "celeba"])
-def test_no_system_has_more_tries_than_another(data):
-    factors = (0.2, 5.0, 25.0)
+def test_no_system_has_more_candidates_than_another(data):
     for recipe in RECIPES.values():
         cell = replace(TABLE, recipe=recipe.name, shared={})
         cell.__dict__["system"] = configure(recipe, PRESETS[data])  # in place of one from the images
-        tries = tuning._second_round(cell, 1e-3, factors)
-        assert len({str(own) for own in tries}) == len(factors)
-        assert {"learning_rate": 1e-3} not in tries
+        found = tuning._candidates(cell, tuning.RATES, tuning.FACTORS)
+        assert len({str(own) for own in found}) == 9
+        assert {min(tuning.RATES), max(tuning.RATES)} <= {own["learning_rate"] for own in found}
+        if recipe.name == "eae":  # the rate and the weight are searched together
+            usual = cell.system.settings()["entropy"]
+            assert {"learning_rate": 0.003, "entropy": float(f"{25 * usual:.3g}")}.items() <= next(
+                own for own in found if own["learning_rate"] == 0.003 and own.get("entropy", 0) > usual
+            ).items()
 
 
-def test_finalists_are_trained_for_longer_and_decide(tmp_path):
+def test_an_interrupted_search_makes_the_tries_of_one_that_was_not(searched, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    tuning.tune(["rae"], TABLE, out, tmp_path / "runs", rates=(1e-3, 1e-2), factors=(10.0,), finalists=2,
-                final_epochs=2)  # fmt: skip
-    tries, final = read_cells(out), read_cells(out / "final")
-    assert len(tries) == 3
-    best_two = [cell["cell"]["own"] for cell in sorted(tries, key=tuning.score)[:2]]
-    assert sorted(map(str, best_two)) == sorted(str(cell["cell"]["own"]) for cell in final)
-    assert {cell["expanded"]["settings"]["epochs"] for cell in final} == {2}
-    assert {cell["expanded"]["settings"]["epochs"] for cell in tries} == {1}
-    winner = min(final, key=tuning.score)
-    assert tuning.best(out, "rae") == winner["cell"]["own"]
-    assert f"**{tuning.score(winner):.2f}**" in tuning.render_tries(out).split("they decide:")[1]
-    unfinished = {**winner, "cell": {**winner["cell"], "recipe": "ae"}}
-    (out / "ae-0.json").write_text(json.dumps(unfinished))
-    with pytest.raises(InputError, match="has 0 of 2 finalists of 'ae'; finish entropic-ae tune first"):
-        tuning.best(out, "ae")
-    with pytest.raises(
-        InputError, match="finalists need final epochs, got 2 finalists and no final epochs; give both"
-    ):
-        tuning.tune(["rae"], TABLE, out, tmp_path / "runs", finalists=2)
-
-
-def test_a_step_is_taken_beyond_the_ends_of_what_was_tried(tmp_path):
-    def steps(recipe, own, *tried):
-        return tuning._steps_beyond([replace(TABLE, recipe=recipe, own=one) for one in tried], own)
-
-    rates = [{"learning_rate": rate} for rate in (1e-3, 3e-3)]
-    assert steps("ae", rates[0], *rates) == [{"learning_rate": 5e-4}]
-    assert steps("ae", rates[1], *rates) == [{"learning_rate": 6e-3}]
-    assert steps("ae", rates[0], *rates, {"learning_rate": 5e-4}) == []
-    usual = replace(TABLE, recipe="rae").system.settings()["code_norm"]
-    weighted = [{"learning_rate": 1e-3, "code_norm": factor * usual} for factor in (0.2, 5, 25)]
-    assert steps("rae", rates[0], *rates, *weighted) == [{"learning_rate": 5e-4}]
-    low, high = (steps("rae", weighted[i], *rates, {"learning_rate": 5e-4}, *weighted) for i in (0, 2))
-    assert [step["code_norm"] for step in (*low, *high)] == pytest.approx([0.04 * usual, 125 * usual], rel=1e-2)
-    assert {step["learning_rate"] for step in (*low, *high)} == {1e-3}
-
-
-def test_steps_beyond_are_trained_as_long_as_the_finalists_and_decide(tmp_path):
-    out = tmp_path / "out"
-    tuning.tune(["ae"], TABLE, out, tmp_path / "runs", rates=(1e-3,), factors=(2.0,), finalists=1, final_epochs=2,
-                beyond=True)  # fmt: skip
-    (final,), (step,) = read_cells(out / "final"), read_cells(out / "beyond")
-    rate = final["cell"]["own"]["learning_rate"]
-    assert step["cell"]["own"]["learning_rate"] in (rate / 2, rate * 2)
-    assert step["expanded"]["settings"]["epochs"] == 2
-    assert tuning.best(out, "ae") == min(final, step, key=tuning.score)["cell"]["own"]
-    shown = tuning.render_tries(out).split("a step beyond where the best lay at an end of what was tried")[1]
-    assert all(f"{tuning.score(one):.2f}" in shown for one in (final, step))
-    with pytest.raises(InputError, match="give finalists and final epochs"):
-        tuning.tune(["ae"], TABLE, out, tmp_path / "runs", beyond=True)
-
-
-def test_a_search_that_is_interrupted_in_any_round_makes_the_tries_of_one_that_was_not(tmp_path, monkeypatch):
-    def search(name):
-        out = tmp_path / name
-        tuning.tune(["rae"], TABLE, out, tmp_path / "runs", rates=(1e-3, 1e-2), factors=(10.0,), refine=True,
-                    finalists=1, final_epochs=2, beyond=True)  # fmt: skip
-        return {str(path.relative_to(out)) for path in out.rglob("*.json")}
-
+    whole = {one["name"]: one["metrics"] for one in tuning.tries(searched[0]) if one["cell"]["recipe"] == "rae-l2"}
     write, written = sweep.write_json, []
 
     def write_one(*result):
@@ -130,15 +136,14 @@ def test_a_search_that_is_interrupted_in_any_round_makes_the_tries_of_one_that_w
             raise KeyboardInterrupt
         written.append(write(*result))
 
-    whole = search("whole")
-    assert len(whole) >= 5  # two rates, a factor, half the rate, a finalist, and at times a step beyond
     monkeypatch.setattr(sweep, "write_json", write_one)
-    for _ in range(len(whole) - 1):
+    for _ in range(len(whole) - 1):  # each time one result more is written, and the next is trained and lost
         written.clear()
         with pytest.raises(KeyboardInterrupt):
-            search("stopped")
+            search(["rae-l2"], out, tmp_path / "runs")
     written.clear()
-    assert search("stopped") == whole
+    search(["rae-l2"], out, tmp_path / "runs")
+    assert {one["name"]: one["metrics"] for one in tuning.tries(out)} == whole
 
 
 def test_test_images_are_not_read(tmp_path, monkeypatch):
@@ -156,8 +161,8 @@ def test_test_images_are_not_read(tmp_path, monkeypatch):
 
         monkeypatch.setattr(runs.training, "load_images", loaded)
         out = tmp_path / str(flip)
-        tuning.tune(["ae"], TABLE, out, tmp_path / f"runs{flip}", rates=[1e-3], factors=[2.0])
-        scores.append([tuning.score(cell) for cell in read_cells(out)])
+        search(["ae"], out, tmp_path / f"runs{flip}", rates=[1e-3], factors=[2.0], shares=[1.0])
+        scores.append([tuning.score(cell) for cell in tuning.tries(out)])
     assert scores[0] == scores[1]
 
 
@@ -166,43 +171,92 @@ def test_score_is_of_the_density_that_the_system_draws_from():
     scores = {
         name: tuning.score({"cell": {"recipe": name}, "metrics": {"distances": distances}}) for name in RECIPES
     }
-    assert scores == {
-        **dict.fromkeys(("ae", "ae-l2", "rae", "rae-l2", "rae-gp", "rae-sn"), 2.0),
-        **dict.fromkeys(("vae", "cv-vae", "wae", "bn-ae", "eae", "eae-linear"), 1.0),
-        **dict.fromkeys(("2svae", "2seae"), 3.0),
-    }
+    assert (
+        scores.items()
+        >= {
+            **dict.fromkeys(("ae", "ae-l2", "rae", "rae-l2", "rae-gp", "rae-sn"), 2.0),
+            **dict.fromkeys(("vae", "cv-vae", "wae", "bn-ae", "eae", "eae-linear"), 1.0),
+            **dict.fromkeys(("2svae", "2seae"), 3.0),
+        }.items()
+    )
 
 
-def test_a_second_stage_takes_the_settings_of_its_first(tmp_path):
-    content = {
-        "cell": {"recipe": "eae", "own": {"entropy": 2.0}},
-        "metrics": {"distances": {"prior": {"frechet": 1.0}}},
-    }
-    (tmp_path / "a.json").write_text(json.dumps(content))
-    assert tuning.best(tmp_path, "2seae") == {"entropy": 2.0}
-    with pytest.raises(InputError, match="has no tries of 'vae'; run entropic-ae tune with it first, or leave it"):
-        tuning.best(tmp_path, "vae")
+def write(folder, distance, *, recipe="eae", data="mnist", rung=None, **own):
+    """Write a result by hand; infinity stands for a diverged training."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"cell": {"recipe": recipe, "own": own, "data": data}}
+    if distance == float("inf"):
+        content["diverged"] = "a loss"
+    else:
+        content["metrics"] = {"distances": {RECIPES[recipe].density: {"frechet": distance}}}
+    if rung is not None:
+        content["tuning"] = {"number": rung, "of": 2, "candidates": {1: 4, 2: 2}[rung]}
+    (folder / f"{recipe}-{len(list(folder.glob('*.json')))}.json").write_text(json.dumps(content))
+
+
+def test_a_search_that_is_not_complete_does_not_decide(tmp_path):
+    first, last, inf = tmp_path / "rung-1", tmp_path / "rung-2", float("inf")
+
+    def refused(sentence):
+        with pytest.raises(InputError, match=sentence):
+            tuning.best(tmp_path, "eae")
+
+    for distance in (3.0, inf, 1.0):
+        write(first, distance, rung=1, entropy=distance)
+        refused("search for 'eae' in .* is not complete; finish entropic-ae tune first")
+    write(first, 2.0, rung=1, entropy=2.0)
+    refused("is not complete")
+    write(last, 5.0, rung=2, entropy=1.0)
+    refused("is not complete")
+    assert tuning.best_of_all(tmp_path) == {}
+    write(last, 4.0, rung=2, entropy=2.0)
+    assert tuning.best(tmp_path, "eae") == {"entropy": 2.0}
+    with pytest.raises(
+        InputError, match="has no tries of '2seae'; run entropic-ae tune with it first, or leave it"
+    ):
+        tuning.best(tmp_path, "2seae")  # not those of its first stage
+    for _ in range(3):
+        write(first, inf, recipe="vae", rung=1)
+    write(first, 1.0, recipe="vae", rung=1, kl=1.0)
+    write(last, 9.0, recipe="vae", rung=2, kl=1.0)
+    assert tuning.best(tmp_path, "vae") == {"kl": 1.0}  # of four candidates, three diverged
+    for _ in range(4):
+        write(first, inf, recipe="wae", rung=1)
+    with pytest.raises(InputError, match=r"all tries of 'wae' in .* diverged; run entropic-ae tune with lower"):
+        tuning.best(tmp_path, "wae")
+
+
+def test_results_of_the_search_before_are_read_and_not_mixed_with_others(tmp_path):
+    for distance in (3.0, 2.0):
+        write(tmp_path, distance, entropy=distance)
+    assert tuning.best(tmp_path, "eae") == {"entropy": 2.0}
+    write(tmp_path / "final", 1.0, entropy=3.0)
+    assert tuning.best(tmp_path, "eae") == {"entropy": 3.0}
+    write(tmp_path / "beyond", 0.5, entropy=6.0)
+    assert tuning.best(tmp_path, "eae") == {"entropy": 6.0}
+    with pytest.raises(
+        InputError, match="holds tries from before all were judged after equal minibatches; give ano"
+    ):
+        search(["eae"], tmp_path, tmp_path / "runs")
+    write(tmp_path / "rung-1", 1.0, rung=1)
+    for read in (tuning.render_tries, tuning.tries, lambda out: tuning.best(out, "eae")):
+        with pytest.raises(InputError, match="besides others, which are not comparable; remove one kind"):
+            read(tmp_path)
 
 
 def test_settings_tried_on_other_data_are_taken_with_a_warning(tmp_path, recwarn):
-    content = {
-        "cell": {"recipe": "eae", "own": {"entropy": 2.0}, "data": "mnist"},
-        "metrics": {"distances": {"prior": {"frechet": 1.0}}},
-    }
-    (tmp_path / "a.json").write_text(json.dumps(content))
+    write(tmp_path, 1.0, entropy=2.0)
     assert tuning.best(tmp_path, "eae", "mnist") == {"entropy": 2.0}
     assert not recwarn
     with pytest.warns(UserWarning, match="were tried on mnist, and are used for digits"):
         assert tuning.best(tmp_path, "eae", "digits") == {"entropy": 2.0}
 
 
-@pytest.mark.parametrize("wrong", [{"rates": ()}, {"rates": (0.0,)}, {"factors": (-1.0,)}])
-def test_wrong_tries_are_refused(tmp_path, wrong):
-    with pytest.raises(InputError, match="rates and factors must be above 0"):
-        tuning.tune(["ae"], TABLE, tmp_path, tmp_path, **wrong)
-    with pytest.raises(InputError, match="has no tries"):
-        tuning.render_tries(tmp_path)
-    with pytest.raises(InputError, match="unknown recipe 'nothing'"):
-        tuning.tune(["nothing"], TABLE, tmp_path, tmp_path)
-    with pytest.raises(InputError, match="nowhere is not a folder"):
-        tuning.best(tmp_path / "nowhere", "ae")
+def test_systems_of_different_length_are_not_compared(tmp_path, monkeypatch):
+    longer = replace(RECIPES["ae"], name="longer", settings={"digits": {"epochs": 7}})
+    monkeypatch.setitem(RECIPES.data, "longer", longer)
+    table = replace(TABLE, shared={"width": "2"})
+    with pytest.raises(
+        InputError, match="after equally many minibatches, got epochs of ae 100, longer 7; give one"
+    ):
+        tuning.tune(["ae", "longer"], table, tmp_path / "out", tmp_path / "runs")

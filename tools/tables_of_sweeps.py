@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -13,13 +14,13 @@ from benchmarks.tables import markdown
 from entropic_ae.errors import InputError
 from entropic_ae.experiments.sweep import read_cells
 from entropic_ae.experiments.table1 import mean_text, statements
-from entropic_ae.experiments.tuning import score
+from entropic_ae.experiments.tuning import first_round, score
 from entropic_ae.recipes import PRESETS, RECIPES, configure
 from entropic_ae.storage.run_folder import FLOOR
 
 ROOT = Path(__file__).parent.parent
 SETS = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
-FACTORS = (0.2, 1, 5, 25, 125)
+FACTORS = (0.04, 0.2, 1, 5, 25, 125)
 CHOSEN = ("eae", "bn-ae", "wae", "vae", "rae")
 
 
@@ -40,16 +41,19 @@ def choice(path: Path) -> str:
 
 
 def factors(path: Path) -> str:
-    """Return what eae's tries of the entropy's weight gave, by the factor on the data set's own."""
+    """Return eae's best try by the factor on the entropy's default weight, of those after the first round."""
     rows: dict[float, dict[str, float]] = {}
     for data in SETS:
         usual = float(configure(RECIPES["eae"], PRESETS[data]).settings()["entropy"])
-        for cell in read_cells(path / data):
-            own = cell["cell"]["own"]
-            if cell["cell"]["recipe"] == "eae" and float(own["learning_rate"]) == 1e-3:
-                factor = float(own.get("entropy", usual)) / usual  # of a weight that was rounded
-                rows.setdefault(min(FACTORS, key=lambda one: abs(one - factor)), {})[data] = score(cell)
-    lines = [[f"{factor:g}", *(f"{rows[factor][data]:.2f}" for data in SETS)] for factor in sorted(rows)]
+        for cell in first_round(path / data):
+            if cell["cell"]["recipe"] == "eae":
+                factor = float(cell["cell"]["own"].get("entropy", usual)) / usual  # of a weight that was rounded
+                row = rows.setdefault(min(FACTORS, key=lambda one: abs(math.log(one / factor))), {})
+                row[data] = min(score(cell), row.get(data, math.inf))
+    lines = [
+        [f"{factor:g}", *(f"{rows[factor][data]:.2f}" if data in rows[factor] else "-" for data in SETS)]
+        for factor in sorted(rows)
+    ]
     return markdown(["factor on the default weight", *SETS.values()], lines)
 
 

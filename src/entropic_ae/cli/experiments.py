@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
 __all__ = ["figure", "table1", "tune"]
 
+Workers = Annotated[int, typer.Option(help="Parallel processes, by Ray (extra cluster).")]
+Ray = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="The address of a running Ray cluster; default: this machine."),
+]
+
 
 def table1(
     data: Annotated[str, typer.Argument(metavar="DATA", help="As for [b]train[/b].")],
@@ -62,11 +68,8 @@ def table1(
         bool, typer.Option("--samples-only", help="In the picture, show no real image and no reconstruction.")
     ] = False,
     render: Annotated[bool, typer.Option("--render", help="Only print existing results, as Markdown.")] = False,
-    workers: Annotated[int, typer.Option(help="Parallel processes, by Ray (extra cluster).")] = 1,
-    ray: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="The address of a running Ray cluster; default: this machine."),
-    ] = None,
+    workers: Workers = 1,
+    ray: Ray = None,
 ) -> Document:
     """Measure systems on one protocol, one result file per system and seed; re-running the command resumes.
 
@@ -98,35 +101,23 @@ def table1(
 
 def tune(
     data: Annotated[str, typer.Argument(metavar="DATA", help="As for [b]train[/b].")],
-    recipes: Annotated[
-        str | None,
-        typer.Option(help="Systems, separated by commas; default: all but 2seae, whose model is that of eae."),
-    ] = None,
-    rates: Annotated[str, typer.Option(help="Learning rates of the first round.")] = "1e-3,3e-3",
+    recipes: Annotated[str | None, typer.Option(help="Systems, separated by commas; default: all.")] = None,
+    rates: Annotated[str, typer.Option(help="Learning rates of the grid.")] = "5e-4,1e-3,3e-3",
     factors: Annotated[
-        str, typer.Option(help="Factors on the regularisers' weights in the second round, at the best rate.")
-    ] = "0.2,5,25",
-    refine: Annotated[
-        bool,
-        typer.Option("--refine", help="One more try per system: its best settings at half their learning rate."),
-    ] = False,
-    finalists: Annotated[
-        int, typer.Option(help="Number of each system's best tries to train again for FINAL-EPOCHS, which decide.")
-    ] = 0,
-    final_epochs: Annotated[
-        int | None, typer.Option(help="Epochs of the finalists, usually those of the later table.")
-    ] = None,
-    beyond: Annotated[
-        bool,
-        typer.Option(
-            "--beyond",
-            help="One more try for a system whose best is at an end of its tried rates or weights.",
-        ),
-    ] = False,
+        str, typer.Option(help="Factors of the grid, on the regularisers' weights; every second point is tried.")
+    ] = "0.04,0.2,1,5,25,125",
+    shares: Annotated[
+        str,
+        typer.Option(help="Of the epochs, after which the best third of the candidates is kept; the last is 1."),
+    ] = "0.67,1",
     set: Settings = None,
     width: Width = None,
     epochs: Epochs = None,
     limit: Limit = None,
+    validation_images: Annotated[
+        int,
+        typer.Option(help="Validation images of each epoch of training; 0: all. Candidates are compared on all."),
+    ] = 2000,
     features: Annotated[str | None, typer.Option(help="As for [b]evaluate[/b].")] = None,
     n: Annotated[int, typer.Option(help="Images from the density.")] = 10_000,
     out: Annotated[Path | None, typer.Option(help="Folder of results; default: results/tuning/DATA.")] = None,
@@ -135,37 +126,40 @@ def tune(
     precision: Precision = "32",
     compile: Compile = False,
     render: Annotated[bool, typer.Option("--render", help="Only print existing results, as Markdown.")] = False,
+    workers: Workers = 1,
+    ray: Ray = None,
 ) -> Document:
-    """Try equally many settings of each system on validation images; resumed and shared like [b]table1[/b].
+    """Search each system's settings on validation images; resumed and shared like [b]table1[/b].
 
-    The criterion is the Frechet distance of samples from the system's density: the prior for eae and the
-    variational systems, the second stage for two-stage systems, the mixture for the others.
+    Successive halving over a grid of learning rates and weights, with equally many candidates and minibatches for
+    every system. The criterion is the Frechet distance of samples from the system's density: the prior for eae and
+    the variational systems, the second stage for two-stage systems, the mixture for the others.
     """
     names = read_systems(recipes)
     learning_rates, multiples = read_numbers("rates", rates, float), read_numbers("factors", factors, float)
+    parts = read_numbers("shares", shares, float)
 
-    from entropic_ae.experiments import sweep, tuning  # after the refusals, as it imports Lightning
+    from entropic_ae.experiments import tuning  # after the refusals, as it imports Lightning
 
     results = out or Path("results/tuning") / Path(data).stem
     if not render:
-        shared = read_settings(set, width, epochs)
+        shared = {"validation_images": str(validation_images), **read_settings(set, width, epochs)}
         tuning.tune(
-            tuning.different(names) if recipes is None else names,
+            names,
             _cell(data, shared, limit, n, features, device, precision, compile=compile),
             results,
             runs,
             rates=learning_rates,
             factors=multiples,
-            refine=refine,
-            finalists=finalists,
-            beyond=beyond,
-            final_epochs=final_epochs,
+            shares=parts,
+            workers=workers,
+            address=ray,
             tell=_tell(),
         )
     console.out(tuning.render_tries(results), highlight=False)
     if not render:
         notes.print(escape(f"table1 {data} --tuned {results} uses the settings in bold in the last table."))
-    return {"results": results, "best": tuning.best_of_all(results), "tries": sweep.read_cells(results)}
+    return {"results": results, "best": tuning.best_of_all(results), "tries": tuning.tries(results)}
 
 
 def figure(

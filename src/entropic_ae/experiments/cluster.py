@@ -22,6 +22,7 @@ def run_on_ray(
     workers: int,
     *,
     address: str | None = None,
+    later: float = 0,
     tell: Callable[[str], None] = silent,
 ) -> None:
     """Train and measure cells as ``run_cells`` does, by several workers of Ray at once.
@@ -32,7 +33,7 @@ def run_on_ray(
     worker has a GPU if Ray has any, else a core.
 
     Arguments:
-        cells, out, run_folder, tell: as for ``run_cells``.
+        cells, out, run_folder, later, tell: as for ``run_cells``.
         workers: number of workers, at least 1.
         address: of a running cluster; by default Ray is started on this machine.
 
@@ -56,7 +57,7 @@ def run_on_ray(
         os.environ.update(folders)
         import_modules(modules)
         said = silent if quiet else lambda text: print(f"worker {number}: {text}")
-        run_cells(cells, out, run_folder, tell=said)
+        run_cells(cells, out, run_folder, later=later, tell=said)
 
     started_here = not ray.is_initialized()
     if started_here:

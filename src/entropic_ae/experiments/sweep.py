@@ -7,7 +7,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,39 @@ from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.storage.files import locked, read_json, write_json
 from entropic_ae.training import Execution, check_training
 
-__all__ = ["Cell", "parse_system", "read_cells", "run_cells", "shared_protocol", "silent"]
+__all__ = ["Cell", "Rung", "parse_system", "read_cells", "run_cells", "shared_protocol", "silent"]
 
 # Settings added after the first results, with the value that keeps the old behaviour: at that value they are left
 # out of a cell's name, so that old results stay valid. (A bottleneck is named by its class.)
-_NEWER = {"bottleneck": None, "entropy.memory": 0, "depth": 1}
+_NEWER = {"bottleneck": None, "entropy.memory": 0, "depth": 1, "validation_images": 0}
 _WAIT = 2.0  # seconds between checks for cells that other processes measure
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A round of a search, in which every system has equally many candidates after equally many minibatches.
+
+    Attributes:
+        number, of: of this round, from 1, and of all rounds.
+        candidates: of each system; fewer are left if some diverged in the round before.
+        epochs, minibatches: of training, when the candidates are compared.
+        earlier_epochs: of the round before, whose runs this round continues; 0 in the first.
+        rates, factors: learning rates, and factors on the weights, from which the candidates come.
+    """
+
+    number: int
+    of: int
+    candidates: int
+    epochs: int
+    minibatches: int
+    earlier_epochs: int
+    rates: tuple[float, ...]
+    factors: tuple[float, ...]
+
+    @property
+    def added_epochs(self) -> int:
+        """The epochs since the round before."""
+        return self.epochs - self.earlier_epochs
 
 
 @dataclass(frozen=True)
@@ -43,6 +70,7 @@ class Cell:
         n, features, split: as for ``evaluate``.
         densities: the densities to measure; default: the recipe's.
         execution: by one process. The result depends on its precision, not on its device or compilation.
+        rung: of a search. It is kept with the result, which does not depend on it.
     """
 
     recipe: str
@@ -56,6 +84,7 @@ class Cell:
     split: str = "test"
     densities: tuple[str, ...] | None = None
     execution: Execution = field(default_factory=Execution)
+    rung: Rung | None = None
 
     @property
     def label(self) -> str:
@@ -93,10 +122,17 @@ class Cell:
         """The run folder's name, shared by all cells with the same training, whatever they measure."""
         return self._named({"recipe": self.recipe, "data": self.data, "seed": self.seed, "limit": self.limit})
 
+    @property
+    def earlier(self) -> Cell | None:
+        """The cell of the round before, with fewer epochs; None in a first round, or outside of a search."""
+        if self.rung is None or not self.rung.earlier_epochs:
+            return None
+        return replace(self, shared={**self.shared, "epochs": self.rung.earlier_epochs}, rung=None)
+
     def record(self) -> dict[str, Any]:
         """Return the description of the cell for its result file."""
         fields = asdict(self)
-        execution = fields.pop("execution")
+        execution, _ = fields.pop("execution"), fields.pop("rung")
         return {**fields, "precision": execution["precision"], "compile": execution["compile"]}
 
     def _named(self, chosen: Mapping[str, Any]) -> str:
@@ -147,8 +183,17 @@ def silent(text: str) -> None:
     """Ignore a progress message; with this function, training shows no progress either."""
 
 
-def run_cells(cells: Iterable[Cell], out: Path, run_folder: Path, *, tell: Callable[[str], None] = silent) -> None:
+def run_cells(
+    cells: Iterable[Cell],
+    out: Path,
+    run_folder: Path,
+    *,
+    later: float = 0,
+    tell: Callable[[str], None] = silent,
+) -> None:
     """Train and measure each cell that is not yet in ``out``; interrupted cells are resumed.
+
+    A cell of a later round of a search continues the run of its earlier cell, whose folder takes the new name.
 
     Several processes, also on several machines, may run the same cells with the same (shared) folders. A process
     claims a cell by a lock, which the operating system releases when the process dies: no cell is measured twice,
@@ -160,6 +205,7 @@ def run_cells(cells: Iterable[Cell], out: Path, run_folder: Path, *, tell: Calla
         cells: the cells to measure. A changed setting makes another cell, so old results are never taken for it.
         out: folder of the results, one JSON file per cell, written atomically.
         run_folder: folder of the run folders.
+        later: cells of this length that will follow these, for the estimate of the time left.
         tell: called with progress messages.
 
     Raises: InputError before any training for an invalid name or value, or if ``out`` holds cells of another
@@ -172,7 +218,7 @@ def run_cells(cells: Iterable[Cell], out: Path, run_folder: Path, *, tell: Calla
     first = cells[0].system.settings()
     sizes = ", ".join(f"{name} {first[name]}" for name in ("width", "epochs") if name in first)
     tell(f"{_count(total)} ({sizes}), {measured} measured already")
-    clock = _Clock(out, list(todo))
+    clock = _Clock(out, list(todo), later)
     waiting = False
     while todo:
         before = len(todo)
@@ -183,7 +229,8 @@ def run_cells(cells: Iterable[Cell], out: Path, run_folder: Path, *, tell: Calla
                     done = total - len(clock.missing())
                     tell(f"{cell.label}, seed {cell.seed}; {done} of {_count(total)} measured{clock}")
                     with locked(_lock(run_folder, cell.run_name)):  # another sweep may need the same run
-                        _measure(cell, path, run_folder / cell.run_name, progress=tell is not silent)
+                        moved = _continue(cell, run_folder)
+                        _measure(cell, path, run_folder / cell.run_name, moved=moved, progress=tell is not silent)
                 if mine:
                     del todo[name]
         if len(todo) == before:
@@ -194,8 +241,20 @@ def run_cells(cells: Iterable[Cell], out: Path, run_folder: Path, *, tell: Calla
     tell(f"{_count(total)} measured")
 
 
-def _measure(cell: Cell, path: Path, folder: Path, *, progress: bool) -> None:
-    started, resumed = time.perf_counter(), folder.is_dir()
+def _continue(cell: Cell, run_folder: Path) -> bool:
+    """Rename the run folder of the earlier cell to this cell's, unless that exists; return whether it was done."""
+    earlier, folder = cell.earlier, run_folder / cell.run_name
+    if earlier is None or folder.is_dir():
+        return False
+    with locked(_lock(run_folder, earlier.run_name)):
+        if not (run_folder / earlier.run_name).is_dir():
+            return False
+        (run_folder / earlier.run_name).rename(folder)
+    return True
+
+
+def _measure(cell: Cell, path: Path, folder: Path, *, moved: bool, progress: bool) -> None:
+    started, interrupted = time.perf_counter(), folder.is_dir() and not moved
     result: dict[str, Any] = {
         "name": cell.name,
         "run": cell.run_name,
@@ -203,6 +262,8 @@ def _measure(cell: Cell, path: Path, folder: Path, *, progress: bool) -> None:
         "label": cell.label,
         "expanded": cell.system.describe(),
     }
+    if cell.rung is not None:
+        result["tuning"] = {**asdict(cell.rung), "density": cell.system.recipe.density}
     try:
         run = runs.train(
             cell.recipe,
@@ -214,7 +275,7 @@ def _measure(cell: Cell, path: Path, folder: Path, *, progress: bool) -> None:
             device=cell.execution.device,
             precision=cell.execution.precision,
             compile=cell.execution.compile,
-            resume=resumed,
+            resume=interrupted or moved,
             progress=progress,
         )
         trained = time.perf_counter()
@@ -233,7 +294,7 @@ def _measure(cell: Cell, path: Path, folder: Path, *, progress: bool) -> None:
             "data": run.info.data,
             "training_images": run.info.training_images,
             "metrics": metrics,
-            "training_seconds": None if resumed else round(trained - started, 1),
+            "training_seconds": None if interrupted else round(trained - started, 1),
             "evaluation_seconds": round(time.perf_counter() - trained, 1),
         }
     write_json(path, {**result, "machine": machine(), "versions": versions(), "git_commit": git_commit()})
@@ -251,9 +312,10 @@ def _lock(folder: Path, name: str) -> Path:
 class _Clock:
     """The estimated time left, from the rate at which any process completes cells."""
 
-    def __init__(self, out: Path, names: list[str]) -> None:
+    def __init__(self, out: Path, names: list[str], later: float) -> None:
         self.out = out
         self.names = names
+        self.later = later
         self.started, self.at_start = time.monotonic(), len(self.missing())
 
     def missing(self) -> list[str]:
@@ -270,7 +332,7 @@ class _Clock:
             if not spent:
                 return ""
             pace = statistics.median(spent)
-        minutes = round(left * pace / 60)
+        minutes = round((left + self.later) * pace / 60)
         return f", about {minutes // 60} h {minutes % 60:02d} min left" if minutes else ", less than a minute left"
 
 

@@ -1,4 +1,4 @@
-"""Hyperparameter search on validation images, with the same number of tries for every system."""
+"""Search of learning rates and weights on validation images, by successive halving, equal for every system."""
 
 from __future__ import annotations
 
@@ -7,17 +7,41 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from entropic_ae.errors import InputError
-from entropic_ae.experiments.sweep import Cell, read_cells, run_cells, silent
+from entropic_ae.experiments import cluster
+from entropic_ae.experiments.sweep import Cell, Rung, read_cells, run_cells, silent
 from entropic_ae.recipes import RECIPES
 from entropic_ae.recipes.recipe import Scalar
+from entropic_ae.training.checks import minibatches_to_settle
 
-__all__ = ["best", "best_of_all", "different", "render_tries", "score", "tune"]
+__all__ = [
+    "FACTORS",
+    "RATES",
+    "SHARES",
+    "best",
+    "best_of_all",
+    "first_round",
+    "render_tries",
+    "score",
+    "tries",
+    "tune",
+]
 
-_FINAL, _BEYOND = "final", "beyond"  # folders of the finalists' results, and of steps beyond the tried range
+RATES = (5e-4, 1e-3, 3e-3)
+FACTORS = (0.04, 0.2, 1.0, 5.0, 25.0, 125.0)
+# Fewer epochs mislead. On MNIST, eae with 25 times the weight and rate 0.003 is at 82, 29, 17 and 13 after 200,
+# 300, 400 and 600 minibatches. At rate 0.001 it is at 26 after 200, and above 13 after 600.
+SHARES = (2 / 3, 1.0)
+_KEPT = 3  # of so many candidates, the best one goes on to the next round
+_RUNG = "rung-{}"  # folder of the results of a round
+# Before successive halving, few epochs judged all tries, and finalists had more: such results can still be read.
+_FINAL, _BEYOND = "final", "beyond"
+_OLD = "tries from before all were judged after equal minibatches"
 
 
 def tune(
@@ -26,152 +50,152 @@ def tune(
     out: Path,
     run_folder: Path,
     *,
-    rates: Sequence[float] = (1e-3, 3e-3),
-    factors: Sequence[float] = (0.2, 5.0, 25.0),
-    refine: bool = False,
-    finalists: int = 0,
-    final_epochs: int | None = None,
-    beyond: bool = False,
+    rates: Sequence[float] = RATES,
+    factors: Sequence[float] = FACTORS,
+    shares: Sequence[float] = SHARES,
+    workers: int = 1,
+    address: str | None = None,
     tell: Callable[[str], None] = silent,
 ) -> None:
-    """Try learning rates for each system, then, at its best rate, factors on the weights of its regularisers.
+    """Search learning rates and weights together, by successive halving: the best third of each round trains on.
 
-    All of the recipe's weights for the data set are multiplied by the same factor; a weight of 0 stays 0. A system
-    without weights tries the same number of learning rates around its best instead. Every try is measured on
-    validation images, by the Frechet distance of samples from the recipe's density; test images are not read.
-    Tries are cells of a sweep: they are resumed, and shared between processes.
+    The candidates are every second point of the grid of rates and factors, as the squares of one colour on a chess
+    board. All of the recipe's weights for the data set are multiplied by the same factor; a weight of 0 stays 0.
+    A system without weights has as many rates over the same range instead. Every system has equally many
+    candidates, after equally many minibatches, in each round.
+
+    Every candidate is measured on validation images, by the Frechet distance of samples from the density that the
+    recipe names; test images are not read. No round is shorter than the running averages of the norms need to
+    settle, and the last has all epochs of the table. A round continues the runs of the round before. Results are
+    cells of a sweep: they are resumed, and shared between processes.
 
     Arguments:
         recipes: names of systems.
         table: a cell with the data, limit, n, features, shared settings, execution and seed of all tries.
-        out: folder of the results, one JSON file per try.
+        out: folder of the results, one JSON file per candidate and round.
         run_folder: folder of the run folders.
-        rates: learning rates of the first round.
-        factors: factors on the weights in the second round.
-        refine: add one try per system, its best settings at half their learning rate; for best rates at the low
-            end of the range.
-        finalists: number of each system's best tries that are trained again, for ``final_epochs``: the best
-            settings after few epochs may not be the best after many. The choice is made among their results, in
-            ``out / "final"``.
-        final_epochs: epochs of the finalists, usually those of the table.
-        beyond: if a system's best settings are at an end of the tried learning rates or weights, add one try a
-            step beyond that end, with ``final_epochs``; the choice includes it.
+        rates: learning rates.
+        factors: factors on the weights.
+        shares: of the table's epochs, after which the candidates of each round are compared; the last is 1.
+        workers, address: of Ray, which is used for more than one worker or with an address.
         tell: called with progress messages.
 
-    Raises: InputError for no rate, a rate or factor that is not above 0, finalists without epochs, and as
-        ``run_cells``.
+    Raises: InputError for no rate, a rate or factor that is not above 0, shares that do not rise to 1, systems of
+        different epochs, results of another search in ``out``, and as ``run_cells`` and ``run_on_ray``.
 
-    Reference for the finalists (successive halving): "Non-stochastic Best Arm Identification and Hyperparameter
-    Optimization", Jamieson and Talwalkar (2016), https://arxiv.org/abs/1502.07943.
+    Reference: "Non-stochastic Best Arm Identification and Hyperparameter Optimization", Jamieson and Talwalkar
+    (2016), https://arxiv.org/abs/1502.07943.
     """
     densities = {recipe: RECIPES.find(recipe).density for recipe in recipes}
-    if not rates or min([*rates, *factors]) <= 0:
+    if not (rates and factors) or min([*rates, *factors]) <= 0:
         raise InputError(f"rates and factors must be above 0, got rates {[*rates]} and factors {[*factors]}.")
-    if finalists < 0 or (finalists > 0) != (final_epochs is not None):
-        raise InputError(
-            f"finalists need final epochs, got {finalists} finalists and {final_epochs or 'no'} final epochs; "
-            "give both (--finalists and --final-epochs) or neither."
-        )
-    if beyond and not finalists:
-        raise InputError(
-            "steps beyond the tried range start from the finalists; give finalists and final epochs "
-            "(--finalists and --final-epochs)."
-        )
+    if [*shares] != sorted({*shares}) or not shares or shares[0] <= 0 or shares[-1] != 1:
+        raise InputError(f"shares of the epochs must rise from above 0 to 1, got {[*shares]}.")
+    run = run_cells
+    if workers > 1 or address is not None:
+        run = partial(cluster.run_on_ray, workers=workers, address=address)
     plain = [
         replace(table, recipe=recipe, own={}, split="validation", densities=(density,))
         for recipe, density in densities.items()
     ]
-    tell("learning rates:")
-    first = {cell.recipe: [replace(cell, own={"learning_rate": rate}) for rate in rates] for cell in plain}
-    run_cells([one for cells in first.values() for one in cells], out, run_folder, tell=tell)
-    tell("at the best rate, factors on the weights, or more rates where a system has none:")
-    tried = dict(first)
-    for cell in plain:
-        rate = float(_best_of(first[cell.recipe], out)["learning_rate"])
-        second = [replace(cell, own=own) for own in _second_round(cell, rate, factors)]
-        tried[cell.recipe] = [*first[cell.recipe], *second]
-    run_cells([one for cells in tried.values() for one in cells], out, run_folder, tell=tell)
-    if refine:
-        tell("the best settings at half their rate:")
-        third = []
-        for cell in plain:
-            own = _best_of(tried[cell.recipe], out)
-            before = {one.name for one in tried[cell.recipe]}
-            halved = replace(cell, own={**own, "learning_rate": float(own["learning_rate"]) / 2})
-            while halved.name in before:
-                halved = replace(cell, own={**own, "learning_rate": float(halved.own["learning_rate"]) / 2})
-            third.append(halved)
-            tried[cell.recipe].append(halved)
-        run_cells(third, out, run_folder, tell=tell)
-    if finalists and final_epochs:
-        tell(f"the best {finalists} of each system, with {final_epochs} epochs:")
-        last = [
-            replace(cell, own=own, shared={**cell.shared, "epochs": final_epochs})
+    rates, factors = sorted({*rates}), sorted({*factors})
+    rungs = _rungs(plain, rates, factors, shares)
+    _check_same_search(out, rungs[0])
+    said = ", then ".join(f"{rung.candidates} after {rung.minibatches:,} minibatches" for rung in rungs)
+    tell(f"{len(plain)} system{'s' * (len(plain) > 1)}, candidates of each: {said}")
+    chosen = {cell.recipe: _candidates(cell, rates, factors) for cell in plain}
+    for rung in rungs:
+        cells = [
+            replace(cell, own=own, shared={**cell.shared, "epochs": rung.epochs}, rung=rung)
             for cell in plain
-            for own in _ranked(tried[cell.recipe], out)[:finalists]
+            for own in chosen[cell.recipe]
         ]
-        run_cells(last, out / _FINAL, run_folder, tell=tell)
-        if beyond:
-            steps = [
-                replace(cell, own=own, shared={**cell.shared, "epochs": final_epochs})
-                for cell in plain
-                for own in _steps_beyond(
-                    tried[cell.recipe], _best_of([one for one in last if one.recipe == cell.recipe], out / _FINAL)
-                )
-            ]
-            tell("a step beyond:" if steps else "no best settings are at an end of the tried range")
-            if steps:
-                run_cells(steps, out / _BEYOND, run_folder, tell=tell)
+        folder = out / _RUNG.format(rung.number)
+        later = sum(one.candidates * one.added_epochs for one in rungs[rung.number :])
+        if cells:
+            run(cells, folder, run_folder, later=len(plain) * later / rung.added_epochs, tell=tell)
+        if rung.number < rung.of:
+            found = {cell["name"]: cell for cell in read_cells(folder)}
+            measured = [found[cell.name] for cell in cells]
+            for recipe in chosen:
+                mine = [cell for cell in measured if cell["cell"]["recipe"] == recipe and "diverged" not in cell]
+                kept = sorted(mine, key=score)[: rungs[rung.number].candidates]
+                chosen[recipe] = [dict(cell["cell"]["own"]) for cell in kept]
 
 
-def _steps_beyond(tried: Sequence[Cell], own: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
-    """Return settings one step beyond the tried rates or weights, if ``own`` is at an end of their range.
+def _rungs(
+    plain: Sequence[Cell], rates: Sequence[float], factors: Sequence[float], shares: Sequence[float]
+) -> list[Rung]:
+    """Return the rounds, none shorter than running averages need, each with a third of the candidates before."""
+    settings = [cell.system.settings() for cell in plain]
+    for name in ("epochs", "batch_size"):
+        if len({one[name] for one in settings}) > 1:
+            shown = ", ".join(f"{cell.recipe} {one[name]}" for cell, one in zip(plain, settings, strict=True))
+            raise InputError(
+                f"systems are compared after equally many minibatches, got {name} of {shown}; give one by --set."
+            )
+    epochs, batch_size = int(settings[0]["epochs"]), int(settings[0]["batch_size"])
+    images = len(plain[0].images.train.images[: plain[0].limit])
+    per_epoch = max(1, images // max(1, min(images, batch_size)))
+    needed = max(minibatches_to_settle(cell.system.build(cell.images.shape)[0]) for cell in plain)
+    least = math.ceil(needed / per_epoch)
+    ends = sorted({min(epochs, max(least, round(share * epochs))) for share in shares})
+    count = len(_candidates(plain[0], rates, factors))
+    return [
+        Rung(
+            number=number,
+            of=len(ends),
+            candidates=math.ceil(count / _KEPT ** (number - 1)),
+            epochs=end,
+            earlier_epochs=before,
+            minibatches=per_epoch * end,
+            rates=tuple(rates),
+            factors=tuple(factors),
+        )
+        for number, (before, end) in enumerate(pairwise([0, *ends]), 1)
+    ]
 
-    A rate is doubled or halved; weights continue by the factor between the last two.
-    """
-    settings = [cell.system.settings() for cell in tried]
-    mine = replace(tried[0], own=own).system.settings()
-    names = [term.setting for term in tried[0].system.recipe.terms[1:] if term.weight > 0]
-    found = []
-    for moved in (["learning_rate"], names):
-        values = sorted({float(one[moved[0]]) for one in settings}) if moved else []
-        if len(values) < 2 or float(mine[moved[0]]) not in (values[0], values[-1]):
-            continue
-        lowest = float(mine[moved[0]]) == values[0]
-        factor = values[0] / values[1] if lowest else values[-1] / values[-2]
-        if moved == ["learning_rate"]:
-            factor = 0.5 if lowest else 2.0
-        found.append({**own, **{name: _rounded(factor * float(mine[name])) for name in moved}})
-    return found
 
-
-def _best_of(cells: Sequence[Cell], out: Path) -> dict[str, Scalar]:
-    """Return the settings of the best of the measured tries."""
-    return _ranked(cells, out)[0]
-
-
-def _ranked(cells: Sequence[Cell], out: Path) -> list[dict[str, Scalar]]:
-    """Return the settings of the measured tries, the best first."""
-    names = {cell.name for cell in cells}
-    return [dict(found["cell"]["own"]) for found in sorted(read_cells(out), key=score) if found["name"] in names]
-
-
-def _second_round(cell: Cell, rate: float, factors: Sequence[float]) -> list[dict[str, Scalar]]:
+def _candidates(cell: Cell, rates: Sequence[float], factors: Sequence[float]) -> list[dict[str, Scalar]]:
+    """Return the settings of a system's candidates: equally many for every system."""
+    grid = [(i, j) for i in range(len(rates)) for j in range(len(factors))]
+    if min(len(rates), len(factors)) > 1:
+        grid = [(i, j) for i, j in grid if (i + j) % 2 == 0]
     settings = cell.system.settings()
     weights = {
         term.setting: float(settings[term.setting]) for term in cell.system.recipe.terms[1:] if term.weight > 0
     }
-    if not weights:
-        steps = [(i // 2 + 1) * (-1) ** (i + 1) for i in range(len(factors))]  # -1, 1, -2, ...
-        return [{"learning_rate": _rounded(rate * 1.5**step)} for step in steps]
-    return [
-        {"learning_rate": rate, **{name: _rounded(factor * weight) for name, weight in weights.items()}}
-        for factor in factors
-    ]
+    if weights:
+        return [
+            {
+                "learning_rate": rates[i],
+                **{name: _rounded(factors[j] * weight) for name, weight in weights.items() if factors[j] != 1},
+            }
+            for i, j in grid
+        ]
+    low, high = (rates[0], rates[-1]) if len(rates) > 1 else (rates[0] / 2, rates[0] * 2)
+    steps = max(1, len(grid) - 1)
+    return [{"learning_rate": _rounded(low * (high / low) ** (step / steps))} for step in range(len(grid))]
 
 
 def _rounded(value: float) -> float:
     return float(f"{value:.3g}")
+
+
+def _check_same_search(out: Path, rung: Rung) -> None:
+    """Raise InputError if a folder holds results of another search."""
+    found = tries(out)
+    if any("tuning" not in cell for cell in found):
+        raise InputError(f"{out} holds {_OLD}; give another --out.")
+    for name in ("of", "rates", "factors"):
+        now = getattr(rung, name)
+        for before in (cell["tuning"][name] for cell in found):
+            if before != (now if name == "of" else [*now]):
+                shown = "rounds" if name == "of" else name
+                raise InputError(
+                    f"{out} holds a search with {shown} {before}, got {now}: its tries are not comparable with "
+                    "these; give another --out."
+                )
 
 
 def score(cell: Mapping[str, Any]) -> float:
@@ -182,67 +206,101 @@ def score(cell: Mapping[str, Any]) -> float:
 
 
 def best(out: Path, recipe: str, data: str | None = None) -> dict[str, Scalar]:
-    """Return the settings of a system's best try, or of its best finalist or step beyond, if there are any.
-
-    Systems that differ only in the density train the same model: a system without tries takes those of the other.
+    """Return the settings of a system's best try of the last round.
 
     Arguments:
         out: folder of the results of ``tune``.
         recipe: the system's name.
         data: the data to use the settings on; a warning is issued if they were tried on other data.
 
-    Raises: InputError if the folder has no try of the system, or fewer finalists of it than of another system.
+    Raises: InputError if the folder has no try of the system, its search is not complete, all of its last tries
+        diverged, or the folder holds tries of two kinds of search.
     """
     if not out.is_dir():
         raise InputError(f"{out} is not a folder; give the --out of entropic-ae tune.")
-    tries, finalists = _by_recipe(read_cells(out)), _by_recipe(read_cells(out / _FINAL))
-    name = next((one for one in (recipe, *_alike(recipe)) if one in tries), None)
-    if name is None:
+    rounds = [[cell for cell in cells if cell["cell"]["recipe"] == recipe] for cells in _rounds(out)]
+    if not any(rounds):
         raise InputError(
             f"{out} has no tries of '{recipe}'; run entropic-ae tune with it first, or leave it out by --recipes."
         )
-    there, complete = len(finalists.get(name, [])), max(map(len, finalists.values()), default=0)
-    if there < complete:
-        raise InputError(f"{out} has {there} of {complete} finalists of '{name}'; finish entropic-ae tune first.")
-    beyond = _by_recipe(read_cells(out / _BEYOND)).get(name, [])
-    chosen = min([*finalists.get(name, tries[name]), *beyond], key=score)["cell"]
-    if data is not None and chosen["data"] != data:
+    if not _is_complete(rounds):
+        raise InputError(f"the search for '{recipe}' in {out} is not complete; finish entropic-ae tune first.")
+    chosen = min(next(cells for cells in reversed(rounds) if cells), key=score)
+    if "diverged" in chosen:
+        raise InputError(f"all tries of '{recipe}' in {out} diverged; run entropic-ae tune with lower --rates.")
+    if data is not None and chosen["cell"]["data"] != data:
         warnings.warn(
-            f"the settings in {out} were tried on {chosen['data']}, and are used for {data}.", stacklevel=2
+            f"the settings in {out} were tried on {chosen['cell']['data']}, and are used for {data}.", stacklevel=2
         )
-    return dict(chosen["own"])
+    return dict(chosen["cell"]["own"])
 
 
 def best_of_all(out: Path) -> dict[str, dict[str, Scalar]]:
-    """Return the settings of the best try, as ``best`` does, for each system with all its tries complete."""
+    """Return the settings of the best try, as ``best`` does, for each system whose search is complete."""
     found = {}
-    for recipe in _by_recipe(read_cells(out)):
+    for recipe in dict.fromkeys(cell["cell"]["recipe"] for cell in tries(out)):
         with suppress(InputError):
             found[recipe] = best(out, recipe)
     return found
 
 
-def _by_recipe(cells: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for cell in cells:
-        found.setdefault(cell["cell"]["recipe"], []).append(cell)
-    return found
+def tries(out: Path) -> list[dict[str, Any]]:
+    """Return the results of all rounds, in their order; InputError if they are of two kinds of search."""
+    return [cell for cells in _rounds(out) for cell in cells]
+
+
+def first_round(out: Path) -> list[dict[str, Any]]:
+    """Return the results of the first round, which has all settings that were tried."""
+    return _rounds(out)[0]
+
+
+def _rounds(out: Path) -> list[list[dict[str, Any]]]:
+    """Return the results of each round; a search before successive halving had one, and one of finalists."""
+    old = [read_cells(out), [*read_cells(out / _FINAL), *read_cells(out / _BEYOND)]]
+    first = read_cells(out / _RUNG.format(1))
+    if first and any(old):
+        raise InputError(f"{out} holds {_OLD} besides others, which are not comparable; remove one kind.")
+    if not first:
+        return old
+    later = range(2, first[0]["tuning"]["of"] + 1)
+    return [first, *(read_cells(out / _RUNG.format(number)) for number in later)]
+
+
+def _is_complete(rounds: Sequence[Sequence[Mapping[str, Any]]]) -> bool:
+    """Return whether no try of a system is missing; what diverges in a round is not in the next."""
+    if any("tuning" not in cell for cells in rounds for cell in cells):
+        return True  # of the kind before: nothing says how many there were to be
+    left = math.inf
+    for cells in rounds:
+        if not cells:
+            return left == 0
+        if len(cells) < min(left, cells[0]["tuning"]["candidates"]):
+            return False
+        left = sum("diverged" not in cell for cell in cells)
+    return True
 
 
 def render_tries(out: Path) -> str:
-    """Return all tries as a Markdown table, the best of each system in bold, and the same for the finalists.
+    """Return the tries of each round as a Markdown table, the best of each system in bold.
 
-    Raises: InputError if the folder has no tries.
+    Raises: InputError if the folder has no tries, or tries of two kinds of search.
     """
-    cells = read_cells(out)
-    if not cells:
+    rounds = [cells for cells in _rounds(out) if cells]
+    if not rounds:
         raise InputError(f"{out} has no tries; run entropic-ae tune first.")
-    text = _tries(cells)
-    if last := read_cells(out / _FINAL):
-        beyond = read_cells(out / _BEYOND)
-        more = ", and a step beyond where the best lay at an end of what was tried" if beyond else ""
-        text += f"\n\nThe best of these, trained for longer{more}; they decide:\n\n{_tries([*last, *beyond])}"
-    return text
+    parts = [_tries(rounds[0])]
+    for cells in rounds[1:]:
+        if "tuning" in cells[0]:
+            tuning = cells[0]["tuning"]
+            decide = "; they decide" if tuning["number"] == tuning["of"] else ""
+            what = f"The best {tuning['candidates']} of each system, trained on{decide}"
+        else:
+            more = ", and a step beyond where the best lay at an end of what was tried" * bool(
+                read_cells(out / _BEYOND)
+            )
+            what = f"The best of these, trained for longer{more}; they decide"
+        parts += [f"{what}:", _tries(cells)]
+    return "\n\n".join(parts)
 
 
 def _tries(cells: Sequence[Mapping[str, Any]]) -> str:
@@ -258,33 +316,11 @@ def _tries(cells: Sequence[Mapping[str, Any]]) -> str:
         return "\n".join(lines)
     metrics = one["metrics"]
     shared = " ".join(f"{name}={value}" for name, value in one["cell"]["shared"].items())
+    minibatches = f", {one['tuning']['minibatches']:,} minibatches" if "tuning" in one else ""
     lines += [
         "",
-        f"{one['data']}, {one['training_images']:,} training images, {shared}, one seed; {metrics['n']:,} samples "
-        f"against {metrics['real_images']:,} validation images, in {metrics['features']} features.",
+        f"{one['data']}, {one['training_images']:,} training images, {shared}{minibatches}, one seed; "
+        f"{metrics['n']:,} samples against {metrics['real_images']:,} validation images, in "
+        f"{metrics['features']} features.",
     ]
     return "\n".join(lines)
-
-
-def different(recipes: Iterable[str]) -> list[str]:
-    """Return the systems without those that train the same model as an earlier one and differ only in the density.
-
-    >>> different(["eae", "2seae", "ae"])
-    ['eae', 'ae']
-    """
-    chosen: list[str] = []
-    for recipe in recipes:
-        if not {*_alike(recipe)} & {*chosen}:
-            chosen.append(recipe)
-    return chosen
-
-
-def _alike(recipe: str) -> list[str]:
-    """Return the recipes that train the same model."""
-    one = RECIPES[recipe]
-    return [
-        name
-        for name, other in RECIPES.items()
-        if (other.terms, other.network) == (one.terms, one.network)
-        and (other.bottleneck.func, other.bottleneck.keywords) == (one.bottleneck.func, one.bottleneck.keywords)
-    ]

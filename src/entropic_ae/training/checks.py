@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from entropic_ae.autoencoder import Autoencoder
@@ -13,7 +15,9 @@ from entropic_ae.training.batches import EqualBatches, length
 from entropic_ae.training.execution import Execution
 from entropic_ae.training.settings import Settings
 
-__all__ = ["check_training"]
+__all__ = ["check_training", "minibatches_to_settle"]
+
+_SPANS = 10  # of a running average, until its initial value is negligible
 
 
 def check_training(
@@ -38,9 +42,10 @@ def check_training(
                 f"expected at least 2 {name} images as uint8 (N, C, H, W), or rows of floats for both "
                 f"training and validation, got {got}."
             )
+    validated = settings.validated(length(validation))
     batches = {
         "training": min(length(train), settings.batch_size),
-        "validation": min(map(len, EqualBatches(length(validation), settings.batch_size))),
+        "validation": min(map(len, EqualBatches(validated, settings.batch_size))),
     }
     least = model.bottleneck.least_batch
     if batches["training"] < least:
@@ -55,7 +60,7 @@ def check_training(
                     f"{term.name} needs batches of at least {term.least_batch} images, got {smallest} in "
                     f"{name}; raise batch_size or give more images."
                 )
-    count, fewest = execution.processes, min(length(train), length(validation))
+    count, fewest = execution.processes, min(length(train), validated)
     if settings.batch_size % count:
         raise InputError(f"batch_size must be a multiple of the {count} processes, got {settings.batch_size}.")
     if count > 1 and fewest < 2 * count:
@@ -64,3 +69,16 @@ def check_training(
 
 def _is_image_batch(data: Tensor) -> bool:
     return data.dtype == torch.uint8 and data.dim() == 4
+
+
+def minibatches_to_settle(model: nn.Module) -> int:
+    """Return the minibatches after which the initial values of a model's running averages are negligible.
+
+    Before, evaluation says little of a model, which it judges by these averages. 0 for a model without any.
+
+    >>> minibatches_to_settle(nn.BatchNorm1d(4, momentum=0.1)), minibatches_to_settle(nn.Linear(4, 4))
+    (100, 0)
+    """
+    found = (getattr(module, "momentum", None) for module in model.modules())
+    momenta = [momentum for momentum in found if isinstance(momentum, float | int) and momentum > 0]
+    return math.ceil(_SPANS / min(momenta)) if momenta else 0

@@ -185,7 +185,10 @@ def fit_model(
         )
         loaders = (
             loader(train_data, batches),
-            loader(validation_data, EqualBatches(length(validation), settings.batch_size, count)),
+            loader(
+                validation_data,
+                EqualBatches(settings.validated(length(validation)), settings.batch_size, count),
+            ),
         )
         try:
             _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.is_file() else None)

@@ -20,6 +20,8 @@ class Settings:
         learning_rate: initial learning rate of Adam.
         patience: epochs without a lower validation loss before the learning rate is reduced.
         factor: the learning rate is multiplied by it at each reduction.
+        validation_images: number of validation images, the first ones, that choose the best epoch and reduce the
+            learning rate; 0 takes all.
 
     >>> Settings(epochs=20).batch_size
     100
@@ -30,6 +32,7 @@ class Settings:
     learning_rate: float = 5e-4
     patience: int = 5
     factor: float = 0.5
+    validation_images: int = 0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
@@ -39,3 +42,13 @@ class Settings:
             raise InputError(f"learning_rate must be a finite number above 0, got {self.learning_rate}.")
         if not 0 < self.factor <= 1:
             raise InputError(f"factor must be above 0 and at most 1, got {self.factor}.")
+        if self.validation_images < 0 or self.validation_images == 1:
+            raise InputError(f"validation_images must be at least 2, or 0 for all, got {self.validation_images}.")
+
+    def validated(self, available: int) -> int:
+        """Return how many of the available validation images are used.
+
+        >>> Settings(validation_images=500).validated(10_000), Settings().validated(10_000)
+        (500, 10000)
+        """
+        return min(available, self.validation_images or available)
