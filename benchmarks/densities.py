@@ -26,7 +26,7 @@ STARTS = (
     "kmeans",
     "k-means++",
     "random_from_data",
-)  # the first is the library's; of many codes it is the only one
+)  # the first is the library's, and of many codes the only one
 
 
 def bent(n: int, dim: int, seed: int) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load, save
 from torch.distributions import Independent, Laplace
 
-from entropic_ae import DENSITIES, BatchNorm, Copula, Gaussian, InputError, Marginals, Mixture
+from entropic_ae import BOTTLENECKS, DENSITIES, BatchNorm, Copula, Gaussian, InputError, Marginals, Mixture, Radial
 from entropic_ae.densities import SecondStage, second_stage
 
 PRIOR = BatchNorm(3).prior()
@@ -238,6 +238,40 @@ def test_second_stage_refuses_a_damaged_state():
     for name in state:
         with pytest.raises(KeyError):
             SecondStage.from_state(state | {name: torch.zeros(2, 5)}, PRIOR)
+
+
+def test_radial_draws_have_the_norms_of_the_codes_in_every_direction_alike():
+    """All codes in one orthant, the squares of their norms uniform on [1, 4]."""
+    source = torch.Generator().manual_seed(0)
+    codes = torch.nn.functional.normalize(torch.rand(5000, 3, generator=source))
+    codes *= torch.empty(5000, 1).uniform_(1, 4, generator=source).sqrt()
+    drawn = Radial.fit(codes, PRIOR).sample(20_000, seed=1).double()
+    squares = drawn.square().sum(1)
+    assert scipy.stats.kstest(squares.numpy(), scipy.stats.uniform(1, 3).cdf).statistic < 0.02
+    directions = drawn / squares.sqrt()[:, None]
+    for d in range(3):  # of a uniform direction in three dimensions each coordinate is uniform
+        assert scipy.stats.kstest(directions[:, d].numpy(), scipy.stats.uniform(-1, 2).cdf).pvalue > 0.001
+    torch.testing.assert_close(torch.cov(drawn.T), 2.5 / 3 * torch.eye(3).double(), atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["batch-norm", "l1-norm", "cube"])
+def test_radial_draws_of_codes_that_follow_their_prior_follow_it_too(name):
+    prior = BOTTLENECKS[name](4).prior()
+    torch.manual_seed(0)
+    density = Radial.fit(prior.sample((5000,)), prior)
+    with torch.no_grad():
+        exported = density.sampler()(torch.randn(5000, 5, generator=torch.Generator().manual_seed(2)))
+    for drawn in (density.sample(5000, seed=1), exported):
+        for d in range(4):
+            assert scipy.stats.ks_2samp(drawn[:, d].numpy(), prior.sample((5000,))[:, d].numpy()).pvalue > 0.001
+
+
+def test_radial_refuses_dependent_dimensions_and_negative_norms():
+    with pytest.raises(InputError, match="'radial' expects a prior of independent dimensions, got the uniform"):
+        Radial.fit(correlated(50), BOTTLENECKS["sphere"](3).prior())
+    for norms in (torch.tensor([-1.0, 2.0]), torch.ones(1)):
+        with pytest.raises(KeyError):
+            Radial.from_state({"norms": norms}, PRIOR)
 
 
 def skewed(n, seed=0):

@@ -282,7 +282,7 @@ def test_samplers_of_every_density_and_prior():
     densities = {str(i): Prior(prior) for i, prior in enumerate(priors.values())}
     for name, kind in eae.DENSITIES.items():
         if kind.needs_codes:
-            densities[name] = kind.fit(CODES, None, **small.get(name, {}))
+            densities[name] = kind.fit(CODES, eae.BatchNorm(3).prior(), **small.get(name, {}))
     made = graphs.make_graphs(*build(), densities)
     drawn = [made[f"sampler-{name}"] for name in densities]
     columns = [graph.draw(1).shape[1] for graph in drawn]

@@ -26,6 +26,7 @@ from .densities import Gaussian as Gaussian
 from .densities import Marginals as Marginals
 from .densities import Mixture as Mixture
 from .densities import Prior as Prior
+from .densities import Radial as Radial
 from .densities import SecondStage as SecondStage
 from .errors import InputError as InputError
 from .estimators import cube_entropy as cube_entropy

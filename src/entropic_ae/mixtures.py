@@ -191,14 +191,21 @@ def _maximise(points: Tensor, responsibilities: Tensor) -> GaussianMixture:
     if counts.min() < _EMPTY:
         responsibilities, counts = responsibilities[:, counts >= _EMPTY], counts[counts >= _EMPTY]
     means = responsibilities.T @ points / counts[:, None]
-    covariances = points.new_empty(len(counts), dim, dim)
+    covariances = points.new_zeros(len(counts), dim, dim)
     for k, (mean, count) in enumerate(zip(means, counts, strict=True)):
-        share = responsibilities[:, k]
+        share = responsibilities[:, k].contiguous()
         near = (share > _NEGLIGIBLE * count / len(points)).nonzero().squeeze(1)
-        weighted = (points.index_select(0, near) - mean) * share[near].sqrt()[:, None]
-        covariances[k] = weighted.T @ weighted / count
+        for block in near.split(max(1, _CELLS // dim)):
+            weighted = points.index_select(0, block).sub_(mean)
+            covariances[k] += _gram(weighted.mul_(share.index_select(0, block).sqrt_()[:, None]))
+        covariances[k] /= count
     covariances.diagonal(dim1=1, dim2=2).add_(_RIDGE)
     return GaussianMixture(counts / counts.sum(), means, covariances)
+
+
+def _gram(x: Tensor) -> Tensor:
+    """Return x^T x; on a CPU by NumPy, which takes half the time, since it computes one triangle only."""
+    return x.T @ x if x.is_cuda else torch.from_numpy(x.numpy().T @ x.numpy())
 
 
 def _log_joint(
