@@ -1,6 +1,7 @@
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 import scipy.stats
 import torch
@@ -11,7 +12,7 @@ from entropic_ae import BOTTLENECKS, DENSITIES, BatchNorm, Copula, Gaussian, Inp
 from entropic_ae.densities import SecondStage, second_stage
 
 PRIOR = BatchNorm(3).prior()
-SMALL = {"second-stage": {"hidden": 8, "depth": 2, "epochs": 2}}
+SMALL = {"second-stage": {"hidden": 8, "depth": 2, "epochs": 2}, "flow": {"hidden": 8, "epochs": 2}}
 FAST = {"hidden": 32, "epochs": 10, "learning_rate": 1e-3}  # of the second stage, where figures are checked
 
 
@@ -22,6 +23,8 @@ def correlated(n, seed=0):
 
 @pytest.fixture(params=DENSITIES)
 def kind(request):
+    if request.param == "flow":
+        pytest.importorskip("zuko")
     return DENSITIES[request.param]
 
 
@@ -58,6 +61,10 @@ def test_contract(kind):
 
 def test_the_sampler_of_every_density_draws_as_sample_does(kind):
     density = kind.fit(correlated(500), PRIOR, seed=0, **SMALL.get(kind.name, {}))
+    if kind.name == "flow":
+        with pytest.raises(InputError, match="the density 'flow' cannot be exported to ONNX"):
+            density.sampler()
+        return
     sampler = density.sampler()
     assert sampler.columns
     noise = torch.randn(5000, sampler.noise, generator=torch.Generator().manual_seed(5))
@@ -272,6 +279,26 @@ def test_radial_refuses_dependent_dimensions_and_negative_norms():
     for norms in (torch.tensor([-1.0, 2.0]), torch.ones(1)):
         with pytest.raises(KeyError):
             Radial.from_state({"norms": norms}, PRIOR)
+
+
+def test_a_flow_is_an_exact_density_that_its_draws_follow():
+    pytest.importorskip("zuko")
+    prior = BatchNorm(1).prior()
+    codes = torch.cat([correlated(500)[:, :1] - 4, correlated(500, 1)[:, :1] + 4])
+    density = DENSITIES["flow"].fit(codes, prior, hidden=16, epochs=15)
+    x = torch.linspace(-40, 40, 20_001).double()
+    p = density.log_prob(x[:, None]).exp()
+    assert torch.trapezoid(p, x).item() == pytest.approx(1, abs=1e-3)
+    drawn = density.sample(4000, seed=1)[:, 0].double().sort().values
+    at = torch.from_numpy(np.interp(drawn.numpy(), x[1:].numpy(), torch.cumulative_trapezoid(p, x).numpy()))
+    assert (at - (torch.arange(4000) + 0.5) / 4000).abs().max() < 0.03  # 1.95 / sqrt(N) is passed once in 1,000
+    assert density.log_prob(codes).mean() > Gaussian.fit(codes, prior).covariance.log().mul(-0.5).item() - 1.419
+
+
+def test_flows_without_their_package_are_refused(monkeypatch):
+    monkeypatch.setattr("entropic_ae.transports.flow.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"flows need zuko.*pip install 'entropic-ae\[flow\]'"):
+        DENSITIES["flow"].fit(correlated(50), PRIOR)
 
 
 def skewed(n, seed=0):

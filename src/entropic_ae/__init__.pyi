@@ -22,6 +22,7 @@ from .data import load_images as load_images
 from .densities import DENSITIES as DENSITIES
 from .densities import Copula as Copula
 from .densities import Density as Density
+from .densities import Flow as Flow
 from .densities import Gaussian as Gaussian
 from .densities import Marginals as Marginals
 from .densities import Mixture as Mixture

@@ -2,6 +2,7 @@
 
 from entropic_ae.densities.copula import Copula, Marginals
 from entropic_ae.densities.density import Density, Sampler
+from entropic_ae.densities.flow import Flow
 from entropic_ae.densities.gaussian import Gaussian
 from entropic_ae.densities.mixture import Mixture
 from entropic_ae.densities.prior import Prior
@@ -13,6 +14,7 @@ __all__ = [
     "DENSITIES",
     "Copula",
     "Density",
+    "Flow",
     "Gaussian",
     "Marginals",
     "Mixture",
@@ -23,5 +25,5 @@ __all__ = [
 ]
 
 DENSITIES: Registry[type[Density]] = Registry(
-    "density", {d.name: d for d in (Prior, Radial, Marginals, Gaussian, Copula, Mixture, SecondStage)}
+    "density", {d.name: d for d in (Prior, Radial, Marginals, Gaussian, Copula, Mixture, Flow, SecondStage)}
 )
