@@ -22,7 +22,7 @@ GPU_ROUNDS = 3  # of a GPU that nobody else uses times swing little
 DRY: dict[str, dict[str, Any]] = {
     "training": {"images": 200, "width": 2},
     "entropy": {"sizes": ((100, 4),)},
-    "densities": {"sizes": ((500, 2),)},
+    "densities": {"sizes": ((500, 2, 3),)},
     "sampling": {"n": 20, "width": 2, "compiles": False},  # for which a machine needs a C++ compiler
     "frechet": {"features": 100, "dim": 16, "images": 4},
     "memory": {"images": (200,), "codes": ((1000, 4),)},

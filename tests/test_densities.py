@@ -1,21 +1,18 @@
 import math
-import os
 from functools import partial
 
+import numpy as np
 import pytest
 import scipy.stats
-import sklearn
 import torch
 from safetensors.torch import load, save
-from sklearn.mixture import GaussianMixture
 from torch.distributions import Independent, Laplace
 
-from entropic_ae import DENSITIES, BatchNorm, Copula, Gaussian, InputError, Marginals, Mixture
+from entropic_ae import BOTTLENECKS, DENSITIES, BatchNorm, Copula, Gaussian, InputError, Marginals, Mixture, Radial
 from entropic_ae.densities import SecondStage, second_stage
-from entropic_ae.densities.mixture import _fit_arrays, _fit_tensors
 
 PRIOR = BatchNorm(3).prior()
-SMALL = {"second-stage": {"hidden": 8, "depth": 2, "epochs": 2}}
+SMALL = {"second-stage": {"hidden": 8, "depth": 2, "epochs": 2}, "flow": {"hidden": 8, "epochs": 2}}
 FAST = {"hidden": 32, "epochs": 10, "learning_rate": 1e-3}  # of the second stage, where figures are checked
 
 
@@ -26,6 +23,8 @@ def correlated(n, seed=0):
 
 @pytest.fixture(params=DENSITIES)
 def kind(request):
+    if request.param == "flow":
+        pytest.importorskip("zuko")
     return DENSITIES[request.param]
 
 
@@ -62,6 +61,10 @@ def test_contract(kind):
 
 def test_the_sampler_of_every_density_draws_as_sample_does(kind):
     density = kind.fit(correlated(500), PRIOR, seed=0, **SMALL.get(kind.name, {}))
+    if kind.name == "flow":
+        with pytest.raises(InputError, match="the density 'flow' cannot be exported to ONNX"):
+            density.sampler()
+        return
     sampler = density.sampler()
     assert sampler.columns
     noise = torch.randn(5000, sampler.noise, generator=torch.Generator().manual_seed(5))
@@ -78,8 +81,8 @@ def test_the_sampler_of_every_density_draws_as_sample_does(kind):
 def test_names_and_settings():
     assert all(density.name == name for name, density in DENSITIES.items())
     assert len(Mixture.fit(correlated(100), PRIOR, components=3).weights) == 3
-    with pytest.raises(InputError, match=r"mixture\.components must be at least 1, got 0"):
-        Mixture.fit(correlated(100), PRIOR, components=0)
+    with pytest.raises(InputError, match=r"mixture\.components must be at least 1, or 0 to choose it, got -1"):
+        Mixture.fit(correlated(100), PRIOR, components=-1)
     for name in ("hidden", "depth", "epochs"):
         with pytest.raises(InputError, match=rf"second-stage\.{name} must be at least 1, got 0"):
             SecondStage.fit(correlated(100), PRIOR, **{name: 0})
@@ -134,31 +137,10 @@ def test_the_density_of_a_mixture_is_the_sum_of_its_gaussians():
     torch.testing.assert_close(found.exp(), torch.as_tensor(density))
 
 
-def test_mixture_is_scikit_learns_on_standardised_codes():
-    codes = correlated(500).double()
-    ours = Mixture.fit(codes, PRIOR, seed=4)
-    standard = (codes - codes.mean(0)) / codes.std(0)
-    theirs = GaussianMixture(10, tol=1e-3, max_iter=2000, random_state=4).fit(standard)
-    torch.testing.assert_close((ours.means - codes.mean(0)) / codes.std(0), torch.from_numpy(theirs.means_))
-    scale = codes.std(0)
-    torch.testing.assert_close(ours.covariances / scale / scale[:, None], torch.from_numpy(theirs.covariances_))
-
-
-@pytest.mark.skipif(
-    tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 8),
-    reason="mixtures of tensors need scikit-learn 1.8",
-)
-@pytest.mark.parametrize("codes", [correlated(500), correlated(3).repeat(20, 1)], ids=["many", "few distinct"])
-def test_mixture_of_tensors_is_that_of_arrays(codes, monkeypatch):
-    """What a GPU computes, on the CPU: a mixture of tensors from scikit-learn's own start."""
-    monkeypatch.delenv("SCIPY_ARRAY_API", raising=False)
-    standard = (codes - codes.mean(0)) / codes.std(0)
-    arrays = _fit_arrays(standard.double(), 10, 4)
-    tensors = _fit_tensors(standard.double(), 10, 4, torch.device("cpu"))
-    for one, other in zip(arrays, tensors, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
-    assert "SCIPY_ARRAY_API" not in os.environ
-    assert not sklearn.get_config()["array_api_dispatch"]
+def test_a_mixture_whose_number_of_components_is_chosen():
+    codes = correlated(600) + 20 * (torch.arange(600) % 2)[:, None]
+    assert len(Mixture.fit(codes, PRIOR, components=0).weights) == 2
+    assert len(Mixture.fit(codes, PRIOR).weights) == 10
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1, 1e6])
@@ -263,6 +245,60 @@ def test_second_stage_refuses_a_damaged_state():
     for name in state:
         with pytest.raises(KeyError):
             SecondStage.from_state(state | {name: torch.zeros(2, 5)}, PRIOR)
+
+
+def test_radial_draws_have_the_norms_of_the_codes_in_every_direction_alike():
+    """All codes in one orthant, the squares of their norms uniform on [1, 4]."""
+    source = torch.Generator().manual_seed(0)
+    codes = torch.nn.functional.normalize(torch.rand(5000, 3, generator=source))
+    codes *= torch.empty(5000, 1).uniform_(1, 4, generator=source).sqrt()
+    drawn = Radial.fit(codes, PRIOR).sample(20_000, seed=1).double()
+    squares = drawn.square().sum(1)
+    assert scipy.stats.kstest(squares.numpy(), scipy.stats.uniform(1, 3).cdf).statistic < 0.02
+    directions = drawn / squares.sqrt()[:, None]
+    for d in range(3):  # of a uniform direction in three dimensions each coordinate is uniform
+        assert scipy.stats.kstest(directions[:, d].numpy(), scipy.stats.uniform(-1, 2).cdf).pvalue > 0.001
+    torch.testing.assert_close(torch.cov(drawn.T), 2.5 / 3 * torch.eye(3).double(), atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["batch-norm", "l1-norm", "cube"])
+def test_radial_draws_of_codes_that_follow_their_prior_follow_it_too(name):
+    prior = BOTTLENECKS[name](4).prior()
+    torch.manual_seed(0)
+    density = Radial.fit(prior.sample((5000,)), prior)
+    with torch.no_grad():
+        exported = density.sampler()(torch.randn(5000, 5, generator=torch.Generator().manual_seed(2)))
+    for drawn in (density.sample(5000, seed=1), exported):
+        for d in range(4):
+            assert scipy.stats.ks_2samp(drawn[:, d].numpy(), prior.sample((5000,))[:, d].numpy()).pvalue > 0.001
+
+
+def test_radial_refuses_dependent_dimensions_and_negative_norms():
+    with pytest.raises(InputError, match="'radial' expects a prior of independent dimensions, got the uniform"):
+        Radial.fit(correlated(50), BOTTLENECKS["sphere"](3).prior())
+    for norms in (torch.tensor([-1.0, 2.0]), torch.ones(1)):
+        with pytest.raises(KeyError):
+            Radial.from_state({"norms": norms}, PRIOR)
+
+
+def test_a_flow_is_an_exact_density_that_its_draws_follow():
+    pytest.importorskip("zuko")
+    prior = BatchNorm(1).prior()
+    codes = torch.cat([correlated(500)[:, :1] - 4, correlated(500, 1)[:, :1] + 4])
+    density = DENSITIES["flow"].fit(codes, prior, hidden=16, epochs=15)
+    x = torch.linspace(-40, 40, 20_001).double()
+    p = density.log_prob(x[:, None]).exp()
+    assert torch.trapezoid(p, x).item() == pytest.approx(1, abs=1e-3)
+    drawn = density.sample(4000, seed=1)[:, 0].double().sort().values
+    at = torch.from_numpy(np.interp(drawn.numpy(), x[1:].numpy(), torch.cumulative_trapezoid(p, x).numpy()))
+    assert (at - (torch.arange(4000) + 0.5) / 4000).abs().max() < 0.03  # 1.95 / sqrt(N) is passed once in 1,000
+    assert density.log_prob(codes).mean() > Gaussian.fit(codes, prior).covariance.log().mul(-0.5).item() - 1.419
+
+
+def test_flows_without_their_package_are_refused(monkeypatch):
+    monkeypatch.setattr("entropic_ae.transports.flow.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"flows need zuko.*pip install 'entropic-ae\[flow\]'"):
+        DENSITIES["flow"].fit(correlated(50), PRIOR)
 
 
 def skewed(n, seed=0):

@@ -14,7 +14,7 @@ from entropic_ae import BOTTLENECKS, BatchNorm, InputError, Sphere, diagnose, sl
 from entropic_ae.metrics import LEVEL, diagnostics
 from entropic_ae.metrics.diagnostics import _largest_p
 
-TESTS = ("moments", "marginals", "correlation", "joint structure", "distance")
+TESTS = ("moments", "marginals", "correlation", "norms", "joint structure", "distance")
 N, D = 3000, 4
 PRIOR = BatchNorm(D).prior()
 
@@ -74,12 +74,23 @@ def ring():
     return z, "joint structure", 0.5 * math.log(2 * math.pi * math.e) - given
 
 
+def heavy():
+    """Student's t with its marginals made normal, whose divergence is that of Student's t from independence."""
+    nu = 4.0
+    chi2 = torch.distributions.Chi2(nu)
+    torch.manual_seed(0)
+    t = scipy.stats.t(nu)
+    z = t.cdf((draws() * (nu / chi2.sample((N, 1))).sqrt()).double().numpy())
+    together = scipy.stats.multivariate_t(np.zeros(D), df=nu).entropy()
+    return torch.from_numpy(scipy.stats.norm.ppf(z)), "norms", D * float(t.entropy()) - float(together)
+
+
 def wide():
     return 1.5 * draws() + 0.3, "moments", D * 0.5 * (2.25 + 0.09 - 1 - math.log(2.25))
 
 
 @few
-@pytest.mark.parametrize("case", [correlated, laplace, mixture, ring, wide])
+@pytest.mark.parametrize("case", [correlated, laplace, mixture, wide])
 def test_each_difference_is_found_for_what_it_is(case):
     codes, reason, nats = case()
     result = diagnose(codes, PRIOR)
@@ -89,6 +100,44 @@ def test_each_difference_is_found_for_what_it_is(case):
     assert all(abs(value) < 0.08 for part, value in result["parts"].items() if part != reason)
     assert result["verdict"].endswith(f"; prior sampling is off mainly by {reason}")
     assert f"{result['divergence']:.2f} nats from N(0, I)" in result["verdict"]
+
+
+@few
+@pytest.mark.parametrize("case", [heavy, ring])
+def test_norms_and_joint_structure_add_up_to_what_is_known_of_both(case):
+    codes, _, nats = case()
+    result = diagnose(codes, PRIOR)
+    parts = result["parts"]
+    assert parts["norms"] + parts["joint structure"] == pytest.approx(nats, abs=0.05 + 0.08 * nats)
+    assert all(abs(parts[part]) < 0.08 for part in ("moments", "marginals", "correlation"))
+    assert min(result["p_values"][part] for part in ("norms", "joint structure")) < LEVEL
+    assert parts["norms"] > 0.02
+
+
+@few
+@pytest.mark.parametrize("ratio", [0.25, 4.0])
+def test_norms_that_vary_less_or_more_than_those_of_the_prior(ratio):
+    """Uniform directions in many dimensions, where marginals stay normal; squared norms of another variance."""
+    d = 32
+    directions = torch.nn.functional.normalize(draws(2500, d))
+    squares = scipy.stats.gamma(d / 2 / ratio, scale=2 * ratio)
+    codes = directions * torch.from_numpy(squares.rvs(2500, random_state=0)[:, None] ** 0.5).float()
+    x = np.linspace(1, 300, 20_001)
+    density = squares.pdf(x)
+    nats = trapezoid(density * (squares.logpdf(x) - scipy.stats.chi2.logpdf(x, d)), x)
+    result = diagnose(codes, BatchNorm(d).prior())
+    assert result["p_values"]["norms"] < LEVEL
+    least = 0.8 if ratio < 1 else 0.5  # norms that vary make the marginals heavy, which takes a part
+    assert least * nats < result["parts"]["norms"] < 1.2 * nats
+    assert result["divergence"] == pytest.approx(sum(result["parts"].values()))
+
+
+@few
+def test_codes_on_a_sphere_are_told_by_their_norms():
+    codes = 16**0.5 * torch.nn.functional.normalize(draws(N, 16))
+    result = diagnose(codes, BatchNorm(16).prior())
+    assert result["p_values"]["norms"] < 1e-6
+    assert result["verdict"].endswith("prior sampling is off mainly by norms")
 
 
 @few
@@ -238,7 +287,8 @@ def test_joint_structure_in_many_dimensions_is_underestimated_as_stated():
     for d, share in ((4, (0.9, 1.1)), (16, (0.3, 0.55)), (64, (0.05, 0.2))):
         z, sign = draws(10_000, d), torch.sign(draws(10_000, d // 2, seed=1))
         z[:, 1::2] = (0.9**0.5 * z[:, ::2] + 0.1**0.5 * z[:, 1::2]) * sign
-        found = diagnose(z, BatchNorm(d).prior())["parts"]["joint structure"] / (nats * d / 2)
+        parts = diagnose(z, BatchNorm(d).prior())["parts"]
+        found = (parts["norms"] + parts["joint structure"]) / (nats * d / 2)
         assert share[0] < found < share[1], d
 
 

@@ -217,7 +217,7 @@ def test_a_setting_of_another_system_is_unknown():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"mixture.components": 0}, r"mixture\.components must be at least 1, got 0"),
+        ({"mixture.components": -1}, r"mixture\.components must be at least 1, or 0 to choose it, got -1"),
         ({"second-stage.epochs": 0}, r"second-stage\.epochs must be at least 1, got 0"),
         ({"second-stage.batch_size": 1}, "second-stage: batch_size must be at least 2, got 1"),
         ({"second-stage.hidden": 0}, r"second-stage\.hidden must be at least 1, got 0"),

@@ -119,7 +119,7 @@ def test_another_protocol_is_refused_before_training(tmp_path):
     ("change", "sentence"),
     [
         ({"n": 1}, "n must be at least 2 images, got 1"),
-        ({"shared": {**SHARED, "mixture.components": 0}}, r"mixture.components must be at least 1, got 0"),
+        ({"shared": {**SHARED, "mixture.components": -1}}, "mixture.components must be at least 1, or 0"),
         ({"shared": {**SHARED, "width": "0"}}, "width must be at least 1, got 0"),
         ({"own": {"kl": 1}}, "unknown setting 'kl'"),
         ({"recipe": "nothing"}, "unknown recipe 'nothing'"),

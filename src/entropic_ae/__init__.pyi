@@ -22,10 +22,12 @@ from .data import load_images as load_images
 from .densities import DENSITIES as DENSITIES
 from .densities import Copula as Copula
 from .densities import Density as Density
+from .densities import Flow as Flow
 from .densities import Gaussian as Gaussian
 from .densities import Marginals as Marginals
 from .densities import Mixture as Mixture
 from .densities import Prior as Prior
+from .densities import Radial as Radial
 from .densities import SecondStage as SecondStage
 from .errors import InputError as InputError
 from .estimators import cube_entropy as cube_entropy

@@ -2,14 +2,28 @@
 
 from entropic_ae.densities.copula import Copula, Marginals
 from entropic_ae.densities.density import Density, Sampler
+from entropic_ae.densities.flow import Flow
 from entropic_ae.densities.gaussian import Gaussian
 from entropic_ae.densities.mixture import Mixture
 from entropic_ae.densities.prior import Prior
+from entropic_ae.densities.radial import Radial
 from entropic_ae.densities.second_stage import SecondStage
 from entropic_ae.registry import Registry
 
-__all__ = ["DENSITIES", "Copula", "Density", "Gaussian", "Marginals", "Mixture", "Prior", "Sampler", "SecondStage"]
+__all__ = [
+    "DENSITIES",
+    "Copula",
+    "Density",
+    "Flow",
+    "Gaussian",
+    "Marginals",
+    "Mixture",
+    "Prior",
+    "Radial",
+    "Sampler",
+    "SecondStage",
+]
 
 DENSITIES: Registry[type[Density]] = Registry(
-    "density", {d.name: d for d in (Prior, Marginals, Gaussian, Copula, Mixture, SecondStage)}
+    "density", {d.name: d for d in (Prior, Radial, Marginals, Gaussian, Copula, Mixture, Flow, SecondStage)}
 )

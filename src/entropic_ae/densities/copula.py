@@ -14,7 +14,7 @@ from entropic_ae.priors import normal_cdf, rank_scores
 from entropic_ae.randomness import generator
 from entropic_ae.storage.tensors import parameters
 
-__all__ = ["Copula", "Marginals"]
+__all__ = ["Copula", "Marginals", "QuantileSampler", "at_least_two", "at_levels", "quantiles_of"]
 
 _QUANTILES = 1001
 _COLUMNS = "each value becomes the codes' quantile of its normal distribution function"
@@ -52,16 +52,16 @@ class Marginals(Density):
         seed: int = 0,  # noqa: ARG003
     ) -> Self:
         """Take the quantiles of codes, (N, D)."""
-        return cls(_quantiles(check_codes(codes, 2, f"the density '{cls.name}'")))
+        return cls(quantiles_of(check_codes(codes, 2, f"the density '{cls.name}'")))
 
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
         """Draw n codes, (n, D) float32."""
         levels = torch.rand(n, self.quantiles.shape[1], generator=generator(seed), dtype=torch.float64)
-        return _at(self.quantiles, levels).float()
+        return at_levels(self.quantiles, levels).float()
 
     def sampler(self) -> Sampler:
         """Return the density as a function of D values of noise."""
-        return _Quantiles(_COLUMNS, self.quantiles, torch.eye(self.quantiles.shape[1]))
+        return QuantileSampler(_COLUMNS, self.quantiles, torch.eye(self.quantiles.shape[1]))
 
     def state(self) -> dict[str, Tensor]:
         """Return the quantiles."""
@@ -71,7 +71,7 @@ class Marginals(Density):
     def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Self:
         """Rebuild from the quantiles."""
         (quantiles,) = parameters(state, prior.event_shape[0], quantiles="QD")
-        return cls(_at_least_two(quantiles))
+        return cls(at_least_two(quantiles))
 
 
 class Copula(Density):
@@ -113,17 +113,19 @@ class Copula(Density):
         codes = check_codes(codes, 2, f"the density '{cls.name}'")
         # NaN for a constant dimension, whose scores are all 0
         correlation = torch.corrcoef(rank_scores(codes).T).reshape(codes.shape[1], -1).nan_to_num(0)
-        return cls(_quantiles(codes), correlation.fill_diagonal_(1))
+        return cls(quantiles_of(codes), correlation.fill_diagonal_(1))
 
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
         """Draw n codes, (n, D) float32."""
         noise = torch.randn(n, len(self.correlation), generator=generator(seed), dtype=torch.float64)
         values, vectors = torch.linalg.eigh(self.correlation)
-        return _at(self.quantiles, torch.special.ndtr(noise * values.clamp_min(0).sqrt() @ vectors.T)).float()
+        return at_levels(
+            self.quantiles, torch.special.ndtr(noise * values.clamp_min(0).sqrt() @ vectors.T)
+        ).float()
 
     def sampler(self) -> Sampler:
         """Return the density as a function of D values of noise."""
-        return _Quantiles(
+        return QuantileSampler(
             f"each row is correlated, then {_COLUMNS}", self.quantiles, square_root(self.correlation)
         )
 
@@ -135,10 +137,22 @@ class Copula(Density):
     def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Self:
         """Rebuild from quantiles and correlation."""
         quantiles, correlation = parameters(state, prior.event_shape[0], quantiles="QD", correlation="DD")
-        return cls(_at_least_two(quantiles), correlation)
+        return cls(at_least_two(quantiles), correlation)
 
 
-class _Quantiles(Sampler):
+class QuantileSampler(Sampler):
+    """Correlated normal values to quantiles of each dimension.
+
+    Arguments:
+        columns: see ``Sampler``.
+        quantiles: (Q, D).
+        root: of the correlation, (D, D).
+
+    >>> sampler = QuantileSampler("", torch.tensor([[0.0], [10.0]]), torch.eye(1))
+    >>> sampler(torch.zeros(1, 1)).tolist()  # the median
+    [[5.0]]
+    """
+
     quantiles: Tensor
     root: Tensor
 
@@ -146,25 +160,42 @@ class _Quantiles(Sampler):
         super().__init__(quantiles.shape[1], columns, quantiles=quantiles, root=root)
 
     def forward(self, noise: Tensor) -> Tensor:
+        """Map noise, (N, D), to codes, (N, D)."""
         place = normal_cdf(noise @ self.root.mT) * (len(self.quantiles) - 1)
         below = place.floor().clamp_max(len(self.quantiles) - 2)
         index = below.long()
         return torch.lerp(self.quantiles.gather(0, index), self.quantiles.gather(0, index + 1), place - below)
 
 
-def _quantiles(codes: Tensor) -> Tensor:
+def quantiles_of(codes: Tensor) -> Tensor:
+    """Return 1,001 quantiles of each dimension of codes, (N, D): (1001, D) float64.
+
+    >>> quantiles_of(torch.tensor([[3.0], [1.0], [2.0]]).double())[[0, 500, 1000]].flatten().tolist()
+    [1.0, 2.0, 3.0]
+    """
     levels = torch.linspace(0, 1, _QUANTILES, dtype=torch.float64)
-    return _at(codes.sort(0).values, levels[:, None].expand(-1, codes.shape[1]))
+    return at_levels(codes.sort(0).values, levels[:, None].expand(-1, codes.shape[1]))
 
 
-def _at_least_two(quantiles: Tensor) -> Tensor:
+def at_least_two(quantiles: Tensor) -> Tensor:
+    """Return quantiles from a file, (Q, ...), or raise KeyError if there is only one.
+
+    >>> at_least_two(torch.zeros(1, 3))
+    Traceback (most recent call last):
+        ...
+    KeyError: 'a marginal has one quantile, expected at least two'
+    """
     if len(quantiles) < 2:
         raise KeyError("a marginal has one quantile, expected at least two")
     return quantiles
 
 
-def _at(quantiles: Tensor, levels: Tensor) -> Tensor:
-    """Return the values at levels in [0, 1], (n, D), by linear interpolation of equally spaced quantiles."""
+def at_levels(quantiles: Tensor, levels: Tensor) -> Tensor:
+    """Return the values at levels in [0, 1], (n, D), by linear interpolation of equally spaced quantiles, (Q, D).
+
+    >>> at_levels(torch.tensor([[0.0], [10.0], [30.0]]), torch.tensor([[0.25], [1.0]])).flatten().tolist()
+    [5.0, 30.0]
+    """
     place = levels * (len(quantiles) - 1)
     below = place.floor().long().clamp_max(len(quantiles) - 2)
     return torch.lerp(quantiles.gather(0, below), quantiles.gather(0, below + 1), place - below)

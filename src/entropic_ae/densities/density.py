@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import DivergenceError, InputError
 
-__all__ = ["Density", "Sampler", "check_codes", "mean_and_deviation", "no_sampler", "square_root"]
+__all__ = ["Density", "Sampler", "check_codes", "no_sampler", "square_root"]
 
 
 class Sampler(nn.Module):
@@ -120,18 +120,6 @@ def check_codes(codes: ArrayLike, least: int, who: str) -> Tensor:
     if not bool(torch.isfinite(codes).all()):
         raise DivergenceError(f"{who} expects finite codes, got NaN or infinity; look at what produced them.")
     return codes.detach().double().cpu()
-
-
-def mean_and_deviation(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of float64 codes, (N, D), by dimension, for standardisation.
-
-    >>> mean, deviation = mean_and_deviation(torch.tensor([[1.0, 5.0], [3.0, 5.0]]).double())
-    >>> mean.tolist(), [round(d, 7) for d in deviation.tolist()]
-    ([2.0, 5.0], [1.4142136, 5e-07])
-    """
-    # the deviation of a constant dimension is 0, or float32's rounding error
-    deviation = codes.std(0).maximum(1e-7 * codes.abs().amax(0))
-    return codes.mean(0), deviation.clamp_min(torch.finfo(torch.float64).tiny)
 
 
 def square_root(covariance: Tensor) -> Tensor:

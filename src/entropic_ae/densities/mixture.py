@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
+from torch.distributions import Distribution
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # missing in its stub
 
 from entropic_ae.arrays import as_tensor
-from entropic_ae.densities.density import (
-    Density,
-    Sampler,
-    check_codes,
-    mean_and_deviation,
-    square_root,
-)
+from entropic_ae.densities.density import Density, Sampler, check_codes, square_root
 from entropic_ae.errors import InputError
+from entropic_ae.mixtures import GaussianMixture, choose_mixture, fit_mixture
 from entropic_ae.priors import normal_cdf
 from entropic_ae.randomness import generator
 from entropic_ae.storage.tensors import parameters
 
 __all__ = ["Mixture"]
 
-_PUBLISHED: dict[str, Any] = {"tol": 1e-3, "max_iter": 2000}
-_ONE_AT_A_TIME = threading.Lock()
-
 
 class Mixture(Density):
-    """Gaussians with full covariances, by scikit-learn's expectation maximisation in float64.
+    """Gaussians with full covariances, by expectation maximisation in float64.
 
     As published: ten Gaussians, tolerance 1e-3 and at most 2000 iterations from a k-means start. The number of
-    Gaussians is at most half the number of codes. The codes are standardised for the fit, so that scikit-learn's
-    ridge of 1e-6 on the covariances means the same at every scale. With scikit-learn 1.8 or newer, codes on a GPU
-    are fitted there, from the same start and to the same mixture up to rounding.
+    Gaussians is at most half the number of codes, and at most that of distinct ones. The codes are standardised
+    for the fit, so that the ridge of 1e-6 on the covariances means the same at every scale. Codes on a GPU are
+    fitted there, from the same start and to the same mixture up to rounding.
 
     If codes have posteriors, the density is fitted to the posterior means, as in Ghosh et al., and the standard
     deviations are ignored.
@@ -49,7 +36,7 @@ class Mixture(Density):
         means: (K, D) float64.
         covariances: (K, D, D) float64.
 
-    Raises: InputError from ``fit`` for fewer than 2 codes, codes that are not finite, or ``components`` below 1.
+    Raises: InputError from ``fit`` for fewer than 2 codes, codes that are not finite, or ``components`` below 0.
 
     Reference: section 4 of "From Variational to Deterministic Autoencoders", Ghosh et al. (2019),
     https://arxiv.org/abs/1903.12436; the paper's column GMM.
@@ -68,9 +55,9 @@ class Mixture(Density):
 
     @classmethod
     def check(cls, *, components: int = 10) -> None:
-        """Raise InputError for fewer than one component."""
-        if components < 1:
-            raise InputError(f"{cls.name}.components must be at least 1, got {components}.")
+        """Raise InputError for a negative number of components."""
+        if components < 0:
+            raise InputError(f"{cls.name}.components must be at least 1, or 0 to choose it, got {components}.")
 
     @classmethod
     def fit(
@@ -82,36 +69,29 @@ class Mixture(Density):
         seed: int = 0,
         components: int = 10,
     ) -> Mixture:
-        """Fit ``components`` Gaussians to codes, (N, D), N at least 2; one random start from the seed."""
-        from sklearn.exceptions import ConvergenceWarning
+        """Fit Gaussians to codes, (N, D), N at least 2; one random start from the seed.
 
+        Arguments:
+            components: number of Gaussians; 0 chooses it, from 1 to 200, by the likelihood of held-out codes, see
+                ``mixtures.choose_mixture``.
+        """
         cls.check(components=components)
         codes = as_tensor(codes, cls.name)
-        device = codes.device
-        codes = check_codes(codes, 2, f"the density '{cls.name}'")
-        mean, deviation = mean_and_deviation(codes)
-        standard, count = (codes - mean) / deviation, min(components, len(codes) // 2)
-        with warnings.catch_warnings():
-            # with fewer distinct codes than components some stay empty, which is still a valid fit
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            try:
-                if device.type == "cpu" or not _takes_tensors():
-                    weights, means, covariances = _fit_arrays(standard, count, seed)
-                else:
-                    weights, means, covariances = _fit_tensors(standard, count, seed, device)
-            except (ValueError, LinAlgError) as error:
-                raise InputError(
-                    f"the density 'mixture' could not be fitted to {len(codes)} codes: {error}"
-                ) from None
-        return cls(weights, mean + deviation * means, deviation[:, None] * covariances * deviation)
+        points = check_codes(codes, 2, f"the density '{cls.name}'")
+        if codes.device.type == "cuda":  # other devices may lack float64
+            points = points.to(codes.device)
+        try:
+            fitted = (
+                fit_mixture(points, components, seed=seed) if components else choose_mixture(points, seed=seed)
+            )
+        except (ValueError, LinAlgError) as error:
+            raise InputError(f"the density 'mixture' could not be fitted to {len(codes)} codes: {error}") from None
+        return cls(*(parameter.cpu() for parameter in fitted))
 
     def log_prob(self, codes: Tensor) -> Tensor:
         """Return the logarithm of the density at codes, (N, D): (N,) float64, in nats."""
-        mixture = MixtureSameFamily(
-            Categorical(self.weights), MultivariateNormal(self.means, self.covariances), validate_args=False
-        )
-        log_density: Tensor = mixture.log_prob(as_tensor(codes, self.name).detach().cpu().double())
-        return log_density
+        mixture = GaussianMixture(self.weights, self.means, self.covariances)
+        return mixture.log_prob(as_tensor(codes, self.name).detach().cpu())
 
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
         """Draw n codes, (n, D) float32, in random order of the components."""
@@ -167,66 +147,3 @@ class _Choice(Sampler):
         # a draw from each Gaussian, all but one set to 0; gathering a matrix per code would take more memory
         drawn = self.means[:, None] + noise @ self.roots.mT
         return (drawn * chosen[:, :, None]).sum(0)
-
-
-def _takes_tensors() -> bool:
-    """Return whether this scikit-learn fits mixtures to tensors: 1.8 or newer."""
-    import sklearn
-
-    major, minor = sklearn.__version__.split(".")[:2]
-    return (int(major), int(minor)) >= (1, 8)
-
-
-def _fit_arrays(codes: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return weights, means and covariances of standardised codes, (N, D) float64 on the CPU."""
-    from sklearn.mixture import GaussianMixture
-
-    mixture = GaussianMixture(components, random_state=seed, **_PUBLISHED).fit(codes.numpy())
-    weights, means, covariances = map(torch.from_numpy, (mixture.weights_, mixture.means_, mixture.covariances_))
-    return weights, means, covariances
-
-
-def _fit_tensors(codes: Tensor, components: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the same as ``_fit_arrays``; the expectation maximisation runs on a device.
-
-    scikit-learn has no k-means start for tensors, so the start is computed from arrays and passed as parameters.
-    """
-    from sklearn.mixture import GaussianMixture
-
-    start = GaussianMixture(components, random_state=seed, **{**_PUBLISHED, "max_iter": 0}).fit(codes.numpy())
-    precisions = torch.from_numpy(start.precisions_)
-    mixture = GaussianMixture(
-        components,
-        init_params="random_from_data",  # works for tensors; its draw is replaced by the start below
-        weights_init=torch.from_numpy(start.weights_ / start.weights_.sum()).to(device),
-        means_init=torch.from_numpy(start.means_).to(device),
-        precisions_init=((precisions + precisions.mT) / 2).to(device),  # else refused as asymmetric, by rounding
-        random_state=seed,
-        **_PUBLISHED,
-    )
-    with _on_tensors():
-        mixture.fit(codes.to(device))
-    return mixture.weights_.cpu(), mixture.means_.cpu(), mixture.covariances_.cpu()
-
-
-@contextmanager
-def _on_tensors() -> Iterator[None]:
-    """Let scikit-learn compute on tensors within the block, in one thread at a time.
-
-    It requires an environment variable that enables the same in SciPy, which mixtures of tensors do not use. SciPy
-    reads the variable only at import, so setting it here has no other effect.
-    """
-    import sklearn
-
-    name = "SCIPY_ARRAY_API"
-    with _ONE_AT_A_TIME:
-        before = os.environ.get(name)
-        os.environ[name] = "1"
-        try:
-            with sklearn.config_context(array_api_dispatch=True):
-                yield
-        finally:
-            if before is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = before

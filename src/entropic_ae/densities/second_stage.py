@@ -15,8 +15,9 @@ from torch.utils.data import Dataset
 from entropic_ae.arrays import as_tensor
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import Code, GaussianPosterior
-from entropic_ae.densities.density import Density, Sampler, check_codes, mean_and_deviation
+from entropic_ae.densities.density import Density, Sampler, check_codes
 from entropic_ae.errors import InputError
+from entropic_ae.mixtures import mean_and_deviation
 from entropic_ae.networks import Perceptron
 from entropic_ae.randomness import generator, seeded
 from entropic_ae.storage.tensors import parameters

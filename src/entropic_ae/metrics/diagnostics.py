@@ -86,13 +86,15 @@ def diagnose(
 ) -> dict[str, Any]:
     r"""Estimate the divergence of codes from their prior, split it into its causes and test each of them.
 
-    **Divergence.** KL(codes || prior), in nats, is an exact sum of four parts, computed on normal scores (the
+    **Divergence.** KL(codes || prior), in nats, is an exact sum of five parts, computed on normal scores (the
     codes themselves, for a normal prior):
 
     - ``moments``: means and variances of the marginals, $\frac{1}{2} \sum_d (v_d + m_d^2 - 1 - \log v_d)$;
     - ``marginals``: shapes of the marginals, $\sum_d KL(z_d \,\|\, prior_d)$ minus the moments;
     - ``correlation``: $-\frac{1}{2} \log \det R$, with R the correlations of the normal scores of the ranks;
-    - ``joint structure``: the rest, the divergence from N(0, I) of the normal scores of the ranks after whitening.
+    - ``norms``: the divergence of the squared norms of these scores, after whitening, from chi-squared with D
+      degrees of freedom;
+    - ``joint structure``: the rest, the divergence of their directions from uniform ones, given the norms.
 
     Only the joint structure needs a nearest-neighbour estimate. The value for N draws from the prior is subtracted
     from each part. In many dimensions the joint structure, and so the sum, is underestimated, because the bias of
@@ -110,9 +112,9 @@ def diagnose(
     - ``marginals``: D'Agostino and Pearson's test of skewness and kurtosis for each dimension; the smallest
       p-value times D. Its tail is too heavy below 5,000 codes; there, the p-value is simulated.
     - ``correlation``: Schott's sum of squared correlations, against a gamma distribution with the same moments.
-    - ``joint structure`` and ``density``: Student's test of the estimate against 20 samples of N draws. Above
-      2,000 codes, for speed, Welch's test between 20 blocks of codes and of draws, which is less sensitive to fine
-      structure.
+    - ``norms``, ``joint structure`` and ``density``: Student's test of the estimate against 20 samples of N draws.
+      Above 2,000 codes, for speed, Welch's test between 20 blocks of codes and of draws, which is less sensitive
+      to fine structure.
     - ``distance``: the rank of the codes' sliced Wasserstein distance from 100 samples of the prior among the
       distances of these samples from each other (at most 2,000 codes).
 
@@ -190,10 +192,11 @@ def _compare(
         moments, moments_p = _moments(living)
         marginals, marginals_p = _marginals(living, seed)
         correlation, correlation_p, dependent = _correlation(living)
-        joint, bias, joint_p = _joint(living, [prior.normal_scores(sample)[:, alive] for sample in drawn])
+        samples = [prior.normal_scores(sample)[:, alive] for sample in drawn]
+        (norms, norms_p), (joint, joint_p), bias = _norms_and_joint(living, samples)
         parts = {"moments": moments, "marginals": marginals - moments, "correlation": correlation}
-        parts["joint structure"] = joint
-        p_values = [moments_p, marginals_p, correlation_p, joint_p]
+        parts |= {"norms": norms, "joint structure": joint}
+        p_values = [moments_p, marginals_p, correlation_p, norms_p, joint_p]
     else:
         density, bias, density_p = _excess(codes, drawn, lambda z: _divergence(z, prior, estimator))
         parts, p_values = {"density": density}, [density_p]
@@ -268,9 +271,7 @@ def _marginals(scores: Tensor, seed: int) -> tuple[float, float]:
     source = generator(seed + 1)
 
     def raw(z: Tensor) -> float:
-        noise = torch.randn(z.shape, generator=source, dtype=torch.float64)
-        entropy = torch.as_tensor(stats.differential_entropy((z + _DITHER * z.std(0) * noise).numpy()))
-        return (0.5 * (math.log(2 * math.pi) + z.square().mean(0)) - entropy).sum().item()
+        return _by_dimension(z, torch.randn(z.shape, generator=source, dtype=torch.float64))
 
     drawn = torch.randn(scores.shape, generator=source, dtype=torch.float64)
     test = stats.normaltest(scores.numpy())
@@ -313,16 +314,39 @@ def _correlation(scores: Tensor) -> tuple[float, float, int]:
     return 0.5 * (float(expected) - eigenvalues.clamp_min(_LEAST_EIGENVALUE).log().sum().item()), p_value, lost
 
 
-def _joint(scores: Tensor, drawn: Sequence[Tensor]) -> tuple[float, float, float]:
-    """Return the divergence not explained by marginals and correlations, its bias, and its p-value."""
+def _by_dimension(z: Tensor, noise: Tensor) -> float:
+    """Return the sum over dimensions of KL(z_d || N(0, 1)), estimated with a little noise added."""
+    entropy = torch.as_tensor(stats.differential_entropy((z + _DITHER * z.std(0) * noise).numpy()))
+    return (0.5 * (math.log(2 * math.pi) + z.square().mean(0)) - entropy).sum().item()
+
+
+def _norms_and_joint(
+    scores: Tensor, drawn: Sequence[Tensor]
+) -> tuple[tuple[float, float], tuple[float, float], float]:
+    """Return what norms and directions add to marginals and correlations, with p-values; the directions' bias."""
     if scores.shape[1] < 2:
-        return 0.0, 0.0, 1.0
+        return (0.0, 1.0), (0.0, 1.0), 0.0
     normal = Normal(torch.zeros((), dtype=torch.float64), 1.0)
 
-    def raw(z: Tensor) -> float:
-        return -normal.log_prob(z).sum(1).mean().item() - knn_entropy(z).item()
+    def norms(z: Tensor) -> float:
+        noise = torch.randn(len(z), 1, generator=generator(0), dtype=torch.float64)
+        return _by_dimension(_norm_scores(z), noise)
 
-    return _excess(_whitened(rank_scores(scores)), [_whitened(rank_scores(z)) for z in drawn], raw)
+    def joint(z: Tensor) -> float:
+        return -normal.log_prob(z).sum(1).mean().item() - knn_entropy(z).item() - norms(z)
+
+    codes, draws = _whitened(rank_scores(scores)), [_whitened(rank_scores(z)) for z in drawn]
+    explained, _, norms_p = _excess(codes, draws, norms)
+    rest, bias, joint_p = _excess(codes, draws, joint)
+    return (explained, norms_p), (rest, joint_p), bias
+
+
+def _norm_scores(z: Tensor) -> Tensor:
+    """Return the normal quantiles of the distribution of |z|^2 for z ~ N(0, I), (N, 1)."""
+    half, square = z.shape[1] / 2, z.square().sum(1, keepdim=True).numpy() / 2
+    lower, upper = special.gammainc(half, square), special.gammaincc(half, square)
+    scores = special.ndtri(np.maximum(np.minimum(lower, upper), np.finfo(float).tiny))
+    return torch.from_numpy(np.where(lower < upper, scores, -scores))
 
 
 def _excess(codes: Tensor, drawn: Sequence[Tensor], raw: Callable[[Tensor], float]) -> tuple[float, float, float]:

@@ -1,0 +1,152 @@
+"""Mixtures of Gaussians against scikit-learn and closed forms, and codes that are hard to fit."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.mixture import GaussianMixture as Reference
+
+from entropic_ae.mixtures import GaussianMixture, choose_mixture, fit_mixture, mean_and_deviation
+
+
+def draws(n, dim, seed=0):
+    return torch.randn(n, dim, generator=torch.Generator().manual_seed(seed)).double()
+
+
+def bent(n, dim, seed=0):
+    """Points of no mixture, whose fit takes tens of iterations."""
+    x = draws(n, dim, seed)
+    return torch.tanh(2 * x @ draws(dim, dim, 100) / dim**0.5) + 0.3 * x
+
+
+def clusters(count, n=600, dim=3):
+    """Clusters on a line, 10 deviations apart."""
+    return draws(n, dim) + 10 * (torch.arange(n) % count)[:, None]
+
+
+@pytest.mark.parametrize(("n", "dim", "components", "seed"), [(500, 3, 10, 4), (1500, 16, 12, 1), (300, 1, 3, 0)])
+def test_the_fit_is_scikit_learns(n, dim, components, seed):
+    points = bent(n, dim)
+    mean, deviation = mean_and_deviation(points)
+    standard = ((points - mean) / deviation).numpy()
+    theirs = Reference(components, tol=1e-3, max_iter=2000, random_state=seed).fit(standard)
+    ours = fit_mixture(points, components, seed=seed)
+    held_out = bent(200, dim, 1)
+    expected = theirs.score_samples(((held_out - mean) / deviation).numpy()) - deviation.log().sum().item()
+    np.testing.assert_allclose(ours.log_prob(held_out), expected, atol=1e-7)
+    order, other = ours.weights.argsort(), theirs.weights_.argsort()
+    np.testing.assert_allclose(ours.weights[order], theirs.weights_[other], atol=1e-8)
+    np.testing.assert_allclose(((ours.means - mean) / deviation)[order], theirs.means_[other], atol=1e-7)
+    scale = deviation * deviation[:, None]
+    np.testing.assert_allclose((ours.covariances / scale)[order], theirs.covariances_[other], atol=1e-7)
+
+
+def test_one_component_is_the_closed_form():
+    points = bent(400, 4)
+    fitted = fit_mixture(points, 1)
+    torch.testing.assert_close(fitted.means[0], points.mean(0))
+    ridge = 1e-6 * points.var(0).diag()
+    torch.testing.assert_close(fitted.covariances[0], torch.cov(points.T, correction=0) + ridge)
+    gaussian = stats.multivariate_normal(fitted.means[0].numpy(), fitted.covariances[0].numpy())
+    np.testing.assert_allclose(fitted.log_prob(points), gaussian.logpdf(points.numpy()))
+
+
+def test_the_density_integrates_to_one():
+    fitted = fit_mixture(bent(300, 1), 4)
+    x = torch.linspace(-8, 8, 20_001).double()
+    assert torch.trapezoid(fitted.log_prob(x[:, None]).exp(), x).item() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_as_many_components_are_chosen_as_there_are_clusters(count):
+    fitted = choose_mixture(clusters(count), components=(1, 2, 3, 5, 8))
+    assert len(fitted.weights) == count
+    torch.testing.assert_close(fitted.weights, torch.full((count,), 1 / count).double(), atol=0.02, rtol=0)
+    expected = torch.arange(count)[:, None].expand(-1, 3) * 10.0
+    torch.testing.assert_close(fitted.means.sort(0).values, expected.double(), atol=0.4, rtol=0)
+
+
+def test_one_gaussian_is_chosen_for_normal_points():
+    points = draws(2000, 8)
+    assert len(choose_mixture(points).weights) == 1
+    assert torch.equal(choose_mixture(points).means, fit_mixture(points, 1).means)  # fitted to all of them
+
+
+def test_the_choice_needs_few_points():
+    for n in (2, 3, 12):
+        assert choose_mixture(draws(n, 2)).log_prob(draws(n, 2)).isfinite().all()
+
+
+def test_fewer_distinct_points_than_components():
+    points = draws(3, 2).repeat(20, 1)
+    for fitted in (fit_mixture(points, 10), choose_mixture(points)):
+        assert len(fitted.weights) == 3
+        torch.testing.assert_close(fitted.weights, torch.full((3,), 1 / 3).double())
+        assert torch.cdist(fitted.means, points).min(1).values.max() < 1e-6
+        assert fitted.log_prob(points).isfinite().all()
+
+
+def test_components_without_points_are_left_out(monkeypatch):
+    """From a start with an empty cluster, and with one that shares all its points."""
+    points = clusters(2, 200)
+    start = torch.nn.functional.one_hot(torch.arange(200) % 2, 3).double()
+    monkeypatch.setattr("entropic_ae.mixtures._start", lambda *_: start)
+    fitted = fit_mixture(points, 3)
+    assert len(fitted.weights) == 2
+    torch.testing.assert_close(fitted.log_prob(points), fit_mixture(points, 2).log_prob(points))
+
+
+@pytest.mark.parametrize("scales", [(1e-6, 1e-6), (1e6, 1e6), (1e-6, 1e6)])
+def test_the_fit_does_not_depend_on_scales(scales):
+    points, scale = bent(400, 2), torch.tensor(scales).double()
+    fitted, scaled = fit_mixture(points, 5), fit_mixture(points * scale, 5)
+    torch.testing.assert_close(scaled.means / scale, fitted.means)
+    torch.testing.assert_close(scaled.covariances / scale / scale[:, None], fitted.covariances)
+    torch.testing.assert_close(scaled.log_prob(points * scale), fitted.log_prob(points) - scale.log().sum())
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, -1e-6])
+@pytest.mark.parametrize("fit", [lambda points: fit_mixture(points, 5), choose_mixture])
+def test_constant_and_dependent_dimensions(value, fit):
+    points = draws(200, 3)
+    points[:, 1], points[:, 2] = value, points[:, 0]
+    fitted = fit(points)
+    assert fitted.log_prob(points).isfinite().all()
+    torch.testing.assert_close(fitted.means[:, 1], torch.full_like(fitted.weights, value))
+    elsewhere = points + torch.tensor([0.0, 1.0, 0.0])
+    assert fitted.log_prob(elsewhere).max() < fitted.log_prob(points).min() - 1e3
+    assert not fitted.log_prob(elsewhere).isnan().any()
+
+
+def test_points_that_are_all_equal():
+    fitted = fit_mixture(torch.full((10, 2), 3.0), 4)
+    assert fitted.weights.tolist() == [1]
+    torch.testing.assert_close(fitted.means, torch.full((1, 2), 3.0).double())
+
+
+def test_float32_points_are_fitted_in_float64():
+    points = bent(300, 3).float()
+    fitted = fit_mixture(points, 4)
+    assert all(value.dtype == torch.float64 for value in fitted)
+    assert torch.equal(fitted.means, fit_mixture(points.double(), 4).means)
+    assert fitted.log_prob(points).dtype == torch.float64
+
+
+def test_no_more_components_than_half_the_points():
+    assert len(fit_mixture(draws(7, 3), 10).weights) == 3
+
+
+def test_the_likelihood_of_draws_is_that_of_the_mixture_they_come_from():
+    """Two clusters whose density is known: the fit's divergence from it is about its parameters over 2 N."""
+    points = clusters(2, 4000, 2)
+    truth = GaussianMixture(
+        torch.full((2,), 0.5).double(),
+        torch.tensor([[0.0], [10.0]]).double().expand(2, 2),
+        torch.eye(2).double().expand(2, 2, 2),
+    )
+    gain = (fit_mixture(points, 2).log_prob(points) - truth.log_prob(points)).sum().item()
+    assert 0 < 2 * gain < stats.chi2.ppf(0.999, 11)
+    entropy = math.log(2) + math.log(2 * math.pi * math.e)
+    assert -truth.log_prob(points).mean().item() == pytest.approx(entropy, abs=0.05)
