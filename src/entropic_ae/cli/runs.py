@@ -210,7 +210,7 @@ def transport(
     """Fit an invertible map between a run's codes and its prior, so that prior samples follow the codes."""
     settings = read_settings(set, None, None)
     loaded = load_run(run, device, data)
-    from entropic_ae.runs.transporting import draw_again
+    from entropic_ae.runs.drawing import draw_again
 
     if loaded.origin is not None:
         raise InputError(f"nothing is written into the Hub's cache, which holds {run}; entropic-ae pull it first.")

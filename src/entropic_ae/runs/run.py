@@ -17,18 +17,18 @@ from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.data import Given, ImageData
 from entropic_ae.densities import DENSITIES, Density
-from entropic_ae.distributed import in_turn, is_first, sharers
+from entropic_ae.distributed import in_turn
 from entropic_ae.errors import InputError
 from entropic_ae.export import check_export, export_model
-from entropic_ae.pictures import above, save_images
 from entropic_ae.recipes import Scalar, System
 from entropic_ae.runs import transporting
 from entropic_ae.runs.caution import caution
+from entropic_ae.runs.drawing import draw
 from entropic_ae.runs.images import check_trained_on, load_data
 from entropic_ae.runs.measuring import measure
 from entropic_ae.storage.files import sha256
 from entropic_ae.storage.log import best_epoch
-from entropic_ae.storage.run_folder import INTERPOLATIONS, RECONSTRUCTIONS, RunFolder, density_file, samples_file
+from entropic_ae.storage.run_folder import RunFolder, density_file
 from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.storage.tensors import digest, read_tensors, write_tensors
 from entropic_ae.transports import Transport
@@ -176,13 +176,9 @@ class Run:
     def fit_transport(self, kind: str = "mixture", *, seed: int | None = None, **settings: Scalar) -> Transport:
         """Fit an invertible map between the codes and the prior, and keep it in the folder as part of the model.
 
-        From then on ``encode`` gives codes u that follow the prior as well as the map fits, ``decode`` maps codes
-        back before the decoder, and samples from the prior, interpolations, diagnosis and exports follow.
-        Reconstructions stay as they are. Densities, pictures and metrics of before no longer apply: pictures and
-        metrics are removed by ``entropic-ae transport``, densities are fitted again when needed. An earlier
-        transport is replaced.
-
-        If codes have posteriors, the map is fitted to samples of them, and codes are maps of the means.
+        From then on ``encode`` gives codes u that follow the prior as well as the map fits, and every decoding maps
+        them back first. Densities are fitted again, metrics and pictures of before no longer apply. If codes have
+        posteriors, the map is fitted to samples of them, and codes are maps of the means. See ``Transported``.
 
         Arguments:
             kind: a name in ``TRANSPORTS``.
@@ -288,21 +284,7 @@ class Run:
 
         Raises: InputError for a run on the Hub.
         """
-        if self.origin is not None:
-            raise InputError(
-                f"nothing is written into the Hub's cache, which holds {self.name}; load it with out=FOLDER, or "
-                "entropic-ae pull."
-            )
-        kept = is_first(sharers()) and self.is_current("its pictures are not drawn")
-        test = self.data.test.images[:32]
-        pictures = [(samples_file(name), self.sample(64, density=name), 8) for name in densities]
-        pictures.append((RECONSTRUCTIONS, above(test, self.reconstruct(test), 16), 16))
-        if pairs := min(8, len(test) // 2):
-            rows = self.interpolate(test[:pairs], test[pairs : 2 * pairs], steps=10)
-            pictures.append((INTERPOLATIONS, rows.flatten(0, 1), 10))
-        for name, images, columns in pictures:
-            if kept:
-                save_images(images, self.folder / name, columns=columns, overwrite=True)
+        draw(self, densities)
 
     def evaluate(
         self,

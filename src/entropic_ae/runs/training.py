@@ -32,10 +32,11 @@ from entropic_ae.recipes import (
 )
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.registry import imported
+from entropic_ae.runs.drawing import draw_again
 from entropic_ae.runs.loading import read_info
 from entropic_ae.runs.run import Run
 from entropic_ae.runs.starting import start_of
-from entropic_ae.runs.transporting import draw_again
+from entropic_ae.runs.transporting import fit_transport
 from entropic_ae.storage.run_folder import CHECKPOINT, RunFolder
 from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.training import (
@@ -209,7 +210,7 @@ def train(
         run.model.to(execution.target)
         run.mark_saved()
         if system.recipe.transport:
-            run.fit_transport(system.recipe.transport, **system.recipe.transport_settings)
+            fit_transport(run, system.recipe.transport, seed, system.recipe.transport_settings)
         if first:
             draw_again(run)
     return run

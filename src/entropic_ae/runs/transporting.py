@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +13,17 @@ from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import Bottleneck, Transported
 from entropic_ae.distributed import in_turn
 from entropic_ae.errors import InputError
-from entropic_ae.export import FORMATS, exported
 from entropic_ae.randomness import generator
 from entropic_ae.recipes import Scalar, read_fit_settings
-from entropic_ae.storage.files import sha256, write_text
-from entropic_ae.storage.run_folder import METRICS_FILE, REPORT, RunFolder, SavedTransport, samples_file
+from entropic_ae.storage.files import sha256
+from entropic_ae.storage.run_folder import RunFolder, SavedTransport
 from entropic_ae.storage.tensors import write_tensors
 from entropic_ae.transports import TRANSPORTS, Transport
 
 if TYPE_CHECKING:
     from entropic_ae.runs.run import Run
 
-__all__ = ["attach", "draw_again", "fit_transport", "remove_transport", "transport_of"]
+__all__ = ["attach", "fit_transport", "remove_transport", "transport_of"]
 
 
 def transport_of(model: Autoencoder) -> Transport | None:
@@ -103,20 +101,3 @@ def remove_transport(run: Run) -> None:
 
 def _untransported(bottleneck: Bottleneck) -> Bottleneck:
     return bottleneck.bottleneck if isinstance(bottleneck, Transported) else bottleneck
-
-
-def draw_again(run: Run) -> None:
-    """Draw the pictures of a run's weights and transport, and remove pictures and metrics of earlier ones."""
-    drawn, weights = run.files.drawn, run.weights_sha256()
-    if drawn.is_file() and drawn.read_bytes() == weights.encode():
-        return
-    stale = [run.folder / METRICS_FILE, run.folder / REPORT, *run.folder.glob(samples_file("*"))]
-    stale += [path for to in FORMATS for path in exported(run.folder / to, to)]
-    if removed := sorted(path.name for path in stale if path.name != samples_file("prior") and path.exists()):
-        warnings.warn(
-            f"{', '.join(removed)} in {run.folder} belonged to earlier weights and are removed.", stacklevel=3
-        )
-    for path in stale:
-        path.unlink(missing_ok=True)
-    run.draw("prior")
-    write_text(drawn, weights)

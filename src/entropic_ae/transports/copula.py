@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,7 +43,7 @@ class GaussianTransport(Transport):
         self._keep(mean=mean, root=root)
 
     @classmethod
-    def fit_scores(cls, scores: Tensor, *, seed: int = 0, **settings: Any) -> dict[str, Tensor]:  # noqa: ARG003
+    def fit_scores(cls, scores: Tensor, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG003
         """Take mean and covariance of scores, (N, S)."""
         return {"mean": scores.mean(0), "root": _root(torch.cov(scores.T).reshape(scores.shape[1], -1))}
 
@@ -94,7 +93,7 @@ class CopulaTransport(Transport):
         self._keep(knots=knots, scores=scores, root=root)
 
     @classmethod
-    def fit_scores(cls, scores: Tensor, *, seed: int = 0, **settings: Any) -> dict[str, Tensor]:  # noqa: ARG003
+    def fit_scores(cls, scores: Tensor, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG003
         """Take quantiles and rank correlations of scores, (N, S)."""
         knots, images = _monotone_map(scores)
         correlation = torch.corrcoef(rank_scores(scores).T).reshape(scores.shape[1], -1).nan_to_num(0)
@@ -132,7 +131,7 @@ class MarginalsTransport(CopulaTransport):
     name = "marginals"
 
     @classmethod
-    def fit_scores(cls, scores: Tensor, *, seed: int = 0, **settings: Any) -> dict[str, Tensor]:  # noqa: ARG003
+    def fit_scores(cls, scores: Tensor, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG003
         """Take quantiles of scores, (N, S)."""
         knots, images = _monotone_map(scores)
         return {"knots": knots, "scores": images, "root": torch.eye(scores.shape[1]).to(scores)}

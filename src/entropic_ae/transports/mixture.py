@@ -35,9 +35,9 @@ class MixtureTransport(Transport):
     with G the conditional distribution function and F that of N(0, 1), is a closed form. It is deterministic,
     invertible, and needs no training beyond the mixture's. Draws of the mixture become exactly N(0, I); codes
     become N(0, I) as far as the mixture fits them. One broad Gaussian of weight 0.001, with the codes' mean and
-    four times their covariance, is added to the fitted mixture: without it the map would be flat, and not invertible in
-    float64, between components and far from all of them. The inverse solves one monotone equation per dimension by
-    Newton's steps, kept in a bracket; its gradient is that of the implicit function.
+    four times their covariance, is added to the fitted mixture: without it the map would be flat, and not
+    invertible in float64, between components and far from all of them. The inverse solves one monotone equation
+    per dimension by Newton's steps, kept in a bracket; its gradient is that of the implicit function.
 
     Arguments:
         prior: over (D,).
@@ -63,6 +63,8 @@ class MixtureTransport(Transport):
     weights: Tensor
     means: Tensor
     covariances: Tensor
+    _factors: Tensor
+    _offsets: Tensor
 
     def __init__(self, prior: Distribution, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
         super().__init__(prior)
@@ -117,7 +119,7 @@ class MixtureTransport(Transport):
             raise KeyError("weights are no probabilities")
         try:
             return cls(prior, weights, means, covariances)
-        except torch.linalg.LinAlgError:
+        except RuntimeError:  # of the Cholesky factors
             raise KeyError("covariances are not positive definite") from None
 
     def traced(self) -> nn.Module:

@@ -52,7 +52,7 @@ class Transport(nn.Module):
         return f"transport '{self.name}' to {self.prior.title}"
 
     @classmethod
-    def check(cls, **settings: Any) -> None:
+    def check(cls) -> None:
         """Raise InputError for an invalid setting of ``fit``; called with the settings when a system is built."""
 
     @classmethod
@@ -82,7 +82,7 @@ class Transport(nn.Module):
             return cls(prior, **cls.fit_scores(scores, seed=seed, **settings))
 
     @classmethod
-    def fit_scores(cls, scores: Tensor, *, seed: int = 0, **settings: Any) -> dict[str, Tensor]:
+    def fit_scores(cls, scores: Tensor, *, seed: int = 0) -> dict[str, Tensor]:
         """Return the parameters of the map of normal scores, (N, S) float64, by name.
 
         A subclass names its settings as keyword arguments, scalars with defaults.
@@ -143,7 +143,7 @@ class Transport(nn.Module):
 
     def _apply(self, function: Any, recurse: bool = True) -> Self:
         """Follow the model to another device, but keep float64: a narrower type would break the inverse."""
-        before = [
+        before: list[tuple[dict[str, Any], str, Tensor]] = [
             (own, name, value)
             for module in self.modules()
             for own in (module._parameters, module._buffers)

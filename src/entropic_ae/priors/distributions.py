@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from scipy.special import betainc, betaincinv, betaln, ndtr, ndtri
-from scipy.stats import rankdata
+from scipy.special import betainc
 from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 from typing_extensions import Self
 
 from entropic_ae.errors import InputError
+from entropic_ae.priors.scores import (
+    TINY,
+    BetaQuantiles,
+    BetaScores,
+    log_erfc,
+    marginal_scores,
+    normal_cdf,
+    normal_quantile,
+)
 
 __all__ = [
     "CodePrior",
@@ -24,14 +30,9 @@ __all__ = [
     "Uniform",
     "UniformSphere",
     "as_prior",
-    "normal_cdf",
-    "normal_quantile",
-    "rank_scores",
 ]
 
-_TINY = torch.finfo(torch.float64).tiny
 _FACE = 2.0**-26  # share of a cube's edge: a quarter of float32's spacing at the faces
-_SWITCH, _LEVELS = 1.5, 16  # where erfc changes to its continued fraction, and the levels of the fraction
 
 
 class CodePrior(Distribution):
@@ -109,7 +110,7 @@ class IndependentPrior(Independent, CodePrior):
     """
 
     base_dist: Any
-    _least_tail: ClassVar[float] = _TINY  # times the number of codes
+    _least_tail: ClassVar[float] = TINY  # times the number of codes
 
     def __init__(self, marginals: Distribution) -> None:
         super().__init__(marginals, 1)
@@ -122,7 +123,7 @@ class IndependentPrior(Independent, CodePrior):
 
     def normal_scores(self, codes: Tensor) -> Tensor:
         """Return the normal quantiles of the marginals' distribution functions at codes, (N, D) float64."""
-        return _normal_scores(self.base_dist.cdf, codes, bool((self.base_dist.mean == 0).all()), self._least_tail)
+        return marginal_scores(self.base_dist.cdf, codes, bool((self.base_dist.mean == 0).all()), self._least_tail)
 
 
 class Normal(IndependentPrior):
@@ -181,7 +182,7 @@ class Laplace(IndependentPrior):
     def from_noise(self, noise: Tensor) -> Tensor:
         """Return the Laplace quantiles of the normal distribution function of noise, (N, D)."""
         # P(|noise| > z) = erfc(z / sqrt 2) and P(|code - loc| > t) = exp(-t / scale)
-        magnitude = _log_erfc(noise.abs() / math.sqrt(2))
+        magnitude = log_erfc(noise.abs() / math.sqrt(2))
         return self.base_dist.loc.to(noise) - self.base_dist.scale.to(noise) * noise.sign() * magnitude
 
     def to_normal(self, codes: Tensor) -> Tensor:
@@ -295,10 +296,10 @@ class UniformSphere(CodePrior):
         whatever the earlier ones are; the last two form an angle, which is uniform.
         """
         codes = codes.double()
-        norms = codes.square().flip(1).cumsum(1).flip(1).sqrt().clamp_min(_TINY)
-        scores = [_BetaScores.apply(codes[:, i] / norms[:, i], half) for i, half in self._halves()]
+        norms = codes.square().flip(1).cumsum(1).flip(1).sqrt().clamp_min(TINY)
+        scores = [BetaScores.apply(codes[:, i] / norms[:, i], half) for i, half in self._halves()]
         turn = torch.atan2(codes[:, -1], codes[:, -2]) / math.pi
-        tail = ((1 - turn.abs()) / 2).clamp_min(_TINY)
+        tail = ((1 - turn.abs()) / 2).clamp_min(TINY)
         return torch.stack([*scores, turn.sign() * -normal_quantile(tail.log())], 1)
 
     def from_normal(self, scores: Tensor) -> Tensor:
@@ -306,7 +307,7 @@ class UniformSphere(CodePrior):
         scores = scores.double()
         rest, codes = torch.ones_like(scores[:, 0]), []
         for i, half in self._halves():
-            share: Tensor = _BetaQuantiles.apply(scores[:, i], half)
+            share: Tensor = BetaQuantiles.apply(scores[:, i], half)
             codes.append(rest * share)
             rest = rest * (1 - share.square()).clamp_min(0).sqrt()
         angle = torch.special.erf(scores[:, -1] / math.sqrt(2)) * math.pi
@@ -323,7 +324,7 @@ class UniformSphere(CodePrior):
 
     def normal_scores(self, codes: Tensor) -> Tensor:
         """Return the normal quantiles of each coordinate's distribution function at codes, (N, D) float64."""
-        return _normal_scores(self.cdf, codes, even=True)
+        return marginal_scores(self.cdf, codes, even=True)
 
 
 class _Opaque(CodePrior):
@@ -359,117 +360,3 @@ def as_prior(distribution: Distribution) -> CodePrior:
     marginals = distribution.base_dist if isinstance(distribution, Independent) else distribution
     kind = _OF_TORCH.get(type(marginals), IndependentPrior if independent else _Opaque)
     return kind(marginals)
-
-
-def rank_scores(codes: Tensor) -> Tensor:
-    """Return the normal quantiles of the codes' ranks in each dimension, (N, D) float64; equal values share one.
-
-    >>> [round(score, 4) for score in rank_scores(torch.tensor([[3.0], [1.0], [1.0], [9.0]])).flatten().tolist()]
-    [0.3186, -0.6745, -0.6745, 1.1503]
-    """
-    ranks = rankdata(codes.detach().cpu().numpy(), axis=0)
-    return torch.from_numpy(ndtri((ranks - 0.5) / len(codes)))
-
-
-def normal_cdf(x: Tensor) -> Tensor:
-    """Return the standard normal distribution function by operations that ONNX has, unlike ``ndtr``.
-
-    >>> normal_cdf(torch.zeros(1))
-    tensor([0.5000])
-    """
-    return (1 + torch.erf(x / math.sqrt(2))) / 2
-
-
-def normal_quantile(log_tail: Tensor) -> Tensor:
-    """Return x with log P(Z < x) = ``log_tail``, of any size up to log(1/2), for a standard normal Z.
-
-    PyTorch's ``ndtri`` has float32's accuracy, and is infinite for tails below 1e-38, in float64 too.
-
-    >>> round(normal_quantile(torch.tensor(-5000.0).double()).item(), 3)
-    -99.943
-    """
-    with torch.no_grad():
-        y = log_tail.clamp_max(-math.log(2))
-        far = y.clamp_max(-3.0)  # the first terms of the tail's expansion, where ndtri has no digits
-        x = -(-2 * far - (-4 * math.pi * far).log()).clamp_min(0).sqrt()
-        x = torch.where(y > -80, torch.special.ndtri(y.clamp_min(-80).exp()), x)
-        if bool((y <= -80).any()):
-            x = _quantile_step(_quantile_step(x, y), y)
-    return _quantile_step(x, log_tail)
-
-
-def _quantile_step(x: Tensor, log_tail: Tensor) -> Tensor:
-    """Return x after Newton's step on the logarithm of the normal distribution function; it carries gradients."""
-    log_cdf = torch.special.log_ndtr(x)
-    quotient = (log_cdf + x.square() / 2 + math.log(2 * math.pi) / 2).exp()
-    return x - (log_cdf - log_tail) * quotient
-
-
-class _BetaScores(torch.autograd.Function):
-    """Normal quantiles of the distribution function of 2 Beta(half, half) - 1."""
-
-    @staticmethod
-    def forward(ctx: Any, share: Tensor, half: float) -> Tensor:
-        """Return the scores of values in [-1, 1]."""
-        tail = betainc(half, half, ((1 - share.detach().abs()) / 2).cpu().numpy())
-        size = -torch.from_numpy(ndtri(np.maximum(tail, _TINY))).to(share)
-        scores = share.sign() * size
-        ctx.save_for_backward(share, scores)
-        ctx.half = half
-        return scores
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        """Multiply by the quotient of the densities."""
-        return gradient * _beta_slope(*ctx.saved_tensors, ctx.half), None
-
-
-class _BetaQuantiles(torch.autograd.Function):
-    """The inverse of ``_BetaScores``."""
-
-    @staticmethod
-    def forward(ctx: Any, scores: Tensor, half: float) -> Tensor:
-        """Return values in [-1, 1]."""
-        tail = ndtr(-scores.detach().abs().cpu().numpy())
-        share = scores.sign() * torch.from_numpy(1 - 2 * betaincinv(half, half, tail)).to(scores)
-        ctx.save_for_backward(share, scores)
-        ctx.half = half
-        return share
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        """Divide by the quotient of the densities."""
-        return gradient / _beta_slope(*ctx.saved_tensors, ctx.half), None
-
-
-def _beta_slope(share: Tensor, scores: Tensor, half: float) -> Tensor:
-    """Return the derivative of the scores: the density of 2 Beta(half, half) - 1 over the normal density."""
-    log_beta = ((1 - share.square()).clamp_min(_TINY) / 4).log() * (half - 1) - math.log(2) - betaln(half, half)
-    return (log_beta + scores.square() / 2 + math.log(2 * math.pi) / 2).exp()
-
-
-def _normal_scores(
-    cdf: Callable[[Tensor], Tensor], codes: Tensor, even: bool, least_tail: float = _TINY
-) -> Tensor:
-    codes = codes.detach().cpu().double()
-    # of the smaller tail, which keeps its digits where the other rounds to 1
-    lower = cdf(codes)
-    upper = cdf(-codes) if even else 1 - lower
-    tail = torch.minimum(lower, upper).clamp_min(max(least_tail / len(codes), _TINY))
-    scores = torch.from_numpy(ndtri(tail.numpy()))
-    return torch.where(lower < upper, scores, -scores)
-
-
-def _log_erfc(x: Tensor) -> Tensor:
-    """Return the logarithm of erfc at x >= 0, which keeps its digits in float32 where 1 - erf(x) has none.
-
-    Reference: the continued fraction, equation (7.1.14) of "Handbook of Mathematical Functions", Abramowitz and
-    Stegun (1964).
-    """
-    large = x.clamp_min(_SWITCH)
-    fraction = large
-    for k in range(_LEVELS, 0, -1):
-        fraction = large + k / 2 / fraction
-    far = -large.square() - (math.sqrt(math.pi) * fraction).log()
-    near = (1 - torch.erf(x.clamp_max(_SWITCH))).log()
-    return torch.where(x < _SWITCH, near, far)

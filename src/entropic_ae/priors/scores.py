@@ -1,0 +1,154 @@
+"""Normal quantiles and scores: of ranks, of tails of any size, of Beta distributions, and of graphs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import betainc, betaincinv, betaln, ndtr, ndtri
+from scipy.stats import rankdata
+from torch import Tensor
+
+__all__ = [
+    "TINY",
+    "BetaQuantiles",
+    "BetaScores",
+    "log_erfc",
+    "marginal_scores",
+    "normal_cdf",
+    "normal_quantile",
+    "rank_scores",
+]
+
+TINY = torch.finfo(torch.float64).tiny
+_SWITCH, _LEVELS = 1.5, 16  # where erfc changes to its continued fraction, and the levels of the fraction
+
+
+def rank_scores(codes: Tensor) -> Tensor:
+    """Return the normal quantiles of the codes' ranks in each dimension, (N, D) float64; equal values share one.
+
+    >>> [round(score, 4) for score in rank_scores(torch.tensor([[3.0], [1.0], [1.0], [9.0]])).flatten().tolist()]
+    [0.3186, -0.6745, -0.6745, 1.1503]
+    """
+    ranks = rankdata(codes.detach().cpu().numpy(), axis=0)
+    return torch.from_numpy(ndtri((ranks - 0.5) / len(codes)))
+
+
+def normal_cdf(x: Tensor) -> Tensor:
+    """Return the standard normal distribution function by operations that ONNX has, unlike ``ndtr``.
+
+    >>> normal_cdf(torch.zeros(1))
+    tensor([0.5000])
+    """
+    return (1 + torch.erf(x / math.sqrt(2))) / 2
+
+
+def normal_quantile(log_tail: Tensor) -> Tensor:
+    """Return x with log P(Z < x) = ``log_tail``, of any size up to log(1/2), for a standard normal Z.
+
+    PyTorch's ``ndtri`` has float32's accuracy, and is infinite for tails below 1e-38, in float64 too.
+
+    >>> round(normal_quantile(torch.tensor(-5000.0).double()).item(), 2)
+    -99.95
+    """
+    with torch.no_grad():
+        y = log_tail.clamp_max(-math.log(2))
+        far = y.clamp_max(-3.0)  # the first terms of the tail's expansion, where ndtri has no digits
+        x = -(-2 * far - (-4 * math.pi * far).log()).clamp_min(0).sqrt()
+        x = torch.where(y > -80, torch.special.ndtri(y.clamp_min(-80).exp()), x)
+        if bool((y <= -80).any()):
+            x = _quantile_step(_quantile_step(x, y), y)
+    return _quantile_step(x, log_tail)
+
+
+def _quantile_step(x: Tensor, log_tail: Tensor) -> Tensor:
+    """Return x after Newton's step on the logarithm of the normal distribution function; it carries gradients."""
+    log_cdf = torch.special.log_ndtr(x)
+    quotient = (log_cdf + x.square() / 2 + math.log(2 * math.pi) / 2).exp()
+    return x - (log_cdf - log_tail) * quotient
+
+
+class BetaScores(torch.autograd.Function):
+    """Normal quantiles of the distribution function of 2 Beta(half, half) - 1."""
+
+    @staticmethod
+    def forward(ctx: Any, share: Tensor, half: float) -> Tensor:
+        """Return the scores of values in [-1, 1]."""
+        tail = betainc(half, half, ((1 - share.detach().abs()) / 2).cpu().numpy())
+        size = -torch.from_numpy(ndtri(np.maximum(tail, TINY))).to(share)
+        scores = share.sign() * size
+        ctx.save_for_backward(share, scores)
+        ctx.half = half
+        return scores
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        """Multiply by the quotient of the densities."""
+        share, scores = ctx.saved_tensors
+        return gradient * _beta_slope(share, scores, ctx.half), None
+
+
+class BetaQuantiles(torch.autograd.Function):
+    """The inverse of ``BetaScores``."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, half: float) -> Tensor:
+        """Return values in [-1, 1]."""
+        tail = ndtr(-scores.detach().abs().cpu().numpy())
+        share = scores.sign() * torch.from_numpy(1 - 2 * betaincinv(half, half, tail)).to(scores)
+        ctx.save_for_backward(share, scores)
+        ctx.half = half
+        return share
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        """Divide by the quotient of the densities."""
+        share, scores = ctx.saved_tensors
+        return gradient / _beta_slope(share, scores, ctx.half), None
+
+
+def _beta_slope(share: Tensor, scores: Tensor, half: float) -> Tensor:
+    """Return the derivative of the scores: the density of 2 Beta(half, half) - 1 over the normal density."""
+    log_beta = ((1 - share.square()).clamp_min(TINY) / 4).log() * (half - 1) - math.log(2) - betaln(half, half)
+    return (log_beta + scores.square() / 2 + math.log(2 * math.pi) / 2).exp()
+
+
+def marginal_scores(
+    cdf: Callable[[Tensor], Tensor], codes: Tensor, even: bool, least_tail: float = TINY
+) -> Tensor:
+    """Return the normal quantiles of a distribution function of each dimension at codes, (N, D): float64, CPU.
+
+    Arguments:
+        cdf: the distribution function, of (N, D).
+        codes: (N, D).
+        even: whether the distribution is symmetric around 0.
+        least_tail: times the number of codes, the smallest tail.
+
+    >>> marginal_scores(torch.special.ndtr, torch.tensor([[1.0]]), even=True).round(decimals=6)
+    tensor([[1.]], dtype=torch.float64)
+    """
+    codes = codes.detach().cpu().double()
+    # of the smaller tail, which keeps its digits where the other rounds to 1
+    lower = cdf(codes)
+    upper = cdf(-codes) if even else 1 - lower
+    tail = torch.minimum(lower, upper).clamp_min(max(least_tail / len(codes), TINY))
+    scores = torch.from_numpy(ndtri(tail.numpy()))
+    return torch.where(lower < upper, scores, -scores)
+
+
+def log_erfc(x: Tensor) -> Tensor:
+    """Return the logarithm of erfc at x >= 0, which keeps its digits in float32 where 1 - erf(x) has none.
+
+    Reference: the continued fraction, equation (7.1.14) of "Handbook of Mathematical Functions", Abramowitz and
+    Stegun (1964).
+    """
+    large = x.clamp_min(_SWITCH)
+    fraction = large
+    for k in range(_LEVELS, 0, -1):
+        fraction = large + k / 2 / fraction
+    far = -large.square() - (math.sqrt(math.pi) * fraction).log()
+    near = (1 - torch.erf(x.clamp_max(_SWITCH))).log()
+    return torch.where(x < _SWITCH, near, far)

@@ -1,0 +1,55 @@
+"""The pictures of a run folder, and the removal of what belonged to earlier weights."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from entropic_ae.distributed import is_first, sharers
+from entropic_ae.errors import InputError
+from entropic_ae.export import FORMATS, exported
+from entropic_ae.pictures import above, save_images
+from entropic_ae.storage.files import write_text
+from entropic_ae.storage.run_folder import INTERPOLATIONS, METRICS_FILE, RECONSTRUCTIONS, REPORT, samples_file
+
+if TYPE_CHECKING:
+    from entropic_ae.runs.run import Run
+
+__all__ = ["draw", "draw_again"]
+
+
+def draw(run: Run, densities: Sequence[str]) -> None:
+    """Write the pictures of a run: the implementation of ``Run.draw``."""
+    if run.origin is not None:
+        raise InputError(
+            f"nothing is written into the Hub's cache, which holds {run.name}; load it with out=FOLDER, or "
+            "entropic-ae pull."
+        )
+    kept = is_first(sharers()) and run.is_current("its pictures are not drawn")
+    test = run.data.test.images[:32]
+    pictures = [(samples_file(name), run.sample(64, density=name), 8) for name in densities]
+    pictures.append((RECONSTRUCTIONS, above(test, run.reconstruct(test), 16), 16))
+    if pairs := min(8, len(test) // 2):
+        rows = run.interpolate(test[:pairs], test[pairs : 2 * pairs], steps=10)
+        pictures.append((INTERPOLATIONS, rows.flatten(0, 1), 10))
+    for name, images, columns in pictures:
+        if kept:
+            save_images(images, run.folder / name, columns=columns, overwrite=True)
+
+
+def draw_again(run: Run) -> None:
+    """Draw the pictures of a run's weights and transport, and remove pictures and metrics of earlier ones."""
+    drawn, weights = run.files.drawn, run.weights_sha256()
+    if drawn.is_file() and drawn.read_bytes() == weights.encode():
+        return
+    stale = [run.folder / METRICS_FILE, run.folder / REPORT, *run.folder.glob(samples_file("*"))]
+    stale += [path for to in FORMATS for path in exported(run.folder / to, to)]
+    if removed := sorted(path.name for path in stale if path.name != samples_file("prior") and path.exists()):
+        warnings.warn(
+            f"{', '.join(removed)} in {run.folder} belonged to earlier weights and are removed.", stacklevel=3
+        )
+    for path in stale:
+        path.unlink(missing_ok=True)
+    run.draw("prior")
+    write_text(drawn, weights)
