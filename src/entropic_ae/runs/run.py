@@ -176,20 +176,19 @@ class Run:
     def fit_transport(self, kind: str = "mixture", *, seed: int | None = None, **settings: Scalar) -> Transport:
         """Fit an invertible map between the codes and the prior, and keep it in the folder as part of the model.
 
-        From then on ``encode`` gives codes u that follow the prior as well as the map fits, and every decoding maps
-        them back first. Densities are fitted again, metrics and pictures of before no longer apply. If codes have
-        posteriors, the map is fitted to samples of them, and codes are maps of the means. See ``Transported``.
+        From then on ``encode`` gives codes u that follow the prior as well as the map fits, and every decoding
+        maps them back first. Densities are fitted again; metrics and pictures of before no longer apply. Codes
+        with posteriors: the map is fitted to samples of them, and maps the means. See ``Transported``.
 
         Arguments:
             kind: a name in ``TRANSPORTS``.
-            seed: of the random draws in the fit; default: the run's own.
+            seed: of the fit; default: the run's own.
             settings: of the fit, such as ``components=50``; see the class of the transport.
 
         Returns: the transport; its ``log_prob(z)`` is the exact log likelihood of codes before the map.
 
-        Raises: InputError for an unknown transport or setting, if the training images are missing, or if the prior
-            has no normal scores. For a run on the Hub, and for weights that are not the folder's,
-            the transport is kept in memory.
+        Raises: InputError for an unknown transport or setting, missing training images, or a prior
+            without normal scores. For a run on the Hub and for changed weights, the transport is kept in memory.
         """
         return transporting.fit_transport(self, kind, self.info.seed if seed is None else seed, settings)
 
