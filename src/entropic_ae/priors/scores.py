@@ -49,14 +49,14 @@ def normal_cdf(x: Tensor) -> Tensor:
 def normal_quantile(log_tail: Tensor) -> Tensor:
     """Return x with log P(Z < x) = ``log_tail``, of any size up to log(1/2), for a standard normal Z.
 
-    PyTorch's ``ndtri`` has float32's accuracy, and is infinite for tails below 1e-38, in float64 too.
+    A tail below e^-80, which float32 cannot hold, starts from its asymptotic expansion.
 
     >>> round(normal_quantile(torch.tensor(-5000.0).double()).item(), 2)
     -99.95
     """
     with torch.no_grad():
         y = log_tail.clamp_max(-math.log(2))
-        far = y.clamp_max(-3.0)  # the first terms of the tail's expansion, where ndtri has no digits
+        far = y.clamp_max(-3.0)  # the first terms of the tail's expansion
         x = -(-2 * far - (-4 * math.pi * far).log()).clamp_min(0).sqrt()
         x = torch.where(y > -80, torch.special.ndtri(y.clamp_min(-80).exp()), x)
         if bool((y <= -80).any()):
