@@ -136,8 +136,14 @@ PAIR = {"rounds": 3, "seconds": {"entropic-ae": 0.5}, "ratios": {"bare": {"media
         ),
         (
             "likelihood",
-            [{"codes": 500, "dimensions": 2, "log_likelihood": {"entropic-ae": -1.25, "kmeans": -1.5}}],
-            ["| codes | dimensions | entropic-ae | kmeans |", "| 500 | 2 | -1.250 | -1.500 |"],
+            [
+                {"codes": 500, "dimensions": 2, "components": 10}
+                | {"log_likelihood": {"entropic-ae": -1.25, "kmeans": -1.5}}
+            ],
+            [
+                "| codes | dimensions | components | entropic-ae | kmeans |",
+                "| 500 | 2 | 10 | -1.250 | -1.500 |",
+            ],
         ),
         (
             "gpu",

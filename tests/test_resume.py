@@ -265,7 +265,7 @@ def test_pictures_of_weights_before_are_drawn_again_if_a_resumed_run_was_killed(
     (folder / "samples-gaussian.png").write_bytes(b"of before")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(eae.runs.training, "_draw", lambda run: no_space(run.folder))
+        patch.setattr(eae.runs.training, "draw_again", lambda run: no_space(run.folder))
         with pytest.raises(OSError, match="No space"):
             train(folder, epochs=2)
     with pytest.warns(UserWarning, match=r"samples-gaussian\.png in .* belonged to earlier weights"):

@@ -148,7 +148,7 @@ def test_a_small_difference_is_said_to_be_within_the_spread(tmp_path):
 def test_verdicts_on_some_systems_and_on_a_collapsed_one_say_so(tmp_path):
     write(tmp_path, cell("eae", 0, columns(1, 2, 3), collapsed=["prior"]), cell("vae", 0, columns(2, 3, 4)))
     page = render(tmp_path)
-    assert "at this budget, among the 2 of 14 systems measured (one seed, the spread is unknown):" in page
+    assert "at this budget, among the 2 of 16 systems measured (one seed, the spread is unknown):" in page
     assert "`eae` itself has collapsed (prior), so these say nothing of it:" in page
 
 

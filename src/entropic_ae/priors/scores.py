@@ -52,7 +52,7 @@ def normal_quantile(log_tail: Tensor) -> Tensor:
     A tail below e^-80, which float32 cannot hold, starts from its asymptotic expansion.
 
     >>> round(normal_quantile(torch.tensor(-5000.0).double()).item(), 2)
-    -99.95
+    -99.94
     """
     with torch.no_grad():
         y = log_tail.clamp_max(-math.log(2))

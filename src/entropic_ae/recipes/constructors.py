@@ -403,17 +403,13 @@ def TBNAE(
     preset: str | None = None,
     seed: int = 0,
 ) -> Built:
-    """Build the network of ``t-bn-ae``, which is that of ``bn-ae``; ``MixtureTransport.fit`` is its transport.
+    """Build the network of ``t-bn-ae``, which is that of ``bn-ae``, as ``AE`` does.
 
-    Arguments, results and errors are those of ``AE``. After training, fit the transport to the codes and put it
-    behind the bottleneck: ``model.bottleneck = Transported(model.bottleneck, transport)``.
+    After training, ``MixtureTransport.fit`` fits the transport to the codes; put it behind the bottleneck:
+    ``model.bottleneck = Transported(model.bottleneck, transport)``.
 
-    Reference: Rosenblatt, "Remarks on a multivariate transformation", The Annals of Mathematical Statistics 23,
-    1952, https://doi.org/10.1214/aoms/1177729394.
-
-    >>> model, _ = TBNAE((1, 8, 8), latent_dim=4, width=4)
-    >>> type(model.bottleneck).__name__
-    'BatchNorm'
+    >>> TBNAE((1, 8, 8), latent_dim=4, width=4)[0].bottleneck.latent_dim
+    4
     """
     return _build(systems.TRANSPORTED_BN_AE, shape, latent_dim, width, depth, {}, preset, seed)
 
@@ -431,14 +427,10 @@ def TEAE(
 ) -> Built:
     """Build network and objective of ``t-eae``, which are those of ``eae``; see ``TBNAE`` for its transport.
 
-    Arguments, results and errors are those of ``EAE``.
+    Arguments, results, errors and reference are those of ``EAE``.
 
-    Reference: equation (2) of "Batch Norm with Entropic Regularization Turns Deterministic Autoencoders into
-    Generative Models", Ghose, Rashwan and Poupart (2020), https://arxiv.org/abs/2002.10631.
-
-    >>> _, objective = TEAE((1, 8, 8), latent_dim=4, width=4, entropy=0.5)
-    >>> [term.weight for term in objective.terms if term.setting == "entropy"]
-    [0.5]
+    >>> TEAE((1, 8, 8), latent_dim=4, width=4, entropy=0.5)[1].terms[1].weight
+    0.5
     """
     weights = {"entropy": entropy, "decoder_decay": decoder_decay}
     return _build(systems.TRANSPORTED_EAE, shape, latent_dim, width, depth, weights, preset, seed)

@@ -57,7 +57,7 @@ def density_files() -> list[str]:
     """Return the possible files of fitted densities in a run, for the registered densities.
 
     >>> density_files()[:2]
-    ['densities/marginals.safetensors', 'densities/gaussian.safetensors']
+    ['densities/radial.safetensors', 'densities/marginals.safetensors']
     """
     return [density_file(name) for name, kind in DENSITIES.items() if kind.needs_codes]
 
@@ -66,7 +66,7 @@ def sample_files() -> list[str]:
     """Return the possible pictures of samples in a run, one per registered density.
 
     >>> sample_files()[:2]
-    ['samples-prior.png', 'samples-marginals.png']
+    ['samples-prior.png', 'samples-radial.png']
     """
     return [samples_file(name) for name in DENSITIES]
 

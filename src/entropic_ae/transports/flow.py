@@ -118,7 +118,8 @@ class FlowTransport(Transport):
         weights = {name: value for name, value in state.items() if name.startswith("flow.")}
         _, transforms, hidden, layers, _ = architecture.tolist()
         held = sum(value.numel() for value in weights.values())
-        if transforms * (2 * hidden * dim + (layers - 1) * hidden**2) > held:  # before memory is allocated
+        # before memory is allocated; a single dimension has no network
+        if dim > 1 and transforms * (2 * hidden * dim + (layers - 1) * hidden**2) > held:
             raise KeyError("weights do not fit the architecture")
         if deviation.min() <= 0 or not all(bool(value.isfinite().all()) for value in weights.values()):
             raise KeyError("weights are not finite")

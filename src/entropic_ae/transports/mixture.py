@@ -52,7 +52,7 @@ class MixtureTransport(Transport):
     Michigan Mathematical Journal 4, 1957, https://doi.org/10.1307/mmj/1028990175.
 
     >>> from entropic_ae.priors import Normal
-    >>> z = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0)).exp()
+    >>> z = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0)).double().exp()
     >>> transport = MixtureTransport.fit(z, Normal.standard(2), components=10)
     >>> u = transport(z)
     >>> bool((transport.inverse(u) - z).abs().max() < 1e-5), round(u.std().item(), 1)
