@@ -405,8 +405,7 @@ def TBNAE(
 ) -> Built:
     """Build the network of ``t-bn-ae``, which is that of ``bn-ae``, as ``AE`` does.
 
-    After training, ``MixtureTransport.fit`` fits the transport to the codes; put it behind the bottleneck:
-    ``model.bottleneck = Transported(model.bottleneck, transport)``.
+    After training, fit a ``MixtureTransport`` to the codes and put both into a ``Transported`` bottleneck.
 
     >>> TBNAE((1, 8, 8), latent_dim=4, width=4)[0].bottleneck.latent_dim
     4
