@@ -83,6 +83,21 @@ def test_a_run_goes_there_and_back(hub, folder, tmp_path):
         loaded.draw("prior")
 
 
+def test_a_transport_goes_with_its_weights(hub, folder):
+    run = eae.load(folder, device="cpu")
+    plain = run.sample(5, density="prior")
+    run.fit_transport("gaussian")
+    expected = run.sample(5, density="prior")
+    run.push_to_hub(REPO)
+    assert "transport.safetensors" in hub.repositories[REPO].files("main")
+    loaded = eae.load(f"hf:{REPO}", device="cpu")
+    assert torch.equal(loaded.sample(5, density="prior"), expected)
+    assert not torch.equal(plain, expected)
+    run.remove_transport()
+    run.push_to_hub(REPO)
+    assert "transport.safetensors" not in hub.repositories[REPO].files("main")
+
+
 def test_a_run_starts_from_one_on_the_hub(hub, folder, tmp_path):
     eae.load(folder, device="cpu").push_to_hub(REPO)
     images = torch.randint(256, (60, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))

@@ -12,7 +12,16 @@ from typing import Any
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.sharing.card import model_card
 from entropic_ae.sharing.names import CARD, EXTRAS, density_files, sample_files, shareable, without_path
-from entropic_ae.storage.run_folder import INFO_FILE, LOG, METRICS_FILE, PREFIX, REPORT, WEIGHTS, RunFolder
+from entropic_ae.storage.run_folder import (
+    INFO_FILE,
+    LOG,
+    METRICS_FILE,
+    PREFIX,
+    REPORT,
+    TRANSPORT,
+    WEIGHTS,
+    RunFolder,
+)
 from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.storage.tensors import read_tensors
 
@@ -32,6 +41,8 @@ def contents(folder: Path, repo: str, license: str | None, include: Sequence[str
     run = RunFolder(folder)
     info, weights = run.read_info(), run.weights_sha256()
     names = [WEIGHTS, LOG, *sample_files(), *(extra for extra in include if extra != REPORT)]
+    if run.has_transport():
+        names.append(TRANSPORT)
     names += [  # without those of other weights, from before a resume
         file for file in density_files() if read_tensors(folder / file)[1].get("weights") == weights
     ]

@@ -15,7 +15,7 @@ from entropic_ae.sharing.contents import contents
 from entropic_ae.sharing.names import CARD, EXTRAS, LIBRARY, check_shared, density_files, repository, sample_files
 from entropic_ae.storage.files import atomic_folder, check_free
 from entropic_ae.storage.json_schema import shown
-from entropic_ae.storage.run_folder import INFO_FILE, LOG, METRICS_FILE, PREFIX, WEIGHTS, RunFolder
+from entropic_ae.storage.run_folder import INFO_FILE, LOG, METRICS_FILE, PREFIX, TRANSPORT, WEIGHTS, RunFolder
 
 __all__ = ["fetch", "push"]
 
@@ -117,7 +117,7 @@ def push(
 
 def _files() -> list[str]:
     """Return the possible files of a run, by their exact names."""
-    return [INFO_FILE, METRICS_FILE, WEIGHTS, LOG, CARD, *EXTRAS, *density_files(), *sample_files()]
+    return [INFO_FILE, METRICS_FILE, WEIGHTS, TRANSPORT, LOG, CARD, *EXTRAS, *density_files(), *sample_files()]
 
 
 def _endpoint() -> str | None:

@@ -182,6 +182,10 @@ class RunFolder:
         transport = self.read_transport(weights)
         return weights if transport is None else transport.joint_sha256
 
+    def has_transport(self) -> bool:
+        """Return whether the current weights have a transport."""
+        return self.read_transport(sha256(self.weights.read_bytes())) is not None
+
     def read_transport(self, weights: str) -> SavedTransport | None:
         """Return the transport that was fitted to the codes of these weights; None if there is none.
 
