@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+import entropic_ae as eae
 from entropic_ae import BatchNorm, InputError, Mixture, Sphere, Transported
 from entropic_ae.mixtures import GaussianMixture, fit_mixture
 from entropic_ae.priors import Laplace, Normal, Uniform, UniformSphere, normal_quantile
@@ -183,6 +184,20 @@ def test_a_transported_bottleneck_maps_in_evaluation_only(mixture):
     assert bottleneck.prior().event_shape == (3,)
     assert bottleneck.bounds_entropy
     assert not Transported(Sphere(3), mixture).has_posterior
+
+
+def test_a_resumed_run_keeps_its_transport_only_with_its_weights(tmp_path):
+    options = {"set": {"width": 2, "batch_size": 20}, "limit": 100, "device": "cpu", "progress": False}
+    options["out"] = tmp_path / "run"
+    run = eae.train("bn-ae", "digits", epochs=1, **options)
+    run.fit_transport("gaussian")
+    same = eae.train("bn-ae", "digits", epochs=1, resume=True, **options)
+    assert same.transport is not None
+    assert torch.equal(same.sample(3, density="prior"), run.sample(3, density="prior"))
+    with pytest.warns(UserWarning, match=r"transport\.safetensors in .* belonged to earlier weights"):
+        more = eae.train("bn-ae", "digits", epochs=3, resume=True, **options)
+    assert more.transport is None
+    assert not more.files.transport.exists()
 
 
 def test_a_prior_without_normal_scores_is_refused():

@@ -45,6 +45,8 @@ def draw_again(run: Run) -> None:
         return
     stale = [run.folder / METRICS_FILE, run.folder / REPORT, *run.folder.glob(samples_file("*"))]
     stale += [path for to in FORMATS for path in exported(run.folder / to, to)]
+    if not run.files.has_transport():  # one of earlier weights would be ignored
+        stale.append(run.files.transport)
     if removed := sorted(path.name for path in stale if path.name != samples_file("prior") and path.exists()):
         warnings.warn(
             f"{', '.join(removed)} in {run.folder} belonged to earlier weights and are removed.", stacklevel=3

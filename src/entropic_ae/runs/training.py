@@ -36,7 +36,7 @@ from entropic_ae.runs.drawing import draw_again
 from entropic_ae.runs.loading import read_info
 from entropic_ae.runs.run import Run
 from entropic_ae.runs.starting import start_of
-from entropic_ae.runs.transporting import fit_transport
+from entropic_ae.runs.transporting import attach_saved, fit_transport
 from entropic_ae.storage.run_folder import CHECKPOINT, RunFolder
 from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.training import (
@@ -208,6 +208,7 @@ def train(
                 callbacks=callbacks,
             )
         run.model.to(execution.target)
+        attach_saved(run)
         run.mark_saved()
         if system.recipe.transport:
             fit_transport(run, system.recipe.transport, seed, system.recipe.transport_settings)

@@ -23,7 +23,7 @@ from entropic_ae.transports import TRANSPORTS, Transport
 if TYPE_CHECKING:
     from entropic_ae.runs.run import Run
 
-__all__ = ["attach", "fit_transport", "remove_transport", "transport_of"]
+__all__ = ["attach", "attach_saved", "fit_transport", "remove_transport", "transport_of"]
 
 
 def transport_of(model: Autoencoder) -> Transport | None:
@@ -47,6 +47,12 @@ def attach(model: Autoencoder, files: RunFolder, saved: SavedTransport) -> None:
             "transport, or delete it."
         ) from None
     model.bottleneck = Transported(model.bottleneck, transport.to(device))
+
+
+def attach_saved(run: Run) -> None:
+    """Attach the transport in a run's folder to its model, if it belongs to the weights there."""
+    if (saved := run.files.read_transport(sha256(run.files.weights.read_bytes()))) is not None:
+        attach(run.model, run.files, saved)
 
 
 def fit_transport(run: Run, kind: str, seed: int, settings: Mapping[str, Scalar]) -> Transport:
