@@ -211,6 +211,11 @@ def test_images_that_are_nearly_black_are_told(tmp_path):
         UserWarning, match="the largest value of the images of .* is 16 of 255: they are nearly black"
     ):
         load_images(np.stack([ramp(16, i, np.uint8) for i in range(12)]))
+    with pytest.warns(UserWarning, match="the images of .* are all black: every value is 0; look at the files"):
+        load_images(np.zeros((12, 16, 16), np.uint8))
+    folder = write(tmp_path / "black", [np.zeros((16, 16), np.int32) for _ in range(12)], suffix="tif")
+    with pytest.warns(UserWarning, match="are all black"):
+        load_images(folder)
 
 
 # what a folder holds besides

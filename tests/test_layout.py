@@ -19,7 +19,7 @@ LAYERS = [
     {"errors", "provenance", "version"},
     {"arrays"},
     {"distributed", "estimators", "mixtures", "networks", "priors", "randomness", "registry", "storage"},
-    {"transports"},
+    {"transports", "verdict"},
     {"bottlenecks", "data", "metrics", "pictures"},
     {"autoencoder"},
     {"terms"},

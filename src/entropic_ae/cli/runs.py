@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -126,10 +127,13 @@ def evaluate(
     features: Annotated[
         str | None,
         typer.Option(
-            help="One listed by [b]recipes[/b], classifier:DATA or a TorchScript file; default: the preset's."
+            help="Of those listed by [b]recipes[/b], classifier:DATA or a TorchScript file, separated by commas; "
+            "default: the preset's, and pixels."
         ),
     ] = None,
-    n: Annotated[int, typer.Option(help="Images from each density; all held-out images are measured.")] = 10_000,
+    n: Annotated[
+        int, typer.Option(help="Images from each density, at most the number of held-out images.")
+    ] = 10_000,
     densities: Annotated[
         str | None, typer.Option(help="Densities, separated by commas; default: the recipe's.")
     ] = None,
@@ -146,6 +150,7 @@ def evaluate(
     """Measure a run against the test images: metrics.json, a table, and a picture of each density."""
     check_run(run)
     from entropic_ae.densities import DENSITIES
+    from entropic_ae.runs.measuring import judged
     from entropic_ae.training import Execution
 
     speak_for(devices * nodes)
@@ -154,7 +159,7 @@ def evaluate(
         if not notes.is_terminal:  # the status display needs a terminal
             notes.print(f"measuring {escape(run)}")
         result = loaded.evaluate(
-            features=features,
+            features=None if features is None else read_list(features),
             n=n,
             seed=seed,
             densities=None if densities is None else read_list(densities),
@@ -164,13 +169,14 @@ def evaluate(
         )
         if loaded.origin is None:
             loaded.draw(*(name for name in result["distances"] if name in DENSITIES))
-    print_metrics(result)
-    print_caution(loaded.caution)
+        results = {result["features"]: result, **result.get("also", {})}
+        said = judged(loaded, results)
+    print_metrics(results, said)
     if loaded.origin is None:
         hint(f"{run}: {METRICS_FILE} and pictures written.")
     else:
         hint(f"{run}: nothing is written into the Hub's cache; entropic-ae pull copies it to a run folder.")
-    return {"run": run, "caution": loaded.caution, **result}
+    return {"run": run, "caution": loaded.caution, "verdict": said and asdict(said), **result}
 
 
 def report(

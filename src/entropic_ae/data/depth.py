@@ -86,8 +86,8 @@ def are_ones(images: Sequence[Tensor], source: str | None = None) -> bool:
 
     Arguments:
         images: of all splits.
-        source: name used in warnings, of 0 and 1, which become 0 and 255, and of images that are nearly
-            black; None warns of nothing.
+        source: name used in warnings, of 0 and 1, which become 0 and 255, and of images that are black or
+            nearly so; None warns of nothing.
     """
     most = 0
     for part in images:
@@ -95,7 +95,9 @@ def are_ones(images: Sequence[Tensor], source: str | None = None) -> bool:
             most = max(most, int(part[start : start + 1000].max()))
             if most >= _DARK:
                 return False
-    if source is not None and most == 1:
+    if source is not None and most == 0:
+        warnings.warn(f"the images of {source} are all black: every value is 0; look at the files.", stacklevel=5)
+    elif source is not None and most == 1:
         warnings.warn(f"the images of {source} hold 0 and 1 only: 1 becomes white (255).", stacklevel=5)
     elif source is not None and most > 1:
         warnings.warn(
