@@ -2,11 +2,14 @@
 
 from entropic_ae.metrics.codes import active_codes, entropy_gap
 from entropic_ae.metrics.diagnostics import LEVEL, diagnose, least_codes, sliced_wasserstein
-from entropic_ae.metrics.distances import frechet_distance, kernel_distance
+from entropic_ae.metrics.distances import kernel_distance
+from entropic_ae.metrics.frechet import FrechetEstimate, FrechetReference, frechet_distance
 from entropic_ae.metrics.images import reconstruction_error, spread
 
 __all__ = [
     "LEVEL",
+    "FrechetEstimate",
+    "FrechetReference",
     "active_codes",
     "diagnose",
     "entropy_gap",

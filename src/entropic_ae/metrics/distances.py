@@ -1,4 +1,4 @@
-"""Distances between two sets of features."""
+"""The kernel distance between two sets of features."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import warnings
 import torch
 from torch import Tensor
 
-from entropic_ae.arrays import ArrayLike, as_tensor
+from entropic_ae.arrays import ArrayLike
 from entropic_ae.errors import InputError
+from entropic_ae.metrics.checks import checked_features
 from entropic_ae.randomness import seeded
 
-__all__ = ["frechet_distance", "kernel_distance"]
+__all__ = ["kernel_distance"]
 
 
 class _Given(torch.nn.Module):
@@ -23,70 +24,6 @@ class _Given(torch.nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return features
-
-
-def _checked(real: ArrayLike, fake: ArrayLike, least: int) -> tuple[Tensor, Tensor]:
-    """Return both feature sets as float64 on the CPU; InputError names the one that is not valid."""
-    real, fake = as_tensor(real, "real features"), as_tensor(fake, "fake features")
-    for name, features in (("real", real), ("fake", fake)):
-        if features.ndim != 2 or features.shape[1] == 0:
-            raise InputError(
-                f"{name} features must be a matrix (N, F), got shape {tuple(features.shape)}; "
-                "flatten what belongs to one image to one row."
-            )
-        if len(features) < least:
-            raise InputError(
-                f"a distance needs at least {least} rows of {name} features, got {len(features)}; "
-                "give more images."
-            )
-        if not bool(torch.isfinite(features).all()):
-            raise InputError(
-                f"{name} features must be finite, got NaN or infinite values; "
-                "look for a diverged model or a damaged feature network."
-            )
-    if real.shape[1] != fake.shape[1]:
-        raise InputError(
-            f"real and fake features must have one width, got {real.shape[1]} and {fake.shape[1]}; "
-            "compute both with the same feature space."
-        )
-    return real.detach().cpu().double(), fake.detach().cpu().double()
-
-
-def frechet_distance(real: ArrayLike, fake: ArrayLike) -> float:
-    r"""Squared Frechet distance between Gaussians fitted to two sets of features (FID on Inception's).
-
-    The distance is $\|m - n\|^2 + \mathrm{tr}(S + T - 2 (S T)^{1/2})$ for the means m, n and the unbiased
-    covariances S, T, in float64. Its sampling bias falls with N, so compare only distances of equal N.
-
-    Arguments:
-        real: features of real images, (N, F), N >= 2.
-        fake: features of generated images, (M, F), M >= 2. N < F is allowed.
-
-    Returns:
-        The distance in squared feature units, at least 0.
-
-    Raises:
-        InputError: fewer than 2 rows, different widths, or values that are not finite.
-
-    Reference: Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium",
-    2017, https://arxiv.org/abs/1706.08500. Computed by torchmetrics.
-
-    >>> import torch
-    >>> real = torch.tensor([[-1.0], [1.0]])  # mean 0, variance 2
-    >>> round(frechet_distance(real, real + 3.0), 6)
-    9.0
-    """
-    from torchmetrics.image.fid import FrechetInceptionDistance
-
-    real, fake = _checked(real, fake, least=2)
-    # torchmetrics takes a covariance as a difference of sums, which loses digits where the mean is
-    # large; the distance does not change when both sets are shifted.
-    centre = real.mean(dim=0)
-    metric = FrechetInceptionDistance(feature=_Given(real.shape[1]), sync_on_compute=False)
-    metric.set_dtype(torch.float64)
-    metric.update(real - centre, real=True)
-    metric.update(fake - centre, real=False)
-    return max(0.0, float(metric.compute()))
 
 
 def kernel_distance(
@@ -127,7 +64,8 @@ def kernel_distance(
             f"kernel_distance needs subsets >= 1 and subset_size >= 2, got {subsets} and {subset_size}; "
             "the defaults are 100 and 1000."
         )
-    real, fake = _checked(real, fake, least=2)
+    real = checked_features(real, "real")
+    fake = checked_features(fake, "fake", width=real.shape[1])
     size = min(subset_size, len(real), len(fake))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*will save all extracted features", category=UserWarning)
