@@ -23,7 +23,9 @@ import tables_of_sweeps as sweeps
 from benchmarks.accelerator import render_gpu
 from benchmarks.densities import render_likelihood
 from benchmarks.memory import render_memory
+from benchmarks.neighbours import render_neighbours
 from benchmarks.pairs import render_speed
+from benchmarks.startup import render_startup
 from benchmarks.training import render_pace
 from tree import render_tree
 
@@ -48,6 +50,8 @@ KINDS = {
     "speed": render_speed,
     "pace": render_pace,
     "memory": render_memory,
+    "neighbours": render_neighbours,
+    "startup": render_startup,
     "likelihood": render_likelihood,
     "gpu": render_gpu,
     # other records

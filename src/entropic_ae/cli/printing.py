@@ -55,6 +55,8 @@ def speak() -> None:
 
 def speak_for(count: int) -> bool:
     """Silence all but the first of ``count`` processes; return whether this is the first."""
+    if count == 1:  # PyTorch is not needed to know
+        return not errors.quiet
     from entropic_ae.distributed import is_first
 
     if not is_first(count):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -86,19 +87,17 @@ def train(
     picture_every: Annotated[int, typer.Option(help="Epochs between logged pictures.")] = 5,
 ) -> Document:
     """Train a system into a run folder, with pictures of its samples and reconstructions."""
-    from entropic_ae.recipes import RECIPES
-
     speak_for(devices * nodes)
-    if recipe is not None:
-        RECIPES.find(recipe)  # before Lightning is imported, which takes seconds
-
-    from entropic_ae import runs
+    settings = read_settings(set, width, epochs)
+    if start_from is not None or None not in (recipe, data):
+        notes.print(escape(_understood(recipe, data, start_from, settings, seed, resume)))
+    from entropic_ae import runs  # imports PyTorch, which takes seconds
 
     run = runs.train(
         recipe,
         data,
         start_from=start_from,
-        set=read_settings(set, width, epochs),
+        set=settings,
         preset=preset,
         seed=seed,
         limit=limit,
@@ -120,6 +119,22 @@ def train(
     if density != "prior":
         hint(f"Its codes are not meant to follow the prior: entropic-ae sample {run.folder} draws from {density}.")
     return {"run": run.folder, "best_epoch": run.best_epoch, "density": density, "caution": run.caution}
+
+
+def _understood(
+    recipe: str | None,
+    data: str | None,
+    start_from: str | None,
+    settings: Mapping[str, Any],
+    seed: int,
+    resume: bool,
+) -> str:
+    """Return what ``train`` was asked for, in one line."""
+    line = f"{'resuming' if resume else 'training'} {recipe or 'its recipe'} on {data or 'its data'}"
+    if start_from is not None:
+        line += f" from {start_from}"
+    changes = "".join(f", {name}={value}" for name, value in settings.items())
+    return f"{line}, seed {seed}{changes}"
 
 
 def evaluate(
