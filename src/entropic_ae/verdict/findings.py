@@ -19,7 +19,7 @@ _FEW_IMAGES, _MANY_IMAGES = 1000, 5000  # training images, below which they are 
 _SPANS = 10  # of a running average, until its initial value is negligible
 _IMPROVING = 0.01  # share by which the validation loss fell over the last fifth of the epochs
 _DEAD = 0.01  # share of the first learning rate, below which nothing is learnt
-# Share of the images' variance that reconstructions leave; see the study in docs/evaluation.md.
+# Share of the images' variance that reconstructions leave; docs/evaluation.md has the study.
 _GOOD_SHARE, _FAIR_SHARE = 0.2, 0.3
 _GOOD_RATIO, _FAIR_RATIO = 1.5, 3.0  # distance of samples by that of reconstructions
 _SIGMAS = 2
