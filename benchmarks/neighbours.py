@@ -20,6 +20,7 @@ ALL = 100_000  # more codes are not compared in full, which takes the square of 
 
 def measure(rounds: int, *, sizes: tuple[tuple[int, int, int], ...] = SIZES) -> Iterator[dict[str, Any]]:
     """Yield a row a size: seconds, and the ratio to all codes, of more than ``ALL`` extrapolated by the square."""
+    knn_entropy(torch.arange(10_000.0)[:, None], queries=1)  # imports scikit-learn
     fewer: tuple[int, float] | None = None
     for n, dim, queries in sizes:
         z = torch.randn(n, dim, generator=torch.Generator().manual_seed(0))
