@@ -198,12 +198,12 @@ def evaluate_in(
     for space in spaces:
         tell(f"{space.name} features of the {split} images")
         tables.append(_Table(space, images, seed))
-    spreads = {}
+    spreads = {} if samples_only else {"reconstructions": spread(reconstructions, images)}
     for group in _chain(real_groups, made):
         tell(f"distance of {group.name}")
         for table in tables:
             table.add(group)
-        if not group.given:
+        if not group.given and group.name not in spreads:
             spreads[group.name] = spread(group.images, images)
     results = {table.space.name: {**table.result(), **shared} for table in tables}
     if not samples_only:
