@@ -153,7 +153,7 @@ def evaluate(
         str | None, typer.Option(help="Densities, separated by commas; default: the recipe's.")
     ] = None,
     seed: Seed = 0,
-    weights: Annotated[Path | None, typer.Option(help="A file with Inception's weights.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="The feature space's weights, a file or a folder.")] = None,
     data: Moved = None,
     device: Device = "auto",
     devices: Devices = 1,

@@ -311,7 +311,7 @@ class Run:
             seed: of all random draws.
             split: test, or validation to choose settings without reading any test image.
             densities: names of the densities to fit and measure; default: the recipe's.
-            weights: a file with Inception's weights, if they cannot be downloaded.
+            weights: those of the feature space, as for ``load_features``, if they cannot be downloaded.
             samples_only: measure only the distances of the densities; metrics.json is not changed.
             compile: compile the encoder and the decoder first: for very many images on a GPU.
             tell: called with the name of each step before it starts.
