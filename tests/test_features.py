@@ -120,7 +120,7 @@ def test_contract(name, channels, cache, tmp_path, monkeypatch):
             load_features(source, data)
         pytest.skip(str(refused))
     if name in FEATURES and FEATURES[name].takes_weights:
-        pytest.skip("its weights are a download: tests/fid")
+        pytest.skip("its weights are a download: tests/fid, tests/test_dino.py")
     space = load_features(source, data)
     assert space.name == name
     images = data.test.images
@@ -138,6 +138,7 @@ def test_contract(name, channels, cache, tmp_path, monkeypatch):
 def test_a_check_refuses_what_loading_would(name, data, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     monkeypatch.delitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", raising=False)
+    monkeypatch.setitem(sys.modules, "transformers", None)
     unlabelled = replace(data, train=Split(data.train.images, None))
     sentences = []
     for call in (check_features, load_features):
@@ -162,7 +163,9 @@ def test_a_space_of_a_program_is_found_by_its_name(data, monkeypatch):
     assert load_features("sums", data).dim == 64
     with pytest.raises(InputError, match="sums need classes"):
         check_features("sums", replace(data, classes=None))
-    with pytest.raises(InputError, match="weights are for the feature space inception, got them with 'sums'"):
+    with pytest.raises(
+        InputError, match="weights are for the feature space inception or dino, got them with 'sums'"
+    ):
         load_features("sums", data, weights="w.pth")
     FEATURES["other"] = FeatureSpace(load)
     with pytest.raises(InputError, match="'other' gives Features named 'sums'; give both one name"):
@@ -309,8 +312,8 @@ def test_unknown_names_suggest_and_list(data):
         load_features("pixel", data)
 
 
-def test_weights_are_for_inception_only(data, tmp_path):
-    with pytest.raises(InputError, match="drop --weights or use --features inception"):
+def test_weights_are_for_spaces_that_are_downloaded(data, tmp_path):
+    with pytest.raises(InputError, match="drop --weights or use --features inception or dino"):
         load_features("pixels", data, weights=tmp_path / "w.pth")
 
 

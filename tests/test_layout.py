@@ -19,7 +19,7 @@ LAYERS = [
     {"errors", "provenance", "version"},
     {"arrays", "randomness"},
     {"distributed", "estimators", "mixtures", "networks", "priors", "registry", "storage"},
-    {"transports"},
+    {"transports", "verdict"},
     {"bottlenecks", "data", "metrics", "pictures"},
     {"autoencoder"},
     {"terms"},

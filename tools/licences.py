@@ -1,7 +1,8 @@
 """List the licence of everything that an installation brings, as the packages themselves state it.
 
-``python tools/licences.py`` writes ``docs/licences.md`` from its environment, which must have all extras
-(``PYTHONPATH=.venv/fid`` for fid); with ``--check`` it only says whether a dependency is missing from the page.
+``python tools/licences.py`` writes ``docs/licences.md`` from its environment, which must have all extras, those
+that ``dev`` leaves out too: fid (``PYTHONPATH=.venv/fid``) and dino; with ``--check`` it only says whether a
+dependency is missing from the page.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from packaging.utils import canonicalize_name
 PAGE = Path(__file__).parent.parent / "docs" / "licences.md"
 NAME = "entropic-ae"
 DEVELOPMENT = {"dev", "test", "browser", "docs"}
-APART = ("torch-fidelity", "torchvision")  # of the extra fid, which stands apart: see the Makefile
+APART = ("torch-fidelity", "torchvision", "transformers")  # of the extras fid and dino, which dev does not bring
 HEAD = """# Licences
 
 The library is under the MIT licence. Below is everything that an installation brings, as each package states its

@@ -16,6 +16,7 @@ sys.path.extend(str(folder) for folder in (Path(__file__).parents[1], Path(__fil
 
 import conformance
 import fuzz
+import shares
 import tables_of_formats as formats
 import tables_of_pieces as pieces
 import tables_of_records as records
@@ -58,6 +59,7 @@ KINDS = {
     "checks": conformance.render_checks,
     "parity": conformance.render_parity,
     "damages": fuzz.render_damages,
+    "shares": shares.render_shares,
     "supported": records.supported,
     "caption": records.caption,
     "versions": records.versions,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -141,15 +142,18 @@ def evaluate(
     features: Annotated[
         str | None,
         typer.Option(
-            help="One listed by [b]recipes[/b], classifier:DATA or a TorchScript file; default: the preset's."
+            help="Of those listed by [b]recipes[/b], classifier:DATA or a TorchScript file, separated by commas; "
+            "default: the preset's, and pixels."
         ),
     ] = None,
-    n: Annotated[int, typer.Option(help="Images from each density; all held-out images are measured.")] = 10_000,
+    n: Annotated[
+        int, typer.Option(help="Images from each density, at most the number of held-out images.")
+    ] = 10_000,
     densities: Annotated[
         str | None, typer.Option(help="Densities, separated by commas; default: the recipe's.")
     ] = None,
     seed: Seed = 0,
-    weights: Annotated[Path | None, typer.Option(help="A file with Inception's weights.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="The feature space's weights, a file or a folder.")] = None,
     data: Moved = None,
     device: Device = "auto",
     devices: Devices = 1,
@@ -161,6 +165,7 @@ def evaluate(
     """Measure a run against the test images: metrics.json, a table, and a picture of each density."""
     check_run(run)
     from entropic_ae.densities import DENSITIES
+    from entropic_ae.runs.measuring import judged
     from entropic_ae.training import Execution
 
     speak_for(devices * nodes)
@@ -169,7 +174,7 @@ def evaluate(
         if not notes.is_terminal:  # the status display needs a terminal
             notes.print(f"measuring {escape(run)}")
         result = loaded.evaluate(
-            features=features,
+            features=None if features is None else read_list(features),
             n=n,
             seed=seed,
             densities=None if densities is None else read_list(densities),
@@ -179,13 +184,14 @@ def evaluate(
         )
         if loaded.origin is None:
             loaded.draw(*(name for name in result["distances"] if name in DENSITIES))
-    print_metrics(result)
-    print_caution(loaded.caution)
+        results = {result["features"]: result, **result.get("also", {})}
+        said = judged(loaded, results)
+    print_metrics(results, said)
     if loaded.origin is None:
         hint(f"{run}: {METRICS_FILE} and pictures written.")
     else:
         hint(f"{run}: nothing is written into the Hub's cache; entropic-ae pull copies it to a run folder.")
-    return {"run": run, "caution": loaded.caution, **result}
+    return {"run": run, "caution": loaded.caution, "verdict": said and asdict(said), **result}
 
 
 def report(

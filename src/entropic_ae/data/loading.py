@@ -22,7 +22,7 @@ from torch import Tensor
 from entropic_ae.data.arrays import Range, checked_arrays, read_arrays
 from entropic_ae.data.copies import groups_of, hold_out
 from entropic_ae.data.decoding import Fit, Table, decode, scan
-from entropic_ae.data.depth import ONES, are_ones, check_readable, white_of
+from entropic_ae.data.depth import ONES, are_ones, check_readable, warn_of_few_bright, white_of
 from entropic_ae.data.folders import parquet_tables
 from entropic_ae.data.formats import GREY, passed_over
 from entropic_ae.data.hub import hub_tables
@@ -310,6 +310,8 @@ def _decoded(
             UserWarning,
             stacklevel=4,  # the caller of load_images
         )
+    if look and fit.white is not None:
+        warn_of_few_bright([split.images for split in splits.values()], source, fit.white)
     if look and are_ones([split.images for split in splits.values()], source):
         fit = replace(fit, ones=True)
         splits = {

@@ -11,13 +11,14 @@ from pathlib import Path
 from entropic_ae.data import ImageData
 from entropic_ae.errors import InputError
 from entropic_ae.features.classifier import check_labels, classifier_features, foreign_classifier_features
+from entropic_ae.features.dino import check_dino, dino_features
 from entropic_ae.features.inception import check_inception, inception_features
 from entropic_ae.features.pixels import pixel_features
 from entropic_ae.features.space import Features, FeatureSpace
 from entropic_ae.features.torchscript import SUFFIXES, check_script, torchscript_features
 from entropic_ae.registry import Registry
 
-__all__ = ["FEATURES", "FeatureSpace", "Features", "check_features", "load_features"]
+__all__ = ["FEATURES", "FeatureSpace", "Features", "check_features", "load_features", "takes_weights"]
 
 _FOREIGN = "classifier:"
 
@@ -25,6 +26,7 @@ FEATURES: Registry[FeatureSpace] = Registry(
     "feature space",
     {
         "inception": FeatureSpace(inception_features, lambda _: check_inception(), takes_weights=True),
+        "dino": FeatureSpace(dino_features, lambda _: check_dino(), takes_weights=True),
         "classifier": FeatureSpace(classifier_features, check_labels),
         "pixels": FeatureSpace(pixel_features),
     },
@@ -38,6 +40,8 @@ def load_features(
 
     - ``inception``: 2048 pool features of the FID Inception network from torch-fidelity (the ``fid`` extra);
       grey images are repeated to three channels. The weights are downloaded once, or read from ``weights``.
+    - ``dino``: 384 features of the self-supervised transformer DINOv2 ViT-S/14 (the ``dino`` extra), of images
+      resized to 224 x 224. The weights are downloaded once, or read from the folder ``weights``.
     - ``classifier``: 64 penultimate features of a small network that is trained on the data's own labels
       with a fixed seed, then cached in ``ENTROPIC_AE_CACHE`` (by default ``~/.cache/entropic-ae``).
       ``accuracy`` holds its validation accuracy. Its distances are comparable with each other only, never with a
@@ -53,7 +57,8 @@ def load_features(
     Arguments:
         name: one of ``FEATURES``, or that path.
         data: the data set whose images will be compared.
-        weights: Inception weights, ``.pth`` or ``.safetensors``; read without executing anything in them.
+        weights: of Inception, ``.pth`` or ``.safetensors``; of DINOv2, a folder of ``config.json`` and
+            ``model.safetensors``. They are read without executing anything in them.
         device: where the network runs.
 
     Raises:
@@ -94,6 +99,15 @@ def check_features(name: str, data: ImageData | None = None) -> None:
     space = _space(name)
     if data is not None:
         space.check(data)
+
+
+def takes_weights(name: str) -> bool:
+    """Return whether ``load_features`` takes ``weights`` for a feature space.
+
+    >>> takes_weights("inception"), takes_weights("pixels")
+    (True, False)
+    """
+    return _space(name).takes_weights
 
 
 def _space(name: str) -> FeatureSpace:

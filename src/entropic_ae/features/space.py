@@ -120,7 +120,7 @@ class FeatureSpace:
         load: called with the data set and the device, returns its ``Features``, named as the row is.
         check: called with the data set, raises InputError where ``load`` would for want of labels, an extra or a
             file; it computes nothing.
-        takes_weights: whether ``load`` is called with ``weights`` too, the path of a file or None.
+        takes_weights: whether ``load`` is called with ``weights`` too, the path of a file or folder, or None.
 
     >>> import torch
     >>> flat = FeatureSpace(lambda data, device: Features("flat", torch.nn.Flatten(), 4, device=device))

@@ -4,7 +4,7 @@ from entropic_ae.metrics.codes import active_codes, entropy_gap
 from entropic_ae.metrics.diagnostics import LEVEL, diagnose, least_codes, sliced_wasserstein
 from entropic_ae.metrics.distances import kernel_distance
 from entropic_ae.metrics.frechet import FrechetEstimate, FrechetReference, frechet_distance
-from entropic_ae.metrics.images import reconstruction_error, spread
+from entropic_ae.metrics.images import reconstruction_error, spread, total_variance
 
 __all__ = [
     "LEVEL",
@@ -19,4 +19,5 @@ __all__ = [
     "reconstruction_error",
     "sliced_wasserstein",
     "spread",
+    "total_variance",
 ]

@@ -33,7 +33,8 @@ class FrechetReference:
     moments give what each row adds to it (its influence): for a row x of the others
     $2 (n - m)^T (x - n) + (x - n)^T (1 - A) (x - n)$, where $A = S^{1/2} (S^{1/2} T S^{1/2})^{-1/2} S^{1/2}$, the
     linear map that transports T to S. For a real row it is the same with the sets exchanged and $A^{-1}$. The
-    variances of these, divided by the numbers of rows, add up to the squared standard error (infinitesimal jackknife).
+    variances of these, divided by the numbers of rows, add up to the squared standard error (the infinitesimal
+    jackknife).
     Resamples of rows are no help: their repeated rows lower the rank of a covariance, which raises the distance.
 
     Arguments:
