@@ -13,6 +13,7 @@ import entropic_ae as eae
 from entropic_ae import cli, sharing
 from entropic_ae.cli import printing
 
+pytestmark = pytest.mark.usefixtures("brief")
 SMALL = ("--set", "width=2", "batch_size=20", "--epochs", 1, "--limit", 100, "--device", "cpu")
 SWEEP = ("--recipes", "ae", *SMALL, "--features", "pixels", "--n", 50)
 COMMANDS = typer.main.get_command(cli.app).commands
