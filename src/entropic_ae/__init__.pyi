@@ -49,6 +49,7 @@ from .generation import sample as sample
 from .metrics import active_codes as active_codes
 from .metrics import diagnose as diagnose
 from .metrics import entropy_gap as entropy_gap
+from .metrics import fidelity_coverage as fidelity_coverage
 from .metrics import frechet_distance as frechet_distance
 from .metrics import kernel_distance as kernel_distance
 from .metrics import reconstruction_error as reconstruction_error

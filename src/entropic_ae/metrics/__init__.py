@@ -1,6 +1,7 @@
 """Metrics: pure functions of features, codes and images; none depends on a batch size."""
 
 from entropic_ae.metrics.codes import active_codes, entropy_gap
+from entropic_ae.metrics.coverage import fidelity_coverage
 from entropic_ae.metrics.diagnostics import LEVEL, diagnose, least_codes, sliced_wasserstein
 from entropic_ae.metrics.distances import frechet_distance, kernel_distance
 from entropic_ae.metrics.images import reconstruction_error, spread
@@ -10,6 +11,7 @@ __all__ = [
     "active_codes",
     "diagnose",
     "entropy_gap",
+    "fidelity_coverage",
     "frechet_distance",
     "kernel_distance",
     "least_codes",
