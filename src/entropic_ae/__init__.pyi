@@ -46,12 +46,16 @@ from .generation import encode_posterior as encode_posterior
 from .generation import interpolate as interpolate
 from .generation import reconstruct as reconstruct
 from .generation import sample as sample
+from .metrics import NearCopies as NearCopies
+from .metrics import Neighbours as Neighbours
 from .metrics import active_codes as active_codes
 from .metrics import diagnose as diagnose
 from .metrics import entropy_gap as entropy_gap
 from .metrics import fidelity_coverage as fidelity_coverage
 from .metrics import frechet_distance as frechet_distance
 from .metrics import kernel_distance as kernel_distance
+from .metrics import near_copies as near_copies
+from .metrics import nearest_neighbours as nearest_neighbours
 from .metrics import reconstruction_error as reconstruction_error
 from .metrics import sliced_wasserstein as sliced_wasserstein
 from .metrics import spread as spread

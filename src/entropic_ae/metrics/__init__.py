@@ -5,9 +5,12 @@ from entropic_ae.metrics.coverage import fidelity_coverage
 from entropic_ae.metrics.diagnostics import LEVEL, diagnose, least_codes, sliced_wasserstein
 from entropic_ae.metrics.distances import frechet_distance, kernel_distance
 from entropic_ae.metrics.images import reconstruction_error, spread
+from entropic_ae.metrics.neighbours import NearCopies, Neighbours, near_copies, nearest_neighbours
 
 __all__ = [
     "LEVEL",
+    "NearCopies",
+    "Neighbours",
     "active_codes",
     "diagnose",
     "entropy_gap",
@@ -15,6 +18,8 @@ __all__ = [
     "frechet_distance",
     "kernel_distance",
     "least_codes",
+    "near_copies",
+    "nearest_neighbours",
     "reconstruction_error",
     "sliced_wasserstein",
     "spread",
