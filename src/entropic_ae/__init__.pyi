@@ -57,6 +57,7 @@ from .metrics import kernel_distance as kernel_distance
 from .metrics import near_copies as near_copies
 from .metrics import nearest_neighbours as nearest_neighbours
 from .metrics import reconstruction_error as reconstruction_error
+from .metrics import sliced_distance as sliced_distance
 from .metrics import sliced_wasserstein as sliced_wasserstein
 from .metrics import spread as spread
 from .networks import ConvDecoder as ConvDecoder

@@ -3,7 +3,7 @@
 from entropic_ae.metrics.codes import active_codes, entropy_gap
 from entropic_ae.metrics.coverage import fidelity_coverage
 from entropic_ae.metrics.diagnostics import LEVEL, diagnose, least_codes, sliced_wasserstein
-from entropic_ae.metrics.distances import frechet_distance, kernel_distance
+from entropic_ae.metrics.distances import frechet_distance, kernel_distance, sliced_distance
 from entropic_ae.metrics.images import reconstruction_error, spread
 from entropic_ae.metrics.neighbours import NearCopies, Neighbours, near_copies, nearest_neighbours
 
@@ -21,6 +21,7 @@ __all__ = [
     "near_copies",
     "nearest_neighbours",
     "reconstruction_error",
+    "sliced_distance",
     "sliced_wasserstein",
     "spread",
 ]
