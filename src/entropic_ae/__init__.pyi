@@ -46,6 +46,7 @@ from .generation import encode_posterior as encode_posterior
 from .generation import interpolate as interpolate
 from .generation import reconstruct as reconstruct
 from .generation import sample as sample
+from .metrics import Interval as Interval
 from .metrics import NearCopies as NearCopies
 from .metrics import Neighbours as Neighbours
 from .metrics import active_codes as active_codes
@@ -53,6 +54,7 @@ from .metrics import diagnose as diagnose
 from .metrics import entropy_gap as entropy_gap
 from .metrics import fidelity_coverage as fidelity_coverage
 from .metrics import frechet_distance as frechet_distance
+from .metrics import interval as interval
 from .metrics import kernel_distance as kernel_distance
 from .metrics import near_copies as near_copies
 from .metrics import nearest_neighbours as nearest_neighbours

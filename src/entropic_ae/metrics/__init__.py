@@ -5,10 +5,12 @@ from entropic_ae.metrics.coverage import fidelity_coverage
 from entropic_ae.metrics.diagnostics import LEVEL, diagnose, least_codes, sliced_wasserstein
 from entropic_ae.metrics.distances import frechet_distance, kernel_distance, sliced_distance
 from entropic_ae.metrics.images import reconstruction_error, spread
+from entropic_ae.metrics.intervals import Interval, interval
 from entropic_ae.metrics.neighbours import NearCopies, Neighbours, near_copies, nearest_neighbours
 
 __all__ = [
     "LEVEL",
+    "Interval",
     "NearCopies",
     "Neighbours",
     "active_codes",
@@ -16,6 +18,7 @@ __all__ = [
     "entropy_gap",
     "fidelity_coverage",
     "frechet_distance",
+    "interval",
     "kernel_distance",
     "least_codes",
     "near_copies",
