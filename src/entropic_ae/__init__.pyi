@@ -58,10 +58,12 @@ from .metrics import interval as interval
 from .metrics import kernel_distance as kernel_distance
 from .metrics import near_copies as near_copies
 from .metrics import nearest_neighbours as nearest_neighbours
+from .metrics import psnr as psnr
 from .metrics import reconstruction_error as reconstruction_error
 from .metrics import sliced_distance as sliced_distance
 from .metrics import sliced_wasserstein as sliced_wasserstein
 from .metrics import spread as spread
+from .metrics import ssim as ssim
 from .networks import ConvDecoder as ConvDecoder
 from .networks import ConvEncoder as ConvEncoder
 from .networks import MLPDecoder as MLPDecoder

@@ -4,7 +4,7 @@ from entropic_ae.metrics.codes import active_codes, entropy_gap
 from entropic_ae.metrics.coverage import fidelity_coverage
 from entropic_ae.metrics.diagnostics import LEVEL, diagnose, least_codes, sliced_wasserstein
 from entropic_ae.metrics.distances import frechet_distance, kernel_distance, sliced_distance
-from entropic_ae.metrics.images import reconstruction_error, spread
+from entropic_ae.metrics.images import psnr, reconstruction_error, spread, ssim
 from entropic_ae.metrics.intervals import Interval, interval
 from entropic_ae.metrics.neighbours import NearCopies, Neighbours, near_copies, nearest_neighbours
 
@@ -23,8 +23,10 @@ __all__ = [
     "least_codes",
     "near_copies",
     "nearest_neighbours",
+    "psnr",
     "reconstruction_error",
     "sliced_distance",
     "sliced_wasserstein",
     "spread",
+    "ssim",
 ]
