@@ -56,6 +56,8 @@ from .metrics import fidelity_coverage as fidelity_coverage
 from .metrics import frechet_distance as frechet_distance
 from .metrics import interval as interval
 from .metrics import kernel_distance as kernel_distance
+from .metrics import knn_accuracy as knn_accuracy
+from .metrics import linear_probe_accuracy as linear_probe_accuracy
 from .metrics import near_copies as near_copies
 from .metrics import nearest_neighbours as nearest_neighbours
 from .metrics import psnr as psnr

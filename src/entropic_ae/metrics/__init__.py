@@ -6,6 +6,7 @@ from entropic_ae.metrics.diagnostics import LEVEL, diagnose, least_codes, sliced
 from entropic_ae.metrics.distances import frechet_distance, kernel_distance, sliced_distance
 from entropic_ae.metrics.images import psnr, reconstruction_error, spread, ssim
 from entropic_ae.metrics.intervals import Interval, interval
+from entropic_ae.metrics.labels import knn_accuracy, linear_probe_accuracy
 from entropic_ae.metrics.neighbours import NearCopies, Neighbours, near_copies, nearest_neighbours
 
 __all__ = [
@@ -20,7 +21,9 @@ __all__ = [
     "frechet_distance",
     "interval",
     "kernel_distance",
+    "knn_accuracy",
     "least_codes",
+    "linear_probe_accuracy",
     "near_copies",
     "nearest_neighbours",
     "psnr",
