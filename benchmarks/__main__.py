@@ -14,7 +14,18 @@ from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.storage.files import write_json
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("training", "entropy", "densities", "sampling", "startup", "memory", "reading", "limit", "frechet")
+NAMES = (
+    "training",
+    "entropy",
+    "densities",
+    "sampling",
+    "startup",
+    "memory",
+    "reading",
+    "coverage",
+    "limit",
+    "frechet",
+)
 MODULES = {**{name: name for name in NAMES}, "gpu": "accelerator"}
 APART = ("limit", "frechet", "gpu")  # of what not every machine has
 ROUNDS = 7
@@ -27,6 +38,7 @@ DRY: dict[str, dict[str, Any]] = {
     "frechet": {"features": 100, "dim": 16, "images": 4},
     "memory": {"images": (200,), "codes": ((1000, 4),)},
     "reading": {"images": (200,)},
+    "coverage": {"size": 100, "dim": 8},
     "limit": {"images": 200, "limit": 2 << 30},
     "gpu": {"dry": True},
 }
