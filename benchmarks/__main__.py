@@ -15,16 +15,8 @@ from entropic_ae.storage.files import write_json
 
 ROOT = Path(__file__).parent.parent
 NAMES = (
-    "training",
-    "entropy",
-    "densities",
-    "sampling",
-    "startup",
-    "memory",
-    "reading",
-    "coverage",
-    "limit",
-    "frechet",
+    *("training", "entropy", "neighbours", "densities", "sampling", "startup", "memory", "reading", "coverage"),
+    *("limit", "frechet"),
 )
 MODULES = {**{name: name for name in NAMES}, "gpu": "accelerator"}
 APART = ("limit", "frechet", "gpu")  # of what not every machine has
@@ -33,9 +25,11 @@ GPU_ROUNDS = 3  # of a GPU that nobody else uses times swing little
 DRY: dict[str, dict[str, Any]] = {
     "training": {"images": 200, "width": 2},
     "entropy": {"sizes": ((100, 4),)},
+    "neighbours": {"sizes": ((500, 4, 100),)},
     "densities": {"sizes": ((500, 2, 3),)},
     "sampling": {"n": 20, "width": 2, "compiles": False},  # for which a machine needs a C++ compiler
     "frechet": {"features": 100, "dim": 16, "images": 4},
+    "startup": {"commands": 2},
     "memory": {"images": (200,), "codes": ((1000, 4),)},
     "reading": {"images": (200,)},
     "coverage": {"size": 100, "dim": 8},

@@ -53,10 +53,10 @@ def pytest_terminal_summary(terminalreporter, config):
 @pytest.fixture
 def brief(monkeypatch):
     """Let evaluations draw a few subsets and samples of the prior only, for tests that assert nothing of these."""
-    from entropic_ae import evaluation
+    from entropic_ae.evaluation import protocol
     from entropic_ae.metrics import diagnostics
 
-    monkeypatch.setattr(evaluation, "kernel_distance", partial(evaluation.kernel_distance, subsets=2))
+    monkeypatch.setattr(protocol, "kernel_distance", partial(protocol.kernel_distance, subsets=2))
     monkeypatch.setattr(diagnostics, "_POOL", 5)
     monkeypatch.setattr(diagnostics, "_BLOCKS", 3)
 

@@ -100,8 +100,16 @@ def test_arrays_and_lists_give_what_tensors_do(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize(
     "bad",
-    ["text", [[1.0], [1.0, 2.0]], np.array([["a", "b"]]), scipy.sparse.eye(5), None, object()],
-    ids=["text", "ragged", "strings", "sparse", "none", "object"],
+    [
+        "text",
+        [[1.0], [1.0, 2.0]],
+        np.array([["a", "b"]]),
+        scipy.sparse.eye(5),
+        None,
+        object(),
+        np.ma.masked_less(np.eye(5), 1),
+    ],
+    ids=["text", "ragged", "strings", "sparse", "none", "object", "masked"],
 )
 def test_what_is_no_array_is_refused_with_a_sentence(name, bad):
     if name == "Prior.fit" or (name == "active_codes" and bad is None):
@@ -143,3 +151,21 @@ def test_mmd2_refuses_what_is_not_finite():
 def test_bottlenecks_refuse_another_width_or_rank(bottleneck, shape):
     with pytest.raises(InputError, match=rf"{type(bottleneck).__name__}\(4\) expects \(N, 4\), got shape"):
         bottleneck(torch.randn(shape))
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        ((64, 64), r"images.reshape\(-1, 8, 8\), or give one image as images\[None\]"),
+        ((64, 60), r"reshape them, or give one image as images\[None\]"),
+        ((20, 16, 16, 4), "composite transparent images onto one colour"),
+    ],
+)
+def test_arrays_of_other_shapes_have_their_remedy(shape, sentence):
+    with pytest.raises(InputError, match=sentence):
+        eae.load_images(np.zeros(shape, np.uint8))
+
+
+def test_masked_pixels_are_refused():
+    with pytest.raises(InputError, match="holds masked values, expected pixels; fill them"):
+        eae.load_images(np.ma.masked_greater(IMAGES.numpy(), 99))

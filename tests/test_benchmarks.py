@@ -62,13 +62,13 @@ def test_one_with_fewer_turns_is_paired_with_the_first():
     assert found["ratios"] == {"theirs": {"median": 3.0, "quartiles": [3.0, 3.0]}}
 
 
-@pytest.mark.parametrize("name", ["coverage", "densities", "entropy", "gpu", "sampling", "reading"])
+@pytest.mark.parametrize("name", ["coverage", "densities", "entropy", "gpu", "neighbours", "sampling", "reading"])
 def test_a_benchmark_runs_in_little(name, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["benchmarks", name, "--dry", "--out", str(tmp_path)])
     benchmarks.__main__.main()
     result = json.loads((tmp_path / f"{name}.json").read_text())
     assert result["rows"]
-    kind = {"gpu": "gpu", "reading": "memory"}.get(name, "speed")
+    kind = {"gpu": "gpu", "neighbours": "neighbours", "reading": "memory"}.get(name, "speed")
     assert RENDER["KINDS"][kind](tmp_path / f"{name}.json")
 
 
@@ -120,6 +120,33 @@ PAIR = {"rounds": 3, "seconds": {"entropic-ae": 0.5}, "ratios": {"bare": {"media
             "pace",
             [{"system": "ae", **PAIR}, {"system": "vae", **PAIR, "ratios": {"bare": {"median": 0.75}}}],
             ["this library, lowest and highest: bare 0.75 (`vae`) to 1.50 (`ae`), 2 systems. x86_64"],
+        ),
+        (
+            "startup",
+            [
+                {"command": "sample", "rounds": 3, "first_line": 0.25}
+                | {
+                    clock: {
+                        "seconds": {"sample": seconds},
+                        "ratios": {"sample": {"median": 1.2, "quartiles": [1, 2]}},
+                    }
+                    for clock, seconds in (("cpu", 1.5), ("wall", 2.5))
+                }
+            ],
+            ["| `sample` | 1.5 s | 1.20 (1.00 to 2.00) | 2.5 s | 1.20 (1.00 to 2.00) | 250 ms |"],
+        ),
+        (
+            "neighbours",
+            [
+                {"codes": 100, "dimensions": 2, "queries": 10, "standard_error": 0.5, "difference": -0.25, **PAIR}
+                | {"ratios": {"all codes": {"median": 9, "quartiles": [8, 10]}}},
+                {"codes": 200, "dimensions": 2, "queries": 10, "standard_error": 0.5, **PAIR, "ratios": {}}
+                | {"extrapolated": 20.0},
+            ],
+            [
+                "| 100 | 2 | 10 | 0.500 nats | -0.250 | 500 ms | 9.00 (8.00 to 10.00) |",
+                "| 200 | 2 | 10 | 0.500 nats | - | 500 ms | 40, extrapolated |",
+            ],
         ),
         (
             "memory",

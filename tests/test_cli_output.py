@@ -85,27 +85,45 @@ def test_evaluate_prints_what_metrics_json_holds(document, folder):
     found = document("evaluate", folder, "--features", "pixels", "--n", 50, "--device", "cpu")
     kept = json.loads((folder / "metrics.json").read_text())["pixels"]
     assert {name: found[name] for name in kept} == kept
-    assert found.keys() - kept.keys() == {"run", "caution"}
+    assert found.keys() - kept.keys() == {"run", "caution", "verdict"}
 
 
-def test_few_images_are_told_by_the_smallest_group_and_the_width_of_the_features(call, folder, monkeypatch):
+def test_few_images_are_told(call, folder, monkeypatch):
     result = eae.load(folder, device="cpu").evaluate(features="pixels", n=20)
 
-    def told(real, drawn, dimensions):
-        groups = {name: {**row, "images": real} for name, row in result["distances"].items()}
-        groups["prior"]["images"] = drawn
-        changed = {**result, "real_images": real, "dimensions": dimensions, "distances": groups}
+    def told(number, dimensions, **changed):
+        changed = {**result, "number": number, "dimensions": dimensions, **changed}
         monkeypatch.setattr(eae.runs.Run, "evaluate", lambda *_, **__: changed)
         monkeypatch.setattr(eae.runs.Run, "draw", lambda *_: None)
         code, out, err = call("evaluate", folder, "--device", "cpu")
         assert code == 0, err
-        return re.findall(r"few images: Frechet distances of only ([\d,]+(?: in [\d,]+ dimensions)?) are", out)
+        return re.findall(r"(few images: .*)", out)
 
-    assert told(360, 10, 64) == ["10 in 64 dimensions"]
-    assert told(360, 99, 64) == told(99, 360, 64) == ["99"]
-    assert told(360, 100, 64) == told(100, 360, 64) == []
-    assert told(10_000, 2_000, 2_048) == told(2_000, 10_000, 2_048) == ["2,000 in 2,048 dimensions"]
-    assert told(10_000, 2_048, 2_048) == []
+    assert told(64, 64) == [
+        "few images: 64, and pixels features have 64 dimensions; compare with held-out images only"
+    ]
+    assert told(65, 64) == []
+    assert told(54, 64, withheld={"like_real": ["blurred images"], "needed": 300}) == [
+        "few images: 54 images of each kind are too few: in pixels features, real images are no nearer than "
+        "blurred images; about 300 held-out and test images would do"
+    ]
+    out = call("evaluate", folder, "--device", "cpu")[1]
+    assert re.search(r"^prior +- +- ", out, re.MULTILINE)  # withheld, and its multiple too
+
+
+def test_several_spaces_stand_side_by_side(document, call, folder):
+    found = document("evaluate", folder, "--features", "pixels,classifier", "--n", 50, "--device", "cpu")
+    kept = json.loads((folder / "metrics.json").read_text())
+    assert found["features"] == "pixels"
+    assert found["also"] == {"classifier": kept["classifier"]}
+    assert found["reconstruction_error"] == kept["classifier"]["reconstruction_error"]
+    out = call("evaluate", folder, "--features", "pixels,classifier", "--n", 50, "--device", "cpu")[1]
+    row = re.search(r"^held-out images (.*)$", out, re.MULTILINE)[1].split()
+    assert row[3] == row[7] == row[8] == "1.0"  # two distances with their intervals and multiples, and the mean
+    assert [one["subject"] for one in found["verdict"]["findings"]][:4] == [
+        "data", "training", "reconstructions", "samples",
+    ]  # fmt: skip
+    assert all(one["sentence"] in out for one in found["verdict"]["findings"])
 
 
 def test_pull_and_push(document, folder, monkeypatch):

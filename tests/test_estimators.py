@@ -511,3 +511,63 @@ def test_sphere_entropy_refuses():
         sphere_entropy(torch.ones(5, 1))
     with pytest.raises(InputError, match="sphere_entropy needs more than k=1 codes, got 1"):
         sphere_entropy(on_sphere(1, 3))
+
+
+SPACES = [
+    (knn_entropy, lambda z: z),
+    (sphere_entropy, lambda z: z / z.norm(dim=1, keepdim=True)),
+    (cube_entropy, torch.tanh),
+]
+
+
+@pytest.mark.parametrize(("estimator", "bring"), SPACES)
+def test_queries_find_their_neighbours_among_all_codes(estimator, bring):
+    z, others = bring(normal(300, 4)), bring(normal(50, 4, seed=1))
+    for more in ({}, {"others": others}):
+        terms = estimator(z, 2, reduction="none", **more)
+        assert terms.mean().item() == pytest.approx(estimator(z, 2, **more).item(), abs=1e-12)
+        order = torch.randperm(300, generator=generator(3))
+        drawn = estimator(z, 2, queries=40, seed=3, reduction="none", **more)
+        torch.testing.assert_close(drawn, terms[order[:40]], rtol=0, atol=1e-12)
+        assert estimator(z, 2, queries=40, seed=3, **more).item() == pytest.approx(drawn.mean().item(), abs=1e-12)
+        whole = estimator(z, 2, queries=300, seed=3, **more)
+        assert whole.item() == pytest.approx(terms.mean().item(), abs=1e-12)
+
+
+def test_the_mean_over_draws_is_the_estimate_of_all_codes_and_the_standard_error_covers_it():
+    """Of draws without replacement, half of the codes each: their errors are smaller by the root of a half."""
+    z = normal(1000, 3)
+    full = knn_entropy(z).item()
+    estimates, covered = [], 0
+    for seed in range(300):
+        terms = knn_entropy(z, queries=500, seed=seed, reduction="none")
+        error = (terms.std() / math.sqrt(500) * math.sqrt(1 - 500 / 1000)).item()
+        estimates.append(terms.mean().item())
+        covered += abs(estimates[-1] - full) < 1.96 * error
+    spread = np.std(estimates)
+    assert abs(np.mean(estimates) - full) < 4 * spread / math.sqrt(300)
+    assert error == pytest.approx(spread, rel=0.15)
+    assert 270 <= covered <= 298  # 285 of 300 expected
+
+
+@pytest.mark.parametrize(("estimator", "bring"), SPACES)
+def test_queries_and_their_neighbours_get_the_gradient_of_their_terms(estimator, bring):
+    z = bring(normal(60, 3)).requires_grad_()
+    order = torch.randperm(60, generator=generator(1))[:9]
+    (expected,) = torch.autograd.grad(estimator(z, reduction="none")[order].mean(), z)
+    (gradient,) = torch.autograd.grad(estimator(z, queries=9, seed=1), z)
+    torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-12)
+    touched = gradient.abs().sum(1) > 0
+    assert touched[order].all()
+    assert 9 < touched.sum() <= 18
+
+
+@pytest.mark.parametrize("queries", [0, 6, 2.0, True])
+def test_queries_that_are_not_a_number_of_the_codes_are_refused(queries):
+    with pytest.raises(InputError, match="a whole number of queries from 1 to 5, the number of codes"):
+        knn_entropy(normal(5, 2), queries=queries)
+
+
+def test_an_unknown_reduction_is_refused():
+    with pytest.raises(InputError, match="expects the reduction mean or none, got 'sum'"):
+        cube_entropy(normal(5, 2).tanh(), reduction="sum")

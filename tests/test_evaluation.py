@@ -11,10 +11,11 @@ from entropic_ae import runs
 from entropic_ae.data import ImageData, Split
 from entropic_ae.densities import Mixture, Prior
 from entropic_ae.errors import InputError
-from entropic_ae.evaluation import evaluate
-from entropic_ae.features import load_features
+from entropic_ae.evaluation import evaluate, evaluate_in
+from entropic_ae.evaluation.scale import blurred, number_needed, tells_apart
+from entropic_ae.features import Features, load_features
 from entropic_ae.generation import decode, encode, encode_hidden, reconstruct
-from entropic_ae.metrics import frechet_distance, reconstruction_error, spread
+from entropic_ae.metrics import FrechetReference, frechet_distance, reconstruction_error, spread
 from entropic_ae.recipes import PRESETS, RECIPES, configure
 from entropic_ae.storage.files import claimed
 
@@ -46,7 +47,7 @@ def model():
 
 def measure(model, images, **options):
     densities = {"prior": Prior(model.bottleneck.prior())}
-    return evaluate(model, images, densities, load_features("pixels", images), n=50, **options)
+    return evaluate(model, images, densities, load_features("pixels", images), **{"n": 100} | options)
 
 
 def test_the_validation_split_never_reads_the_test_images(model):
@@ -55,11 +56,12 @@ def test_the_validation_split_never_reads_the_test_images(model):
     validation, train = images.validation.images, images.train.images
     assert (result["split"], result["real_images"]) == ("validation", 90)
     assert "test_images" not in result
-    assert result["distances"]["held-out images"]["images"] == 90
+    assert {row["images"] for row in result["distances"].values()} == {result["number"]} == {90}
     pixels = load_features("pixels", images)
     floor = frechet_distance(pixels(validation), pixels(train[:90]))
     assert result["distances"]["held-out images"]["frechet"] == pytest.approx(floor, rel=1e-9)
-    assert result["distances"]["reconstructions"]["images"] == result["codes"]["n"] == 90
+    assert result["codes"]["n"] == 90
+    assert "training images" not in result["distances"]  # they are the floor
     expected = reconstruction_error(validation, reconstruct(model, validation))
     assert result["reconstruction_error"] == pytest.approx(expected, rel=1e-4)
 
@@ -74,6 +76,69 @@ def test_the_test_split_is_the_default_and_its_floor_the_validation_images(model
     assert result["distances"]["held-out images"] | {"frechet": floor, "images": 90} == pytest.approx(
         result["distances"]["held-out images"]
     )
+    assert list(result["distances"]) == [
+        "held-out images", "training images", "reconstructions", "interpolations", "prior", "blurred images",
+        "mean image",
+    ]  # fmt: skip
+
+
+def test_all_distances_are_of_as_many_images_as_the_smallest_group(model):
+    for n, number in ((50, 50), (500, 90)):
+        result = measure(model, data(), n=n)
+        assert {row["images"] for row in result["distances"].values()} == {result["number"]} == {number}
+        assert (result["n"], result["real_images"]) == (n, 120)
+
+
+def shapes(n, seed):
+    """Discs of two sizes anywhere on a dark ground, which a blur spoils."""
+    generator = torch.Generator().manual_seed(seed)
+    y, x = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+    centre = 4 + 8 * torch.rand(n, 2, 1, 1, generator=generator)
+    radius = 2 + torch.randint(2, (n, 1, 1), generator=generator)
+    inside = (x - centre[:, 0]) ** 2 + (y - centre[:, 1]) ** 2 < radius**2
+    return Split((inside * 255).to(torch.uint8)[:, None], None)
+
+
+def test_distances_that_cannot_tell_real_images_from_spoilt_ones_are_withheld():
+    """In pixels, of discs: too few images do not tell, and about as many as are said to be needed do."""
+
+    def pixels(images):
+        return images.flatten(1) / 255
+
+    def floor_and_blurred(n):
+        real, held_out = (pixels(shapes(n, seed).images) for seed in (0, 1))
+        spoilt = pixels(blurred(shapes(n, 1).images))
+        return FrechetReference(real), real, held_out, spoilt
+
+    reference, real, held_out, spoilt = floor_and_blurred(24)
+    assert not tells_apart(reference.estimate(held_out), reference.estimate(spoilt))
+    needed = number_needed(real, held_out, spoilt)
+    assert needed > 24
+    reference, _, held_out, spoilt = floor_and_blurred(2 * needed)
+    assert tells_apart(reference.estimate(held_out), reference.estimate(spoilt))
+
+
+def test_what_is_withheld_is_told(model):
+    few = {name: noise(30, seed) for seed, name in enumerate(("train", "validation", "test"))}
+    result = measure(model, data(**few))  # noise: the mean image is as far as other noise
+    assert "mean image" in result["withheld"]["like_real"]
+    assert "withheld" not in measure(plain(), data(**{name: shapes8(400, seed) for seed, name in enumerate(few)}))
+
+
+def shapes8(n, seed):
+    return Split(torch.nn.functional.max_pool2d(shapes(n, seed).images.float(), 2).to(torch.uint8), None)
+
+
+def test_several_spaces_share_one_set_of_images(model):
+    images = data()
+    densities = {"prior": Prior(model.bottleneck.prior())}
+    flat = Features("flat", nn.Flatten(), 64)
+    results = evaluate_in(model, images, densities, [load_features("pixels", images), flat], n=50)
+    alone = measure(model, images, n=50)
+    assert results["pixels"] == alone
+    ratio = results["flat"]["distances"]["prior"]["frechet"] / alone["distances"]["prior"]["frechet"]
+    assert ratio == pytest.approx(255**2, rel=1e-6)
+    assert results["flat"]["diagnostics"] is results["pixels"]["diagnostics"]
 
 
 def test_samples_alone_are_at_the_same_distances(model):
@@ -209,8 +274,8 @@ def test_what_another_process_measures_meanwhile_is_kept(run, monkeypatch):
         eae.load(run.folder, device="cpu").evaluate(features="pixels", n=30, densities=["prior"], seed=5)
         return measure(*arguments, **options)
 
-    measure = runs.measuring.evaluation.evaluate
-    monkeypatch.setattr(runs.measuring.evaluation, "evaluate", meanwhile)
+    measure = runs.measuring.evaluation.evaluate_in
+    monkeypatch.setattr(runs.measuring.evaluation, "evaluate_in", meanwhile)
     mine = run.evaluate(features="pixels", n=30, densities=["prior"], split="validation")
     kept = json.loads((run.folder / "metrics.json").read_text())
     assert kept["pixels (validation)"] == mine
@@ -236,12 +301,13 @@ def test_a_run_keeps_nothing_of_what_is_measured_of_its_samples_alone(run):
 
 
 def test_a_run_measures_the_densities_that_are_named(run):
-    groups = ["held-out images", "reconstructions", "interpolations"]
-    for densities in (["gaussian", "prior"], []):
+    made = ["reconstructions", "interpolations"]
+    for densities in (["gaussian", "prior"], [], None):
         result = run.evaluate(features="pixels", n=40, densities=densities)
-        assert list(result["distances"]) == groups + densities
-        assert list(result["collapse"]["spread"]) == groups[1:] + densities
-    assert list(run.evaluate(features="pixels", n=40)["distances"]) == [*groups, "prior", "gaussian", "mixture"]
+        drawn = ["prior", "gaussian", "mixture"] if densities is None else densities
+        given = ["held-out images", "training images"], ["blurred images", "mean image"]
+        assert list(result["distances"]) == [*given[0], *made, *drawn, *given[1]]
+        assert list(result["collapse"]["spread"]) == made + drawn
 
 
 def test_compiled_networks_measure_the_same_and_leave_no_trace(run, monkeypatch):

@@ -65,6 +65,11 @@ def test_damaged_json_is_named(tmp_path):
         read_json(tmp_path / "a.json")
     with pytest.raises(InputError, match=r"b\.json does not exist"):
         read_json(tmp_path / "b.json")
+    (tmp_path / "c.json").write_text('{"a": "\\ud800"}')  # half a character, which no page can show
+    with pytest.raises(InputError, match=r"c\.json is damaged \(.*surrogates not allowed"):
+        read_json(tmp_path / "c.json")
+    (tmp_path / "d.json").write_text('["\\u00e9", "\\ud83d\\ude00"]')
+    assert read_json(tmp_path / "d.json") == ["\u00e9", "\U0001f600"]
 
 
 def test_tensors_that_are_not_those_written_are_noticed(tmp_path):

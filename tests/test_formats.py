@@ -105,6 +105,20 @@ def test_a_set_of_16_bits_and_single_dark_images_stay_as_they_are(tmp_path):
     assert sorted(pixels(data).flatten(1).amax(1).tolist()) == [2] * 11 + [255]
 
 
+def test_a_few_bright_pixels_that_make_the_rest_black_are_told(tmp_path):
+    images = [ramp(4095, shift) for shift in range(12)]
+    images[3][0, 0] = 65535
+    sentence = r"only 1 of 3,072 pixels of .* are brighter than 8,224 of 65,535, .* the rest is nearly black"
+    with pytest.warns(UserWarning, match=sentence) as told:
+        data = load_images(write(tmp_path / "hot", images))
+    assert told[0].filename == __file__
+    assert pixels(data).max() == 255
+    images[3][0, 0] = 4095  # the remedy
+    with pytest.warns(UserWarning, match="4,095 becomes white") as told:
+        assert len(pixels(load_images(write(tmp_path / "limited", images))).unique()) == 17
+    assert [one.filename for one in told] == [__file__]
+
+
 def test_8_bit_files_have_no_white(tmp_path):
     data = load_images(write(tmp_path / "set", [ramp(255, i, np.uint8) for i in range(12)]))
     assert data.white is None
@@ -211,6 +225,11 @@ def test_images_that_are_nearly_black_are_told(tmp_path):
         UserWarning, match="the largest value of the images of .* is 16 of 255: they are nearly black"
     ):
         load_images(np.stack([ramp(16, i, np.uint8) for i in range(12)]))
+    with pytest.warns(UserWarning, match="the images of .* are all black: every value is 0; look at the files"):
+        load_images(np.zeros((12, 16, 16), np.uint8))
+    folder = write(tmp_path / "black", [np.zeros((16, 16), np.int32) for _ in range(12)], suffix="tif")
+    with pytest.warns(UserWarning, match="are all black"):
+        load_images(folder)
 
 
 # what a folder holds besides

@@ -17,9 +17,9 @@ ROOT = Path(entropic_ae.__file__).parent
 # A room, which is a module or a package, imports from the layers above it in this list only; lazy imports count.
 LAYERS = [
     {"errors", "provenance", "version"},
-    {"arrays"},
-    {"distributed", "estimators", "mixtures", "networks", "priors", "randomness", "registry", "storage"},
-    {"transports"},
+    {"arrays", "randomness"},
+    {"distributed", "estimators", "mixtures", "networks", "priors", "registry", "storage"},
+    {"transports", "verdict"},
     {"bottlenecks", "data", "metrics", "pictures"},
     {"autoencoder"},
     {"terms"},

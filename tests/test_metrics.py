@@ -8,10 +8,12 @@ import scipy.linalg
 import scipy.ndimage
 import torch
 from torch.distributions import Independent, Normal
+from torchmetrics.image.fid import FrechetInceptionDistance
 
 from entropic_ae.bottlenecks import BatchNorm, Cube, L1Norm, Sphere
 from entropic_ae.errors import InputError
 from entropic_ae.metrics import (
+    FrechetReference,
     active_codes,
     entropy_gap,
     frechet_distance,
@@ -26,6 +28,17 @@ from entropic_ae.randomness import seeded
 
 def normal(n, dim, seed=0):
     return torch.randn(n, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+class Given(torch.nn.Module):
+    """An extractor for torchmetrics that passes given features on."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.num_features = width
+
+    def forward(self, features):
+        return features
 
 
 def scipy_frechet(real, fake):
@@ -85,6 +98,42 @@ def test_frechet_distance_of_a_set_to_itself_is_zero():
     real = normal(100, 8)
     assert frechet_distance(real, real) == pytest.approx(0, abs=1e-9)
     assert frechet_distance(real, real) >= 0
+
+
+def test_frechet_distance_agrees_with_torchmetrics():
+    generator = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(300, 20, generator=generator), torch.rand(200, 20, generator=generator)
+    theirs = FrechetInceptionDistance(feature=Given(20), sync_on_compute=False).set_dtype(torch.float64)
+    theirs.update(real.double(), real=True)
+    theirs.update(fake.double(), real=False)
+    assert frechet_distance(real, fake) == pytest.approx(float(theirs.compute()), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("width", "rows", "shift", "scale"), [(8, 300, 0.3, 1.2), (32, 60, 0.2, 1.1), (32, 54, 0.0, 1.0)]
+)
+def test_an_interval_of_the_frechet_distance_holds_its_mean(width, rows, shift, scale):
+    """Over fresh draws of both sets; of few rows and of equal Gaussians it is wide rather than narrow."""
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(width, width, generator=generator).double()
+    found = []
+    for _ in range(200):
+        real, fake = (torch.randn(n, width, generator=generator).double() @ mixing for n in (100, rows))
+        found.append(FrechetReference(real).estimate(fake * scale + shift))
+    distances = torch.tensor([one.distance for one in found])
+    errors = torch.tensor([one.standard_error for one in found])
+    covered = ((distances - distances.mean()).abs() < 1.96 * errors).double().mean()
+    assert covered > 0.92
+    assert errors.mean() < 1.5 * distances.std()
+
+
+def test_the_standard_error_of_means_alone():
+    """In one dimension and with equal variances, it is 2 |n - m| standard errors of n - m."""
+    generator = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(40_000, 1, generator=generator), 3 + torch.randn(10_000, 1, generator=generator)
+    found = FrechetReference(real).estimate(fake)
+    expected = 2 * 3 * math.sqrt(1 / 40_000 + 1 / 10_000)
+    assert found.standard_error == pytest.approx(expected, rel=0.02)
 
 
 def test_frechet_distance_is_symmetric_and_ignores_row_order():

@@ -195,7 +195,7 @@ def test_a_range_that_does_not_fit():
 
 
 def test_flat_rows_are_refused_with_their_shape():
-    with pytest.raises(InputError, match=r"shape \(20, 784\), .*reshape them: images\.reshape\(-1, 28, 28\)\."):
+    with pytest.raises(InputError, match=r"shape \(20, 784\), .*images\.reshape\(-1, 28, 28\), or"):
         load_images(np.zeros((20, 784), np.uint8))
 
 
@@ -333,6 +333,11 @@ def test_a_folder_of_save_to_disk(tmp_path):
     data = load_images(str(tmp_path / "two"))
     check(data)
     assert len(data.test.images) == 10
+    (arrow,) = (tmp_path / "one").glob("*.arrow")
+    arrow.rename(tmp_path / "one" / "kept")
+    arrow.mkdir()  # as a pipe, whose opening would wait
+    with pytest.raises(InputError, match=rf"save_to_disk \(no file {arrow.name}\); restore it"):
+        load_images(tmp_path / "one")
     (tmp_path / "one" / "state.json").write_text('{"_data_files": [{"filename": "../two/train/x.arrow"}]}')
     with pytest.raises(InputError, match=r"cannot be read as a folder of save_to_disk \(a file outside of"):
         load_images(tmp_path / "one")

@@ -4,7 +4,8 @@ from functools import partial
 
 import pytest
 
-from entropic_ae import PRESETS, RECIPES, InputError, configure, evaluation
+from entropic_ae import PRESETS, RECIPES, InputError, configure
+from entropic_ae.evaluation import protocol
 from entropic_ae.experiments import sweep, tuning
 from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
 from entropic_ae.training import Execution
@@ -26,7 +27,7 @@ def searched(tmp_path_factory):
     """A whole search: its results, its run folders and what it told."""
     folder = tmp_path_factory.mktemp("searched")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "kernel_distance", partial(evaluation.kernel_distance, subsets=2))
+        patch.setattr(protocol, "kernel_distance", partial(protocol.kernel_distance, subsets=2))
         return folder / "out", folder / "runs", search(["ae", "rae-l2"], folder / "out", folder / "runs")
 
 

@@ -10,9 +10,9 @@ import torch
 import entropic_ae as eae
 from entropic_ae import InputError, runs, sharing
 from entropic_ae.metrics import reconstruction_error
-from entropic_ae.report.command import train_command
 from entropic_ae.sharing import shareable
 from entropic_ae.storage.tensors import read_tensors
+from entropic_ae.verdict.command import train_command
 
 pytestmark = pytest.mark.usefixtures("brief")
 SMALL = {"width": 4, "latent_dim": 4, "batch_size": 20, "mixture.components": 2}

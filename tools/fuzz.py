@@ -1,6 +1,6 @@
 """Damage images and run folders, use them as the command line does, and count what comes of it.
 
-``python tools/fuzz.py --cases 1500 --seed 0 --out results/fuzz.json`` tries so many damaged inputs, every kind of
+``python tools/fuzz.py --cases 2000 --seed 0 --out results/fuzz.json`` tries so many damaged inputs, every kind of
 file with every kind of damage in turn. Each must end in one of these ways:
 
 - refused: one sentence and exit code 2;
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
+import gzip
 import io
 import json
 import os
@@ -25,6 +26,7 @@ import shutil
 import signal
 import struct
 import sys
+import tarfile
 import tempfile
 import time
 import traceback
@@ -42,6 +44,7 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pyarrow.parquet
+import safetensors.torch
 import torch
 from PIL import Image
 
@@ -567,6 +570,24 @@ SUBJECTS: dict[str, Subject] = {
         {"load": partial(_read, name="images.parquet")},
         _ANY,
     ),
+    "IDX file": Subject("idx/*", {**_BYTES, **FILES}, {"load": partial(_read, name="idx")}, _ANY),
+    "compressed IDX file": Subject(
+        "idx-gz/*",
+        {**_BYTES, **FILES},
+        {"load": partial(_read, name="idx-gz")},
+        frozenset([*FILES, "bytes appended"]),
+    ),
+    "HDF5 file": Subject("images.h5", {**_BYTES, **FILES}, {"load": partial(_read, name="images.h5")}, _ANY),
+    "safetensors file of images": Subject(
+        "images.safetensors",
+        {**_BYTES, **FILES, "another header": _safetensors_of_another_header},
+        {"load": partial(_read, name="images.safetensors")},
+        _ANY,
+    ),
+    "WebDataset tar": Subject("tar/*.tar", {**_BYTES, **FILES}, {"load": partial(_read, name="tar")}, _ANY),
+    "folder of save_to_disk": Subject(
+        "saved/*", {**_BYTES, **FILES}, {"load": partial(_read, name="saved")}, _ANY
+    ),
     "run.json": Subject("run/run.json", _JSON, _DRAWN),
     "run.json, resumed": Subject("run/run.json", _JSON, {"resume": _resume}),
     "run.json, reported": Subject("run/run.json", _JSON, _PAGE, _ANY, every=4),
@@ -608,6 +629,46 @@ def _prepare_deep(root: Path, i: int, image: np.ndarray) -> None:
         )
 
 
+def _prepare_containers(root: Path, pixels: np.ndarray, labels: np.ndarray) -> None:
+    """Write the images as IDX, HDF5 and safetensors files, as WebDataset tars and as a folder of save_to_disk."""
+    import datasets
+
+    grey = np.ascontiguousarray(pixels[:, :, :, 0])
+    for folder, suffix, opening in (("idx", "", open), ("idx-gz", ".gz", gzip.open)):
+        (root / folder).mkdir()
+        for split, part in (("train", slice(30)), ("t10k", slice(30, 40))):
+            for name, values in (("images-idx3", grey[part]), ("labels-idx1", labels[part].astype(np.uint8))):
+                head = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
+                with opening(root / folder / f"{split}-{name}-ubyte{suffix}", "wb") as file:
+                    file.write(head + values.tobytes())
+    with contextlib.suppress(ImportError):
+        import h5py
+
+        with h5py.File(root / "images.h5", "w") as file:
+            file["images"], file["labels"] = pixels, labels
+    tensors = {"images": torch.from_numpy(pixels), "labels": torch.from_numpy(labels)}
+    safetensors.torch.save_file(tensors, root / "images.safetensors")
+    encoded = [_png(image) for image in pixels]
+    (root / "tar").mkdir()
+    for split, part in (("train", range(30)), ("test", range(30, 40))):
+        with tarfile.open(root / "tar" / f"{split}.tar", "w") as archive:
+            for i in part:
+                for suffix, content in (("png", encoded[i]), ("cls", str(labels[i]).encode())):
+                    member = tarfile.TarInfo(f"{i:03}.{suffix}")
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    rows = {"image": [{"bytes": one, "path": None} for one in encoded], "label": labels.tolist()}
+    datasets.disable_progress_bars()
+    datasets.Dataset.from_dict(rows, features).save_to_disk(root / "saved")
+
+
+def _png(image: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    return stream.getvalue()
+
+
 def prepare(root: Path) -> None:
     """Make every input, undamaged."""
     generator = np.random.default_rng(0)
@@ -619,13 +680,13 @@ def prepare(root: Path) -> None:
             Image.fromarray(image).save(place)
         _prepare_deep(root, i, image)
     labels = generator.integers(3, size=40)
+    _prepare_containers(root, pixels, labels)
     np.savez(root / "images.npz", images=pixels, labels=labels)
     np.save(root / "images.npy", pixels)
-    rows = []
-    for i, image in enumerate(pixels):
-        stream = io.BytesIO()
-        Image.fromarray(image).save(stream, "PNG")
-        rows.append({"image": {"bytes": stream.getvalue(), "path": f"{i}.png"}, "label": int(labels[i])})
+    rows = [
+        {"image": {"bytes": _png(image), "path": f"{i}.png"}, "label": int(labels[i])}
+        for i, image in enumerate(pixels)
+    ]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), root / "images.parquet")
     run = root / "run"
     for done in (_command(*_TRAIN, "--epochs", "1", "--out", run), _sample(root, "gaussian"), _evaluate(root)):
@@ -770,7 +831,7 @@ def _joined(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
 def main() -> int:
     """Try what the arguments say; return 1 if anything failed."""
     parser = argparse.ArgumentParser(description="Damage images and run folders, and count what comes of it.")
-    parser.add_argument("--cases", type=int, default=1500, help="in all, with those that OUT holds")
+    parser.add_argument("--cases", type=int, default=2000, help="in all, with those that OUT holds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--out", type=Path, help="a JSON file; where it was written by the same commit, go on in it"

@@ -16,6 +16,7 @@ sys.path.extend(str(folder) for folder in (Path(__file__).parents[1], Path(__fil
 
 import conformance
 import fuzz
+import shares
 import tables_of_formats as formats
 import tables_of_pieces as pieces
 import tables_of_records as records
@@ -23,7 +24,9 @@ import tables_of_sweeps as sweeps
 from benchmarks.accelerator import render_gpu
 from benchmarks.densities import render_likelihood
 from benchmarks.memory import render_memory
+from benchmarks.neighbours import render_neighbours
 from benchmarks.pairs import render_speed
+from benchmarks.startup import render_startup
 from benchmarks.training import render_pace
 from tree import render_tree
 
@@ -48,12 +51,15 @@ KINDS = {
     "speed": render_speed,
     "pace": render_pace,
     "memory": render_memory,
+    "neighbours": render_neighbours,
+    "startup": render_startup,
     "likelihood": render_likelihood,
     "gpu": render_gpu,
     # other records
     "checks": conformance.render_checks,
     "parity": conformance.render_parity,
     "damages": fuzz.render_damages,
+    "shares": shares.render_shares,
     "supported": records.supported,
     "caption": records.caption,
     "versions": records.versions,

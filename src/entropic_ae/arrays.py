@@ -24,7 +24,7 @@ def as_tensor(values: ArrayLike, who: str) -> Tensor:
         values: a tensor, or what scikit-learn calls array-like: an array, a DataFrame, nested lists.
         who: the function or the argument, for the error message.
 
-    Raises: InputError for anything else: text, objects, ragged lists, sparse matrices.
+    Raises: InputError for anything else: text, objects, ragged lists, sparse matrices, masked values.
 
     >>> as_tensor([[1.0, 2.0]], "knn_entropy")
     tensor([[1., 2.]], dtype=torch.float64)
@@ -33,6 +33,8 @@ def as_tensor(values: ArrayLike, who: str) -> Tensor:
 
     if isinstance(values, torch.Tensor):
         return values
+    if np.ma.is_masked(values):
+        raise InputError(f"{who} expects numbers, got masked values; remove their rows, or fill them.")
     try:
         array = np.array(values)  # a copy: tensors must be writeable and have no negative strides
     except (ValueError, TypeError, RuntimeError):  # ragged lists, tensors that need a gradient

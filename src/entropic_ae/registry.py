@@ -66,6 +66,10 @@ class Registry(UserDict[str, Piece]):
 
         Raises: InputError for an unknown name; the message suggests the closest one.
         """
+        if not isinstance(name, str):
+            raise InputError(
+                f"expected the name of a {self.kind}, got {name!r}; known: {', '.join(sorted(self))}."
+            )
         if name not in self:
             raise self.unknown(name)
         return self[name]

@@ -10,12 +10,16 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext, redirect_stdout
 from functools import wraps
 from inspect import Parameter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from entropic_ae.cli.options import OUTPUT_OPTIONS
+
+if TYPE_CHECKING:
+    from entropic_ae.verdict import Verdict
 
 __all__ = [
     "Document",
@@ -38,7 +42,7 @@ Document = Mapping[str, Any]
 console = Console(highlight=False, soft_wrap=True)  # results
 notes = Console(stderr=True, highlight=False, soft_wrap=True)  # notes and progress
 errors = Console(stderr=True, highlight=False, soft_wrap=True)  # errors and warnings
-_FEW = 100  # number of images in either set below which distances mean little
+_COLOURS = {"good": "green", "fair": "yellow", "poor": "bold red", "unknown": "dim"}  # of grades
 _UNBOUNDED = 1000  # characters, wider than any table
 _NO_BARS = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")  # of Hugging Face's libraries
 
@@ -51,6 +55,8 @@ def speak() -> None:
 
 def speak_for(count: int) -> bool:
     """Silence all but the first of ``count`` processes; return whether this is the first."""
+    if count == 1:  # PyTorch is not needed to know
+        return not errors.quiet
     from entropic_ae.distributed import is_first
 
     if not is_first(count):
@@ -112,22 +118,36 @@ def short(value: Any) -> str:
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
-def print_metrics(result: dict[str, Any]) -> None:
-    """Print the result of ``Run.evaluate``: distances, reconstruction error, entropy, verdict, collapse."""
-    from entropic_ae.report import distance_rows
+def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | None) -> None:
+    """Print the results of ``Run.evaluate`` by feature space: verdict, distances, and measures of codes."""
+    from entropic_ae.report import withheld_text
 
+    result = next(iter(results.values()))
     codes = result["codes"]
-    table = Table("images", "number", "Frechet distance", "kernel distance", box=None, padding=(0, 2, 0, 0))
-    for row in distance_rows(result):
-        table.add_row(*row)
-    console.print(f"Distances to {result['real_images']:,} test images in {result['features']} features:")
-    print_table(table)
-    console.print(f"reconstruction error {result['reconstruction_error']:.3f} (squared, summed over an image)")
+    if verdict is not None:
+        _print_verdict(verdict)
+    console.print(
+        f"Frechet distances of {result['number']:,} images each to {result['real_images']:,} {result['split']} "
+        "images, ± half of a 95 % interval, and as multiples of that of held-out images:"
+    )
+    print_table(_distances(results))
+    for space in results.values():
+        if (why := withheld_text(space)) is not None:
+            console.print(f"[bold yellow]too few images:[/] {escape(why)}")
+        elif space["number"] <= space["dimensions"]:
+            console.print(
+                f"[bold yellow]few images:[/] {space['number']:,}, and {space['features']} features have "
+                f"{space['dimensions']:,} dimensions; compare with held-out images only"
+            )
+    console.print(
+        f"reconstruction error {result['reconstruction_error']:.3f} (squared, summed over an image), "
+        f"{100 * result['reconstruction_error'] / result['variance']:.0f} % of the images' variance"
+    )
     entropy = f"entropy of {codes['n']:,} held-out codes {codes['entropy']:.2f} nats"
     if codes["maximum"] is not None:
         entropy += (
-            f", maximum {codes['maximum']:.2f}, gap {codes['gap']:.2f} "
-            f"({codes['corrected_gap']:.2f} to the same estimate for as many prior samples)"
+            f", {codes['corrected_gap']:.2f} below the same estimate of as many prior samples (maximum "
+            f"{codes['maximum']:.2f})"
         )
     console.print(entropy)
     if copies := codes["n"] - codes["distinct"]:
@@ -136,13 +156,6 @@ def print_metrics(result: dict[str, Any]) -> None:
         console.print(result["diagnostics"]["verdict"])
     else:
         console.print(f"too few codes to measure their divergence from the prior: {codes['n']}")
-    fewest = min(result["real_images"], *(row["images"] for row in result["distances"].values()))
-    if fewest < _FEW or fewest < result.get("dimensions", 0):
-        width = f" in {result['dimensions']:,} dimensions" if fewest < result.get("dimensions", 0) else ""
-        console.print(
-            f"[bold yellow]few images:[/] Frechet distances of only {fewest:,}{width} are biased upwards and mean "
-            "little; look at the kernel distance"
-        )
     collapse = result["collapse"]
     console.print(f"active codes {collapse['active_codes']} of {collapse['latent_dim']}")
     if collapse["collapsed"]:
@@ -150,6 +163,41 @@ def print_metrics(result: dict[str, Any]) -> None:
         console.print(
             f"[bold yellow]collapsed[/] (less than a tenth of the real variance; dead codes): {collapsed}"
         )
+
+
+def _print_verdict(verdict: Verdict) -> None:
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for one in verdict.findings:
+        table.add_row(one.subject, f"[{_COLOURS[one.grade]}]{one.grade}[/]", escape(one.sentence))
+    print_table(table)
+    console.print(f"[bold]next:[/] {escape(verdict.advice)}" + ":" * (verdict.command is not None))
+    if verdict.command is not None:
+        console.out(f"  {verdict.command}", highlight=False)
+
+
+def _distances(results: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return a table with a row a kind of image: its distance in each space, and the mean of the multiples."""
+    from entropic_ae.report import frechet_text, multiple, multiple_text
+
+    several = len(results) > 1
+    table = Table("images", box=None, padding=(0, 2, 0, 0))
+    for name in results:
+        table.add_column(name, justify="right")
+        table.add_column("x floor", justify="right")
+    if several:
+        table.add_column("mean x", justify="right")
+    table.add_column("kernel", justify="right")
+    first = next(iter(results.values()))
+    for row, kernel in first["distances"].items():
+        cells = []
+        multiples = [multiple(space, row) for space in results.values()]
+        for space, times in zip(results.values(), multiples, strict=True):
+            cells += [frechet_text(space, row), multiple_text(times)]
+        if several:
+            known = [times for times in multiples if times is not None]
+            cells.append(multiple_text(sum(known) / len(known) if len(known) == len(multiples) else None))
+        table.add_row(row, *cells, f"{kernel['kernel']:.4f}")
+    return table
 
 
 def print_caution(caution: str | None) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -85,19 +87,17 @@ def train(
     picture_every: Annotated[int, typer.Option(help="Epochs between logged pictures.")] = 5,
 ) -> Document:
     """Train a system into a run folder, with pictures of its samples and reconstructions."""
-    from entropic_ae.recipes import RECIPES
-
     speak_for(devices * nodes)
-    if recipe is not None:
-        RECIPES.find(recipe)  # before Lightning is imported, which takes seconds
-
-    from entropic_ae import runs
+    settings = read_settings(set, width, epochs)
+    if start_from is not None or None not in (recipe, data):
+        notes.print(escape(_understood(recipe, data, start_from, settings, seed, resume)))
+    from entropic_ae import runs  # imports PyTorch, which takes seconds
 
     run = runs.train(
         recipe,
         data,
         start_from=start_from,
-        set=read_settings(set, width, epochs),
+        set=settings,
         preset=preset,
         seed=seed,
         limit=limit,
@@ -121,15 +121,34 @@ def train(
     return {"run": run.folder, "best_epoch": run.best_epoch, "density": density, "caution": run.caution}
 
 
+def _understood(
+    recipe: str | None,
+    data: str | None,
+    start_from: str | None,
+    settings: Mapping[str, Any],
+    seed: int,
+    resume: bool,
+) -> str:
+    """Return what ``train`` was asked for, in one line."""
+    line = f"{'resuming' if resume else 'training'} {recipe or 'its recipe'} on {data or 'its data'}"
+    if start_from is not None:
+        line += f" from {start_from}"
+    changes = "".join(f", {name}={value}" for name, value in settings.items())
+    return f"{line}, seed {seed}{changes}"
+
+
 def evaluate(
     run: RunName,
     features: Annotated[
         str | None,
         typer.Option(
-            help="One listed by [b]recipes[/b], classifier:DATA or a TorchScript file; default: the preset's."
+            help="Of those listed by [b]recipes[/b], classifier:DATA or a TorchScript file, separated by commas; "
+            "default: the preset's, and pixels."
         ),
     ] = None,
-    n: Annotated[int, typer.Option(help="Images from each density; all held-out images are measured.")] = 10_000,
+    n: Annotated[
+        int, typer.Option(help="Images from each density, at most the number of held-out images.")
+    ] = 10_000,
     densities: Annotated[
         str | None, typer.Option(help="Densities, separated by commas; default: the recipe's.")
     ] = None,
@@ -146,6 +165,7 @@ def evaluate(
     """Measure a run against the test images: metrics.json, a table, and a picture of each density."""
     check_run(run)
     from entropic_ae.densities import DENSITIES
+    from entropic_ae.runs.measuring import judged
     from entropic_ae.training import Execution
 
     speak_for(devices * nodes)
@@ -154,7 +174,7 @@ def evaluate(
         if not notes.is_terminal:  # the status display needs a terminal
             notes.print(f"measuring {escape(run)}")
         result = loaded.evaluate(
-            features=features,
+            features=None if features is None else read_list(features),
             n=n,
             seed=seed,
             densities=None if densities is None else read_list(densities),
@@ -164,13 +184,14 @@ def evaluate(
         )
         if loaded.origin is None:
             loaded.draw(*(name for name in result["distances"] if name in DENSITIES))
-    print_metrics(result)
-    print_caution(loaded.caution)
+        results = {result["features"]: result, **result.get("also", {})}
+        said = judged(loaded, results)
+    print_metrics(results, said)
     if loaded.origin is None:
         hint(f"{run}: {METRICS_FILE} and pictures written.")
     else:
         hint(f"{run}: nothing is written into the Hub's cache; entropic-ae pull copies it to a run folder.")
-    return {"run": run, "caution": loaded.caution, **result}
+    return {"run": run, "caution": loaded.caution, "verdict": said and asdict(said), **result}
 
 
 def report(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["is_saved", "rows_tables", "saved_tables", "tar_tables"]
 
 _STATE, _SPLITS = "state.json", "dataset_dict.json"  # files of a saved Dataset and DatasetDict
+_ABOUT = "dataset_info.json"  # beside each state
 _AT_ONCE = 64  # encoded images in memory
 
 
@@ -43,6 +44,9 @@ def saved_tables(folder: Path) -> dict[str, Table]:
         names = [(one.parent, file["filename"]) for one in states for file in read_json(one)["_data_files"]]
         if any(Path(name).name != name for _, name in names):
             raise ValueError("a file outside of the folder")
+        needed = [place / name for place, name in names] + [one.with_name(_ABOUT) for one in states]
+        if absent := [one for one in needed if not one.is_file()]:  # opening a pipe would wait
+            raise ValueError(f"no file {absent[0].name}")
         with quiet(count=None):
             loaded = datasets.load_from_disk(str(folder))
         stamps = [_stamp(place / name) for place, name in names]

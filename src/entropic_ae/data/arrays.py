@@ -96,6 +96,8 @@ def checked_arrays(
     >>> images.shape, labels.dtype
     (torch.Size([5, 1, 8, 8]), torch.int64)
     """
+    if np.ma.is_masked(images):
+        raise InputError(f"{source} holds masked values, expected pixels; fill them: images.filled(255).")
     array = _as_array(images)
     if value_range is not None:
         array = _scaled(source, array, value_range)
@@ -167,10 +169,16 @@ def _checked_images(path: str, array: np.ndarray) -> Tensor:
         array = array.transpose(0, 3, 1, 2)
     if array.ndim != 4 or array.shape[1] not in (1, 3):
         side = math.isqrt(array.shape[1]) if array.ndim == 2 else 0
-        how = f": images.reshape(-1, {side}, {side})" if side > 3 and side**2 == array.shape[1] else ""
+        how = "reshape them"
+        if side > 3 and side**2 == array.shape[1]:
+            how = f"reshape rows of pixels: images.reshape(-1, {side}, {side})"
+        if array.ndim == 2:
+            how += ", or give one image as images[None]"
+        elif array.ndim == 4 and 4 in (array.shape[1], array.shape[3]):
+            how = "composite transparent images onto one colour"
         raise InputError(
             f"{path} holds an array of shape {array.shape}, expected images shaped (N, H, W), (N, H, W, C) "
-            f"or (N, C, H, W) with C = 1 or 3; reshape them{how}."
+            f"or (N, C, H, W) with C = 1 or 3; {how}."
         )
     return torch.from_numpy(np.ascontiguousarray(array))
 

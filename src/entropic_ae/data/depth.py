@@ -11,12 +11,13 @@ from torch import Tensor
 from entropic_ae.data.formats import GREY
 from entropic_ae.errors import InputError
 
-__all__ = ["ONES", "are_ones", "check_readable", "white_of"]
+__all__ = ["ONES", "are_ones", "check_readable", "warn_of_few_bright", "white_of"]
 
 ONES = 1  # the white of images of 0 and 1
 _WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))  # of scanners, cameras and detectors
 _FULL = _WHITES[-1]
 _DARK = 32  # of 255; a set whose values all are below is nearly black
+_FEW = 1000  # a set of which less than one pixel in these is brighter, too
 
 
 def check_readable(headers: Mapping[str, np.ndarray], source: str) -> None:
@@ -76,7 +77,7 @@ def white_of(headers: Mapping[str, np.ndarray], source: str, white: int | None =
         warnings.warn(
             f"{count} have more than 8 bits and values up to {high:,}: {white:,} becomes white (255), for the "
             "whole set.",
-            stacklevel=5,  # the caller of load_images
+            stacklevel=4,  # the caller of load_images
         )
     return white
 
@@ -86,8 +87,8 @@ def are_ones(images: Sequence[Tensor], source: str | None = None) -> bool:
 
     Arguments:
         images: of all splits.
-        source: name used in warnings, of 0 and 1, which become 0 and 255, and of images that are nearly
-            black; None warns of nothing.
+        source: name used in warnings, of 0 and 1, which become 0 and 255, and of images that are black or
+            nearly so; None warns of nothing.
     """
     most = 0
     for part in images:
@@ -95,7 +96,9 @@ def are_ones(images: Sequence[Tensor], source: str | None = None) -> bool:
             most = max(most, int(part[start : start + 1000].max()))
             if most >= _DARK:
                 return False
-    if source is not None and most == 1:
+    if source is not None and most == 0:
+        warnings.warn(f"the images of {source} are all black: every value is 0; look at the files.", stacklevel=5)
+    elif source is not None and most == 1:
         warnings.warn(f"the images of {source} hold 0 and 1 only: 1 becomes white (255).", stacklevel=5)
     elif source is not None and most > 1:
         warnings.warn(
@@ -104,3 +107,25 @@ def are_ones(images: Sequence[Tensor], source: str | None = None) -> bool:
             stacklevel=5,
         )
     return most == 1
+
+
+def warn_of_few_bright(images: Sequence[Tensor], source: str, white: int) -> None:
+    """Warn if a few bright pixels, such as defects or a mark, make a set of more than 8 bits nearly black.
+
+    Arguments:
+        images: of all splits, uint8.
+        source: name used in the warning.
+        white: the value that became 255.
+    """
+    total, bright = sum(part.numel() for part in images), 0
+    for part in images:
+        for start in range(0, len(part), 1000):
+            bright += int((part[start : start + 1000] >= _DARK).sum())
+            if bright * _FEW >= total:
+                return
+    warnings.warn(
+        f"only {bright:,} of {total:,} pixels of {source} are brighter than {_DARK * white // 255:,} of "
+        f"{white:,}, which becomes white (255): the rest is nearly black; limit the values if the few are defects "
+        "or marks.",
+        stacklevel=5,
+    )

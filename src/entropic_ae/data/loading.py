@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from torch import Tensor
 from entropic_ae.data.arrays import Range, checked_arrays, read_arrays
 from entropic_ae.data.copies import groups_of, hold_out
 from entropic_ae.data.decoding import Fit, Table, decode, scan
-from entropic_ae.data.depth import ONES, are_ones, check_readable, white_of
+from entropic_ae.data.depth import ONES, are_ones, check_readable, warn_of_few_bright, white_of
 from entropic_ae.data.folders import parquet_tables
 from entropic_ae.data.formats import GREY, passed_over
 from entropic_ae.data.hub import hub_tables
@@ -220,11 +221,13 @@ def _registered(name: str, row: RegisteredData, image_size: int | None, limit: i
 
 def _digits() -> dict[str, Split]:
     """Return scikit-learn's 1,797 digits, 8x8, 0..16 scaled to 0..255, in a fixed random order."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]
-    return {"train": shuffled(Split(torch.from_numpy(images), torch.from_numpy(digits.target).long()))}
+    package = find_spec("sklearn")
+    assert package is not None
+    assert package.origin is not None
+    # the file that load_digits reads: importing scikit-learn takes as long as PyTorch
+    rows = np.loadtxt(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    images = np.rint(rows[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    return {"train": shuffled(Split(torch.from_numpy(images), torch.from_numpy(rows[:, -1]).long()))}
 
 
 def _own(
@@ -307,6 +310,8 @@ def _decoded(
             UserWarning,
             stacklevel=4,  # the caller of load_images
         )
+    if look and fit.white is not None:
+        warn_of_few_bright([split.images for split in splits.values()], source, fit.white)
     if look and are_ones([split.images for split in splits.values()], source):
         fit = replace(fit, ones=True)
         splits = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import InputError
 from entropic_ae.estimators.neighbours import kth_in_largest_norm, kth_neighbour
+from entropic_ae.randomness import generator
 
 __all__ = ["cube_entropy", "distinct_codes", "knn_entropy", "sphere_entropy"]
 
@@ -20,9 +22,19 @@ _RESOLUTION = 2  # multiples of the machine epsilon below which two values coinc
 _LEAST = torch.finfo(torch.float64).eps / 2  # the relative distance at which equal codes count
 _TINY = math.sqrt(torch.finfo(torch.float64).tiny)  # its square is not 0
 _EULER = 0.57721566490153286061
+_REDUCTIONS = ("mean", "none")
 
 
-def knn_entropy(z: ArrayLike, k: int = 1, *, others: ArrayLike | None = None, check_finite: bool = True) -> Tensor:
+def knn_entropy(
+    z: ArrayLike,
+    k: int = 1,
+    *,
+    others: ArrayLike | None = None,
+    queries: int | None = None,
+    seed: int = 0,
+    reduction: str = "mean",
+    check_finite: bool = True,
+) -> Tensor:
     r"""Kozachenko-Leonenko estimate of the differential entropy of codes, in nats.
 
     Let $R_i$ be the Euclidean distance from code i to its k-th nearest other code, $V_D$ the volume of the unit
@@ -44,19 +56,29 @@ def knn_entropy(z: ArrayLike, k: int = 1, *, others: ArrayLike | None = None, ch
     distribution. A minibatch has a small N. ``others`` adds M codes of the same distribution to the candidate
     neighbours. Then $\log(N + M - 1)$ replaces $\log(N - 1)$, at the cost of N by N + M distances.
 
+    Of many codes, a random part suffices: with ``queries`` = m, m codes drawn without replacement look for their
+    neighbours among all. The expectation over draws is the estimate of all codes, at the cost of m by N distances.
+    Its standard error follows from the terms of the m codes, see ``reduction``; it is about 3 / sqrt(m) nats for
+    N(0, I) at D = 16.
+
     Arguments:
         z: codes, (N, D) floating point, a tensor or an array, N + M > k. Half precisions are computed in float32
             and neighbours are searched in float64, regardless of autocast.
         k: order of the neighbour, at least 1. A larger k lowers the variance and raises the bias.
         others: further codes, (M, D), on the same device; they get no gradient.
+        queries: number m of codes whose neighbours are searched, from 1 to N; default: all. They and their
+            neighbours among z get gradients.
+        seed: of the draw of the queries.
+        reduction: mean, or none for the terms of the mean, one per query, (m,). Their standard deviation over
+            $\sqrt{m}$, times $\sqrt{1 - m / N}$, is the standard error as an estimate of that of all N codes.
         check_finite: reject codes that are not finite, and warn of codes that equal their k-th neighbour. The
             checks wait for the device, so training steps disable them; non-finite codes then give a non-finite
             estimate.
 
-    Returns: a 0-dimensional tensor, float64 for float64 codes and float32 otherwise.
+    Returns: a 0-dimensional tensor, (m,) without reduction; float64 for float64 codes and float32 otherwise.
 
     Raises: InputError (a ValueError) if z is not (N, D), ``others`` has a different width, there are no more than
-        k codes, k < 1, or a code is not finite.
+        k codes, k < 1, ``queries`` are not from 1 to N, the reduction is unknown, or a code is not finite.
 
     References:
         Kozachenko and Leonenko, "Sample estimate of the entropy of a random vector", Problems of Information
@@ -71,19 +93,27 @@ def knn_entropy(z: ArrayLike, k: int = 1, *, others: ArrayLike | None = None, ch
     True
     >>> abs(knn_entropy(z[:50], others=z[50:]).item() - knn_entropy(z).item()) < 0.5
     True
+    >>> terms = knn_entropy(z, queries=500, reduction="none")
+    >>> error = terms.std() / math.sqrt(500) * math.sqrt(1 - 500 / 5000)
+    >>> bool((terms.mean() - knn_entropy(z)).abs() < 3 * error)
+    True
     """
-    z, others = _checked("knn_entropy", z, k, others, check_finite)
-    with torch.autocast(z.device.type, enabled=False):
-        square = _neighbour_square("knn_entropy", z, k, others, check_finite)
-        log_distance = 0.5 * square.log().mean()
-    dim = z.shape[1]
+    sample = _checked("knn_entropy", z, k, others, queries, seed, reduction, check_finite)
+    dim = sample.z.shape[1]
     log_ball = 0.5 * dim * math.log(math.pi) - math.lgamma(0.5 * dim + 1)
-    count = math.log(len(z) + _length(others) - 1) - _digamma(k)
-    return (dim * log_distance + (log_ball + count)).to(_kind(z))
+    with torch.autocast(sample.z.device.type, enabled=False):
+        return sample.estimate(_neighbour_square(sample).log(), 0.5 * dim, log_ball)
 
 
 def sphere_entropy(
-    z: ArrayLike, k: int = 1, *, others: ArrayLike | None = None, check_finite: bool = True
+    z: ArrayLike,
+    k: int = 1,
+    *,
+    others: ArrayLike | None = None,
+    queries: int | None = None,
+    seed: int = 0,
+    reduction: str = "mean",
+    check_finite: bool = True,
 ) -> Tensor:
     r"""Nearest-neighbour estimate of the entropy of codes on the unit sphere in D dimensions, in nats.
 
@@ -101,10 +131,10 @@ def sphere_entropy(
     Arguments:
         z: codes of norm 1, (N, D) floating point, D >= 2, N + M > k.
         k: order of the neighbour, at least 1.
-        others: further candidate neighbours, (M, D); see ``knn_entropy``.
+        others, queries, seed, reduction: see ``knn_entropy``.
         check_finite: reject codes that are not finite or not of norm 1. The check waits for the device.
 
-    Returns: a 0-dimensional tensor, float64 for float64 codes and float32 otherwise.
+    Returns: a 0-dimensional tensor, (m,) without reduction; float64 for float64 codes and float32 otherwise.
 
     Raises: InputError as ``knn_entropy``, and for D = 1 or codes whose norm is not 1.
 
@@ -117,20 +147,26 @@ def sphere_entropy(
     >>> abs(sphere_entropy(z / z.norm(dim=1, keepdim=True)).item() - math.log(area)) < 0.1
     True
     """
-    z, others = _checked("sphere_entropy", z, k, others, check_finite)
-    dim = z.shape[1]
+    sample = _checked("sphere_entropy", z, k, others, queries, seed, reduction, check_finite)
+    dim = sample.z.shape[1]
     if dim < 2:
         raise InputError("sphere_entropy expects codes of 2 dimensions at least, got 1; raise latent_dim.")
-    if check_finite and not bool((z.detach().double().norm(dim=1) - 1).abs().max() < 1e-2):
+    if check_finite and not bool((sample.z.detach().double().norm(dim=1) - 1).abs().max() < 1e-2):
         raise InputError("sphere_entropy expects codes of norm 1; divide each by its norm.")
-    with torch.autocast(z.device.type, enabled=False):
-        square = _neighbour_square("sphere_entropy", z, k, others, check_finite)
-        log_area = _log_cap(2 * torch.asin((square.sqrt() / 2).clamp_max(1 - 1e-12)), dim).mean()
-    return (log_area + (math.log(len(z) + _length(others) - 1) - _digamma(k))).to(_kind(z))
+    with torch.autocast(sample.z.device.type, enabled=False):
+        distance = _neighbour_square(sample).sqrt()
+        return sample.estimate(_log_cap(2 * torch.asin((distance / 2).clamp_max(1 - 1e-12)), dim))
 
 
 def cube_entropy(
-    z: ArrayLike, k: int = 1, *, others: ArrayLike | None = None, check_finite: bool = True
+    z: ArrayLike,
+    k: int = 1,
+    *,
+    others: ArrayLike | None = None,
+    queries: int | None = None,
+    seed: int = 0,
+    reduction: str = "mean",
+    check_finite: bool = True,
 ) -> Tensor:
     r"""Nearest-neighbour estimate of the entropy of codes in the cube [-1, 1]^D, in nats.
 
@@ -148,10 +184,10 @@ def cube_entropy(
     Arguments:
         z: codes from -1 to 1, (N, D) floating point, N + M > k.
         k: order of the neighbour, at least 1.
-        others: further candidate neighbours, (M, D); see ``knn_entropy``.
+        others, queries, seed, reduction: see ``knn_entropy``.
         check_finite: reject codes that are not finite or outside the cube. The check waits for the device.
 
-    Returns: a 0-dimensional tensor, float64 for float64 codes and float32 otherwise.
+    Returns: a 0-dimensional tensor, (m,) without reduction; float64 for float64 codes and float32 otherwise.
 
     Raises: InputError as ``knn_entropy``, and for codes outside the cube.
 
@@ -162,26 +198,22 @@ def cube_entropy(
     >>> abs(cube_entropy(z).item() - 8 * math.log(2)) < 0.1
     True
     """
-    z, others = _checked("cube_entropy", z, k, others, check_finite)
-    if check_finite and not bool(z.detach().abs().max() <= 1 + 1e-6):
+    sample = _checked("cube_entropy", z, k, others, queries, seed, reduction, check_finite)
+    if check_finite and not bool(sample.z.detach().abs().max() <= 1 + 1e-6):
         raise InputError("cube_entropy expects codes from -1 to 1, got some outside; use knn_entropy for these.")
-    kind = _kind(z)
-    with torch.autocast(z.device.type, enabled=False):
-        epsilon = torch.finfo(z.dtype).eps
-        z = z.double()
-        points = z if others is None else torch.cat([z, others.detach().to(z)])
+    with torch.autocast(sample.z.device.type, enabled=False):
+        z, points = sample.drawn(torch.float64)
         neighbour = points[kth_in_largest_norm(points.detach(), len(z), k)]
         difference = z - neighbour
         reach = difference.abs().amax(1)
         if check_finite:
-            _warn_of_equal("cube_entropy", reach, k)
+            _warn_of_equal(sample, reach)
         # to look first is quicker where it waits for no device; no code of the cube is above 1
-        if z.device.type != "cpu" or not reach.detach().min().item() > _RESOLUTION * epsilon:
-            reach = _separate(reach, z, neighbour, difference, epsilon, power=1)
+        if z.device.type != "cpu" or not reach.detach().min().item() > _RESOLUTION * sample.epsilon:
+            reach = _separate(reach, z, neighbour, difference, sample.epsilon, power=1)
         reach = reach[:, None]
         sides = (z + reach).clamp_max(1) - (z - reach).clamp_min(-1)
-        log_volume = sides.log().sum(1).mean()
-    return (log_volume + (math.log(len(points) - 1) - _digamma(k))).to(kind)
+        return sample.estimate(sides.log().sum(1))
 
 
 def _log_cap(angle: Tensor, dim: int) -> Tensor:
@@ -222,10 +254,54 @@ def distinct_codes(codes: Tensor, k: int = 1) -> Tensor:
     return codes[first.sort().values]
 
 
+@dataclass(frozen=True)
+class _Sample:
+    """The checked arguments of an estimator, by their names there."""
+
+    who: str
+    z: Tensor
+    k: int
+    others: Tensor | None
+    queries: int | None
+    seed: int
+    reduction: str
+    check: bool
+
+    @property
+    def kind(self) -> torch.dtype:
+        return torch.float64 if self.z.dtype == torch.float64 else torch.float32
+
+    @property
+    def epsilon(self) -> float:
+        """Of the codes' own precision."""
+        return torch.finfo(self.z.dtype).eps
+
+    def drawn(self, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return the m queries, (m, D), and all candidates, (N + M, D), which start with them."""
+        z = self.z.to(kind)
+        if self.queries is not None:
+            z = z[torch.randperm(len(z), generator=generator(self.seed)).to(z.device)]
+        points = z if self.others is None else torch.cat([z, self.others.detach().to(z)])
+        return z if self.queries is None else z[: self.queries], points
+
+    def estimate(self, log_volume: Tensor, scale: float = 1, constant: float = 0) -> Tensor:
+        """Return the estimate from (m,) log volumes up to the k-th neighbours, scaled and shifted first."""
+        constant += math.log(len(self.z) + _length(self.others) - 1) - _digamma(self.k)
+        log_volume = log_volume.mean() if self.reduction == "mean" else log_volume
+        return (scale * log_volume + constant).to(self.kind)
+
+
 def _checked(
-    who: str, z: ArrayLike, k: int, others: ArrayLike | None, check_finite: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Return codes and others as tensors; InputError if the estimate is not defined for these arguments."""
+    who: str,
+    z: ArrayLike,
+    k: int,
+    others: ArrayLike | None,
+    queries: int | None,
+    seed: int,
+    reduction: str,
+    check_finite: bool,
+) -> _Sample:
+    """Return the arguments, with tensors; InputError if the estimate is not defined for them."""
     z, others = as_tensor(z, who), None if others is None else as_tensor(others, who)
     if z.dim() != 2 or z.shape[1] == 0 or not z.is_floating_point():
         raise InputError(
@@ -241,17 +317,22 @@ def _checked(
     if len(z) == 0 or len(z) + _length(others) <= k:
         got = len(z) if others is None else f"{len(z)} and {len(others)} others"
         raise InputError(f"{who} needs more than k={k} codes, got {got}; raise the batch size.")
+    if queries is not None and (
+        isinstance(queries, bool) or not isinstance(queries, int) or not 1 <= queries <= len(z)
+    ):
+        raise InputError(
+            f"{who} expects a whole number of queries from 1 to {len(z)}, the number of codes, got {queries!r}; "
+            "leave it out to search the neighbours of all."
+        )
+    if reduction not in _REDUCTIONS:
+        raise InputError(f"{who} expects the reduction {' or '.join(_REDUCTIONS)}, got {reduction!r}.")
     if check_finite and not all(bool(torch.isfinite(codes).all()) for codes in (z, others) if codes is not None):
         raise InputError(f"{who} expects finite codes, got NaN or infinity; look at what produced them.")
-    return z, others
+    return _Sample(who, z, k, others, queries, seed, reduction, check_finite)
 
 
 def _length(others: Tensor | None) -> int:
     return 0 if others is None else len(others)
-
-
-def _kind(z: Tensor) -> torch.dtype:
-    return torch.float64 if z.dtype == torch.float64 else torch.float32
 
 
 def _digamma(k: int) -> float:
@@ -259,33 +340,31 @@ def _digamma(k: int) -> float:
     return sum(1 / i for i in range(1, k)) - _EULER
 
 
-def _neighbour_square(who: str, z: Tensor, k: int, others: Tensor | None, check: bool) -> Tensor:
-    """Return the squared distance of each code to its k-th neighbour, (N,) float64, above 0.
+def _neighbour_square(sample: _Sample) -> Tensor:
+    """Return the squared distance of each query to its k-th neighbour, (m,) float64, above 0.
 
     Differentiable in z, except for codes that coincide with their neighbour.
     """
-    epsilon = torch.finfo(z.dtype).eps
-    certain = check or z.dtype == torch.float64
-    z = z.to(_kind(z))
-    points = z if others is None else torch.cat([z, others.detach().to(z)])
+    certain = sample.check or sample.z.dtype == torch.float64
+    z, points = sample.drawn(sample.kind)
     exact = points.detach().double()
     # one far point moves the mean, and with it the resolution of all others
     centre = exact.median(0).values if certain else exact.mean(0)
-    neighbour = points[kth_neighbour(exact - centre, len(z), k, certain=certain)]
+    neighbour = points[kth_neighbour(exact - centre, len(z), sample.k, certain=certain)]
     difference = z - neighbour
     square = difference.double().square().sum(1)  # a float32 square could over- or underflow
-    if check:
-        _warn_of_equal(who, square, k)
-    return _separate(square, z, neighbour, difference, epsilon, power=2)
+    if sample.check:
+        _warn_of_equal(sample, square)
+    return _separate(square, z, neighbour, difference, sample.epsilon, power=2)
 
 
-def _warn_of_equal(who: str, distance: Tensor, k: int) -> None:
+def _warn_of_equal(sample: _Sample, distance: Tensor) -> None:
     """Warn if codes equal their k-th neighbour, with their share and the remedy."""
     if equal := int((distance == 0).sum()):
         warnings.warn(
             f"{equal:,} of {len(distance):,} codes ({equal / len(distance):.2%}) equal their neighbour of order "
-            f"k={k}, which makes the estimate of {who} far too low; raise k above the number of equal codes, add "
-            "uniform noise of the step to which values were rounded, or leave copies out.",
+            f"k={sample.k}, which makes the estimate of {sample.who} far too low; raise k above the number of "
+            "equal codes, add uniform noise of the step to which values were rounded, or leave copies out.",
             stacklevel=4,
         )
 

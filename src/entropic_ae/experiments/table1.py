@@ -13,7 +13,7 @@ from entropic_ae.experiments.published import PUBLISHED
 from entropic_ae.experiments.sweep import read_cells
 from entropic_ae.recipes import RECIPES
 from entropic_ae.recipes.recipe import Scalar
-from entropic_ae.storage.run_folder import FLOOR
+from entropic_ae.storage.run_folder import FLOOR, GIVEN
 
 __all__ = ["mean_text", "render", "spread_of", "statements"]
 
@@ -43,7 +43,7 @@ def render(out: Path, *, brief: bool = False) -> str:
     """
     rows = _rows(out)
     cells = [cell for members in rows.values() for cell in members]
-    measured = [name for cell in cells for name in cell["metrics"]["distances"] if name != FLOOR]
+    measured = [name for cell in cells for name in cell["metrics"]["distances"] if name not in GIVEN]
     columns = [name for name in dict.fromkeys([*_IMAGES, *_DENSITIES, *measured]) if name in measured]
     columns = [column for column in columns if not (brief and column in _IMAGES)]
     values = {column: _column(rows, column) for column in columns}

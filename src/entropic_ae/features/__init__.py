@@ -17,7 +17,7 @@ from entropic_ae.features.space import Features, FeatureSpace
 from entropic_ae.features.torchscript import SUFFIXES, check_script, torchscript_features
 from entropic_ae.registry import Registry
 
-__all__ = ["FEATURES", "FeatureSpace", "Features", "check_features", "load_features"]
+__all__ = ["FEATURES", "FeatureSpace", "Features", "check_features", "load_features", "takes_weights"]
 
 _FOREIGN = "classifier:"
 
@@ -94,6 +94,15 @@ def check_features(name: str, data: ImageData | None = None) -> None:
     space = _space(name)
     if data is not None:
         space.check(data)
+
+
+def takes_weights(name: str) -> bool:
+    """Return whether ``load_features`` takes ``weights`` for a feature space.
+
+    >>> takes_weights("inception"), takes_weights("pixels")
+    (True, False)
+    """
+    return _space(name).takes_weights
 
 
 def _space(name: str) -> FeatureSpace:

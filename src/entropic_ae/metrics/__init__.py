@@ -3,14 +3,17 @@
 from entropic_ae.metrics.codes import active_codes, entropy_gap
 from entropic_ae.metrics.coverage import fidelity_coverage
 from entropic_ae.metrics.diagnostics import LEVEL, diagnose, least_codes, sliced_wasserstein
-from entropic_ae.metrics.distances import frechet_distance, kernel_distance, sliced_distance
-from entropic_ae.metrics.images import psnr, reconstruction_error, spread, ssim
+from entropic_ae.metrics.distances import kernel_distance, sliced_distance
+from entropic_ae.metrics.frechet import FrechetEstimate, FrechetReference, frechet_distance
+from entropic_ae.metrics.images import psnr, reconstruction_error, spread, ssim, total_variance
 from entropic_ae.metrics.intervals import Interval, interval
 from entropic_ae.metrics.labels import knn_accuracy, linear_probe_accuracy
 from entropic_ae.metrics.neighbours import NearCopies, Neighbours, near_copies, nearest_neighbours
 
 __all__ = [
     "LEVEL",
+    "FrechetEstimate",
+    "FrechetReference",
     "Interval",
     "NearCopies",
     "Neighbours",
@@ -32,4 +35,5 @@ __all__ = [
     "sliced_wasserstein",
     "spread",
     "ssim",
+    "total_variance",
 ]

@@ -1,4 +1,4 @@
-"""Checks of the features that a metric is given."""
+"""What every metric on features requires of them."""
 
 from __future__ import annotations
 
@@ -8,37 +8,61 @@ from torch import Tensor
 from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import InputError
 
-__all__ = ["checked_features"]
+__all__ = ["checked_features", "checked_pair"]
 
 
-def checked_features(
-    real: ArrayLike, fake: ArrayLike, least: int = 1, *, names: tuple[str, str] = ("real", "fake")
-) -> tuple[Tensor, Tensor]:
-    """Return two sets of features as tensors on one device; InputError names the one that is not valid.
+def checked_features(features: ArrayLike, name: str, *, least: int = 2, width: int | None = None) -> Tensor:
+    """Return features as float64 on the CPU.
 
-    They stay in their own precision, on the GPU if the first is there and on the CPU otherwise.
+    Arguments:
+        features: (N, F).
+        name: whose they are, in errors.
+        least: rows at least.
+        width: F of the features that they are compared with.
+
+    Raises: InputError: another shape, too few rows, another width, or values that are not finite.
     """
-    real, fake = (as_tensor(x, f"{name} features").detach() for x, name in zip((real, fake), names, strict=True))
-    for name, features in zip(names, (real, fake), strict=True):
-        if features.ndim != 2 or features.shape[1] == 0:
-            raise InputError(
-                f"{name} features must be a matrix (N, F), got shape {tuple(features.shape)}; "
-                "flatten what belongs to one image to one row."
-            )
-        if len(features) < least:
-            raise InputError(
-                f"a distance needs at least {least} rows of {name} features, got {len(features)}; "
-                "give more images."
-            )
-        if not bool(torch.isfinite(features).all()):
-            raise InputError(
-                f"{name} features must be finite, got NaN or infinite values; "
-                "look for a diverged model or a damaged feature network."
-            )
-    if real.shape[1] != fake.shape[1]:
+    found = _checked(features, name, least)
+    if width is not None:
+        _same_width(width, found.shape[1], ("real", "fake"))
+    return found.cpu().double()
+
+
+def checked_pair(
+    real: ArrayLike, fake: ArrayLike, *, least: int = 1, names: tuple[str, str] = ("real", "fake")
+) -> tuple[Tensor, Tensor]:
+    """Return two sets of features in their own precision, on the GPU if the first is there, else on the CPU.
+
+    Raises: InputError: as of ``checked_features``.
+    """
+    x, y = (_checked(features, name, least) for features, name in zip((real, fake), names, strict=True))
+    _same_width(x.shape[1], y.shape[1], names)
+    device = x.device if x.device.type == "cuda" else torch.device("cpu")  # others have no float64
+    return x.to(device), y.to(device)
+
+
+def _checked(features: ArrayLike, name: str, least: int) -> Tensor:
+    features = as_tensor(features, f"{name} features").detach()
+    if features.ndim != 2 or features.shape[1] == 0:
         raise InputError(
-            f"{names[0]} and {names[1]} features must have one width, got {real.shape[1]} and {fake.shape[1]}; "
+            f"{name} features must be a matrix (N, F), got shape {tuple(features.shape)}; "
+            "flatten what belongs to one image to one row."
+        )
+    if len(features) < least:
+        raise InputError(
+            f"a distance needs at least {least} rows of {name} features, got {len(features)}; give more images."
+        )
+    if not bool(features.isfinite().all()):
+        raise InputError(
+            f"{name} features must be finite, got NaN or infinite values; "
+            "look for a diverged model or a damaged feature network."
+        )
+    return features
+
+
+def _same_width(first: int, second: int, names: tuple[str, str]) -> None:
+    if first != second:
+        raise InputError(
+            f"{names[0]} and {names[1]} features must have one width, got {first} and {second}; "
             "compute both with the same feature space."
         )
-    device = real.device if real.device.type == "cuda" else torch.device("cpu")  # others have no float64
-    return real.to(device), fake.to(device)

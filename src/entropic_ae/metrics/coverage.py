@@ -10,7 +10,7 @@ from torch import Tensor
 
 from entropic_ae.arrays import ArrayLike
 from entropic_ae.errors import InputError
-from entropic_ae.metrics.checks import checked_features
+from entropic_ae.metrics.checks import checked_pair
 from entropic_ae.metrics.pairs import Pairs
 
 __all__ = ["fidelity_coverage"]
@@ -74,7 +74,7 @@ def fidelity_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> dict[str,
     """
     if k < 1:
         raise InputError(f"fidelity_coverage needs k of at least 1, got {k}; the default is 5.")
-    real, fake = checked_features(real, fake)
+    real, fake = checked_pair(real, fake)
     if min(len(real), len(fake)) <= k:
         raise InputError(
             f"fidelity_coverage needs more than k={k} rows of each, got {len(real)} real and {len(fake)} fake "

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy import special, stats
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
@@ -210,8 +210,8 @@ def _compare(
         "parts": parts,
         "bias": bias,
         "p_values": dict(zip((*parts, "distance"), p_values, strict=True)),
-        "skewness": stats.skew(living.numpy()).tolist(),
-        "excess_kurtosis": stats.kurtosis(living.numpy()).tolist(),
+        "skewness": scipy.stats.skew(living.numpy()).tolist(),
+        "excess_kurtosis": scipy.stats.kurtosis(living.numpy()).tolist(),
         "correlation": {
             "rms": off.square().mean().sqrt().item() if len(off) else 0.0,
             "largest": off.abs().max().item() if len(off) else 0.0,
@@ -263,7 +263,7 @@ def _moments(scores: Tensor) -> tuple[float, float]:
     mean, variance = scores.mean(0), scores.var(0, correction=0)
     nats = 0.5 * (variance + mean.square() - 1 - variance.log()).sum().item()
     statistic = 2 * n * nats  # likelihood ratio
-    return nats - dim / n, float(stats.chi2.sf(statistic, 2 * dim))
+    return nats - dim / n, float(scipy.stats.chi2.sf(statistic, 2 * dim))
 
 
 def _marginals(scores: Tensor, seed: int) -> tuple[float, float]:
@@ -274,13 +274,13 @@ def _marginals(scores: Tensor, seed: int) -> tuple[float, float]:
         return _by_dimension(z, torch.randn(z.shape, generator=source, dtype=torch.float64))
 
     drawn = torch.randn(scores.shape, generator=source, dtype=torch.float64)
-    test = stats.normaltest(scores.numpy())
+    test = scipy.stats.normaltest(scores.numpy())
     return raw(scores) - raw(drawn), _largest_p(float(test.statistic.max()), *scores.shape)
 
 
 def _largest_p(statistic: float, n: int, dim: int) -> float:
     """Return the p-value of the largest of D statistics of D'Agostino and Pearson, of n normal values each."""
-    p_value = min(1.0, dim * float(stats.chi2.sf(statistic, 2)))
+    p_value = min(1.0, dim * float(scipy.stats.chi2.sf(statistic, 2)))
     if n >= _EXACT or not 1e-6 < p_value < 0.2:
         return p_value
     simulated = _normal_statistics(n, 400 * dim)
@@ -294,7 +294,7 @@ def _normal_statistics(n: int, count: int) -> np.ndarray:
     source = np.random.default_rng(0)
     rows = max(1, 2**22 // n)
     samples = (source.standard_normal((n, min(rows, count - start))) for start in range(0, count, rows))
-    return np.sort(np.concatenate([stats.normaltest(sample).statistic for sample in samples]))
+    return np.sort(np.concatenate([scipy.stats.normaltest(sample).statistic for sample in samples]))
 
 
 def _correlation(scores: Tensor) -> tuple[float, float, int]:
@@ -306,9 +306,9 @@ def _correlation(scores: Tensor) -> tuple[float, float, int]:
     nu, pairs = n - 1, dim * (dim - 1) / 2
     total = (r.square().sum().item() - dim) / 2
     mean, variance = pairs / nu, 2 * pairs * (nu - 1) / (nu**2 * (nu + 2))
-    p_value = float(stats.gamma.sf(total, mean**2 / variance, scale=variance / mean))
+    p_value = float(scipy.stats.gamma.sf(total, mean**2 / variance, scale=variance / mean))
     # R of independent normal variables has the determinant of a product of Beta((nu - i) / 2, i / 2) variables
-    expected = sum(special.digamma((nu - i) / 2) - special.digamma(nu / 2) for i in range(1, dim))
+    expected = sum(scipy.special.digamma((nu - i) / 2) - scipy.special.digamma(nu / 2) for i in range(1, dim))
     eigenvalues = torch.linalg.eigvalsh(r)
     lost = int((eigenvalues < _LEAST_EIGENVALUE).sum())
     return 0.5 * (float(expected) - eigenvalues.clamp_min(_LEAST_EIGENVALUE).log().sum().item()), p_value, lost
@@ -316,7 +316,7 @@ def _correlation(scores: Tensor) -> tuple[float, float, int]:
 
 def _by_dimension(z: Tensor, noise: Tensor) -> float:
     """Return the sum over dimensions of KL(z_d || N(0, 1)), estimated with a little noise added."""
-    entropy = torch.as_tensor(stats.differential_entropy((z + _DITHER * z.std(0) * noise).numpy()))
+    entropy = torch.as_tensor(scipy.stats.differential_entropy((z + _DITHER * z.std(0) * noise).numpy()))
     return (0.5 * (math.log(2 * math.pi) + z.square().mean(0)) - entropy).sum().item()
 
 
@@ -344,8 +344,8 @@ def _norms_and_joint(
 def _norm_scores(z: Tensor) -> Tensor:
     """Return the normal quantiles of the distribution of |z|^2 for z ~ N(0, I), (N, 1)."""
     half, square = z.shape[1] / 2, z.square().sum(1, keepdim=True).numpy() / 2
-    lower, upper = special.gammainc(half, square), special.gammaincc(half, square)
-    scores = special.ndtri(np.maximum(np.minimum(lower, upper), np.finfo(float).tiny))
+    lower, upper = scipy.special.gammainc(half, square), scipy.special.gammaincc(half, square)
+    scores = scipy.special.ndtri(np.maximum(np.minimum(lower, upper), np.finfo(float).tiny))
     return torch.from_numpy(np.where(lower < upper, scores, -scores))
 
 
@@ -360,7 +360,7 @@ def _excess(codes: Tensor, drawn: Sequence[Tensor], raw: Callable[[Tensor], floa
     if len(null) == 1:
         return excess, bias, _blocks_p(codes, drawn[0], raw)
     error = statistics.stdev(null) * math.sqrt(1 + 1 / len(null))
-    return excess, bias, float(stats.t.sf(excess / error, len(null) - 1))
+    return excess, bias, float(scipy.stats.t.sf(excess / error, len(null) - 1))
 
 
 def _blocks_p(codes: Tensor, drawn: Tensor, raw: Callable[[Tensor], float]) -> float:
@@ -369,7 +369,7 @@ def _blocks_p(codes: Tensor, drawn: Tensor, raw: Callable[[Tensor], float]) -> f
     order = torch.randperm(len(codes), generator=source)  # codes may be sorted by class
     ours = [raw(block) for block in codes[order].tensor_split(_BLOCKS)]
     theirs = [raw(block) for block in drawn.tensor_split(_BLOCKS)]
-    return float(stats.ttest_ind(ours, theirs, equal_var=False, alternative="greater").pvalue)
+    return float(scipy.stats.ttest_ind(ours, theirs, equal_var=False, alternative="greater").pvalue)
 
 
 def _whitened(z: Tensor) -> Tensor:

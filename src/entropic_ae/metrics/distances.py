@@ -1,4 +1,4 @@
-"""Distances between two sets of features."""
+"""Kernel and sliced distances between two sets of features."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 from entropic_ae.arrays import ArrayLike
 from entropic_ae.errors import InputError
-from entropic_ae.metrics.checks import checked_features
+from entropic_ae.metrics.checks import checked_pair
 from entropic_ae.randomness import generator, seeded
 
-__all__ = ["frechet_distance", "kernel_distance", "sliced_distance"]
+__all__ = ["kernel_distance", "sliced_distance"]
 
 _CHUNK = 2**21  # kernels, or projections, held at once: 16 MiB
 
@@ -26,43 +26,6 @@ class _Given(torch.nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return features
-
-
-def frechet_distance(real: ArrayLike, fake: ArrayLike) -> float:
-    r"""Squared Frechet distance between Gaussians fitted to two sets of features (FID on Inception's).
-
-    The distance is $\|m - n\|^2 + \mathrm{tr}(S + T - 2 (S T)^{1/2})$ for the means m, n and the unbiased
-    covariances S, T, in float64. Its sampling bias falls with N, so compare only distances of equal N.
-
-    Arguments:
-        real: features of real images, (N, F), N >= 2.
-        fake: features of generated images, (M, F), M >= 2. N < F is allowed.
-
-    Returns:
-        The distance in squared feature units, at least 0.
-
-    Raises:
-        InputError: fewer than 2 rows, different widths, or values that are not finite.
-
-    Reference: Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium",
-    2017, https://arxiv.org/abs/1706.08500. Computed by torchmetrics.
-
-    >>> import torch
-    >>> real = torch.tensor([[-1.0], [1.0]])  # mean 0, variance 2
-    >>> round(frechet_distance(real, real + 3.0), 6)
-    9.0
-    """
-    from torchmetrics.image.fid import FrechetInceptionDistance
-
-    real, fake = (features.cpu().double() for features in checked_features(real, fake, least=2))
-    # torchmetrics takes a covariance as a difference of sums, which loses digits where the mean is
-    # large; the distance does not change when both sets are shifted.
-    centre = real.mean(dim=0)
-    metric = FrechetInceptionDistance(feature=_Given(real.shape[1]), sync_on_compute=False)
-    metric.set_dtype(torch.float64)
-    metric.update(real - centre, real=True)
-    metric.update(fake - centre, real=False)
-    return max(0.0, float(metric.compute()))
 
 
 def kernel_distance(
@@ -115,7 +78,7 @@ def kernel_distance(
     >>> kernel_distance(real, fake, subsets=10, subset_size=100)[1] > error
     True
     """
-    real, fake = (features.double() for features in checked_features(real, fake, least=2))
+    real, fake = (features.double() for features in checked_pair(real, fake, least=2))
     if subsets is None and subset_size is None:
         return _all_pairs(real, fake)
     subsets = 100 if subsets is None else subsets
@@ -227,7 +190,7 @@ def sliced_distance(real: ArrayLike, fake: ArrayLike, *, projections: int = 1000
     """
     if projections < 1:
         raise InputError(f"sliced_distance needs at least 1 projection, got {projections}; the default is 1000.")
-    real, fake = (features.double() for features in checked_features(real, fake))
+    real, fake = (features.double() for features in checked_pair(real, fake))
     dim, n, m = real.shape[1], len(real), len(fake)
     directions = torch.randn(projections, dim, generator=generator(seed)).to(real)
     directions = directions / directions.norm(dim=1, keepdim=True)

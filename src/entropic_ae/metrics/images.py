@@ -8,7 +8,7 @@ from torch import Tensor
 from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import InputError
 
-__all__ = ["psnr", "reconstruction_error", "spread", "ssim"]
+__all__ = ["psnr", "reconstruction_error", "spread", "ssim", "total_variance"]
 
 _CHUNK = 1024  # images compared at a time; a sum of integers, so it cannot change the result
 _FEW = 64  # images compared in float64 at a time
@@ -169,6 +169,30 @@ def spread(fake: ArrayLike, real: ArrayLike) -> float:
     if variance == 0:
         raise InputError("the real images are all the same, so nothing can be as varied; look at the data.")
     return _total_variance(fake) / variance
+
+
+def total_variance(images: ArrayLike) -> float:
+    """Mean over images of their squared difference from the mean image, summed over channels and pixels.
+
+    Pixels count in [0, 1]. It is the reconstruction error of a model that knows nothing but the mean image; the
+    share of it that a reconstruction error amounts to is the variance that the model leaves unexplained.
+
+    Arguments:
+        images: uint8, (N, C, H, W), N >= 2.
+
+    Raises: InputError: another type or shape, or fewer than 2 images.
+
+    >>> black = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    >>> total_variance(torch.cat([black, black + 255]))
+    16.0
+    """
+    images = as_tensor(images, "total_variance")
+    if images.dtype != torch.uint8 or images.ndim != 4 or len(images) < 2:
+        raise InputError(
+            f"total_variance needs at least 2 images, uint8 (N, C, H, W), got {images.dtype} "
+            f"{tuple(images.shape)}; scale to 0..255 and round first."
+        )
+    return _total_variance(images) * (len(images) - 1) / len(images) / 255**2
 
 
 def _total_variance(images: Tensor) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from entropic_ae.arrays import ArrayLike
 from entropic_ae.errors import InputError
-from entropic_ae.metrics.checks import checked_features
+from entropic_ae.metrics.checks import checked_pair
 from entropic_ae.randomness import generator
 
 __all__ = ["Interval", "interval"]
@@ -60,6 +60,8 @@ def interval(
     percentiles of a bootstrap cover the Frechet distance in 83 % of cases for shifted normals and in 2 % for equal
     ones: rows that are drawn twice raise the distance of each resample.
 
+    For the Frechet distance alone, ``FrechetReference`` estimates the standard error without resampling.
+
     Arguments:
         statistic: a function of real and generated rows, such as ``frechet_distance``; it is called
             ``resamples + 1`` times and must be defined for half of the rows.
@@ -86,7 +88,7 @@ def interval(
             f"interval needs at least 2 resamples and a level above 0 and below 1, got {resamples} and {level}; "
             "the defaults are 20 and 0.95."
         )
-    real, fake = checked_features(real, fake, least=4)
+    real, fake = checked_pair(real, fake, least=4)
     estimate = float(statistic(real, fake))
     source = generator(seed)
 

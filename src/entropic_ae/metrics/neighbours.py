@@ -10,7 +10,7 @@ from torch import Tensor
 
 from entropic_ae.arrays import ArrayLike
 from entropic_ae.errors import InputError
-from entropic_ae.metrics.checks import checked_features
+from entropic_ae.metrics.checks import checked_pair
 from entropic_ae.metrics.pairs import Pairs
 
 __all__ = ["NearCopies", "Neighbours", "near_copies", "nearest_neighbours"]
@@ -74,7 +74,7 @@ def nearest_neighbours(samples: ArrayLike, training: ArrayLike) -> Neighbours:
     >>> found.distances.tolist(), found.indices.tolist(), found.ties.tolist()
     ([2.0, 1.0], [0, 1], [1, 1])
     """
-    samples, training = checked_features(samples, training, names=("sample", "training"))
+    samples, training = checked_pair(samples, training, names=("sample", "training"))
     pairs = Pairs(samples, training)
     found = [pairs.nearest(rows, 1, ties=True) for rows in pairs.blocks()]
     squares, numbers, equal = (torch.cat(parts) for parts in zip(*found, strict=True))

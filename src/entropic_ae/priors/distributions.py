@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
+import scipy
 import torch
-from scipy.special import betainc
 from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 from typing_extensions import Self
@@ -282,7 +282,7 @@ class UniformSphere(CodePrior):
     def cdf(self, value: Tensor) -> Tensor:
         """Return the distribution function of each coordinate, which is 2 Beta((D - 1) / 2, (D - 1) / 2) - 1."""
         half = (self.event_shape[0] - 1) / 2
-        below = betainc(half, half, ((value.double().clamp(-1, 1) + 1) / 2).cpu().numpy())
+        below = scipy.special.betainc(half, half, ((value.double().clamp(-1, 1) + 1) / 2).cpu().numpy())
         return torch.as_tensor(below, dtype=value.dtype, device=value.device)
 
     def from_noise(self, noise: Tensor) -> Tensor:

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy.special import betainc, betaincinv, betaln, ndtr, ndtri
-from scipy.stats import rankdata
 from torch import Tensor
 
 __all__ = [
@@ -33,8 +32,8 @@ def rank_scores(codes: Tensor) -> Tensor:
     >>> [round(score, 4) for score in rank_scores(torch.tensor([[3.0], [1.0], [1.0], [9.0]])).flatten().tolist()]
     [0.3186, -0.6745, -0.6745, 1.1503]
     """
-    ranks = rankdata(codes.detach().cpu().numpy(), axis=0)
-    return torch.from_numpy(ndtri((ranks - 0.5) / len(codes)))
+    ranks = scipy.stats.rankdata(codes.detach().cpu().numpy(), axis=0)
+    return torch.from_numpy(scipy.special.ndtri((ranks - 0.5) / len(codes)))
 
 
 def normal_cdf(x: Tensor) -> Tensor:
@@ -77,8 +76,8 @@ class BetaScores(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, share: Tensor, half: float) -> Tensor:
         """Return the scores of values in [-1, 1]."""
-        tail = betainc(half, half, ((1 - share.detach().abs()) / 2).cpu().numpy())
-        size = -torch.from_numpy(ndtri(np.maximum(tail, TINY))).to(share)
+        tail = scipy.special.betainc(half, half, ((1 - share.detach().abs()) / 2).cpu().numpy())
+        size = -torch.from_numpy(scipy.special.ndtri(np.maximum(tail, TINY))).to(share)
         scores = share.sign() * size
         ctx.save_for_backward(share, scores)
         ctx.half = half
@@ -97,8 +96,8 @@ class BetaQuantiles(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, half: float) -> Tensor:
         """Return values in [-1, 1]."""
-        tail = ndtr(-scores.detach().abs().cpu().numpy())
-        share = scores.sign() * torch.from_numpy(1 - 2 * betaincinv(half, half, tail)).to(scores)
+        tail = scipy.special.ndtr(-scores.detach().abs().cpu().numpy())
+        share = scores.sign() * torch.from_numpy(1 - 2 * scipy.special.betaincinv(half, half, tail)).to(scores)
         ctx.save_for_backward(share, scores)
         ctx.half = half
         return share
@@ -112,7 +111,11 @@ class BetaQuantiles(torch.autograd.Function):
 
 def _beta_slope(share: Tensor, scores: Tensor, half: float) -> Tensor:
     """Return the derivative of the scores: the density of 2 Beta(half, half) - 1 over the normal density."""
-    log_beta = ((1 - share.square()).clamp_min(TINY) / 4).log() * (half - 1) - math.log(2) - betaln(half, half)
+    log_beta = (
+        ((1 - share.square()).clamp_min(TINY) / 4).log() * (half - 1)
+        - math.log(2)
+        - scipy.special.betaln(half, half)
+    )
     return (log_beta + scores.square() / 2 + math.log(2 * math.pi) / 2).exp()
 
 
@@ -135,7 +138,7 @@ def marginal_scores(
     lower = cdf(codes)
     upper = cdf(-codes) if even else 1 - lower
     tail = torch.minimum(lower, upper).clamp_min(max(least_tail / len(codes), TINY))
-    scores = torch.from_numpy(ndtri(tail.numpy()))
+    scores = torch.from_numpy(scipy.special.ndtri(tail.numpy()))
     return torch.where(lower < upper, scores, -scores)
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from entropic_ae.report.charts import PALETTE, Chart, Key, Line, lines
-from entropic_ae.report.command import setting_text
 from entropic_ae.report.folder import Contents
 from entropic_ae.report.tables import fixed
 from entropic_ae.report.view import Drawn, drawn_samples
 from entropic_ae.storage.run_folder import FLOOR
+from entropic_ae.verdict.command import setting_text
 
 __all__ = ["Comparison", "Row", "compare", "differing_settings"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from entropic_ae.errors import InputError
 from entropic_ae.storage.run_folder import (
-    FLOOR,
+    GIVEN,
     INTERPOLATIONS,
     RECONSTRUCTIONS,
     RunFolder,
@@ -43,6 +43,7 @@ class Contents:
         log: the columns of log.csv by name, one value per epoch; empty if there is none.
         metrics: the results of metrics.json by feature space; empty if there are none.
         outdated: whether metrics.json also holds results of other weights, which are left out here.
+        transported: whether codes are mapped to the prior by a transport.
         pictures: by file name.
     """
 
@@ -51,6 +52,7 @@ class Contents:
     log: dict[str, list[float]]
     metrics: dict[str, dict[str, Any]]
     outdated: bool
+    transported: bool
     pictures: dict[str, Picture]
 
     @property
@@ -64,7 +66,7 @@ class Contents:
         measured = [name for result in self.metrics.values() for name in result["distances"]]
         drawn = [density for name in self.pictures if (density := density_of(name))]
         names = dict.fromkeys([*self.info.expanded.densities, *measured, *drawn])
-        return [name for name in names if name not in (FLOOR, *_NO_DENSITIES)]
+        return [name for name in names if name not in (*GIVEN, *_NO_DENSITIES)]
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -103,6 +105,7 @@ def read_folder(path: Path | str) -> Contents:
         log=folder.read_log(),
         metrics=current,
         outdated=len(current) < len(metrics),
+        transported=folder.transport.is_file(),
         pictures={file.name: _read_picture(file) for file in files},
     )
 

@@ -75,6 +75,7 @@ def _render(runs: Sequence[Contents]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     names = _names(runs)
     anchors = [f"run-{i}" for i in range(1, len(runs) + 1)]
     views = [view(*one) for one in zip(runs, anchors, names, strict=True)]

@@ -6,28 +6,90 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["distance_rows", "fixed", "p_value"]
+from entropic_ae.storage.run_folder import FLOOR
+
+__all__ = ["distance_rows", "fixed", "frechet_text", "multiple", "multiple_text", "p_value", "withheld_text"]
+
+_SIGMAS = 1.96  # standard errors, half of a 95 % interval
 
 
-def distance_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Return the rows of a table of distances: name, images, Frechet distance, kernel distance.
+def distance_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """Return the rows of a table of distances: name, Frechet distance, times the floor, kernel distance, images.
+
+    With a standard error, a Frechet distance has half of its 95 % interval behind it. Where it is withheld, a dash
+    stands for it.
 
     Arguments:
         metrics: the result of ``evaluate`` in one feature space.
 
-    >>> row = {"images": 10000, "frechet": 3.14159, "kernel": 0.01, "kernel_std": 0.002}
-    >>> distance_rows({"distances": {"prior": row}})
-    [('prior', '10,000', '3.14', '0.0100 ± 0.0020')]
+    >>> row = {"images": 10000, "frechet": 3.14159, "frechet_error": 0.05, "kernel": 0.01, "kernel_std": 0.002}
+    >>> distance_rows({"distances": {"prior": row, "held-out images": row | {"frechet": 0.1}}})[0]
+    ('prior', '3.14 ± 0.10', '31', '0.0100 ± 0.0020', '10,000')
     """
     return [
         (
             name,
-            f"{row['images']:,}",
-            f"{row['frechet']:.2f}",
+            frechet_text(metrics, name),
+            multiple_text(multiple(metrics, name)),
             f"{row['kernel']:.4f}" + (f" ± {row['kernel_std']:.4f}" if row["kernel_std"] else ""),
+            f"{row['images']:,}",
         )
         for name, row in metrics["distances"].items()
     ]
+
+
+def frechet_text(metrics: Mapping[str, Any], name: str) -> str:
+    """Return the Frechet distance of a row, with half of its 95 % interval; a dash where it is withheld.
+
+    >>> frechet_text({"distances": {"prior": {"frechet": 2.0}}, "withheld": {"like_real": []}}, "prior")
+    '-'
+    """
+    row = metrics["distances"][name]
+    if "withheld" in metrics:
+        return "-"
+    half = f" ± {_SIGMAS * row['frechet_error']:.2f}" if "frechet_error" in row else ""
+    return f"{row['frechet']:.2f}{half}"
+
+
+def multiple(metrics: Mapping[str, Any], name: str) -> float | None:
+    """Return the Frechet distance of a row by that of real images; None where it is withheld, or without a floor.
+
+    >>> multiple({"distances": {"prior": {"frechet": 2.0}, "held-out images": {"frechet": 0.5}}}, "prior")
+    4.0
+    """
+    floor = metrics["distances"].get(FLOOR, {}).get("frechet")
+    if not floor or "withheld" in metrics:
+        return None
+    return float(metrics["distances"][name]["frechet"] / floor)
+
+
+def multiple_text(value: float | None) -> str:
+    """Return a multiple of the floor with two digits or as a whole number; a dash for None.
+
+    >>> multiple_text(1.0), multiple_text(9.96), multiple_text(1234.5), multiple_text(None)
+    ('1.0', '10', '1,234', '-')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if value < 9.95 else f"{value:,.0f}"
+
+
+def withheld_text(metrics: Mapping[str, Any]) -> str | None:
+    """Return why Frechet distances are withheld, and how many images it would take; None if they are not.
+
+    >>> withheld = {"like_real": ["mean image"], "needed": 300}
+    >>> withheld_text({"features": "pixels", "number": 54, "withheld": withheld})
+    '54 images of each kind are too few: in pixels features, real images are no nearer than mean image; about 300 \
+held-out and test images would do'
+    """
+    if "withheld" not in metrics:
+        return None
+    needed = metrics["withheld"]["needed"]
+    remedy = f"about {needed:,} held-out and test images would do" if needed else "more images may not help"
+    return (
+        f"{metrics['number']:,} images of each kind are too few: in {metrics['features']} features, real images "
+        f"are no nearer than {' and '.join(metrics['withheld']['like_real'])}; {remedy}"
+    )
 
 
 def fixed(value: float | None, digits: int = 2) -> str:

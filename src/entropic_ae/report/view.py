@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from entropic_ae.report.charts import Chart
-from entropic_ae.report.command import run_command, train_command
 from entropic_ae.report.curves import curves, terms, words
 from entropic_ae.report.diagnosis import Diagnosis, diagnosis
 from entropic_ae.report.folder import Contents, Picture
-from entropic_ae.report.tables import distance_rows, fixed
+from entropic_ae.report.tables import distance_rows, fixed, frechet_text, withheld_text
 from entropic_ae.storage.log import best_epoch
 from entropic_ae.storage.run_folder import FLOOR, INTERPOLATIONS, LOG, METRICS_FILE, RECONSTRUCTIONS
 from entropic_ae.storage.run_info import RunInfo
+from entropic_ae.verdict import Verdict, run_command, train_command, verdict
 
 __all__ = ["Drawn", "Missing", "RunView", "Space", "Tile", "drawn_samples", "view"]
 
@@ -52,10 +52,14 @@ class Tile:
 
 @dataclass(frozen=True)
 class Space:
-    """Distances in one feature space; a row has name, images, Frechet and kernel distance, and spread."""
+    """Distances in one feature space.
+
+    A row has name, Frechet distance, its multiple of the floor, kernel distance, images and spread.
+    """
 
     name: str
     intro: str
+    caution: str | None
     rows: list[tuple[str, ...]]
 
 
@@ -69,7 +73,7 @@ class RunView:
     about: str
     facts: list[tuple[str, str]]
     command: str
-    verdict: str | None
+    verdict: Verdict | None
     tiles: list[Tile]
     unmeasured: Missing | None
     untested: Missing | None
@@ -102,7 +106,7 @@ def view(run: Contents, anchor: str, name: str) -> RunView:
         about=_about(run),
         facts=_facts(run),
         command=train_command(run.info),
-        verdict=found.verdict,
+        verdict=verdict(run.info, run.log, run.metrics, run.path, transported=run.transported),
         tiles=_tiles(run, result) if result else [],
         unmeasured=_unmeasured(run),
         untested=_untested(run, result) if result else None,
@@ -177,7 +181,7 @@ def _tiles(run: Contents, result: dict[str, Any]) -> list[Tile]:
     rows = result["distances"]
     if density := next((name for name in run.densities if name in rows), None):
         floor = f"; real images {fixed(rows[FLOOR]['frechet'])}" if FLOOR in rows else ""
-        value = fixed(rows[density]["frechet"])
+        value = frechet_text(result, density)
         tiles.append(Tile(f"Frechet distance, {density}", value, f"{result['features']} features{floor}"))
     if collapse := result.get("collapse"):
         tiles.append(Tile("Active codes", f"{collapse['active_codes']} of {collapse['latent_dim']}"))
@@ -249,7 +253,7 @@ def _space(name: str, result: dict[str, Any]) -> Space:
         intro += (
             f" The classifier's accuracy is {100 * result['classifier_accuracy']:.1f} % on the validation images."
         )
-    return Space(name, intro, rows)
+    return Space(name, intro, withheld_text(result), rows)
 
 
 def _codes(result: dict[str, Any]) -> list[tuple[str, str]]:

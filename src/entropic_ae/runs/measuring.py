@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entropic_ae import evaluation
+from entropic_ae.bottlenecks import Transported
 from entropic_ae.data import count_copies
 from entropic_ae.densities import DENSITIES
 from entropic_ae.distributed import is_first, sharers
-from entropic_ae.features import load_features
+from entropic_ae.features import load_features, takes_weights
+from entropic_ae.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
     from entropic_ae.runs.run import Run
 
-__all__ = ["measure"]
+__all__ = ["judged", "measure"]
+
+_SECOND = "pixels"  # feature space beside the usual one: no single one is to be trusted
 
 
 def measure(
     run: Run,
     *,
-    features: str | None,
+    features: str | Sequence[str] | None,
     n: int,
     seed: int,
     split: str,
@@ -41,7 +45,7 @@ def measure(
         DENSITIES.find(density)
     if run.origin is None:
         run.files.read_metrics(run.weights_sha256())  # raises for a damaged file before anything is computed
-    name = features or str(run.system.preset.features)
+    names = _spaces(run, features, samples_only=samples_only)
     data = run.load_data(None)  # a limit would change the classifier and the floor
     copies = count_copies(data)
     # data of the same name may exist here; and copies used to be spread over the splits
@@ -50,18 +54,21 @@ def measure(
     if copies.repeated and is_first(sharers()):
         warnings.warn(f"{copies}.", stacklevel=3)
     device = str(next(run.model.parameters()).device)
-    tell(f"the feature space {name}" + " (trained the first time)" * (name == "classifier"))
-    space = load_features(name, data, weights=weights, device=device)
+    spaces = []
+    for name in names:
+        tell(f"the feature space {name}" + " (trained the first time)" * (name == "classifier"))
+        takes = weights if len(names) == 1 or takes_weights(name) else None
+        spaces.append(load_features(name, data, weights=takes, device=device))
     with run.model.compiled() if compile else nullcontext():
         fitted = {}
         for density in densities:
             tell(f"the density {density}")
             fitted[density] = run.density(density)
-        result = evaluation.evaluate(
+        results = evaluation.evaluate_in(
             run.model,
             data,
             fitted,
-            space,
+            spaces,
             n=n,
             seed=seed,
             split=split,
@@ -69,15 +76,43 @@ def measure(
             samples_only=samples_only,
             tell=tell,
         )
-    if copies.repeated:
-        result["copies"] = copies._asdict()
-    if space.accuracy is not None:
-        result["classifier_accuracy"] = space.accuracy
-    result["weights_sha256"] = run.weights_sha256()
-    if samples_only or run.origin is not None or not is_first(sharers()):
-        return result
-    if not run.is_current("the metrics are not saved"):
-        return result
-    key = result["features"] + ("" if split == "test" else f" ({split})")
-    run.files.add_result(key, result)
-    return result
+    for space, result in zip(spaces, results.values(), strict=True):
+        if copies.repeated:
+            result["copies"] = copies._asdict()
+        if space.accuracy is not None:
+            result["classifier_accuracy"] = space.accuracy
+        result["weights_sha256"] = run.weights_sha256()
+    of_folder = not samples_only and run.origin is None and is_first(sharers())
+    if of_folder and run.is_current("the metrics are not saved"):
+        for name, result in results.items():
+            run.files.add_result(name + ("" if split == "test" else f" ({split})"), result)
+    first, *others = results.values()
+    return {**first, "also": {one["features"]: one for one in others}} if others else first
+
+
+def judged(run: Run, results: Mapping[str, Mapping[str, Any]] | None = None) -> Verdict | None:
+    """Return the verdict on a run: the implementation of ``Run.verdict``.
+
+    Arguments:
+        run: the run.
+        results: by feature space; default: those of metrics.json for the weights in memory.
+    """
+    if results is None:
+        results = run.files.read_metrics(run.weights_sha256())
+    return verdict(
+        run.info,
+        run.files.read_log(),
+        results,
+        run.folder,
+        transported=isinstance(run.model.bottleneck, Transported),
+    )
+
+
+def _spaces(run: Run, features: str | Sequence[str] | None, *, samples_only: bool) -> list[str]:
+    """Return the names of the feature spaces: those given, or the preset's and pixels."""
+    if isinstance(features, str):
+        return [features]
+    if features:
+        return [*dict.fromkeys(features)]
+    usual = str(run.system.preset.features)
+    return [usual] if samples_only else [*dict.fromkeys([usual, _SECOND])]

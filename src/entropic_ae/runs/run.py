@@ -25,13 +25,14 @@ from entropic_ae.runs import transporting
 from entropic_ae.runs.caution import caution
 from entropic_ae.runs.drawing import draw
 from entropic_ae.runs.images import check_trained_on, load_data
-from entropic_ae.runs.measuring import measure
+from entropic_ae.runs.measuring import judged, measure
 from entropic_ae.storage.files import sha256
 from entropic_ae.storage.log import best_epoch
 from entropic_ae.storage.run_folder import RunFolder, density_file
 from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.storage.tensors import digest, read_tensors, write_tensors
 from entropic_ae.transports import Transport
+from entropic_ae.verdict import Verdict
 
 __all__ = ["Run"]
 
@@ -99,15 +100,13 @@ class Run:
         In evaluation the norms use running averages, which start at mean 0 and variance 1 and follow the weights
         with a delay. After ten times the minibatches that an average spans, the initial values are negligible;
         before that, entropies may be far below the maximum, and even reconstructions may look alike.
-
-        >>> import tempfile
-        >>> from entropic_ae import train
-        >>> small = {"width": 4, "batch_size": 20}
-        >>> run = train("eae", "digits", epochs=1, set=small, out=tempfile.mkdtemp(), device="cpu", progress=False)
-        >>> run.caution.split(",")[0]
-        'the weights have seen 53 minibatches'
         """
         return caution(self.model, self.info, self.best_epoch, self.system.preset.training.batch_size)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the metrics of the weights mean, in words, and the next command; None before ``evaluate``."""
+        return judged(self)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -288,7 +287,7 @@ class Run:
     def evaluate(
         self,
         *,
-        features: str | None = None,
+        features: str | Sequence[str] | None = None,
         n: int = 10_000,
         seed: int = 0,
         split: str = "test",
@@ -307,7 +306,7 @@ class Run:
         validation images. Results of other weights, from before a resume, are dropped.
 
         Arguments:
-            features: as for ``load_features``; default: the preset's choice.
+            features: a feature space as for ``load_features``, or several; default: the preset's, and pixels.
             n: images from each density.
             seed: of all random draws.
             split: test, or validation to choose settings without reading any test image.
@@ -317,10 +316,10 @@ class Run:
             compile: compile the encoder and the decoder first: for very many images on a GPU.
             tell: called with the name of each step before it starts.
 
-        Returns: see ``evaluation.evaluate``.
+        Returns: the result in the first space, see ``evaluation.evaluate_in``; in others, by name, in ``also``.
 
-        Raises: InputError, see ``evaluation.evaluate`` and ``load_features``; also for an unknown density, before
-            anything is computed.
+        Raises: InputError, see ``evaluation.evaluate_in`` and ``load_features``; also for an unknown density,
+            before anything is computed.
         """
         return measure(
             self,

@@ -7,10 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from pytorch_lightning import Callback
-from pytorch_lightning.loggers import Logger
+from typing import TYPE_CHECKING, Any
 
 from entropic_ae import generation
 from entropic_ae.data import Given, count_copies, fingerprint, load_images
@@ -39,15 +36,12 @@ from entropic_ae.runs.starting import start_of
 from entropic_ae.runs.transporting import attach_saved, fit_transport
 from entropic_ae.storage.run_folder import CHECKPOINT, RunFolder
 from entropic_ae.storage.run_info import RunInfo
-from entropic_ae.training import (
-    Execution,
-    check_checkpoint,
-    check_training,
-    fit_model,
-    quiet_lightning,
-)
-from entropic_ae.training.callbacks import EarlierEpochs, SamplePictures
+from entropic_ae.training import Execution, check_checkpoint, check_training, quiet_lightning
 from entropic_ae.training.loggers import check_logger, close_logger, make_logger
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback
+    from pytorch_lightning.loggers import Logger
 
 __all__ = ["train"]
 
@@ -194,6 +188,8 @@ def train(
     info = RunInfo.of(content)
     run = Run(folder, info, system, model, given=None if isinstance(data, str | Path) else data)
     run.data = images
+    from entropic_ae.training import fit_model  # imports Lightning
+
     same = partial(_check_same, run.files, info, recipe)
     with run.files.claimed(info, resume, same) if first else nullcontext():  # for all processes
         with _logging(run, logger, picture_every) as (tracker, callbacks):
@@ -223,6 +219,8 @@ def _logging(run: Run, name: str | None, picture_every: int) -> Iterator[tuple[L
     if name is None:
         yield None, []
         return
+    from entropic_ae.training.callbacks import EarlierEpochs, SamplePictures
+
     tracker = make_logger(name, run.folder)
     try:
         with quiet_lightning():

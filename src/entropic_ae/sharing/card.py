@@ -14,6 +14,7 @@ from entropic_ae.recipes import PRESETS, RECIPES
 from entropic_ae.sharing.names import LIBRARY
 from entropic_ae.storage.run_folder import FLOOR, PREFIX
 from entropic_ae.storage.run_info import RunInfo
+from entropic_ae.verdict import verdict
 
 __all__ = ["model_card"]
 
@@ -23,6 +24,8 @@ def model_card(
     metrics: Mapping[str, Mapping[str, Any]],
     repo: str,
     *,
+    log: Mapping[str, Sequence[float]] | None = None,
+    transported: bool = False,
     pictures: Sequence[str] = (),
     license: str | None = None,
 ) -> str:
@@ -32,6 +35,8 @@ def model_card(
         info: run.json, as ``shareable`` leaves it.
         metrics: metrics.json.
         repo: owner/name.
+        log: the columns of log.csv.
+        transported: whether codes are mapped to the prior by a transport.
         pictures: files beside the card that it shows.
         license: identifier of the Hub, such as ``mit``; by default none.
     """
@@ -71,7 +76,7 @@ Loading executes no code of this repository and reads no pickle.{_own_parts(info
 
 ## Measured
 
-{_measured(metrics)}
+{_verdict(info, metrics, log, repo, transported=transported)}{_measured(metrics)}
 
 ## Training
 
@@ -116,6 +121,7 @@ def _metadata(info: RunInfo, metrics: Mapping[str, Mapping[str, Any]], title: st
             metric_value=round(row["frechet"], 4),
         )
         for result in metrics.values()
+        if "withheld" not in result
         for name, row in result["distances"].items()
         if name in DENSITIES and math.isfinite(row["frechet"])
     ]
@@ -138,13 +144,29 @@ def _pictures(pictures: Sequence[str]) -> str:
     return "\n\n".join(shown_) or "No picture was pushed."
 
 
+def _verdict(
+    info: RunInfo,
+    metrics: Mapping[str, Mapping[str, Any]],
+    log: Mapping[str, Sequence[float]] | None,
+    repo: str,
+    *,
+    transported: bool,
+) -> str:
+    """Return the findings as a list; empty if the metrics are too old for a verdict."""
+    found = verdict(info, log or {}, metrics, Path(f"{PREFIX}{repo}"), transported=transported)
+    if found is None:
+        return ""
+    lines = [f"- **{one.subject}**, {one.grade}: {one.sentence}" for one in found.findings]
+    return "\n".join(lines) + "\n\n"
+
+
 def _measured(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a table for each feature space, with the numbers of images, and the floor."""
     parts = []
     for name, result in metrics.items():
         rows = "\n".join(
-            f"| {kind}{' (the floor)' * (kind == FLOOR)} | {row['images']:,} | {row['frechet']:.2f} "
-            f"| {row['kernel']:.4f} |"
+            f"| {kind}{' (the floor)' * (kind == FLOOR)} | {row['images']:,} "
+            f"| {'withheld' if 'withheld' in result else format(row['frechet'], '.2f')} | {row['kernel']:.4f} |"
             for kind, row in result["distances"].items()
         )
         codes = result["codes"]

@@ -57,7 +57,16 @@ def contents(folder: Path, repo: str, license: str | None, include: Sequence[str
         files[METRICS_FILE] = _json(metrics)
     if REPORT in include:
         files[REPORT] = _page(folder, info, shared, repo)
-    files[CARD] = model_card(shared, metrics, repo, pictures=pictures, license=license).encode()
+    card = model_card(
+        shared,
+        metrics,
+        repo,
+        log=run.read_log(),
+        transported=TRANSPORT in files,
+        pictures=pictures,
+        license=license,
+    )
+    files[CARD] = card.encode()
     return files
 
 

@@ -196,14 +196,17 @@ def read_json(path: Path | str) -> Any:
             text = file.read(LARGEST_TEXT + 1)
         if len(text) > LARGEST_TEXT:
             raise InputError(f"{path} is damaged (more than 16 MiB of JSON); restore it or create it again.")
-        return json.loads(text)
+        content = json.loads(text)
+        if "\\u" in text:  # half a character, which no file of text could hold
+            json.dumps(content, ensure_ascii=False).encode()
+        return content
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; expected a JSON file there.") from None
     except RecursionError:
         raise InputError(f"{path} is damaged (nested too deep); restore it or create it again.") from None
     except InputError:  # is a ValueError too
         raise
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError and UnicodeEncodeError
         raise InputError(f"{path} is damaged ({error}); restore it or create it again.") from None
 
 

@@ -16,16 +16,20 @@ from entropic_ae.storage.run_info import INFO, RunInfo
 from entropic_ae.storage.tensors import unpack_tensors
 
 __all__ = [
+    "BLURRED",
     "CHECKPOINT",
     "FLOOR",
+    "GIVEN",
     "INFO_FILE",
     "INTERPOLATIONS",
     "LOG",
+    "MEAN_IMAGE",
     "METRICS_FILE",
     "PREFIX",
     "RECONSTRUCTIONS",
     "REPORT",
     "RESULT",
+    "TRAINING_IMAGES",
     "TRANSPORT",
     "WEIGHTS",
     "RunFolder",
@@ -48,6 +52,8 @@ _DRAWN = "checkpoints/drawn"  # digest of the weights that the pictures show
 _CLAIMED = (INFO_FILE, WEIGHTS, LOG, Path(CHECKPOINT).name, Path(_DRAWN).name)
 PREFIX = "hf:"  # of the name of a run on the Hub
 FLOOR = "held-out images"  # in metrics.json, the real images whose distance is the floor of the others
+TRAINING_IMAGES, BLURRED, MEAN_IMAGE = "training images", "blurred images", "mean image"
+GIVEN = (FLOOR, TRAINING_IMAGES, BLURRED, MEAN_IMAGE)  # rows of images that no model has made
 
 _DIAGNOSTICS = {
     "verdict?": str,
@@ -71,7 +77,13 @@ RESULT: dict[str, Any] = {
         "gap": (float, None),
         "corrected_gap?": (float, None),
     },
-    "distances": {"*": {"images": int, "frechet": float, "kernel": float, "kernel_std": float}},
+    "distances": {
+        "*": {"images": int, "frechet": float, "frechet_error?": float, "kernel": float, "kernel_std": float}
+    },
+    "number?": int,
+    "dimensions?": int,
+    "variance?": float,
+    "withheld?": {"like_real": [str], "needed": (int, None)},
     "collapse?": {"active_codes": int, "latent_dim": int, "spread": {"*": float}, "collapsed": [str]},
     "diagnostics?": _DIAGNOSTICS,
     "copies?": {"*": int},

@@ -1,0 +1,5 @@
+"""The evaluation protocol: reconstructions, interpolations and samples of each density against held-out images."""
+
+from entropic_ae.evaluation.protocol import SPLITS, check_number, check_split, evaluate, evaluate_in
+
+__all__ = ["SPLITS", "check_number", "check_split", "evaluate", "evaluate_in"]

@@ -1,0 +1,251 @@
+"""The verdict on a run: a sentence each on data, training, reconstructions, samples and copying."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from entropic_ae.storage.log import best_epoch
+from entropic_ae.storage.run_folder import FLOOR, GIVEN
+from entropic_ae.storage.run_info import RunInfo
+from entropic_ae.verdict.command import run_command, train_command
+
+__all__ = ["Finding", "Verdict", "verdict"]
+
+_FEW_IMAGES, _MANY_IMAGES = 1000, 5000  # training images, below which they are few, above which enough
+_SPANS = 10  # of a running average, until its initial value is negligible
+_IMPROVING = 0.01  # share by which the validation loss fell over the last fifth of the epochs
+_DEAD = 0.01  # share of the first learning rate, below which nothing is learnt
+# Share of the images' variance that reconstructions leave; docs/evaluation.md has the study.
+_GOOD_SHARE, _FAIR_SHARE = 0.2, 0.3
+_GOOD_RATIO, _FAIR_RATIO = 1.5, 3.0  # distance of samples by that of reconstructions
+_SIGMAS = 2
+_COPIED = 2.0  # share of near-copies among samples by that among held-out images
+_UNFINISHED = "not finished"
+_NOT_DRAWN = (*GIVEN, "reconstructions", "interpolations")
+
+Results = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What there is to say of one subject.
+
+    Attributes:
+        subject: data, training, reconstructions, samples or copying.
+        grade: good, fair, poor or unknown.
+        sentence: the reason, with the figures.
+    """
+
+    subject: str
+    grade: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The findings on a run, and what to do about the worst.
+
+    Attributes:
+        findings: in the order in which an image passes: data, training, reconstructions, samples, copying.
+        advice: what to do next, and why.
+        command: that does it; None if no command can.
+    """
+
+    findings: Sequence[Finding]
+    advice: str
+    command: str | None
+
+    def lines(self) -> list[str]:
+        """Return the verdict as lines of text, the advice last."""
+        width = max(len(one.subject) for one in self.findings)
+        found = [f"{one.subject:<{width}}  {one.grade:<7}  {one.sentence}" for one in self.findings]
+        return [*found, f"next: {self.advice}" + (f": {self.command}" if self.command else "")]
+
+
+def verdict(
+    info: RunInfo,
+    log: Mapping[str, Sequence[float]],
+    results: Results,
+    folder: Path,
+    *,
+    transported: bool = False,
+) -> Verdict | None:
+    """Return the verdict on a run.
+
+    Arguments:
+        info: run.json.
+        log: the columns of log.csv; empty if there is none.
+        results: of metrics.json for the current weights, by feature space.
+        folder: of the run, for the command.
+        transported: whether the codes are mapped to the prior by a transport.
+
+    Returns: None without a result that has a reconstruction error and a variance of the images.
+    """
+    whole = [one for one in results.values() if "variance" in one and "diagnostics" in one]
+    result = max(whole, key=lambda one: one.get("split", "test") == "test", default=None)
+    if result is None:
+        return None
+    findings = [
+        _data(info, result),
+        _training(info, log),
+        _reconstructions(result),
+        _samples(info, result),
+        *_copying(result),
+    ]
+    return Verdict(findings, *_next(findings, info, log, result, folder, transported))
+
+
+def _data(info: RunInfo, result: Mapping[str, Any]) -> Finding:
+    count = info.training_images
+    grade = "poor" if count < _FEW_IMAGES else "fair" if count < _MANY_IMAGES else "good"
+    said = (
+        f"{count:,} training images"
+        + {
+            "poor": ": few; a network learns them by heart before it learns what they share",
+            "fair": ": enough for images that are alike and aligned",
+            "good": "",
+        }[grade]
+    )
+    if repeated := result.get("copies", {}).get("repeated"):
+        said += f"; {repeated:,} images of the set are copies of another"
+        grade = "fair" if grade == "good" else grade
+    return Finding("data", grade, f"{said}.")
+
+
+def _per_epoch(info: RunInfo) -> int:
+    batch = int(info.expanded.settings.get("batch_size", 0) or 1)
+    return max(1, info.training_images // max(1, min(info.training_images, batch)))
+
+
+def _training(info: RunInfo, log: Mapping[str, Sequence[float]]) -> Finding:
+    best, epochs = best_epoch(dict(log)), len(log.get("epoch", ()))  # type: ignore[arg-type]
+    if best is None or not epochs:
+        return Finding("training", "unknown", "there is no log.")
+    seen = best * _per_epoch(info)
+    momentum = info.expanded.settings.get("momentum")
+    if isinstance(momentum, float) and 0 < momentum < 1 and seen < (needed := math.ceil(_SPANS / momentum)):
+        return Finding(
+            "training",
+            "poor",
+            f"too short: {seen:,} minibatches, and the running averages of the norms need {needed:,}.",
+        )
+    rates, losses = log.get("learning_rate", ()), log["validation_loss"]
+    after = epochs - best
+    if rates and rates[-1] < _DEAD * rates[0] and after > epochs / 4:
+        return Finding(
+            "training",
+            "fair",
+            f"the learning rate has died: epoch {best} was the best, and the {after} after it changed nothing.",
+        )
+    earlier = min(losses[: max(1, epochs - max(1, epochs // 5))])
+    gain = (earlier - min(losses)) / abs(earlier) if earlier else 0.0
+    if gain > _IMPROVING:
+        return Finding(
+            "training", "fair", f"{_UNFINISHED}: the loss still fell by {100 * gain:.0f} % over the last epochs."
+        )
+    return Finding("training", "good", f"converged: epoch {best} of {epochs} was the best ({seen:,} minibatches).")
+
+
+def _reconstructions(result: Mapping[str, Any]) -> Finding:
+    share = result["reconstruction_error"] / result["variance"] if result["variance"] else math.nan
+    grade = "good" if share <= _GOOD_SHARE else "fair" if share <= _FAIR_SHARE else "poor"
+    meaning = {
+        "good": "fine detail is missing",
+        "fair": "visibly blurred",
+        "poor": "hardly more than outlines and colours",
+    }[grade]
+    return Finding(
+        "reconstructions",
+        grade,
+        f"they leave {100 * share:.0f} % of the images' variance unexplained: {meaning}.",
+    )
+
+
+def _samples(info: RunInfo, result: Mapping[str, Any]) -> Finding:
+    rows = result["distances"]
+    drawn = {name: row for name, row in rows.items() if name not in _NOT_DRAWN}
+    own = info.density if info.density in drawn else next(iter(drawn), None)
+    if own is None or FLOOR not in rows or "reconstructions" not in rows:
+        return Finding("samples", "unknown", "no samples were measured.")
+    flat = [name for name in result.get("collapse", {}).get("collapsed", ()) if name in drawn]
+    if flat:
+        return Finding("samples", "poor", f"those of {' and '.join(flat)} are all alike (collapsed).")
+    if "withheld" in result:
+        return Finding(
+            "samples",
+            "unknown",
+            f"{result.get('number', result['n']):,} images of each kind are too few to measure them; look at the "
+            "pictures.",
+        )
+    distance, rebuilt = rows[own]["frechet"], rows["reconstructions"]["frechet"]
+    ratio = distance / rebuilt if rebuilt else math.inf
+    grade = "good" if ratio <= _GOOD_RATIO else "fair" if ratio <= _FAIR_RATIO else "poor"
+    said = f"drawn from the {own} they are at {distance:.2f}, reconstructions at {rebuilt:.2f}"
+    said += f" and real images at {rows[FLOOR]['frechet']:.2f}"
+    if grade != "good" and (cause := _cause(result)):
+        said += f"; what the codes lack is mainly {cause}"
+    nearest = min(drawn, key=lambda name: drawn[name]["frechet"])
+    apart = distance - drawn[nearest]["frechet"]
+    if apart > _SIGMAS * math.hypot(*(row.get("frechet_error", 0.0) for row in (rows[own], rows[nearest]))):
+        said += f"; drawn from the {nearest}, {drawn[nearest]['frechet']:.2f}"
+    return Finding("samples", grade, f"{said}.")
+
+
+def _cause(result: Mapping[str, Any]) -> str | None:
+    """Return the largest part of the divergence of the codes, if any test rejects the prior."""
+    found = result["diagnostics"]
+    parts = found.get("parts")
+    return max(parts, key=lambda name: parts[name]) if parts else None
+
+
+def _copying(result: Mapping[str, Any]) -> list[Finding]:
+    copying = result.get("copying")
+    if not copying:
+        return []
+    samples, held_out = copying["samples"], copying["held_out"]
+    grade = "poor" if samples > _COPIED * held_out and samples > 0.05 else "good"
+    return [
+        Finding(
+            "copying",
+            grade,
+            f"{100 * samples:.1f} % of samples are as near to a training image as the nearest "
+            f"{100 * held_out:.0f} % of held-out images.",
+        )
+    ]
+
+
+def _next(
+    findings: Sequence[Finding],
+    info: RunInfo,
+    log: Mapping[str, Sequence[float]],
+    result: Mapping[str, Any],
+    folder: Path,
+    transported: bool,
+) -> tuple[str, str | None]:
+    """Return the advice on the worst finding, in the order in which one must be mended before the next."""
+    found = {one.subject: one for one in findings}
+    training, samples = found["training"], found["samples"].grade
+    if training.grade == "poor" or _UNFINISHED in training.sentence:
+        return "train longer", _resumed(info, len(log.get("epoch", ())), folder)
+    advice: tuple[str, str | None] = "look at the images", run_command("report", folder, info)
+    if found["reconstructions"].grade == "poor" and found["data"].grade == "poor":
+        advice = "give more training images; nothing else helps new images as much", None
+    elif found["reconstructions"].grade == "poor":
+        size = info.expanded.settings.get("latent_dim", 0)
+        advice = f"train wider networks, or more code dimensions than {size}: reconstructions are the limit", None
+    elif samples in ("poor", "fair") and not transported and _cause(result) is not None:
+        command = run_command("transport", folder, info)
+        advice = "map the codes to the prior, which leaves reconstructions as they are", command
+    elif "copying" in found and found["copying"].grade == "poor":
+        advice = "train on more images, or for fewer epochs: samples repeat training images", None
+    return advice
+
+
+def _resumed(info: RunInfo, epochs: int, folder: Path) -> str:
+    """Return the command that trains a run for twice as many epochs."""
+    longer = {**info, "overrides": {**info.overrides, "epochs": max(1, 2 * epochs)}}
+    return train_command(RunInfo.of(longer), "--out", str(folder), "--resume")

@@ -1,0 +1,121 @@
+"""The verdict in words: grades of known cases, and the command that comes next."""
+
+from pathlib import Path
+
+import pytest
+
+from entropic_ae.storage.run_info import RunInfo
+from entropic_ae.verdict import verdict
+
+INFO = {
+    "recipe": "eae", "preset": "mnist", "data": "mnist", "source": "mnist", "shape": [1, 32, 32],
+    "training_images": 10_000, "density": "prior", "seed": 0, "overrides": {"width": 16, "epochs": 10},
+    "expanded": {
+        "bottleneck": "BatchNorm", "terms": [], "densities": ["prior"],
+        "settings": {"batch_size": 100, "momentum": 0.1, "latent_dim": 16},
+    },
+}  # fmt: skip
+LOG = {
+    "epoch": [*range(1, 11)],
+    "validation_loss": [20, 15, 13, 12, 11.5, 11.2, 11.1, 11.05, 11.02, 11.0],
+    "learning_rate": [1e-3] * 10,
+}
+RESULT = {
+    "n": 5000, "number": 5000, "reconstruction_error": 9.0, "variance": 52.0, "collapse": {"collapsed": []},
+    "diagnostics": {"parts": {"moments": 0.1, "norms": 0.2, "joint structure": 8.0}},
+    "distances": {
+        "held-out images": {"frechet": 0.05, "frechet_error": 0.01},
+        "reconstructions": {"frechet": 2.4, "frechet_error": 0.1},
+        "prior": {"frechet": 15.0, "frechet_error": 0.4},
+        "mixture": {"frechet": 4.0, "frechet_error": 0.2},
+    },
+}  # fmt: skip
+
+
+def judge(info=None, log=LOG, transported=False, **changed):
+    found = verdict(
+        RunInfo.of(INFO | (info or {})), log, {"pixels": RESULT | changed}, Path("runs/a"), transported=transported
+    )
+    return {one.subject: one for one in found.findings}, found
+
+
+def test_a_good_model_with_codes_that_are_not_the_prior_is_sent_to_the_transport():
+    found, whole = judge()
+    assert [found[name].grade for name in ("data", "training", "reconstructions", "samples")] == [
+        "good", "good", "good", "poor",
+    ]  # fmt: skip
+    assert found["reconstructions"].sentence.startswith("they leave 17 % of the images' variance")
+    assert found["samples"].sentence == (
+        "drawn from the prior they are at 15.00, reconstructions at 2.40 and real images at 0.05; "
+        "what the codes lack is mainly joint structure; drawn from the mixture, 4.00."
+    )
+    assert whole.command == "entropic-ae transport runs/a"
+    assert whole.lines()[-1].endswith(": entropic-ae transport runs/a")
+
+
+def test_after_the_transport_there_is_nothing_to_do_but_look():
+    rows = {**RESULT["distances"], "prior": {"frechet": 3.4, "frechet_error": 0.1}}
+    found, whole = judge(transported=True, distances=rows)
+    assert found["samples"].grade == "good"
+    assert whole.command == "entropic-ae report runs/a"
+
+
+@pytest.mark.parametrize(
+    ("log", "grade", "sentence"),
+    [
+        ({"epoch": [1], "validation_loss": [20.0]}, "good", "converged"),
+        (
+            {**LOG, "validation_loss": [20, 19, 18, 17, 16, 15, 14, 13, 12, 11]},
+            "fair",
+            "not finished: the loss still",
+        ),
+        (
+            {**LOG, "validation_loss": [20, 11, *[12] * 8], "learning_rate": [1e-3] * 3 + [1e-6] * 7},
+            "fair",
+            "the learning rate has died: epoch 2 was the best, and the 8 after it",
+        ),
+        ({}, "unknown", "there is no log"),
+    ],
+)
+def test_training(log, grade, sentence):
+    found, _ = judge(log=log)
+    assert found["training"].grade == grade
+    assert found["training"].sentence.startswith(sentence)
+
+
+def test_training_that_is_too_short_comes_first():
+    found, whole = judge(info={"training_images": 900}, log={"epoch": [1], "validation_loss": [20.0]})
+    assert found["training"].sentence == (
+        "too short: 9 minibatches, and the running averages of the norms need 100."
+    )
+    assert found["data"].grade == "poor"
+    assert whole.advice == "train longer"
+    assert whole.command == (
+        "entropic-ae train eae mnist --preset mnist --set width=16 --epochs 2 --seed 0 --out runs/a --resume"
+    )
+
+
+def test_smears_are_poor_whatever_their_distance():
+    rows = {**RESULT["distances"], "prior": {"frechet": 0.01, "frechet_error": 0.0}}
+    withheld = {"like_real": ["blurred images"], "needed": 400}
+    long = {"epoch": [*range(1, 61)], "validation_loss": [40.0] * 30 + [39.0] * 30}
+    found, whole = judge(
+        {"training_images": 486}, long, reconstruction_error=32.0, distances=rows, withheld=withheld, number=54
+    )
+    assert found["reconstructions"].grade == "poor"
+    assert found["samples"].grade == "unknown"
+    assert "54 images of each kind are too few" in found["samples"].sentence
+    assert whole.advice.startswith("give more training images")
+    assert whole.command is None
+
+
+def test_copies_and_collapse_are_told():
+    found, _ = judge(copies={"repeated": 12}, collapse={"collapsed": ["prior"]})
+    assert found["data"].grade == "fair"
+    assert "12 images of the set are copies of another" in found["data"].sentence
+    assert found["samples"].sentence == "those of prior are all alike (collapsed)."
+
+
+def test_results_of_an_older_version_have_no_verdict():
+    old = {name: value for name, value in RESULT.items() if name != "variance"}
+    assert verdict(RunInfo.of(INFO), LOG, {"pixels": old}, Path("runs/a")) is None
