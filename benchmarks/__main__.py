@@ -15,8 +15,8 @@ from entropic_ae.storage.files import write_json
 
 ROOT = Path(__file__).parent.parent
 NAMES = (
-    *("training", "entropy", "neighbours", "densities", "sampling", "startup", "memory", "reading", "limit"),
-    "frechet",
+    *("training", "entropy", "neighbours", "densities", "sampling", "startup", "memory", "reading", "coverage"),
+    *("limit", "frechet"),
 )
 MODULES = {**{name: name for name in NAMES}, "gpu": "accelerator"}
 APART = ("limit", "frechet", "gpu")  # of what not every machine has
@@ -32,6 +32,7 @@ DRY: dict[str, dict[str, Any]] = {
     "startup": {"commands": 2},
     "memory": {"images": (200,), "codes": ((1000, 4),)},
     "reading": {"images": (200,)},
+    "coverage": {"size": 100, "dim": 8},
     "limit": {"images": 200, "limit": 2 << 30},
     "gpu": {"dry": True},
 }
