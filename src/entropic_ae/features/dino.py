@@ -46,6 +46,9 @@ _ARCHITECTURE: dict[str, Any] = {
 class _Dino(nn.Module):
     """The last layer's class token, of images resized to the size of training."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
