@@ -131,13 +131,16 @@ def render_spaces(path: Path) -> str:
             rows, key=lambda row: (DATA.index(row["data"]) if row["data"] in DATA else 0, row["images"])
         )
     ]
-    right = {
-        space: [margin > 2 for row in rows if row["space"] == space for margin in row["margins"].values()]
-        for space in dict.fromkeys(row["space"] for row in rows)
-    }
-    counts = ", ".join(f"{sum(one)} of {len(one)} in `{space}`" for space, one in right.items())
+    margins: dict[str, list[float]] = {}
+    for row in rows:
+        margins.setdefault(row["space"], []).extend(row["margins"].values())
+    counts = "; ".join(
+        f"`{space}` has {sum(margin > 2 for margin in one)} of {len(one)} above 2 and "
+        f"{sum(margin < 0 for margin in one)} below 0"
+        for space, one in margins.items()
+    )
     most = max(row["draws"] for row in rows)
     return (
         f"{markdown(['data', 'images', 'space', 'features', *pairs], lines)}\n\n"
-        f"Margins in standard errors, medians of up to {most} draws. Above 2: {counts}. {where(found)}"
+        f"Margins in standard errors, medians of up to {most} draws: {counts}. {where(found)}"
     )

@@ -187,7 +187,7 @@ PAIR = {"rounds": 3, "seconds": {"entropic-ae": 0.5}, "ratios": {"bare": {"media
                 "| data | images | space | features | a > b | b > c |\n| --- | --- | --- | --- | --- | --- |\n"
                 "| mnist | 60 | `random` | 9 | 1.0 | 2.5 |\n| mnist | 6,000 | `pixels` | 9 | 3.0 | 2.5 |",
                 "| cifar10 | 60 | `pixels` | 9 | -1.2 | 2.5 |",
-                "Above 2: 3 of 4 in `pixels`, 1 of 2 in `random`.",
+                "draws: `pixels` has 3 of 4 above 2 and 1 below 0; `random` has 1 of 2 above 2 and 0 below 0.",
             ],
         ),
         (
