@@ -1,4 +1,7 @@
-"""``python -m benchmarks [NAME ...]``: measure, and write ``results/performance/NAME.json``."""
+"""``python -m benchmarks [NAME ...]``: measure, and write ``results/performance/NAME.json``.
+
+What measures no speed, ``spaces``, is written to ``results/measures``.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,11 @@ from entropic_ae.storage.files import write_json
 ROOT = Path(__file__).parent.parent
 NAMES = (
     *("training", "entropy", "neighbours", "densities", "sampling", "startup", "memory", "reading", "coverage"),
-    *("limit", "frechet"),
+    *("limit", "frechet", "spaces"),
 )
 MODULES = {**{name: name for name in NAMES}, "gpu": "accelerator"}
-APART = ("limit", "frechet", "gpu")  # of what not every machine has
+APART = ("limit", "frechet", "gpu", "spaces")  # of what not every machine has
+MEASURES = ("spaces",)  # whose results are no times
 ROUNDS = 7
 GPU_ROUNDS = 3  # of a GPU that nobody else uses times swing little
 DRY: dict[str, dict[str, Any]] = {
@@ -30,6 +34,7 @@ DRY: dict[str, dict[str, Any]] = {
     "sampling": {"n": 20, "width": 2, "compiles": False},  # for which a machine needs a C++ compiler
     "frechet": {"features": 100, "dim": 16, "images": 4},
     "startup": {"commands": 2},
+    "spaces": {"data": ("digits",), "sizes": (60,)},
     "memory": {"images": (200,), "codes": ((1000, 4),)},
     "reading": {"images": (200,)},
     "coverage": {"size": 100, "dim": 8},
@@ -42,7 +47,7 @@ def main() -> None:
     """Run the benchmarks that were named, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     usual = [name for name in MODULES if name not in APART]
-    apart = "gpu, which needs one; limit, as root; frechet, with PYTHONPATH=.venv/fid"
+    apart = "gpu, which needs one; limit, as root; frechet, with PYTHONPATH=.venv/fid; spaces, with data"
     names = f"{', '.join(usual)}: these unless given; {apart}"
     parser.add_argument("names", nargs="*", metavar="NAME", help=names)
     rounds = f"turns of each contender; {ROUNDS} unless given, of gpu {GPU_ROUNDS}"
@@ -51,7 +56,7 @@ def main() -> None:
         "--peers", type=Path, help="the Python of pythae's environment, which tests/peers says how to make"
     )
     parser.add_argument("--dry", action="store_true", help="one round of little, on the CPU, to see that it works")
-    parser.add_argument("--out", type=Path, help="folder of the results; with --dry runs/performance unless given")
+    parser.add_argument("--out", type=Path, help="folder of the results; with --dry in runs/ unless given")
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in MODULES]:
         sys.exit(f"no benchmark '{unknown[0]}'; expected {', '.join(MODULES)}.")
@@ -59,7 +64,6 @@ def main() -> None:
         sys.exit(f"--rounds must be at least 1, got {options.rounds}.")
     if "gpu" in options.names and not options.dry and not torch.cuda.is_available():
         sys.exit("gpu needs a GPU, and PyTorch sees none; --dry tries it on the CPU.")
-    out = options.out or ROOT / ("runs" if options.dry else "results") / "performance"
     packages = versions()
     if options.peers is not None:
         from benchmarks.training import peer_versions
@@ -70,6 +74,8 @@ def main() -> None:
         own = DRY.get(name, {}) if options.dry else {}
         if name in ("training", "gpu"):
             own = {**own, "peers": options.peers}
+        kind = "measures" if name in MEASURES else "performance"
+        out = options.out or ROOT / ("runs" if options.dry else "results") / kind
         measure = import_module(f"benchmarks.{MODULES[name]}").measure
         where = {"machine": machine(), "threads": torch.get_num_threads()}
         rows = []

@@ -62,13 +62,15 @@ def test_one_with_fewer_turns_is_paired_with_the_first():
     assert found["ratios"] == {"theirs": {"median": 3.0, "quartiles": [3.0, 3.0]}}
 
 
-@pytest.mark.parametrize("name", ["coverage", "densities", "entropy", "gpu", "neighbours", "sampling", "reading"])
+@pytest.mark.parametrize(
+    "name", ["coverage", "densities", "entropy", "gpu", "neighbours", "sampling", "reading", "spaces"]
+)
 def test_a_benchmark_runs_in_little(name, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["benchmarks", name, "--dry", "--out", str(tmp_path)])
     benchmarks.__main__.main()
     result = json.loads((tmp_path / f"{name}.json").read_text())
     assert result["rows"]
-    kind = {"gpu": "gpu", "neighbours": "neighbours", "reading": "memory"}.get(name, "speed")
+    kind = {"gpu": "gpu", "neighbours": "neighbours", "reading": "memory", "spaces": "spaces"}.get(name, "speed")
     assert RENDER["KINDS"][kind](tmp_path / f"{name}.json")
 
 
@@ -170,6 +172,24 @@ PAIR = {"rounds": 3, "seconds": {"entropic-ae": 0.5}, "ratios": {"bare": {"media
             [
                 "| codes | dimensions | components | entropic-ae | kmeans |",
                 "| 500 | 2 | 10 | -1.250 | -1.500 |",
+            ],
+        ),
+        (
+            "spaces",
+            [
+                {"data": name, "images": images, "space": space, "features": 9, "draws": 2}
+                | {"margins": {"a > b": margin, "b > c": 2.5}}
+                for name, images, space, margin in [
+                    ("cifar10", 60, "pixels", -1.25),
+                    ("mnist", 6000, "pixels", 3.0),
+                    ("mnist", 60, "random", 1.0),
+                ]
+            ],
+            [
+                "| data | images | space | features | a > b | b > c |\n| --- | --- | --- | --- | --- | --- |\n"
+                "| mnist | 60 | `random` | 9 | 1.0 | 2.5 |\n| mnist | 6,000 | `pixels` | 9 | 3.0 | 2.5 |",
+                "| cifar10 | 60 | `pixels` | 9 | -1.2 | 2.5 |",
+                "draws: `pixels` has 3 of 4 above 2 and 1 below 0; `random` has 1 of 2 above 2 and 0 below 0.",
             ],
         ),
         (

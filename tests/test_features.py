@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -197,6 +198,52 @@ def test_pixels_of_larger_images_are_averaged_down():
     assert features.dim == 3 * 21 * 10  # by a factor of 3; the rest of a row or column is left out
     corner = images[2, 1, :3, :3].double().mean() / 255
     assert features(images)[2, 21 * 10].item() == pytest.approx(corner.item(), abs=1e-6)
+
+
+def test_the_random_network_is_the_same_everywhere(data):
+    features = load_features("random", data)
+    assert features.weights_sha256().startswith("ee971e7a0156bc2f")
+    kernels = list(features.network.buffers())
+    for kernel in kernels:  # rounded to 2 ** -12
+        torch.testing.assert_close(
+            kernel.square().sum((1, 2, 3)), torch.full((len(kernel),), 2.0), rtol=0, atol=0.01
+        )
+    assert kernels[0][:16].sum((2, 3)).abs().max() < 0.002
+    assert kernels[0][16:].sum((2, 3)).abs().max() > 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (28, 28), (33, 128), (128, 128), (4, 4)])
+def test_random_features_against_loops(height, width, data):
+    """The same network by NumPy's windows, in float64."""
+    features = load_features("random", data)
+    images = torch.randint(
+        0, 256, (2, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    x = images.double().numpy() / 255 - 0.5
+    for layer, kernel in enumerate(features.network.buffers()):
+        h, w = x.shape[2:]
+        if layer and min(h, w) >= 8:
+            x = x[:, :, : h // 2 * 2, : w // 2 * 2].reshape(2, -1, h // 2, 2, w // 2, 2).mean((3, 5))
+        windows = np.lib.stride_tricks.sliding_window_view(
+            np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge"), (3, 3), (2, 3)
+        )
+        x = np.maximum(np.einsum("nchwij,ocij->nohw", windows, kernel.double().numpy()), 0)
+    h, w = x.shape[2:]
+    cells = [
+        x[:, :, i * h // 4 : -(-(i + 1) * h // 4), j * w // 4 : -(-(j + 1) * w // 4)].mean((2, 3))
+        for i in range(4)
+        for j in range(4)
+    ]
+    expected = torch.from_numpy(np.stack(cells, 2).reshape(2, 256)).float()
+    torch.testing.assert_close(features(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_random_features_of_grey_are_those_of_equal_channels(data):
+    features = load_features("random", data)
+    grey = data.test.images
+    torch.testing.assert_close(features(grey), features(grey.expand(-1, 3, -1, -1)))
+    with pytest.raises(InputError, match="1 or 3 channels, got 2"):
+        features(grey.expand(-1, 2, -1, -1))
 
 
 def test_classifier_learns_and_keeps_its_accuracy(trained):

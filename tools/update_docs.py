@@ -26,6 +26,7 @@ from benchmarks.densities import render_likelihood
 from benchmarks.memory import render_memory
 from benchmarks.neighbours import render_neighbours
 from benchmarks.pairs import render_speed
+from benchmarks.spaces import render_spaces
 from benchmarks.startup import render_startup
 from benchmarks.training import render_pace
 from tree import render_tree
@@ -55,6 +56,7 @@ KINDS = {
     "startup": render_startup,
     "likelihood": render_likelihood,
     "gpu": render_gpu,
+    "spaces": render_spaces,
     # other records
     "checks": conformance.render_checks,
     "parity": conformance.render_parity,

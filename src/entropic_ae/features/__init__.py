@@ -14,6 +14,7 @@ from entropic_ae.features.classifier import check_labels, classifier_features, f
 from entropic_ae.features.dino import check_dino, dino_features
 from entropic_ae.features.inception import check_inception, inception_features
 from entropic_ae.features.pixels import pixel_features
+from entropic_ae.features.random import random_features
 from entropic_ae.features.space import Features, FeatureSpace
 from entropic_ae.features.torchscript import SUFFIXES, check_script, torchscript_features
 from entropic_ae.registry import Registry
@@ -28,6 +29,7 @@ FEATURES: Registry[FeatureSpace] = Registry(
         "inception": FeatureSpace(inception_features, lambda _: check_inception(), takes_weights=True),
         "dino": FeatureSpace(dino_features, lambda _: check_dino(), takes_weights=True),
         "classifier": FeatureSpace(classifier_features, check_labels),
+        "random": FeatureSpace(random_features),
         "pixels": FeatureSpace(pixel_features),
     },
 )
@@ -49,6 +51,7 @@ def load_features(
       trains a different classifier, whose distances are not comparable.
     - ``classifier:DATA``: the classifier of another data set, such as ``classifier:cifar10``, for images without
       labels; the images are resized to those of that data set.
+    - ``random``: 256 features of a fixed convolutional network that is not trained, of images of any size.
     - ``pixels``: pixels / 255, larger images averaged down to 1,024 values at most.
     - the name of a custom space, registered in ``FEATURES`` first.
     - the path of a TorchScript file (``.pt``, ``.ts``, ``.torchscript``) that maps uint8 (N, C, H, W) to

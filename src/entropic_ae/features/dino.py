@@ -60,7 +60,7 @@ class _Dino(nn.Module):
         if images.shape[1] not in (1, 3):
             raise InputError(
                 f"feature space 'dino' needs 1 or 3 channels, got {images.shape[1]}; "
-                "use --features pixels, or convert the images to RGB."
+                "use --features pixels or random, or convert the images to RGB."
             )
         x = (_resized(images).expand(-1, 3, -1, -1) - self.mean) / self.std
         features: Tensor = self.network(pixel_values=x).pooler_output
@@ -80,7 +80,7 @@ def check_dino() -> tuple[Any, Any]:
     except (ImportError, RuntimeError) as error:
         raise InputError(
             f"feature space 'dino' needs transformers, which cannot be imported ({error}); "
-            "run pip install 'entropic-ae[dino]', or use --features pixels."
+            "run pip install 'entropic-ae[dino]', or use --features random or pixels."
         ) from None
     return Dinov2Config, Dinov2Model
 
