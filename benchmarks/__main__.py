@@ -18,8 +18,8 @@ from entropic_ae.storage.files import write_json
 
 ROOT = Path(__file__).parent.parent
 NAMES = (
-    *("training", "entropy", "neighbours", "densities", "sampling", "startup", "memory", "reading", "limit"),
-    *("frechet", "spaces"),
+    *("training", "entropy", "neighbours", "densities", "sampling", "startup", "memory", "reading", "coverage"),
+    *("limit", "frechet", "spaces"),
 )
 MODULES = {**{name: name for name in NAMES}, "gpu": "accelerator"}
 APART = ("limit", "frechet", "gpu", "spaces")  # of what not every machine has
@@ -37,6 +37,7 @@ DRY: dict[str, dict[str, Any]] = {
     "spaces": {"data": ("digits",), "sizes": (60,)},
     "memory": {"images": (200,), "codes": ((1000, 4),)},
     "reading": {"images": (200,)},
+    "coverage": {"size": 100, "dim": 8},
     "limit": {"images": 200, "limit": 2 << 30},
     "gpu": {"dry": True},
 }

@@ -141,6 +141,26 @@ def _entropy(_: str, count: str, dim: str) -> None:
     knn_entropy(z)
 
 
+def _features(size: str, dim: str) -> list[torch.Tensor]:
+    source = torch.Generator().manual_seed(0)
+    return [torch.randn(int(size), int(dim), generator=source) for _ in range(2)]
+
+
+def _coverage(_: str, size: str, dim: str) -> dict[str, float]:
+    from entropic_ae.metrics import fidelity_coverage
+
+    return fidelity_coverage(*_features(size, dim))
+
+
+def _prdc(_: str, size: str, dim: str) -> dict[str, float]:
+    from prdc import compute_prdc
+
+    return {
+        name: float(value)
+        for name, value in compute_prdc(*(x.numpy() for x in _features(size, dim)), nearest_k=5).items()
+    }
+
+
 TASKS: dict[str, Callable[..., Any]] = {
     "write": _write,
     "load": _load,
@@ -149,6 +169,8 @@ TASKS: dict[str, Callable[..., Any]] = {
     "folder": _folder,
     "train": _train,
     "entropy": _entropy,
+    "coverage": _coverage,
+    "prdc": _prdc,
 }
 
 
@@ -174,16 +196,17 @@ def _kib(what: str, process: int | str = "self") -> int:
 
 
 def main() -> None:
-    """Do one task in this process; print what was resident, what the imports had taken before, the time."""
+    """Do one task in this process; print what was resident, what the imports had taken before, times, values."""
     import entropic_ae.data
     import entropic_ae.training.loop  # noqa: F401
 
     task, *arguments = sys.argv[1:]
     before = _kib("RssAnon")
-    started = time.perf_counter()
-    TASKS[task](*arguments)
-    seconds = time.perf_counter() - started
-    print(json.dumps({"resident_mib": _kib("VmHWM") / 1024, "at_start_mib": before / 1024, "seconds": seconds}))
+    started, used = time.perf_counter(), time.process_time()
+    found = TASKS[task](*arguments)
+    took = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - used}
+    values = {"values": found} if isinstance(found, dict) else {}
+    print(json.dumps({"resident_mib": _kib("VmHWM") / 1024, "at_start_mib": before / 1024, **took, **values}))
 
 
 if __name__ == "__main__":

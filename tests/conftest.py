@@ -1,9 +1,10 @@
 """Settings that hold for every test."""
 
+import importlib.metadata
 import os
 import subprocess
 import sys
-from functools import partial
+from functools import cache
 from importlib.metadata import requires, version
 from pathlib import Path
 
@@ -13,6 +14,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import Phase, settings
 
+from brief import briefly
+
+# Lightning looks for plugins among all installed packages at each training: a tenth of the time of a small one.
+importlib.metadata.entry_points = cache(importlib.metadata.entry_points)
+
 PHASES = (Phase.explicit, Phase.generate, Phase.shrink)  # no tracing of lines for an explanation
 # The same examples each time, so that a failure is a change's; "search" draws others, and many more.
 settings.register_profile("suite", max_examples=25, derandomize=True, deadline=None, database=None, phases=PHASES)
@@ -21,7 +27,10 @@ settings.load_profile("suite")
 
 
 # Begun first, the longest before the others, so that at the end no worker waits for another's whole file.
-LONGEST = ("docs", "distributed", "export", "report", "resume", "training", "table1", "tuning", "scikit", "sweep")
+LONGEST = (
+    *("distributed", "docs", "export", "resume", "constraints", "hub", "explore_page", "report_page", "extend"),
+    *("scikit", "estimators", "layout", "training", "tuning", "report"),
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -50,15 +59,11 @@ def pytest_terminal_summary(terminalreporter, config):
     write_json(Path(config.getoption("record")), found)
 
 
-@pytest.fixture
-def brief(monkeypatch):
-    """Let evaluations draw a few subsets and samples of the prior only, for tests that assert nothing of these."""
-    from entropic_ae.evaluation import protocol
-    from entropic_ae.metrics import diagnostics
-
-    monkeypatch.setattr(protocol, "kernel_distance", partial(protocol.kernel_distance, subsets=2))
-    monkeypatch.setattr(diagnostics, "_POOL", 5)
-    monkeypatch.setattr(diagnostics, "_BLOCKS", 3)
+@pytest.fixture(scope="module")
+def brief():
+    """Be in ``briefly`` for a module."""
+    with briefly():
+        yield
 
 
 @pytest.fixture

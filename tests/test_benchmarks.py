@@ -62,7 +62,9 @@ def test_one_with_fewer_turns_is_paired_with_the_first():
     assert found["ratios"] == {"theirs": {"median": 3.0, "quartiles": [3.0, 3.0]}}
 
 
-@pytest.mark.parametrize("name", ["densities", "entropy", "gpu", "neighbours", "sampling", "reading", "spaces"])
+@pytest.mark.parametrize(
+    "name", ["coverage", "densities", "entropy", "gpu", "neighbours", "sampling", "reading", "spaces"]
+)
 def test_a_benchmark_runs_in_little(name, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["benchmarks", name, "--dry", "--out", str(tmp_path)])
     benchmarks.__main__.main()

@@ -20,6 +20,7 @@ from entropic_ae import cli
 from entropic_ae.cli import commands
 from entropic_ae.registry import Registry
 
+pytestmark = pytest.mark.usefixtures("brief")
 SMALL = ["--set", "width=4", "batch_size=20", "learning_rate=0.002", "--limit", "300", "--device", "cpu"]
 TRAIN = [sys.executable, "-m", "entropic_ae", "train", "eae", "digits", *SMALL]
 

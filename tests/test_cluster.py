@@ -17,7 +17,25 @@ CELL = Cell(
 CELLS = [replace(CELL, recipe=recipe) for recipe in ("eae", "ae", "bn-ae")]
 
 
-def test_workers_share_a_sweep_and_measure_what_one_process_does(tmp_path):
+def test_ray_is_started_for_the_sweep_and_ended_with_it(tmp_path):
+    with pytest.raises(InputError, match="device cuda was requested, but Ray has no GPU; use --device cpu"):
+        run_on_ray([replace(CELL, execution=Execution("cuda"))], tmp_path / "out", tmp_path / "runs", 1)
+    assert not ray.is_initialized()
+
+
+def test_an_address_without_a_cluster_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"no cluster of Ray answers at 'nowhere' .*; give --ray the HOST:PORT"):
+        run_on_ray([CELL], tmp_path / "out", tmp_path / "runs", 1, address="nowhere")
+
+
+@pytest.fixture(scope="module")
+def started():
+    ray.init(num_cpus=2, num_gpus=0, include_dashboard=False)
+    yield
+    ray.shutdown()
+
+
+def test_workers_share_a_sweep_and_measure_what_one_process_does(tmp_path, started):
     run_cells(CELLS, tmp_path / "one", tmp_path / "runs-one")
     run_cells(CELLS[:1], tmp_path / "ray", tmp_path / "runs-ray")  # it goes on from there
     before = (tmp_path / "ray" / f"{CELLS[0].name}.json").read_bytes()
@@ -30,22 +48,8 @@ def test_workers_share_a_sweep_and_measure_what_one_process_does(tmp_path):
         assert by_ray[name]["metrics"]["distances"]["prior"] == pytest.approx(distances, rel=1e-3)
 
 
-@pytest.fixture
-def started():
-    ray.init(num_cpus=1, num_gpus=0, include_dashboard=False)
-    yield
-    ray.shutdown()
-
-
 def test_wrong_cells_end_with_their_sentence(tmp_path, started):
     with pytest.raises(InputError, match="n must be at least 2 images, got 1"):
         run_on_ray([replace(CELL, n=1)], tmp_path / "out", tmp_path / "runs", 1)
-    with pytest.raises(InputError, match="device cuda was requested, but Ray has no GPU; use --device cpu"):
-        run_on_ray([replace(CELL, execution=Execution("cuda"))], tmp_path / "out", tmp_path / "runs", 1)
     with pytest.raises(InputError, match="workers must be at least 1, got 0"):
         run_on_ray([CELL], tmp_path / "out", tmp_path / "runs", 0)
-
-
-def test_an_address_without_a_cluster_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"no cluster of Ray answers at 'nowhere' .*; give --ray the HOST:PORT"):
-        run_on_ray([CELL], tmp_path / "out", tmp_path / "runs", 1, address="nowhere")

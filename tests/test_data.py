@@ -870,13 +870,6 @@ def test_loading_says_nothing(folder, capfd):
     assert (captured.out, captured.err) == ("", "")
 
 
-def test_importing_the_module_does_not_import_datasets():
-    import subprocess
-
-    code = "import sys, entropic_ae.data; sys.exit('datasets' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 def test_a_moved_folder_is_still_read(folder):
     fill(folder, 12)
     load_images(folder)

@@ -3,8 +3,10 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from brief import briefly
 from entropic_ae import distributed, runs
 from entropic_ae.bottlenecks import BOTTLENECKS
 from entropic_ae.distributed import synchronise, together
@@ -33,14 +36,13 @@ SYSTEMS = (
 )
 MOMENTS = tuple(name for name, kind in BOTTLENECKS.items() if kind(2).least_batch > 1)
 DENSITIES = ("prior", "gaussian", "mixture", "second-stage")
-MORTAL = "from test_distributed import train_and_die; import sys; train_and_die(sys.argv[1])"
-TWO = "from test_distributed import train_resume_and_use; import sys; train_resume_and_use(sys.argv[1])"
+TWO = "from test_distributed import die_resume_and_use; import sys; die_resume_and_use(*sys.argv[1:])"
 
 
 def train(folder, devices, names=SYSTEMS):
     for name in names:
         recipe, own = SYSTEMS[name]
-        small = {"width": 2, "batch_size": 20, "learning_rate": 1e-2, **own}
+        small = {"width": 2, "batch_size": 20, "learning_rate": 1e-2, "validation_images": 40, **own}
         preset = "mlp" if small.pop("network", None) else None
         if preset:
             small.pop("width")
@@ -63,8 +65,20 @@ def train_and_die(folder):
     train(folder, 2, ["eae", "vae"])
 
 
-def train_resume_and_use(folder):
-    """Do all that two processes do: to start them takes longer."""
+def die_resume_and_use(folder, port):
+    """Do all that two processes do: to start them takes longer. What is killed is a fork of each.
+
+    The forks meet at a port of their own: torchrun's, where they would leave their addresses, is for those after.
+    """
+    child = os.fork()
+    if not child:
+        os.environ.update(TORCHELASTIC_USE_AGENT_STORE="False", MASTER_PORT=port)
+        train_and_die(Path(folder) / "killed")
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if os.environ["RANK"] == "0":
+        assert code == -signal.SIGKILL
+        shutil.copytree(Path(folder) / "killed", Path(folder) / "left")
     train(Path(folder) / "two", 2)
     train(Path(folder) / "killed", 2, ["eae", "vae"])
     use(Path(folder) / "shared", 2)
@@ -72,7 +86,7 @@ def train_resume_and_use(folder):
 
 def use(folder, devices):
     """Draw, encode and measure with a run, and write down what each process has."""
-    with together(torch.device("cpu"), devices):
+    with briefly(), together(torch.device("cpu"), devices):
         run = runs.load(Path(folder) / "run", device="cpu")
         calls = count_rows(run.model.decoder)
         images = run.sample(131, density="mixture", seed=3)  # 66 and 65 for two
@@ -101,30 +115,31 @@ def count_rows(module):
     return calls
 
 
-def in_two(code, folder, killed=False):
+def in_two(code, *arguments):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "--no-python"]
     done = subprocess.run(
-        [*command, sys.executable, "-c", code, str(folder)],
+        [*command, sys.executable, "-c", code, *map(str, arguments)],
         check=False,
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert ("SIGKILL" in done.stderr) if killed else done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What one process did, alone, and two did, shared; two were killed, with a copy of what they left."""
     folder = tmp_path_factory.mktemp("distributed")
-    in_two(MORTAL, folder / "killed", killed=True)
-    shutil.copytree(folder / "killed", folder / "left")
     small = {"width": 2, "second-stage.epochs": 2, "second-stage.hidden": 16}
     run = runs.train("2seae", "digits", set=small, epochs=1, device="cpu", out=folder / "run", progress=False)
     for name in ("alone", "shared"):
         shutil.copytree(run.folder, folder / name / "run")
-    in_two(TWO, folder)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    in_two(TWO, folder, port)
     train(folder / "one", devices=1)
     use(folder / "alone", 1)
     return folder
@@ -202,73 +217,78 @@ def test_two_processes_share_what_one_does(folder):
 
 
 OPTIONS = ["--device", "cpu", "--devices", "2"]
+TRAIN = ["train", "eae", "digits", "--epochs", "1", "--set", "width=2", "--out", "run", *OPTIONS]  # few steps
 SAMPLE = ["sample", "run", "--n", "8", "--seed", "3", "--out", "new.npz", *OPTIONS]
 EVALUATE = ["evaluate", "run", "--features", "pixels", "--n", "50", *OPTIONS]
-BOTH = f"""
-import sys
+COMMANDS = f"""
+import os, shutil, sys
+from torch.distributed import barrier
+
+from brief import briefly
 from entropic_ae import cli
 
-for arguments in ({SAMPLE}, {EVALUATE}):
+for arguments in ({TRAIN}, {SAMPLE}, {EVALUATE}):
     sys.argv[1:] = ["--import", "arrived", *arguments]
     try:
-        cli.main()
+        with briefly():
+            cli.main()
     except SystemExit as stop:
         assert not stop.code
+    if os.environ["LOCAL_RANK"] == "0":
+        print("end of", arguments[0], flush=True)
+        if arguments[0] == "train":
+            shutil.copytree("run", "before")
+    barrier()  # as between commands: what the first process writes is there
 """
 
 
-def in_two_of_lightning(folder, *command):
-    """Run a command by two processes, the second of which Lightning starts; return the lines that were printed."""
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory):
+    """The folder of three commands by two processes, the second of which Lightning starts, and what each printed.
+
+    The copy before is of the run before it was used.
+    """
+    folder = tmp_path_factory.mktemp("launched")
+    write = "import os; open('process-' + os.environ.get('LOCAL_RANK', '0'), 'x').close()"
+    (folder / "arrived.py").write_text(write)
+    (folder / "commands").mkdir()
+    (folder / "commands" / "__main__.py").write_text(COMMANDS)
     done = subprocess.run(
-        [sys.executable, *command],
+        [sys.executable, "-m", "commands"],
         check=False,
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},  # as torchrun has it: two processes share the cores
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+            "OMP_NUM_THREADS": "1",  # as torchrun has it: two processes share the cores
+        },
         capture_output=True,
         text=True,
         timeout=290,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    for number in "01":
-        (folder / f"process-{number}").unlink()
-    return done.stdout.splitlines()
-
-
-@pytest.fixture(scope="module")
-def launched(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("launched")
-    write = "import os; open('process-' + os.environ.get('LOCAL_RANK', '0'), 'x').close()"
-    (folder / "arrived.py").write_text(write)
-    options = ["--epochs", "1", "--set", "width=2", "--out", "run"]  # few steps: each waits for both processes
-    command = ["-m", "entropic_ae", "--import", "arrived", "train", "eae", "digits", *options, *OPTIONS]
-    lines = in_two_of_lightning(folder, *command)
-    assert [line.partition(":")[0] for line in lines] == ["run", "short training"]  # one speaks
-    return folder
-
-
-@pytest.fixture(scope="module")
-def used(launched):
-    """The folder, a copy of the run before it was used, and what the commands that used it printed."""
-    shutil.copytree(launched / "run", launched / "before")
-    (launched / "both.py").write_text(BOTH)
-    return launched, in_two_of_lightning(launched, "both.py")
+    assert {path.name for path in folder.glob("process-*")} == {"process-0", "process-1"}
+    printed = re.split(r"end of \w+\n", done.stdout)
+    return folder, *(lines.splitlines() for lines in printed[:3])
 
 
 def test_a_command_of_two_processes_leaves_one_run(launched):
-    assert json.loads((launched / "run" / "run.json").read_text())["processes"] == 2
-    assert [row["epoch"] for row in csv.DictReader((launched / "run" / LOG).open())] == ["1"]
+    folder, lines, *_ = launched
+    assert [line.partition(":")[0] for line in lines] == ["run", "short training"]  # one speaks
+    assert json.loads((folder / "before" / "run.json").read_text())["processes"] == 2
+    assert [row["epoch"] for row in csv.DictReader((folder / "before" / LOG).open())] == ["1"]
 
 
-def test_a_command_of_two_processes_samples_as_one(used):
-    folder, lines = used
-    assert [line for line in lines if line.endswith(".npz")] == lines[:1] == ["new.npz"]
+def test_a_command_of_two_processes_samples_as_one(launched):
+    folder, _, lines, _ = launched
+    assert lines == ["new.npz"]
     images = np.load(folder / "new.npz")["images"]
     assert images.shape == (8, 1, 8, 8)
     assert np.array_equal(images, runs.load(folder / "before", device="cpu").sample(8, seed=3).numpy())
 
 
-def test_a_command_of_two_processes_measures_as_one(used):
-    folder, lines = used
+def test_a_command_of_two_processes_measures_as_one(launched, brief):
+    folder, *_, lines = launched
     assert sum(line.startswith("run: metrics.json") for line in lines) == 1
     found = json.loads((folder / "run" / "metrics.json").read_text())["pixels"]
     expected = runs.load(folder / "before", device="cpu").evaluate(features="pixels", n=50)

@@ -45,7 +45,8 @@ LESS = {
     "--factors": "5",
     "--features": "classifier:mnist",  # 64 of them, of a network that is trained once; 1,024 pixels take longer
 }
-LESS_PYTHON = {r"\bepochs=\d+": "epochs=1", r"\(n=\d+\)": "(n=60)"}  # the same, of Python
+# the same, of Python
+LESS_PYTHON = {r"\bepochs=\d+": "epochs=1", r"\(n=\d+\)": "(n=60)", r"\brange\(500\)": "range(100)"}
 LESS_SETTINGS = {"width": "2", "second-stage.epochs": "1"}  # the same, of settings
 ELSEWHERE = {
     "make": "installs, then does what other blocks do",

@@ -118,6 +118,32 @@ def test_distances_that_cannot_tell_real_images_from_spoilt_ones_are_withheld():
     assert tells_apart(reference.estimate(held_out), reference.estimate(spoilt))
 
 
+def test_a_generator_that_repeats_training_images_is_found():
+    """By near-copies alone: by fidelity and coverage it is better than any other."""
+    images = data(**{name: noise(200, seed) for seed, name in enumerate(("train", "validation", "test"))})
+    pixels = [split.images.flatten(1) / 255 for split in (images.train, noise(200, 7))]
+    drawn = {"copies": Fixed(pixels[0]), "new": Fixed(pixels[1])}
+    rows = evaluate(plain(), images, drawn, load_features("pixels", images), n=200)["distances"]
+    assert rows["copies"]["near_copies"] == 1
+    assert rows["new"]["near_copies"] <= 0.05
+    assert "near_copies" not in rows["reconstructions"]
+    for name in ("precision", "recall", "coverage"):
+        assert rows["copies"][name] == pytest.approx(rows["new"][name], abs=0.1)
+    seen = evaluate(plain(), images, drawn, load_features("pixels", images), n=200, trained_on=50)["distances"]
+    assert seen["copies"]["near_copies"] == pytest.approx(0.25, abs=0.05)  # of a quarter of the images
+
+
+def test_labels_are_told_from_codes():
+    labelled = {
+        name: Split(noise(200, seed).images // 4 + 100 * labels[:, None, None, None].to(torch.uint8), labels)
+        for seed, name in enumerate(("train", "validation", "test"))
+        for labels in [torch.arange(200) % 2]
+    }
+    result = measure(plain(), data(**labelled))
+    assert (result["knn_accuracy"], result["probe_accuracy"]) == (1, 1)
+    assert "knn_accuracy" not in measure(plain(), data())
+
+
 def test_what_is_withheld_is_told(model):
     few = {name: noise(30, seed) for seed, name in enumerate(("train", "validation", "test"))}
     result = measure(model, data(**few))  # noise: the mean image is as far as other noise

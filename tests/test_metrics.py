@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.ndimage
 import torch
 from torch.distributions import Independent, Normal
 from torchmetrics.image.fid import FrechetInceptionDistance
@@ -17,8 +18,10 @@ from entropic_ae.metrics import (
     entropy_gap,
     frechet_distance,
     kernel_distance,
+    psnr,
     reconstruction_error,
     spread,
+    ssim,
 )
 from entropic_ae.randomness import seeded
 
@@ -396,3 +399,56 @@ def test_active_codes_with_a_posterior():
 def test_codes_that_cannot_be_counted(codes, std, message):
     with pytest.raises(InputError, match=message):
         active_codes(codes, std)
+
+
+def noise(shape, seed=0):
+    return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def test_psnr_is_the_mean_over_images():
+    images = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
+    reconstructions = torch.tensor([51, 102, 255], dtype=torch.uint8)[:, None, None, None].expand(3, 1, 4, 4)
+    expected = sum(-20 * math.log10(value / 255) for value in (51, 102, 255)) / 3
+    assert psnr(images, reconstructions) == pytest.approx(expected, rel=1e-7)
+    assert psnr(images, images) == math.inf
+    many, others = noise((1030, 1, 3, 5)), noise((1030, 1, 3, 5), seed=1)
+    error = ((many.double() - others.double()) / 255).square().mean((1, 2, 3))
+    assert psnr(many, others) == pytest.approx((-10 * error.log10()).mean().item(), rel=1e-7)
+
+
+def test_ssim_of_constant_images_is_that_of_their_means():
+    """Without variance only the luminance is left: (2 a b + c) / (a^2 + b^2 + c), c = (0.01 255)^2."""
+    a, b = (torch.full((2, 3, 12, 15), value, dtype=torch.uint8) for value in (100, 150))
+    c = 2.55**2
+    assert ssim(a, b) == pytest.approx((2 * 100 * 150 + c) / (100**2 + 150**2 + c), rel=1e-9)
+
+
+def test_ssim_agrees_with_its_formula_by_scipy():
+    x, y = noise((2, 1, 13, 8)).double(), noise((2, 1, 13, 8), seed=1).double()
+
+    def smooth(z):
+        smoothed = scipy.ndimage.gaussian_filter(z.numpy(), 1.5, truncate=3.5, mode="mirror", axes=(2, 3))
+        return torch.from_numpy(smoothed)
+
+    a, b = smooth(x), smooth(y)
+    c, d = 2.55**2, 7.65**2
+    expected = (2 * a * b + c) * (2 * (smooth(x * y) - a * b) + d)
+    expected /= (a**2 + b**2 + c) * (smooth(x**2) - a**2 + smooth(y**2) - b**2 + d)
+    assert ssim(x.byte(), y.byte()) == pytest.approx(expected.mean().item(), rel=1e-9)
+
+
+def test_ssim_is_a_mean_over_images_and_knows_noise():
+    images = noise((100, 1, 16, 16))
+    halves = torch.cat([images[:50], noise((50, 1, 16, 16), seed=1)])
+    assert ssim(images, images) == pytest.approx(1)
+    assert ssim(images, halves) == pytest.approx(0.5 + 0.5 * ssim(images[50:], halves[50:]), rel=1e-9)
+    assert abs(ssim(images[50:], halves[50:])) < 0.1
+
+
+def test_similarities_refuse():
+    with pytest.raises(InputError, match="at least 6 x 6, for the borders of its window, got 5 x 20"):
+        ssim(noise((2, 1, 5, 20)), noise((2, 1, 5, 20)))
+    with pytest.raises(InputError, match="images must be uint8"):
+        psnr(torch.zeros(2, 1, 12, 12), noise((2, 1, 12, 12)))
+    with pytest.raises(InputError, match="ssim needs at least one image and equal shapes"):
+        ssim(noise((2, 1, 12, 12)), noise((3, 1, 12, 12)))

@@ -22,6 +22,7 @@ from entropic_ae.storage.run_folder import RESULT
 from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.verdict.command import train_command
 
+pytestmark = pytest.mark.usefixtures("brief")
 SMALL = {"width": 2, "entropy.k": 2, "decoder_decay.linear": False, "batch_size": 30}
 
 
@@ -115,9 +116,7 @@ def page_of(*folders, out=None):
 
 def test_the_command_repeats_the_run(trained, tmp_path, monkeypatch):
     page = Page(eae.write_report(trained, tmp_path / "a.html"))
-    command = next(
-        text for text in page.texts if text.startswith("entropic-ae train") and "--resume" not in text
-    )
+    command = next(text for text in page.texts if text.startswith("entropic-ae train") and "--resume" not in text)
     out = str(tmp_path / "again")
     monkeypatch.setattr(sys, "argv", [*shlex.split(command), "--out", out, "--device", "cpu"])
     with pytest.raises(SystemExit) as end:

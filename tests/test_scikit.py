@@ -24,6 +24,7 @@ from entropic_ae.networks import ConvDecoder, ConvEncoder
 from entropic_ae.scikit import _split
 
 SMALL = {"hidden": 16, "epochs": 2, "random_state": 0}
+FAST = {"epochs": 20, "learning_rate": 0.01}  # a third of the epochs that it has by itself
 # those whose codes are no draws
 DETERMINISTIC = sorted(name for name, kind in BOTTLENECKS.items() if not kind.has_posterior)
 
@@ -46,7 +47,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def on_a_plane():
-    return EntropicAutoencoder(2, epochs=60, random_state=0).fit(plane())
+    return EntropicAutoencoder(2, random_state=0, **FAST).fit(plane())
 
 
 @parametrize_with_checks([EntropicAutoencoder(hidden=8, epochs=2)])
@@ -83,7 +84,7 @@ def test_one_component_explains_at_least_nearly_what_the_first_principal_one_doe
     X = rows(400, 3) @ np.array([[3.0, 0, 0], [0, 1, 0], [2, 1, 1]])
     Z = StandardScaler().fit_transform(X)
     first = PCA(1).fit(Z).explained_variance_ratio_[0]
-    assert EntropicAutoencoder(1, entropy=0, epochs=60, random_state=0).fit(X).score(X) > first - 0.02
+    assert EntropicAutoencoder(1, entropy=0, random_state=0, **FAST).fit(X).score(X) > first - 0.02
 
 
 @pytest.mark.parametrize("kind", ["batch-norm", "whitening"])
@@ -113,7 +114,7 @@ def test_the_term_raises_the_entropy_of_codes():
     # long tails, which a linear map keeps: of variance 1, such codes lie crowded near one corner
     t = np.random.default_rng(0).exponential(size=(300, 2)) ** 2
     X = np.concatenate([t, t @ rows(2, 2)], 1)
-    options = {"epochs": 40, "random_state": 0}
+    options = {"epochs": 15, "learning_rate": 0.005, "random_state": 0}
     without, with_it = (
         knn_entropy(torch.from_numpy(EntropicAutoencoder(2, entropy=beta, **options).fit_transform(X))).item()
         for beta in (0, 0.5)
@@ -126,7 +127,8 @@ def test_the_term_raises_the_entropy_of_codes():
 @pytest.fixture(scope="module")
 def gaussian_table():
     X = rows(600, 3) @ np.array([[10.0, 8, 0], [0, 3, 0], [0, 0.5, 0.1]]) + [5, -300, 0]
-    return X, EntropicAutoencoder(3, epochs=80, random_state=0).fit(X)
+    options = {"epochs": 30, "learning_rate": 0.007, "batch_size": 200}
+    return X, EntropicAutoencoder(3, random_state=0, **options).fit(X)
 
 
 @pytest.mark.parametrize("density", ["prior", "gaussian", "mixture"])
@@ -238,9 +240,10 @@ def test_a_fit_that_fails_leaves_the_estimator_unfitted():
 def test_in_a_pipeline_and_a_grid_search():
     X = plane(120)
     y = StandardScaler().fit_transform(X)[:, 0]
-    pipeline = make_pipeline(EntropicAutoencoder(2, epochs=60, random_state=0), LinearRegression())
+    model = EntropicAutoencoder(2, epochs=12, learning_rate=0.01, random_state=0)
+    pipeline = make_pipeline(model, LinearRegression())
     assert cross_val_score(pipeline, X, y, cv=2).min() > 0.8  # y is a function of the codes
-    search = GridSearchCV(EntropicAutoencoder(epochs=30, random_state=0), {"n_components": [1, 2]}, cv=2).fit(X)
+    search = GridSearchCV(model, {"n_components": [1, 2]}, cv=2, refit=False).fit(X)
     assert search.best_params_ == {"n_components": 2}
     assert search.best_score_ > search.cv_results_["mean_test_score"][0] + 0.05
 
@@ -283,7 +286,8 @@ def test_constant_columns_take_no_part():
 @pytest.fixture(scope="module")
 def digits():
     X = load_digits().data
-    return X, EntropicAutoencoder(8, image_shape=(1, 8, 8), width=4, epochs=20, random_state=0).fit(X[:1400])
+    options = {"width": 4, "epochs": 12, "learning_rate": 0.005, "random_state": 0}
+    return X, EntropicAutoencoder(8, image_shape=(1, 8, 8), **options).fit(X[:1400])
 
 
 def test_images_have_one_unit_for_all_pixels_and_convolutions(digits):

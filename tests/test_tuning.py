@@ -1,11 +1,9 @@
 import json
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
 from entropic_ae import PRESETS, RECIPES, InputError, configure
-from entropic_ae.evaluation import protocol
 from entropic_ae.experiments import sweep, tuning
 from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
 from entropic_ae.training import Execution
@@ -26,9 +24,7 @@ def search(recipes, out, runs, **more):
 def searched(tmp_path_factory):
     """A whole search: its results, its run folders and what it told."""
     folder = tmp_path_factory.mktemp("searched")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(protocol, "kernel_distance", partial(protocol.kernel_distance, subsets=2))
-        return folder / "out", folder / "runs", search(["ae", "rae-l2"], folder / "out", folder / "runs")
+    return folder / "out", folder / "runs", search(["ae", "rae-l2"], folder / "out", folder / "runs")
 
 
 def test_every_system_has_equally_many_candidates_and_minibatches_on_validation_images(searched):

@@ -131,6 +131,12 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
         "images, ± half of a 95 % interval, and as multiples of that of held-out images:"
     )
     print_table(_distances(results))
+    if any("precision" in row for row in result["distances"].values()):
+        console.print(
+            f"Fidelity and coverage in {result['features']} features, of 5 neighbours; samples that are nearer to "
+            "a training image than 99 % of held-out images:"
+        )
+        print_table(_closer(result))
     for space in results.values():
         if (why := withheld_text(space)) is not None:
             console.print(f"[bold yellow]too few images:[/] {escape(why)}")
@@ -141,8 +147,14 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
             )
     console.print(
         f"reconstruction error {result['reconstruction_error']:.3f} (squared, summed over an image), "
-        f"{100 * result['reconstruction_error'] / result['variance']:.0f} % of the images' variance"
+        f"{100 * result['reconstruction_error'] / result['variance']:.0f} % of the images' variance; PSNR "
+        f"{'infinite' if result['psnr'] is None else format(result['psnr'], '.1f')} dB, SSIM {result['ssim']:.2f}"
     )
+    if "probe_accuracy" in result:
+        console.print(
+            f"labels from codes: {100 * result['knn_accuracy']:.1f} % by 5 neighbours, "
+            f"{100 * result['probe_accuracy']:.1f} % by a linear probe"
+        )
     entropy = f"entropy of {codes['n']:,} held-out codes {codes['entropy']:.2f} nats"
     if codes["maximum"] is not None:
         entropy += (
@@ -163,6 +175,22 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
         console.print(
             f"[bold yellow]collapsed[/] (less than a tenth of the real variance; dead codes): {collapsed}"
         )
+
+
+_CLOSER = ("precision", "recall", "density", "coverage", "near_copies")
+
+
+def _closer(result: Mapping[str, Any]) -> Table:
+    """Return a table of fidelity, coverage and near-copies."""
+    table = Table("images", box=None, padding=(0, 2, 0, 0))
+    for name in _CLOSER:
+        table.add_column(name.replace("_", "-"), justify="right")
+    for group, row in result["distances"].items():
+        if "precision" in row:
+            cells = [f"{row[name]:.2f}" if name in row else "-" for name in _CLOSER[:-1]]
+            copies = f"{100 * row['near_copies']:.1f} %" if "near_copies" in row else "-"
+            table.add_row(group, *cells, copies)
+    return table
 
 
 def _print_verdict(verdict: Verdict) -> None:

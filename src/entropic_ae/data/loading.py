@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -221,13 +222,18 @@ def _registered(name: str, row: RegisteredData, image_size: int | None, limit: i
 
 def _digits() -> dict[str, Split]:
     """Return scikit-learn's 1,797 digits, 8x8, 0..16 scaled to 0..255, in a fixed random order."""
+    rows = _rows_of_digits()
+    images = np.rint(rows[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    return {"train": shuffled(Split(torch.from_numpy(images), torch.from_numpy(rows[:, -1]).long()))}
+
+
+@cache  # a text file, which takes longer to read than a small run to train for an epoch
+def _rows_of_digits() -> np.ndarray:
     package = find_spec("sklearn")
     assert package is not None
     assert package.origin is not None
     # the file that load_digits reads: importing scikit-learn takes as long as PyTorch
-    rows = np.loadtxt(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
-    images = np.rint(rows[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
-    return {"train": shuffled(Split(torch.from_numpy(images), torch.from_numpy(rows[:, -1]).long()))}
+    return np.loadtxt(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
 
 
 def _own(

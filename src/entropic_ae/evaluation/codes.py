@@ -11,18 +11,27 @@ from torch import Tensor
 from torch.distributions import Independent
 
 from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.data import ImageData
 from entropic_ae.densities import Density
-from entropic_ae.generation import decode, encode_hidden
-from entropic_ae.metrics import active_codes, diagnose, least_codes, reconstruction_error
+from entropic_ae.generation import decode, encode, encode_hidden
+from entropic_ae.metrics import (
+    active_codes,
+    diagnose,
+    knn_accuracy,
+    least_codes,
+    linear_probe_accuracy,
+    reconstruction_error,
+)
 from entropic_ae.randomness import generator
 
-__all__ = ["collapse", "diagnostics"]
+__all__ = ["accuracies", "collapse", "diagnostics"]
 
 # Spread below which images count as collapsed. On MNIST, undertrained models, whose images are all the same blur,
 # are below it; the prior samples of a trained ae, which are similar but not the same, are near it.
 _COLLAPSED_SPREAD = 0.1
 _COLLAPSED_CODES = 0.1  # share of active dimensions of the code
 _FEW = 2000  # number of images decoded from the codes of other images
+_LABELLED = 10_000  # training images whose codes and labels are learnt from
 _IGNORED = 1.05  # codes are ignored if those of other images raise the error by less than this factor
 
 
@@ -99,3 +108,21 @@ def collapse(codes: Tensor, std: Tensor | None, spreads: dict[str, float]) -> di
     if active == 0 or active < _COLLAPSED_CODES * dim:
         collapsed.append("codes")
     return {"active_codes": active, "latent_dim": dim, "spread": spreads, "collapsed": collapsed}
+
+
+def accuracies(model: Autoencoder, data: ImageData, split: str, codes: Tensor, seed: int) -> dict[str, float]:
+    """Return how well simple classifiers tell labels from codes; empty without labels, or with one class only.
+
+    Arguments:
+        model: a trained model.
+        data: whose training images the classifiers learn from, 10,000 at most.
+        split: of the codes.
+        codes: of all images of the split, (N, D).
+        seed: of the training images.
+    """
+    labels, known = (getattr(data, name).labels for name in (split, "train"))
+    if labels is None or known is None or len(known.unique()) < 2:
+        return {}
+    some = torch.randperm(len(known), generator=generator(seed))[:_LABELLED]
+    learnt = encode(model, data.train.images[some]), known[some], codes, labels
+    return {"knn_accuracy": knn_accuracy(*learnt), "probe_accuracy": linear_probe_accuracy(*learnt)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from entropic_ae.data import ImageData
 from entropic_ae.densities import Density
 from entropic_ae.distributed import alone
 from entropic_ae.errors import InputError
-from entropic_ae.evaluation.codes import collapse, diagnostics
+from entropic_ae.evaluation.codes import accuracies, collapse, diagnostics
 from entropic_ae.evaluation.scale import blurred, mean_image, number_needed, tells_apart
 from entropic_ae.features import Features
 from entropic_ae.generation import decode, encode_posterior, mix_codes, sample
@@ -21,9 +22,13 @@ from entropic_ae.metrics import (
     FrechetEstimate,
     FrechetReference,
     entropy_gap,
+    fidelity_coverage,
     kernel_distance,
+    near_copies,
+    psnr,
     reconstruction_error,
     spread,
+    ssim,
     total_variance,
 )
 from entropic_ae.randomness import generator
@@ -32,6 +37,10 @@ from entropic_ae.storage.run_folder import BLURRED, FLOOR, MEAN_IMAGE, TRAINING_
 __all__ = ["SPLITS", "check_number", "check_split", "evaluate", "evaluate_in"]
 
 SPLITS = ("test", "validation")
+_SOME = 2000  # images of which the structural similarity is measured
+_NEIGHBOURS = 5  # of the balls of fidelity and coverage
+_REBUILT = ("reconstructions", "interpolations")  # which are near training images for other reasons
+_QUANTILE = 0.01  # of held-out images that are nearest to training images; samples as near are near-copies
 
 
 class _Group(NamedTuple):
@@ -102,6 +111,7 @@ def evaluate_in(
     split: str = "test",
     batch_size: int = 100,
     samples_only: bool = False,
+    trained_on: int | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, dict[str, Any]]:
     """Evaluate a trained model on the test or the validation images, in several feature spaces.
@@ -122,9 +132,15 @@ def evaluate_in(
     the scale: if the distance of held-out images is not below theirs by two standard errors of both, these are too
     few images to tell real ones from such, and ``withheld`` says so, with about the number that it takes.
 
+    In the first space reconstructions, samples and held-out images also have the values of ``fidelity_coverage``,
+    and samples ``near_copies``: the share of them that are nearer to a training image than 99 of 100 held-out
+    images are.
+
     Further results:
 
-    - the reconstruction error, and the variance of the images, which is the error of their mean;
+    - the reconstruction error, the variance of the images, which is the error of their mean, and PSNR and SSIM of
+      reconstructions (SSIM of 2,000 images at most);
+    - with labels, the accuracies of neighbours and of a linear probe on the codes;
     - the entropy of the codes, its maximum under the bottleneck's constraints, and the gap;
     - collapse: ``active_codes``, the ``spread`` of each kind of image, and a list of the kinds with a spread below
       0.1. The list contains ``codes`` if fewer than a tenth of their dimensions are active;
@@ -145,6 +161,7 @@ def evaluate_in(
         split: test or validation, the reference images.
         batch_size: minibatch size for the comparison of minibatch and running statistics.
         samples_only: compute only the distances of the densities and of the floor, in half the time.
+        trained_on: number of training images that the model has seen, the first ones; default: all.
         tell: called with the name of each step, for a progress display.
 
     Returns: the entries of metrics.json for this split, by feature space.
@@ -176,6 +193,10 @@ def evaluate_in(
         bottleneck = model.bottleneck
         shared["reconstruction_error"] = reconstruction_error(images, reconstructions)
         shared["variance"] = total_variance(images)
+        decibels = psnr(images, reconstructions)
+        shared["psnr"] = decibels if math.isfinite(decibels) else None  # of an image without any error
+        some = torch.randperm(len(images), generator=generator(seed))[:_SOME]
+        shared["ssim"] = ssim(images[some], reconstructions[some])
         shared["codes"] = entropy_gap(
             codes,
             bottleneck.prior() if bottleneck.bounds_entropy else None,
@@ -184,6 +205,7 @@ def evaluate_in(
         )
         tell("diagnostics of the codes")
         shared["diagnostics"] = diagnostics(model, images, codes, std, densities, batch_size, seed)
+        shared |= accuracies(model, data, split, codes, seed)
         if training is not None:
             real_groups.append(_Group(TRAINING_IMAGES, _choose(training, number, seed), given=True))
         floor = real_groups[0].images
@@ -198,12 +220,15 @@ def evaluate_in(
     for space in spaces:
         tell(f"{space.name} features of the {split} images")
         tables.append(_Table(space, images, seed))
-    spreads = {}
+    if not samples_only:
+        tell("distances to training images")
+        tables[0].look_closer(data.train.images[:trained_on], real_groups[0].images)
+    spreads = {} if samples_only else {"reconstructions": spread(reconstructions, images)}
     for group in _chain(real_groups, made):
         tell(f"distance of {group.name}")
         for table in tables:
             table.add(group)
-        if not group.given:
+        if not group.given and group.name not in spreads:
             spreads[group.name] = spread(group.images, images)
     results = {table.space.name: {**table.result(), **shared} for table in tables}
     if not samples_only:
@@ -219,16 +244,21 @@ class _Table:
         self.space = space
         self._real = space.of_real(images)
         self._reference = FrechetReference(self._real)
-        self._seed = seed
+        self._order = torch.randperm(len(self._real), generator=generator(seed))
         self._rows: dict[str, dict[str, Any]] = {}
         self._estimates: dict[str, FrechetEstimate] = {}
         self._scale: dict[str, Tensor] = {}
+        self._seen: tuple[Tensor, Tensor] | None = None
+
+    def look_closer(self, training: Tensor, held_out: Tensor) -> None:
+        """Measure fidelity, coverage and near-copies of training images, too."""
+        self._seen = self.space.of_real(training), self.space.of_real(held_out)
 
     def add(self, group: _Group) -> None:
         """Measure a group of images."""
         features = self.space.of_real(group.images) if group.given else self.space(group.images)
         estimate = self._reference.estimate(features)
-        kernel, deviation = kernel_distance(self._real, features, seed=self._seed)
+        kernel, deviation = kernel_distance(self._real, features)
         self._estimates[group.name] = estimate
         self._rows[group.name] = {
             "images": len(features),
@@ -237,8 +267,21 @@ class _Table:
             "kernel": kernel,
             "kernel_std": deviation,
         }
+        if self._seen is not None and (group.name == FLOOR or not group.given):
+            self._rows[group.name] |= self._closer(group.name, features)
         if group.name in (FLOOR, BLURRED, MEAN_IMAGE):
             self._scale[group.name] = features
+
+    def _closer(self, name: str, features: Tensor) -> dict[str, float]:
+        """Return fidelity and coverage of a group, against as many real images, and the share of near-copies."""
+        found: dict[str, float] = {}
+        if len(features) > _NEIGHBOURS:
+            found = fidelity_coverage(self._real[self._order[: len(features)]], features, _NEIGHBOURS)
+        if self._seen is not None and name not in (FLOOR, *_REBUILT):
+            training, held_out = self._seen
+            if _QUANTILE * (len(held_out) + 1) >= 1:
+                found["near_copies"] = near_copies(features, held_out, training, quantile=_QUANTILE).share
+        return found
 
     def result(self) -> dict[str, Any]:
         """Return what metrics.json has of the space."""
@@ -254,8 +297,7 @@ class _Table:
             if name in self._estimates and not tells_apart(self._estimates[FLOOR], self._estimates[name])
         ]
         if spoilt:
-            source = generator(self._seed)
-            real = self._real[torch.randperm(len(self._real), generator=source)]
+            real = self._real[self._order]
             needed = [number_needed(real, self._scale[FLOOR], self._scale[name]) for name in spoilt]
             known = [number for number in needed if number is not None]
             found["withheld"] = {

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from entropic_ae.bottlenecks import BOTTLENECKS, Bottleneck
 from entropic_ae.experiments.drawing import draw_toy
-from entropic_ae.metrics import sliced_wasserstein
+from entropic_ae.metrics.diagnostics import sliced_wasserstein_from
 from entropic_ae.randomness import generator, seeded
 from entropic_ae.storage.files import write_json, write_text
 
@@ -91,9 +91,14 @@ def prior_distance(codes: Tensor, bottleneck: Bottleneck, *, seed: int = 0) -> f
     >>> prior_distance(torch.zeros(50, 2), BatchNorm(2)) > 0.9
     True
     """
+    return _distance_from_prior(bottleneck, len(codes), seed)(codes)
+
+
+def _distance_from_prior(bottleneck: Bottleneck, n: int, seed: int) -> Callable[[Tensor], float]:
     with seeded(seed + 1):
-        draws = bottleneck.prior().sample((_FINER * len(codes),))
-    return sliced_wasserstein(codes.repeat(_FINER, 1), draws)
+        draws = bottleneck.prior().sample((_FINER * n,))
+    distance = sliced_wasserstein_from(draws)
+    return lambda codes: distance(codes.repeat(_FINER, 1))
 
 
 def null_distances(bottleneck: Bottleneck, n: int, *, count: int = 200, seed: int = 0) -> Tensor:
@@ -107,7 +112,8 @@ def null_distances(bottleneck: Bottleneck, n: int, *, count: int = 200, seed: in
     """
     with seeded(seed):
         samples = bottleneck.prior().sample((count, n))
-    return torch.tensor([prior_distance(sample, bottleneck, seed=seed) for sample in samples]).sort().values
+    distance = _distance_from_prior(bottleneck, n, seed)
+    return torch.tensor([distance(sample) for sample in samples]).sort().values
 
 
 def toy(

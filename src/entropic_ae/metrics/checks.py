@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import InputError
 
-__all__ = ["checked_features"]
+__all__ = ["checked_features", "checked_pair"]
 
 
 def checked_features(features: ArrayLike, name: str, *, least: int = 2, width: int | None = None) -> Tensor:
@@ -21,7 +22,27 @@ def checked_features(features: ArrayLike, name: str, *, least: int = 2, width: i
 
     Raises: InputError: another shape, too few rows, another width, or values that are not finite.
     """
-    features = as_tensor(features, f"{name} features")
+    found = _checked(features, name, least)
+    if width is not None:
+        _same_width(width, found.shape[1], ("real", "fake"))
+    return found.cpu().double()
+
+
+def checked_pair(
+    real: ArrayLike, fake: ArrayLike, *, least: int = 1, names: tuple[str, str] = ("real", "fake")
+) -> tuple[Tensor, Tensor]:
+    """Return two sets of features in their own precision, on the GPU if the first is there, else on the CPU.
+
+    Raises: InputError: as of ``checked_features``.
+    """
+    x, y = (_checked(features, name, least) for features, name in zip((real, fake), names, strict=True))
+    _same_width(x.shape[1], y.shape[1], names)
+    device = x.device if x.device.type == "cuda" else torch.device("cpu")  # others have no float64
+    return x.to(device), y.to(device)
+
+
+def _checked(features: ArrayLike, name: str, least: int) -> Tensor:
+    features = as_tensor(features, f"{name} features").detach()
     if features.ndim != 2 or features.shape[1] == 0:
         raise InputError(
             f"{name} features must be a matrix (N, F), got shape {tuple(features.shape)}; "
@@ -31,15 +52,17 @@ def checked_features(features: ArrayLike, name: str, *, least: int = 2, width: i
         raise InputError(
             f"a distance needs at least {least} rows of {name} features, got {len(features)}; give more images."
         )
-    features = features.detach().cpu().double()
     if not bool(features.isfinite().all()):
         raise InputError(
             f"{name} features must be finite, got NaN or infinite values; "
             "look for a diverged model or a damaged feature network."
         )
-    if width is not None and features.shape[1] != width:
+    return features
+
+
+def _same_width(first: int, second: int, names: tuple[str, str]) -> None:
+    if first != second:
         raise InputError(
-            f"real and fake features must have one width, got {width} and {features.shape[1]}; "
+            f"{names[0]} and {names[1]} features must have one width, got {first} and {second}; "
             "compute both with the same feature space."
         )
-    return features

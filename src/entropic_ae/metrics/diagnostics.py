@@ -22,7 +22,7 @@ from entropic_ae.metrics.codes import check_finite
 from entropic_ae.priors import CodePrior, as_prior, rank_scores
 from entropic_ae.randomness import generator, seeded
 
-__all__ = ["LEVEL", "diagnose", "least_codes", "sliced_wasserstein"]
+__all__ = ["LEVEL", "diagnose", "least_codes", "sliced_wasserstein", "sliced_wasserstein_from"]
 
 LEVEL = 0.01  # significance level of each test
 _POOL = 100  # samples of the prior for the rank of the codes' distance
@@ -62,9 +62,22 @@ def sliced_wasserstein(x: ArrayLike, y: ArrayLike, *, projections: int = _PROJEC
         raise InputError(
             f"sliced_wasserstein expects samples of one shape (N, D), got {tuple(x.shape)} and {tuple(y.shape)}."
         )
-    directions = _directions(x.shape[1], projections, seed)
-    difference = _profile(x, directions) - _profile(y, directions)
-    return difference.square().mean().sqrt().item()
+    return sliced_wasserstein_from(y, projections=projections, seed=seed)(x)
+
+
+def sliced_wasserstein_from(
+    y: Tensor, *, projections: int = _PROJECTIONS, seed: int = 0
+) -> Callable[[Tensor], float]:
+    """Return ``sliced_wasserstein`` from one sample, (N, D), as a function of another of that shape.
+
+    The sample is projected and sorted once, which is half of the work for each of many others.
+
+    >>> sliced_wasserstein_from(torch.zeros(5, 1))(torch.ones(5, 1))
+    1.0
+    """
+    directions = _directions(y.shape[1], projections, seed)
+    profile = _profile(y, directions)
+    return lambda x: (_profile(x, directions) - profile).square().mean().sqrt().item()
 
 
 def least_codes(dim: int) -> int:

@@ -74,6 +74,7 @@ def measure(
             split=split,
             batch_size=run.system.preset.training.batch_size,
             samples_only=samples_only,
+            trained_on=run.info.limit,
             tell=tell,
         )
     for space, result in zip(spaces, results.values(), strict=True):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from entropic_ae import generation
 from entropic_ae.data import Given, count_copies, fingerprint, load_images
 from entropic_ae.densities import Prior
-from entropic_ae.distributed import is_first
+from entropic_ae.distributed import in_turn, is_first
 from entropic_ae.errors import InputError, given_once
 from entropic_ae.features import check_features
 from entropic_ae.provenance import git_commit, machine, versions
@@ -204,10 +204,11 @@ def train(
                 callbacks=callbacks,
             )
         run.model.to(execution.target)
-        attach_saved(run)
-        run.mark_saved()
-        if system.recipe.transport:
-            fit_transport(run, system.recipe.transport, seed, system.recipe.transport_settings)
+        with execution.together(), in_turn():  # the others read what the first process has written
+            attach_saved(run)
+            run.mark_saved()
+            if system.recipe.transport:
+                fit_transport(run, system.recipe.transport, seed, system.recipe.transport_settings)
         if first:
             draw_again(run)
     return run

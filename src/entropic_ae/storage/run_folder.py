@@ -78,8 +78,25 @@ RESULT: dict[str, Any] = {
         "corrected_gap?": (float, None),
     },
     "distances": {
-        "*": {"images": int, "frechet": float, "frechet_error?": float, "kernel": float, "kernel_std": float}
+        "*": {
+            "images": int,
+            "frechet": float,
+            "frechet_error?": float,
+            "kernel": float,
+            "kernel_std": float,
+            "precision?": float,
+            "recall?": float,
+            "density?": float,
+            "coverage?": float,
+            "clipped_density?": float,
+            "clipped_coverage?": float,
+            "near_copies?": float,
+        }
     },
+    "psnr?": (float, None),
+    "ssim?": float,
+    "knn_accuracy?": float,
+    "probe_accuracy?": float,
     "number?": int,
     "dimensions?": int,
     "variance?": float,
