@@ -101,7 +101,8 @@ def test_few_images_are_told(call, folder, monkeypatch):
         return re.findall(r"(few images: .*)", out)
 
     assert told(64, 64) == [
-        "few images: 64, and pixels features have 64 dimensions; compare with held-out images only"
+        "few images: 64, and pixels features have 64 dimensions: distances are mostly bias, so read them as "
+        "multiples of the floor"
     ]
     assert told(65, 64) == []
     assert told(54, 64, withheld={"like_real": ["blurred images"], "needed": 300}) == [

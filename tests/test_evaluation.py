@@ -172,7 +172,7 @@ def test_samples_alone_are_at_the_same_distances(model):
     assert list(brief["distances"]) == ["held-out images", "prior"]
     assert brief == {name: whole[name] for name in brief} | {"distances": brief["distances"]}
     for name, distances in brief["distances"].items():
-        assert distances == whole["distances"][name]
+        assert distances == {key: whole["distances"][name][key] for key in distances}
 
 
 def test_an_unknown_split_names_both(model):

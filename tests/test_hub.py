@@ -172,8 +172,10 @@ def test_the_card_is_what_the_hub_and_people_understand(hub, folder, tmp_path):
     results = row["results"]
     assert len(results) == 1
     named = {metric["name"]: metric["value"] for metric in results[0]["metrics"]}
-    expected = metrics["distances"]["mixture"]["frechet"]
-    assert named["Frechet distance of mixture (pixels features, n = 20)"] == pytest.approx(expected, abs=1e-3)
+    expected, number = metrics["distances"]["mixture"]["frechet"], metrics["number"]
+    assert named[f"Frechet distance of mixture (pixels features, n = {number})"] == pytest.approx(
+        expected, abs=1e-3
+    )
     assert f"| held-out images (the floor) | {metrics['distances']['held-out images']['images']} |" in card
     assert "| width | 2 |" in card
     assert f"torch {run.info['versions']['torch']}" in card

@@ -303,7 +303,7 @@ def test_a_folder_takes_no_preset_by_its_name(tmp_path):
     eae.save_images(torch.randint(256, (12, 1, 16, 16), dtype=torch.uint8), tmp_path / "mlp")
     run = train(tmp_path / "run", data=tmp_path / "mlp", limit=None, set={"width": 2, "batch_size": 4})
     assert run.system.preset.name == "digits"
-    assert run.system.settings()["features"] == "inception"  # no labels
+    assert run.system.settings()["features"] == "random"  # no labels
     assert run.evaluate(features="pixels", n=20)["distances"]["mixture"]["frechet"] > 0
 
 

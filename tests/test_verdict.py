@@ -50,7 +50,7 @@ def test_a_good_model_with_codes_that_are_not_the_prior_is_sent_to_the_transport
         "what the codes lack is mainly joint structure; drawn from the mixture, 4.00."
     )
     assert whole.command == "entropic-ae transport runs/a"
-    assert whole.lines()[-1].endswith(": entropic-ae transport runs/a")
+    assert str(whole).splitlines()[-1].endswith(": entropic-ae transport runs/a")
 
 
 def test_after_the_transport_there_is_nothing_to_do_but_look():
@@ -91,8 +91,31 @@ def test_training_that_is_too_short_comes_first():
     assert found["data"].grade == "poor"
     assert whole.advice == "train longer"
     assert whole.command == (
-        "entropic-ae train eae mnist --preset mnist --set width=16 --epochs 2 --seed 0 --out runs/a --resume"
+        "entropic-ae train eae mnist --preset mnist --set width=16 --epochs 12 --seed 0 --out runs/a --resume"
     )
+
+
+def test_reconstructions_that_hold_no_more_than_eight_pixels_across_are_poor():
+    """As of photographs, whose variance is that of large areas: 9 % are smears."""
+    found, _ = judge(reconstruction_error=4.7, blurred_error=1.3)
+    assert found["reconstructions"].grade == "poor"
+    assert "3.6 times that of the images at 8 pixels across" in found["reconstructions"].sentence
+    assert found["samples"].grade == "poor"
+    assert judge(reconstruction_error=4.7, blurred_error=10.0)[0]["reconstructions"].grade == "good"
+    assert "worse than the mean image" in judge(reconstruction_error=60.0)[0]["reconstructions"].sentence
+
+
+def test_samples_that_are_farther_than_blurred_images_are_poor():
+    rows = {**RESULT["distances"], "prior": {"frechet": 3.4}, "blurred images": {"frechet": 3.0}}
+    found, _ = judge(distances=rows)
+    assert found["samples"].grade == "poor"
+    assert "real images at 8 pixels across are nearer, 3.00" in found["samples"].sentence
+
+
+def test_a_run_from_the_weights_of_another_has_its_averages():
+    log = {"epoch": [1], "validation_loss": [20.0]}
+    start = {"start_from": {"run": "runs/b", "weights_sha256": "0"}, "training_images": 900}
+    assert judge(info=start, log=log)[0]["training"].grade == "good"
 
 
 def test_smears_are_poor_whatever_their_distance():

@@ -43,6 +43,7 @@ console = Console(highlight=False, soft_wrap=True)  # results
 notes = Console(stderr=True, highlight=False, soft_wrap=True)  # notes and progress
 errors = Console(stderr=True, highlight=False, soft_wrap=True)  # errors and warnings
 _COLOURS = {"good": "green", "fair": "yellow", "poor": "bold red", "unknown": "dim"}  # of grades
+_SIGMAS = 1.96  # standard errors, half of a 95 % interval
 _UNBOUNDED = 1000  # characters, wider than any table
 _NO_BARS = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")  # of Hugging Face's libraries
 
@@ -143,7 +144,8 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
         elif space["number"] <= space["dimensions"]:
             console.print(
                 f"[bold yellow]few images:[/] {space['number']:,}, and {space['features']} features have "
-                f"{space['dimensions']:,} dimensions; compare with held-out images only"
+                f"{space['dimensions']:,} dimensions: distances are mostly bias, so read them as multiples of the "
+                "floor"
             )
     console.print(
         f"reconstruction error {result['reconstruction_error']:.3f} (squared, summed over an image), "
@@ -157,10 +159,7 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
         )
     entropy = f"entropy of {codes['n']:,} held-out codes {codes['entropy']:.2f} nats"
     if codes["maximum"] is not None:
-        entropy += (
-            f", {codes['corrected_gap']:.2f} below the same estimate of as many prior samples (maximum "
-            f"{codes['maximum']:.2f})"
-        )
+        entropy += f", {codes['corrected_gap']:.2f} below the same estimate of as many prior samples"
     console.print(entropy)
     if copies := codes["n"] - codes["distinct"]:
         console.print(f"[bold yellow]equal codes:[/] {copies:,} of {codes['n']:,} equal another, and count once")
@@ -214,7 +213,7 @@ def _distances(results: Mapping[str, Mapping[str, Any]]) -> Table:
         table.add_column("x floor", justify="right")
     if several:
         table.add_column("mean x", justify="right")
-    table.add_column("kernel", justify="right")
+    table.add_column(f"kernel, {next(iter(results))}", justify="right")
     first = next(iter(results.values()))
     for row, kernel in first["distances"].items():
         cells = []
@@ -224,7 +223,7 @@ def _distances(results: Mapping[str, Mapping[str, Any]]) -> Table:
         if several:
             known = [times for times in multiples if times is not None]
             cells.append(multiple_text(sum(known) / len(known) if len(known) == len(multiples) else None))
-        table.add_row(row, *cells, f"{kernel['kernel']:.4f}")
+        table.add_row(row, *cells, f"{kernel['kernel']:.4f} ± {_SIGMAS * kernel['kernel_std']:.4f}")
     return table
 
 

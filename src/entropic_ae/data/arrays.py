@@ -152,9 +152,11 @@ def _checked_images(path: str, array: np.ndarray) -> Tensor:
             finite = array[np.isfinite(array)]
             came += f" from {finite.min():g} to {finite.max():g}" if finite.size else ""
             came += " with NaN or infinity" if finite.size < array.size else ""
+        elif array.size and np.issubdtype(array.dtype, np.integer):
+            came += f" from {array.min()} to {array.max()}"
         raise InputError(
-            f"{path} holds values of {came}, expected uint8 from 0 to 255; name the values of black and "
-            "white, value_range=(0, 1) or (-1, 1), or save (255 * images).round().astype('uint8')."
+            f"{path} holds values of {came}, expected uint8 from 0 to 255; name the values of black and white: "
+            "value_range=(0, 1), (-1, 1) or (0, 4095), on the command line --value-range=-1,1."
         )
     if array.ndim == 3 and array.shape[2] in (1, 3, 4) and min(array.shape[:2]) > 4:
         height, width, channels = array.shape

@@ -48,7 +48,7 @@ def system_for(
         recipe: a name in ``RECIPES``, or a custom recipe.
         images: select the preset: that of their data set, or else that of the closest image size.
         changes: settings by name. For data without a preset, ``features`` defaults to ``classifier`` if the images
-            are grey and have labels, else to ``inception``.
+            are grey and have labels, else to ``random``.
         preset: a name in ``PRESETS`` to use instead.
 
     Raises: InputError for an unknown name.
@@ -58,7 +58,7 @@ def system_for(
     1.0
     """
     has_own = images.source in DATASETS and images.source in PRESETS
-    features = "classifier" if images.classes and images.shape[0] == 1 else "inception"
+    features = "classifier" if images.classes and images.shape[0] == 1 else "random"
     chosen = PRESETS.find(preset or (images.source if has_own else preset_for(images.shape)))
     own: dict[str, Scalar] = {} if has_own else {"features": features}
     return configure(recipe_for(recipe), chosen, {**own, **(changes or {})})

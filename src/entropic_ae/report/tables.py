@@ -52,13 +52,14 @@ def frechet_text(metrics: Mapping[str, Any], name: str) -> str:
 
 
 def multiple(metrics: Mapping[str, Any], name: str) -> float | None:
-    """Return the Frechet distance of a row by that of real images; None where it is withheld, or without a floor.
+    """Return the Frechet distance of a row by that of real images; None where either is not known well enough.
 
     >>> multiple({"distances": {"prior": {"frechet": 2.0}, "held-out images": {"frechet": 0.5}}}, "prior")
     4.0
     """
-    floor = metrics["distances"].get(FLOOR, {}).get("frechet")
-    if not floor or "withheld" in metrics:
+    real = metrics["distances"].get(FLOOR, {})
+    floor = real.get("frechet")
+    if not floor or "withheld" in metrics or floor < _SIGMAS * real.get("frechet_error", 0.0):
         return None
     return float(metrics["distances"][name]["frechet"] / floor)
 
@@ -88,7 +89,7 @@ held-out and test images would do'
     remedy = f"about {needed:,} held-out and test images would do" if needed else "more images may not help"
     return (
         f"{metrics['number']:,} images of each kind are too few: in {metrics['features']} features, real images "
-        f"are no nearer than {' and '.join(metrics['withheld']['like_real'])}; {remedy}"
+        f"are no nearer than {' or '.join(metrics['withheld']['like_real'])}; {remedy}"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,7 +188,7 @@ def _tiles(run: Contents, result: dict[str, Any]) -> list[Tile]:
 
 
 def _unmeasured(run: Contents) -> Missing | None:
-    command = run_command("evaluate", run.path, run.info, *_measurable(run))
+    command = run_command("evaluate", run.path, run.info)
     if run.outdated:
         return Missing(
             f"{METRICS_FILE} holds results of earlier weights, from before a resume. To measure the current ones:",
@@ -198,17 +197,10 @@ def _unmeasured(run: Contents) -> Missing | None:
     return None if run.metrics else Missing("The run has not been measured yet. To measure it:", command)
 
 
-def _measurable(run: Contents) -> list[str]:
-    """Return options for evaluate on this machine: Inception needs a package that may not be installed."""
-    usual = run.settings.get("features")
-    lacking = usual == "inception" and importlib.util.find_spec("torch_fidelity") is None
-    return ["--features", "pixels"] * lacking
-
-
 def _untested(run: Contents, result: dict[str, Any]) -> Missing | None:
     if "diagnostics" not in result:
         sentence = "The results come from a version without diagnostics. To add them:"
-        return Missing(sentence, run_command("evaluate", run.path, run.info, *_measurable(run)))
+        return Missing(sentence, run_command("evaluate", run.path, run.info))
     if "verdict" not in result["diagnostics"]:
         return Missing("There were too few test images to compare the codes with their prior.")
     return None
@@ -247,7 +239,7 @@ def _space(name: str, result: dict[str, Any]) -> Space:
     rows: list[tuple[str, ...]] = [(*row, fixed(spread.get(row[0]))) for row in distance_rows(result)]
     intro = (
         f"To {result['real_images']:,} {result.get('split', 'test')} images, in {result['features']} features; "
-        f"{result['n']:,} images from each density, seed {result['seed']}."
+        f"{result.get('number', result['n']):,} images of each kind, seed {result['seed']}."
     )
     if "classifier_accuracy" in result:
         intro += (

@@ -18,7 +18,7 @@ def caution(model: nn.Module, info: RunInfo, best_epoch: int | None, batch_size:
     found = (getattr(module, "momentum", None) for module in model.modules())
     momenta = [momentum for momentum in found if isinstance(momentum, float | int) and momentum > 0]
     images = info.training_images
-    if not momenta or best_epoch is None or images < 1:
+    if not momenta or best_epoch is None or images < 1 or info.start_from is not None:  # averages came along
         return None
     per_epoch = images // min(images, batch_size)
     seen, needed = best_epoch * per_epoch, math.ceil(_SPANS / min(momenta))

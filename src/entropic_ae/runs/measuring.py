@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from entropic_ae import evaluation
 from entropic_ae.bottlenecks import Transported
-from entropic_ae.data import count_copies
+from entropic_ae.data import ImageData, count_copies
 from entropic_ae.densities import DENSITIES
 from entropic_ae.distributed import is_first, sharers
-from entropic_ae.features import load_features, takes_weights
+from entropic_ae.errors import InputError
+from entropic_ae.features import check_features, load_features, takes_weights
 from entropic_ae.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["judged", "measure"]
 
+_UNTRAINED = "random"
 _SECOND = "pixels"  # feature space beside the usual one: no single one is to be trusted
 
 
@@ -45,7 +47,6 @@ def measure(
         DENSITIES.find(density)
     if run.origin is None:
         run.files.read_metrics(run.weights_sha256())  # raises for a damaged file before anything is computed
-    names = _spaces(run, features, samples_only=samples_only)
     data = run.load_data(None)  # a limit would change the classifier and the floor
     copies = count_copies(data)
     # data of the same name may exist here; and copies used to be spread over the splits
@@ -55,6 +56,7 @@ def measure(
         warnings.warn(f"{copies}.", stacklevel=3)
     device = str(next(run.model.parameters()).device)
     spaces = []
+    names = _spaces(run, data, features, samples_only=samples_only)
     for name in names:
         tell(f"the feature space {name}" + " (trained the first time)" * (name == "classifier"))
         takes = weights if len(names) == 1 or takes_weights(name) else None
@@ -109,11 +111,20 @@ def judged(run: Run, results: Mapping[str, Mapping[str, Any]] | None = None) -> 
     )
 
 
-def _spaces(run: Run, features: str | Sequence[str] | None, *, samples_only: bool) -> list[str]:
-    """Return the names of the feature spaces: those given, or the preset's and pixels."""
+def _spaces(run: Run, data: ImageData, features: str | Sequence[str] | None, *, samples_only: bool) -> list[str]:
+    """Return the names of the feature spaces: those given, or the preset's and pixels.
+
+    Where the preset's needs labels or an extra that are not there, and nobody asked for it, ``random`` takes its
+    place.
+    """
     if isinstance(features, str):
         return [features]
     if features:
         return [*dict.fromkeys(features)]
     usual = str(run.system.preset.features)
+    if "features" not in run.info.overrides:
+        try:
+            check_features(usual, data)
+        except InputError:
+            usual = _UNTRAINED
     return [usual] if samples_only else [*dict.fromkeys([usual, _SECOND])]

@@ -93,6 +93,7 @@ RESULT: dict[str, Any] = {
             "near_copies?": float,
         }
     },
+    "blurred_error?": float,
     "psnr?": (float, None),
     "ssim?": float,
     "knn_accuracy?": float,

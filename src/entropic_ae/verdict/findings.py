@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from entropic_ae.storage.log import best_epoch
-from entropic_ae.storage.run_folder import FLOOR, GIVEN
+from entropic_ae.storage.run_folder import BLURRED, FLOOR, GIVEN
 from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.verdict.command import run_command, train_command
 
@@ -21,6 +21,7 @@ _IMPROVING = 0.01  # share by which the validation loss fell over the last fifth
 _DEAD = 0.01  # share of the first learning rate, below which nothing is learnt
 # Share of the images' variance that reconstructions leave; docs/evaluation.md has the study.
 _GOOD_SHARE, _FAIR_SHARE = 0.2, 0.3
+_GOOD_BLURS, _FAIR_BLURS = 1.0, 2.0  # error of reconstructions by that of images at 8 pixels across
 _GOOD_RATIO, _FAIR_RATIO = 1.5, 3.0  # distance of samples by that of reconstructions
 _SIGMAS = 2
 _COPIED = 0.03  # share of near-copies among samples; 0.01 is expected of new images
@@ -64,6 +65,9 @@ class Verdict:
         width = max(len(one.subject) for one in self.findings)
         found = [f"{one.subject:<{width}}  {one.grade:<7}  {one.sentence}" for one in self.findings]
         return [*found, f"next: {self.advice}" + (f": {self.command}" if self.command else "")]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
 
 
 def verdict(
@@ -121,13 +125,20 @@ def _per_epoch(info: RunInfo) -> int:
     return max(1, info.training_images // max(1, min(info.training_images, batch)))
 
 
+def _needed(info: RunInfo) -> int:
+    """Return the minibatches that running averages need; 0 without any, or if they came with another's weights."""
+    momentum = info.expanded.settings.get("momentum")
+    if info.start_from is not None or not isinstance(momentum, float) or not 0 < momentum < 1:
+        return 0
+    return math.ceil(_SPANS / momentum)
+
+
 def _training(info: RunInfo, log: Mapping[str, Sequence[float]]) -> Finding:
     best, epochs = best_epoch(dict(log)), len(log.get("epoch", ()))  # type: ignore[arg-type]
     if best is None or not epochs:
         return Finding("training", "unknown", "there is no log.")
     seen = best * _per_epoch(info)
-    momentum = info.expanded.settings.get("momentum")
-    if isinstance(momentum, float) and 0 < momentum < 1 and seen < (needed := math.ceil(_SPANS / momentum)):
+    if seen < (needed := _needed(info)):
         return Finding(
             "training",
             "poor",
@@ -151,18 +162,21 @@ def _training(info: RunInfo, log: Mapping[str, Sequence[float]]) -> Finding:
 
 
 def _reconstructions(result: Mapping[str, Any]) -> Finding:
-    share = result["reconstruction_error"] / result["variance"] if result["variance"] else math.nan
-    grade = "good" if share <= _GOOD_SHARE else "fair" if share <= _FAIR_SHARE else "poor"
-    meaning = {
-        "good": "fine detail is missing",
-        "fair": "visibly blurred",
-        "poor": "hardly more than outlines and colours",
-    }[grade]
-    return Finding(
-        "reconstructions",
-        grade,
-        f"they leave {100 * share:.0f} % of the images' variance unexplained: {meaning}.",
-    )
+    error = result["reconstruction_error"]
+    share = error / result["variance"] if result["variance"] else math.nan
+    blurs = error / result["blurred_error"] if result.get("blurred_error") else 0.0
+    if share <= _GOOD_SHARE and blurs <= _GOOD_BLURS:
+        grade, meaning = "good", "fine detail is missing"
+    elif share <= _FAIR_SHARE and blurs <= _FAIR_BLURS:
+        grade, meaning = "fair", "visibly blurred"
+    else:
+        grade, meaning = "poor", "hardly more than outlines and colours"
+    if share > 1:
+        meaning = "worse than the mean image, which leaves 100 %"
+    said = f"they leave {100 * share:.0f} % of the images' variance unexplained: {meaning}"
+    if blurs > _GOOD_BLURS:
+        said += f"; their error is {blurs:.1f} times that of the images at 8 pixels across"
+    return Finding("reconstructions", grade, f"{said}.")
 
 
 def _samples(info: RunInfo, result: Mapping[str, Any]) -> Finding:
@@ -173,7 +187,7 @@ def _samples(info: RunInfo, result: Mapping[str, Any]) -> Finding:
         return Finding("samples", "unknown", "no samples were measured.")
     flat = [name for name in result.get("collapse", {}).get("collapsed", ()) if name in drawn]
     if flat:
-        return Finding("samples", "poor", f"those of {' and '.join(flat)} are all alike (collapsed).")
+        return Finding("samples", "poor", f"those of {', '.join(flat)} are all alike (collapsed).")
     if "withheld" in result:
         return Finding(
             "samples",
@@ -184,10 +198,15 @@ def _samples(info: RunInfo, result: Mapping[str, Any]) -> Finding:
     distance, rebuilt = rows[own]["frechet"], rows["reconstructions"]["frechet"]
     ratio = distance / rebuilt if rebuilt else math.inf
     grade = "good" if ratio <= _GOOD_RATIO else "fair" if ratio <= _FAIR_RATIO else "poor"
+    spoilt = BLURRED in rows and distance > rows[BLURRED]["frechet"]
+    if spoilt or _reconstructions(result).grade == "poor":
+        grade = "poor"
     said = f"drawn from the {own} they are at {distance:.2f}, reconstructions at {rebuilt:.2f}"
     said += f" and real images at {rows[FLOOR]['frechet']:.2f}"
     if grade != "good" and (cause := _cause(result)):
         said += f"; what the codes lack is mainly {cause}"
+    if spoilt:
+        said += f"; real images at 8 pixels across are nearer, {rows[BLURRED]['frechet']:.2f}"
     nearest = min(drawn, key=lambda name: drawn[name]["frechet"])
     apart = distance - drawn[nearest]["frechet"]
     if apart > _SIGMAS * math.hypot(*(row.get("frechet_error", 0.0) for row in (rows[own], rows[nearest]))):
@@ -231,7 +250,8 @@ def _next(
     found = {one.subject: one for one in findings}
     training, samples = found["training"], found["samples"].grade
     if training.grade == "poor" or _UNFINISHED in training.sentence:
-        return "train longer", _resumed(info, len(log.get("epoch", ())), folder)
+        again = ", then transport again" if transported else ""
+        return f"train longer{again}", _resumed(info, len(log.get("epoch", ())), folder)
     advice: tuple[str, str | None] = "look at the images", run_command("report", folder, info)
     if found["reconstructions"].grade == "poor" and found["data"].grade == "poor":
         advice = "give more training images; nothing else helps new images as much", None
@@ -247,6 +267,7 @@ def _next(
 
 
 def _resumed(info: RunInfo, epochs: int, folder: Path) -> str:
-    """Return the command that trains a run for twice as many epochs."""
-    longer = {**info, "overrides": {**info.overrides, "epochs": max(1, 2 * epochs)}}
+    """Return the command that trains a run for twice as many epochs, and until the running averages settle."""
+    settled = math.floor(_needed(info) / _per_epoch(info)) + 1
+    longer = {**info, "overrides": {**info.overrides, "epochs": max(2 * epochs, settled)}}
     return train_command(RunInfo.of(longer), "--out", str(folder), "--resume")
