@@ -60,7 +60,7 @@ __all__ = ["FAILURES", "SUBJECTS", "fuzz", "main"]
 FAILURES = ("traceback", "hang", "silent")
 _ORDER = (*FAILURES, "refused", "told", "as written", "same")  # of several uses, the first counts
 _DARK = 32  # of 255
-_LIMIT = 20  # seconds after which a use hangs
+_LIMIT = 60  # seconds after which a use hangs
 _MEMORY = 8 << 30  # bytes of addresses, so that an absurd size is an error and no machine out of memory
 
 Damage = Callable[[Path, random.Random], None]

@@ -140,7 +140,7 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
         print_table(_closer(result))
     for space in results.values():
         if (why := withheld_text(space)) is not None:
-            console.print(f"[bold yellow]too few images:[/] {escape(why)}")
+            console.print(f"[bold yellow]withheld:[/] {escape(why)}")
         elif space["number"] <= space["dimensions"]:
             console.print(
                 f"[bold yellow]few images:[/] {space['number']:,}, and {space['features']} features have "
