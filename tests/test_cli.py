@@ -155,11 +155,11 @@ def test_reconstruction_grid_shows_each_image_above_its_reconstruction(call, fol
     call("reconstruct", folder, "--n", 20, "--out", tmp_path / "r.png")
     run = eae.load(folder, device="cpu")
     images = run.data.test.images[:20]
-    side = 64 + 2  # 8 pixels enlarged 8 times, and the gap
+    side = 64 + 8  # 8 pixels enlarged 8 times, and the gap
     grid = torch.from_numpy(np.asarray(Image.open(tmp_path / "r.png")).copy())
 
     def at(row, column):
-        return grid[2 + row * side :, 2 + column * side :][:64, :64][::8, ::8]
+        return grid[8 + row * side :, 8 + column * side :][:64, :64][::8, ::8]
 
     rebuilt = run.reconstruct(images)
     assert torch.equal(at(0, 3), images[3, 0])

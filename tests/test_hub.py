@@ -116,23 +116,27 @@ def test_nothing_that_shows_real_images_or_names_this_machine_is_pushed(hub, fol
     files = hub.repositories[REPO].files("main")
     for name, content in files.items():
         assert not any(secret in content for secret in secrets), name
-    assert not any(re.search(r"reconstruct|interpol|report|ckpt|\.py", name) for name in files)
+    assert not any(re.search(r"real|reconstruct|interpol|report|ckpt|\.py", name) for name in files)
     info = json.loads(files["run.json"])
     assert (info["source"], info["data"]) == ("./photos", "photos")
 
 
 def test_pictures_and_report_are_pushed_if_asked_for(hub, folder):
     run = eae.load(folder, device="cpu")
+    page = folder / "report.html"
+    own = page.read_text()
+    page.write_text(own.replace("entropic-ae sample run", f"entropic-ae sample {Path.home()}/other"))
     with pytest.raises(InputError, match=r"report\.html names folders of this machine"):
         run.push_to_hub(REPO, include=["report.html"])
     eae.write_report(folder)
-    run.push_to_hub(REPO, include=["report.html", "reconstructions.png"])
+    run.push_to_hub(REPO, include=["report.html", "reconstructions.png", "real.png"])
     files = hub.repositories[REPO].files("main")
     page = files["report.html"].decode()
     assert "entropic-ae sample hf:owner/small" in page
     assert "train ae ./photos" in page
     assert "somebody" not in page
-    assert files["reconstructions.png"] == (folder / "reconstructions.png").read_bytes()
+    for name in ("reconstructions.png", "real.png"):
+        assert files[name] == (folder / name).read_bytes()
     with pytest.raises(InputError, match=r"unknown file to include 'checkpoints'.*interpolations\.png"):
         run.push_to_hub(REPO, include=["checkpoints"])
     run.push_to_hub(REPO)  # what is no longer pushed is gone

@@ -9,19 +9,19 @@ from entropic_ae import InputError, image_grid, save_images
 def test_grid_places_images_row_by_row():
     images = torch.arange(5, dtype=torch.uint8)[:, None, None, None].expand(5, 3, 64, 64) * 10
     grid = image_grid(images, columns=3)
-    assert grid.shape == (3, 2 + 2 * 66, 2 + 3 * 66)
+    assert grid.shape == (3, 8 + 2 * 72, 8 + 3 * 72)
     for i in range(5):
-        top, left = 2 + i // 3 * 66, 2 + i % 3 * 66
+        top, left = 8 + i // 3 * 72, 8 + i % 3 * 72
         assert grid[:, top : top + 64, left : left + 64].unique().tolist() == [10 * i]
-    assert grid[:, 68:132, 134:198].unique().tolist() == [255]  # the empty sixth place
-    assert grid[:, :2].unique().tolist() == [255]
+    assert grid[:, 80:144, 152:216].unique().tolist() == [255]  # the empty sixth place
+    assert grid[:, :8].unique().tolist() == [255]
 
 
 def test_small_images_are_enlarged_by_whole_pixels():
     image = torch.randint(255, (1, 1, 8, 8), dtype=torch.uint8)
     grid = image_grid(image)
-    assert grid.shape == (1, 68, 68)
-    assert torch.equal(grid[:, 2:66:8, 2:66:8], image[0])
+    assert grid.shape == (1, 80, 80)
+    assert torch.equal(grid[:, 8:72:8, 8:72:8], image[0])
 
 
 def test_grid_of_none_is_refused():

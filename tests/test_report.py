@@ -171,7 +171,7 @@ def test_every_number_is_that_of_metrics_json(trained, tmp_path):
         f"error {result['reconstruction_error']:.3f} squared, summed over an image",
         f"prior {found['divergence']:.2f} nats N(0, I)",
         f"Frechet distance, prior {result['distances']['prior']['frechet']:.2f}",
-        f"real images {result['distances']['held-out images']['frechet']:.2f}",
+        f"pixels features; real {result['distances']['held-out images']['frechet']:.2f}",
         f"entropy of {codes['n']} held-out codes {codes['entropy']:.2f} nats",
         f"constraints {codes['maximum']:.2f} nats",
         f"gap {codes['gap']:.2f} nats",
@@ -186,6 +186,88 @@ def test_every_number_is_that_of_metrics_json(trained, tmp_path):
     ]
     for sentence in quoted:
         assert sentence in page.text
+
+
+def test_the_page_begins_with_images_and_ends_with_settings(trained, tmp_path):
+    page = page_of(trained, out=tmp_path / "a.html")
+    headings = ["Images", "Verdict", "Distances to real images", "Codes", "Training", "What was trained"]
+    places = [page.source.index(f"<h2>{one}</h2>") for one in headings]
+    assert places == sorted(places)
+    assert page.source.count("<h2>") == len(headings)
+    real = base64.b64encode((trained / "real.png").read_bytes()).decode()
+    samples = base64.b64encode((trained / "samples-prior.png").read_bytes()).decode()
+    assert places[0] < page.source.index(real) < page.source.index(samples) < places[1]
+
+
+def test_every_setting_is_there_and_folded(trained, tmp_path):
+    page = page_of(trained, out=tmp_path / "a.html")
+    folded = re.search(r"<details>(.*)</details>", page.source, re.DOTALL)[1]
+    lines = set(re.findall(r"<dt>([^<]*?) ?(?:<span.*?</span>)?</dt><dd>(.*?)</dd>", folded))
+    info = json.loads((trained / "run.json").read_text())
+    for name, value in {**info["expanded"]["settings"], **info["machine"], **info["versions"]}.items():
+        shown = str(value).lower() if value is None or isinstance(value, bool) else str(value)
+        assert (name, shown) in lines
+    assert set(info) - {"expanded", "overrides", "machine", "versions"} <= {name for name, _ in lines}
+    changed = re.findall(r"<dt>([^<]*?) <span class=\"tag\">changed</span>", folded)
+    assert set(changed) == set(info["overrides"])
+    assert "entropic-ae train eae digits" in folded
+
+
+def test_cautions_are_on_the_page(folder, change):
+    text = page_of(folder).text
+    assert "Take care: Training was too short: 6 minibatches" in text
+    assert "Take care: 60 images of each kind are few for pixels features of 64 dimensions" in text
+    withheld = {"like_real": ["blurred images"], "needed": 700}
+    change("metrics.json", lambda metrics: metrics["pixels"].update(withheld=withheld))
+    page = page_of(folder)
+    why = "60 images of each kind are too few: in pixels features, real images are no nearer than blurred images"
+    assert f"Take care: {why}; about 700 held-out and test images would do." in page.text
+    assert {row[1] for row in page.tables[0][1:]} == {"-"}
+    both = page_of(folder, folder, out=folder / "two.html")
+    assert f"Take care: {why}" in both.text
+    assert both.tables[1][1][1:] == ["-"] * 4
+
+
+def test_several_spaces_have_the_mean_of_their_multiples(folder, change):
+    def add(metrics):
+        other = json.loads(json.dumps(metrics["pixels"]))
+        for name, row in other["distances"].items():
+            row["frechet"] *= 1 if name == "held-out images" else 3
+        metrics["other"] = other | {"features": "other"}
+
+    change("metrics.json", add)
+    rows = json.loads((folder / "metrics.json").read_text())["pixels"]["distances"]
+    means = page_of(folder).tables[0]
+    assert means[0] == ["images", "mean", "pixels", "other"]
+    for name, *cells in means[2:]:
+        once = rows[name]["frechet"] / rows["held-out images"]["frechet"]
+        expected = (2 * once, once, 3 * once)
+        assert [float(cell.replace(",", "")) for cell in cells] == pytest.approx(expected, rel=0.05, abs=0.05)
+
+
+def test_no_path_of_this_machine_is_on_the_page(folder, change, tmp_path, monkeypatch):
+    place = str(tmp_path / "private" / "photos")
+    start = {"run": str(tmp_path / "private" / "first"), "weights_sha256": "0"}
+    change("run.json", lambda info: info.update(source=place, data="photos", start_from=start))
+    for values in ("overrides", "settings"):
+        name = f"classifier:{place}"
+        change("run.json", lambda info, v=values: (info | info["expanded"])[v].update(features=name))  # noqa: B023
+    change("metrics.json", lambda metrics: metrics["pixels"].update(features=f"{place}/net.pt"))
+    change("metrics.json", lambda metrics: metrics.update({f"{place}/net.pt": metrics.pop("pixels")}))
+    (folder / "samples-mixture.png").unlink()
+    for folders in ([folder], [folder, folder]):
+        page = page_of(*folders, out=tmp_path / "a.html")
+        assert str(tmp_path) not in page.source
+        assert "entropic-ae train eae ./photos" in page.text
+        assert "--from first" in page.text
+        assert "features=classifier:./photos" in page.text
+        assert "in ./net.pt features" in page.text
+        assert "entropic-ae sample run --density mixture" in page.text
+    monkeypatch.chdir(tmp_path.parent)
+    source = page_of(folder, out=tmp_path / "a.html").source
+    assert f"entropic-ae sample {tmp_path.name}/run --density mixture" in source
+    assert f"entropic-ae train eae ./{tmp_path.name}/private/photos" in source
+    assert str(tmp_path) not in source
 
 
 def test_charts_tell_their_numbers_in_words(trained, tmp_path):
@@ -229,7 +311,7 @@ def test_a_page_is_sound(trained, tmp_path):
         assert all(page.all("img", "alt"))
         assert page.all("html", "lang") == ["en"]
         pictures = [source for source in page.all("img", "src") if source.startswith("data:image/png")]
-        assert len(pictures) == (5 if len(folders) == 1 else 2 * 3 + 2 * 2)
+        assert len(pictures) == (6 if len(folders) == 1 else 1 + 2 * 3 + 2 * 2)
 
 
 def test_same_folders_same_bytes(trained, tmp_path, drawn_once):
@@ -278,6 +360,7 @@ def test_names_and_values_are_data(folder, change):
         ("metrics.json", "has not been measured yet", "entropic-ae evaluate {}"),
         ("log.csv", "There is no log.csv", "--seed 3 --limit 200 --out {} --resume"),
         ("samples-mixture.png", "no images yet", "entropic-ae sample {} --density mixture"),
+        ("real.png", "no held-out images yet", "entropic-ae evaluate {}"),
         ("reconstructions.png", "no reconstructions yet", "entropic-ae reconstruct {}"),
         ("interpolations.png", "no interpolations yet", "entropic-ae interpolate {}"),
     ],
@@ -288,8 +371,8 @@ def test_what_is_missing_is_told_with_the_command_that_makes_it(folder, missing,
     (folder / missing).unlink()
     text = page_of(folder).text
     assert sentence in text
-    assert command.format(folder) in text
-    assert sentence in page_of(folder, folder, out=folder / "two.html").text
+    assert command.format("run") in text
+    assert command.format("run") in page_of(folder, folder, out=folder / "two.html").text
 
 
 def test_a_folder_with_nothing_but_run_json(folder):
@@ -335,7 +418,7 @@ def test_several_feature_spaces_and_splits(folder, change):
     change("metrics.json", lambda m: m.update({"inception (validation)": m["pixels"] | {"split": "validation"}}))
     change("metrics.json", lambda m: m["pixels"].update(classifier_accuracy=0.9876))
     page = page_of(folder)
-    assert len(page.tables) == 3
+    assert len(page.tables) == 3  # no mean over other images
     assert "validation images, in pixels features" in page.text
     assert "The classifier's accuracy is 98.8 % on the validation images." in page.text
 
@@ -397,20 +480,21 @@ def test_several_runs_side_by_side(folder, change, tmp_path):
     change("run.json", lambda info: info.update(seed=4))
     change("metrics.json", lambda metrics: metrics["pixels"]["distances"]["mixture"].update(frechet=123.456))
     page = page_of(other, folder, out=tmp_path / "two.html")
-    _, groups, first, verdict, second, _ = page.tables[0]
+    (_, first, verdict, *_), ((_, *groups), own, others) = page.tables[:2]
     assert groups == ["held-out images", "prior", "gaussian", "mixture"]
     result = json.loads((other / "metrics.json").read_text())["pixels"]
-    assert first == [
-        "other", "eae", "digits", "3", f"{result['reconstruction_error']:.3f}",
-        f"{result['diagnostics']['divergence']:.2f}",
-        *(f"{result['distances'][name]['frechet']:.2f}" for name in groups),
-    ]  # fmt: skip
-    assert verdict == [f"{result['diagnostics']['verdict']}width=2, spectral=false"]
-    assert second[0] == "run"
-    assert second[-1] == "123.46"
+    error, nats = f"{result['reconstruction_error']:.3f}", f"{result['diagnostics']['divergence']:.2f}"
+    assert first == ["other", error, nats, "eae", "digits", "3"]
+    rows = [result["distances"][name] for name in groups]
+    assert own == ["other", *(f"{row['frechet']:.2f} ± {1.96 * row['frechet_error']:.2f}" for row in rows)]
+    (cell,) = verdict
+    assert cell.startswith("Data poor, training poor, reconstructions poor")
+    assert cell.endswith(f"{result['diagnostics']['verdict'][1:]}width=2, spectral=false")
+    assert others[0] == "run"
+    assert others[-1].startswith("123.46")
     assert "width=16, spectral=true" in page.source
     assert {"#run-1", "#run-2", "#top"} <= set(page.all("a", "href"))
-    assert "Take care" not in page.text
+    assert "Take care" not in page.source.partition("<article")[0]
     assert [label for label in page.all("img", "alt") if "other ends at" in label]
 
 
@@ -420,7 +504,7 @@ def test_what_does_not_compare_is_told(folder, change, tmp_path):
     def notes():
         return page_of(other, folder, out=tmp_path / "two.html").text
 
-    change("metrics.json", lambda metrics: metrics["pixels"].update(n=61))
+    change("metrics.json", lambda metrics: metrics["pixels"].update(number=61))
     assert "numbers of images, which differ (60 against 360, 61 against 360)" in notes()
     change("metrics.json", lambda metrics: metrics["pixels"].update(features_sha256="of another"))
     assert "pixels features are not the same network: distances in them are not comparable" in notes()
@@ -433,7 +517,7 @@ def test_what_does_not_compare_is_told(folder, change, tmp_path):
 def test_runs_of_one_name_are_told_apart_by_their_paths(folder, tmp_path):
     other = Path(shutil.copytree(folder, tmp_path / "deep" / "run"))
     page = page_of(other, folder, out=tmp_path / "two.html")
-    assert [row[0] for row in page.tables[0][2::2]] == [str(other), str(folder)]
+    assert [row[0] for row in page.tables[0][1::2]] == ["deep/run", f"{tmp_path.name}/run"]
 
 
 def test_the_command_line(folder, tmp_path, monkeypatch, capsys):
@@ -475,6 +559,47 @@ def test_a_chart_is_an_image_that_needs_no_other_and_runs_nothing():
     for element in root.iter():
         references = [value for key, value in element.attrib.items() if key.endswith("href")]
         assert all(one.startswith("#") for one in references)
+
+
+def texts_of(chart):
+    """The texts of a chart, with their places from the left and from the top."""
+    svg = base64.b64decode(chart.image.removeprefix("data:image/svg+xml;base64,")).decode()
+    found = [one for one in ElementTree.fromstring(svg).iter() if one.tag.endswith("}text")]
+    return [(one.text, float(one.get("x")), float(one.get("y"))) for one in found]
+
+
+def test_ticks_do_not_overlap():
+    chart = charts.band("d", 0.1231, (0.1219, 0.1243, 0.1279), text="", xlabel="units")
+    ticks = [(text, x) for text, x, _ in texts_of(chart) if text != "units"]
+    assert len(ticks) >= 3
+    for (text, left), (_, right) in pairwise(ticks):
+        assert right - left > 6 * len(text)  # pixels of a digit
+
+
+def curve(values, **options):
+    return charts.lines("t", [charts.Line(charts.Key("a", charts.INK), range(1, 31), values)], text="", **options)
+
+
+def test_axes_are_logarithmic_where_they_need_it():
+    falling = [100 / (1 + i) for i in range(30)]
+    numbers = {text for text, *_ in texts_of(curve(falling))}
+    assert {"5", "10", "20", "50", "100"} <= numbers
+    assert "75" not in numbers
+    rates = curve([1e-3 * 0.5**i for i in range(30)], logarithmic=True)
+    assert {"0.0001", "1e-06", "1e-08"} <= {text for text, *_ in texts_of(rates)}
+    found = texts_of(curve([6 - i / 10 for i in range(30)]))
+    ticks = sorted(float(text) for text, x, y in found if text != "epoch" and x < 40 and y < 180)
+    assert [b - a for a, b in pairwise(ticks)] == pytest.approx([ticks[1] - ticks[0]] * (len(ticks) - 1))
+
+
+def test_first_epochs_that_dwarf_values_of_both_signs_are_left_out_and_it_is_said():
+    settled = [-10 - i / 30 for i in range(27)]
+    chart = curve([900.0, 40.0, 0.0, *settled])
+    assert chart.title == "t (from epoch 4)"
+    assert not {"0", "200", "900"} & {text for text, x, _ in texts_of(chart) if x < 30}
+    assert curve([-10.0, *settled, -11.0, -11.0]).title == "t"
+    half = [1000.0 - i for i in range(15)] + [-1.0] * 15  # no first epochs, but half of them
+    assert curve(half).title == "t"
 
 
 def test_colours_of_the_style_sheet_are_told_apart_from_what_they_lie_on():

@@ -48,7 +48,7 @@ def info(folder):
 
 def test_run_folder(trained):
     assert sorted(p.name for p in trained.folder.iterdir()) == [
-        ".lock", "checkpoints", "interpolations.png", "log.csv", "reconstructions.png", "run.json",
+        ".lock", "checkpoints", "interpolations.png", "log.csv", "real.png", "reconstructions.png", "run.json",
         "samples-prior.png", "weights.safetensors",
     ]  # fmt: skip
     assert info_of(trained.folder)["device"] == "cpu"

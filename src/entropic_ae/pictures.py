@@ -16,7 +16,7 @@ from entropic_ae.storage.files import atomic, atomic_folder
 
 __all__ = ["above", "comparison", "image_grid", "save_images"]
 
-_GAP = 2  # pixels between images of a grid
+_GAP = 8  # pixels between images of a grid: dark ones would run into each other with less
 _TEXT = 18  # pixels, of the text beside images
 _LEAST_SIDE = 64  # smaller images are enlarged by an integer factor, for visibility
 
@@ -33,7 +33,7 @@ def image_grid(images: ArrayLike, columns: int | None = None) -> Tensor:
     Raises: InputError for no image, another shape, or pixels that are not uint8.
 
     >>> image_grid(torch.zeros(6, 1, 64, 64, dtype=torch.uint8), columns=3).shape
-    torch.Size([1, 134, 200])
+    torch.Size([1, 152, 224])
     """
     images, columns = _checked(images, columns)
     n, channels, height, width = images.shape
@@ -91,7 +91,7 @@ def comparison(rows: Mapping[str, Sequence[Tensor | None]], headings: Sequence[s
 
     >>> images = torch.zeros(3, 1, 64, 64, dtype=torch.uint8)
     >>> comparison({"truth": [images, None], "eae": [images, images]}, ["images", "samples"]).height
-    168
+    204
     """
     font = ImageFont.load_default(_TEXT)
     drawn = {

@@ -1,5 +1,6 @@
 """The report in a real browser: Debian's chromium, driven by Playwright; skipped where one of them is missing."""
 
+import json
 import shutil
 from io import BytesIO
 from pathlib import Path
@@ -33,6 +34,9 @@ def pages(tmp_path_factory, brief):
         for i, density in enumerate(run.system.recipe.densities):  # all different
             noise = torch.randint(256, (4, 1, 8, 8), generator=torch.Generator().manual_seed(10 * seed + i))
             eae.save_images(noise.byte(), run.folder / f"samples-{density}.png", overwrite=True)
+        metrics = json.loads((run.folder / "metrics.json").read_text())
+        metrics["classifier"] = metrics["pixels"] | {"features": "classifier"}
+        (run.folder / "metrics.json").write_text(json.dumps(metrics))
     folders = sorted(root.iterdir())
     return {
         "one": eae.write_report(folders[0], root / "one.html"),
@@ -85,7 +89,7 @@ def test_the_control_changes_the_pictures(opened):
     assert group.count() == 1
 
     def shown():
-        return group.locator("img:visible").evaluate_all("all => all.map(one => one.src)")
+        return group.locator("[data-choice] img:visible").evaluate_all("all => all.map(one => one.src)")
 
     first = shown()
     group.get_by_role("radio", name="mixture").check()
@@ -102,7 +106,7 @@ def test_without_scripts_every_picture_is_shown(browser, pages):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(pages["one"].as_uri())
-    assert page.locator("figure.picture img:visible").count() == 5
+    assert page.locator("figure.picture img:visible").count() == 6
     assert page.locator("button:visible, input:visible").count() == 0
     context.close()
 
@@ -120,6 +124,48 @@ def test_no_horizontal_scroll(opened):
         assert opened.evaluate("document.documentElement.scrollWidth") <= width
         body = opened.evaluate("Math.max(...[...document.querySelectorAll('section')].map(s => s.scrollWidth))")
         assert body <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_what_is_seen_without_scrolling_sideways(opened, width, scheme):
+    """No table is cut at 1280 pixels; on a phone the distances are seen, and less matters are left out."""
+    opened.set_viewport_size({"width": width, "height": 844})
+    opened.emulate_media(color_scheme=scheme)
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    for box in opened.locator(".scroll:has(table)").all():
+        seen = box.bounding_box()
+        if width == 1280:
+            assert box.evaluate("one => one.scrollWidth <= one.clientWidth"), box.get_attribute("aria-label")
+        for cell in box.locator("tr > :nth-child(2):not(.long)").all():
+            place = cell.bounding_box()
+            assert place["x"] + place["width"] <= seen["x"] + seen["width"]
+    minor = opened.locator(".minor")
+    assert minor.count() > 0
+    assert minor.first.is_visible() == (width == 1280)
+    first = opened.locator("figure.picture img").first.bounding_box()
+    assert first["y"] < 400  # images are on the first screen
+    ground = Image.open(BytesIO(opened.screenshot())).convert("L").getpixel((2, 2))
+    assert (ground < 50) == (scheme == "dark")
+
+
+def test_real_images_stand_beside_new_ones(browser, pages):
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    for name in ("one", "two"):
+        page.goto(pages[name].as_uri())
+        real, new = (page.locator("figure.picture img:visible").nth(i).bounding_box() for i in (0, 1))
+        assert real["y"] == pytest.approx(new["y"], abs=2)
+        assert new["x"] > real["x"] + real["width"]
+    page.close()
+
+
+def test_settings_are_folded_until_asked_for(opened):
+    settings = opened.locator("details").last
+    line = settings.get_by_text("learning_rate")
+    assert not line.is_visible()
+    settings.locator("summary").click()
+    assert line.is_visible()
+    assert settings.locator(".command").is_visible()
 
 
 def test_dark_mode(opened):

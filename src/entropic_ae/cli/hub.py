@@ -26,8 +26,8 @@ def push(
         list[str] | None,
         typer.Option(
             metavar="FILE",
-            help="Also push reconstructions.png, interpolations.png or report.html, which show real images. "
-            "Repeatable.",
+            help="Also push real.png, reconstructions.png, interpolations.png or report.html, which show real "
+            "images. Repeatable.",
         ),
     ] = None,
     device: Device = "auto",

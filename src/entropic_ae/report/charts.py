@@ -8,17 +8,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["INK", "PALETTE", "Chart", "Key", "Line", "band", "lines", "points", "stack"]
+__all__ = ["INK", "PALETTE", "Chart", "Key", "Line", "band", "dwarfing", "lines", "points", "stack"]
 
 INK = "#1b1e23"
 PALETTE = ("#0072b2", "#c65500", "#008762", "#ad4d87", "#8a6d00", "#59616c")
 _WIDTH = 340  # pixels, the width of a phone: larger charts would have small letters there
+_DECADE = 10  # times the smallest value, above which an axis is logarithmic
+_DWARFED = 4  # times what the later values vary by
+_MOST_TICKS = 6  # of a logarithmic axis
+_APART = 8  # pixels between the labels of two ticks
 _DASHES: dict[str, str | tuple[int, tuple[int, ...]]] = {
     "solid": "-",
     "dashed": (0, (4, 2)),
@@ -68,14 +73,19 @@ def lines(
     text: str,
     mark: float | None = None,
     from_zero: bool = False,
+    logarithmic: bool = False,
 ) -> Chart:
     """Draw lines over epochs.
+
+    The vertical axis is logarithmic where positive values span more than a decade, or the first epochs dwarf the
+    others. Where these dwarf values that are not positive, the axis leaves them out and the title says so.
 
     Arguments:
         title, text: see ``Chart``.
         series: the lines, with their legend.
         mark: the epoch at which to draw a thin vertical line.
         from_zero: whether the vertical axis starts at zero.
+        logarithmic: whether it is logarithmic in any case, if the values are positive.
 
     >>> line = Line(Key("training", PALETTE[0]), [1, 2], [5.0, 4.0])
     >>> lines("error", [line], text="from 5 to 4").image[:26]
@@ -94,11 +104,55 @@ def lines(
                 marker="o" if few else "",
                 markersize=4,
             )
-        if from_zero:
-            axes.set_ylim(bottom=0)
         axes.set_xlabel("epoch")
         _ticks(axes)
+        title += _scaled(axes, series, from_zero=from_zero, logarithmic=logarithmic)
         return Chart(title, _image(figure), text, tuple(line.key for line in series))
+
+
+def _scaled(axes: Axes, series: Sequence[Line], *, from_zero: bool, logarithmic: bool) -> str:
+    """Scale the vertical axis; return what to add to the title."""
+    values = [y for line in series for y in line.y if math.isfinite(y)]
+    if from_zero:
+        axes.set_ylim(bottom=0)
+    if from_zero or not values:
+        return ""
+    least, most = min(values), max(values)
+    left_out = dwarfing(series)
+    if least > 0 and (logarithmic or left_out or most > _DECADE * least):
+        axes.set_yscale("log")
+        if most < 2 * least:  # nearly constant
+            axes.set_ylim(least / 2, most * 2)
+        _ticks_of_decades(axes)
+        return ""
+    if not left_out:
+        return ""
+    kept = [y for line in series for y in line.y[left_out:] if math.isfinite(y)]
+    margin = 0.06 * (max(kept) - min(kept)) or 1.0
+    axes.set_ylim(min(kept) - margin, max(kept) + margin)
+    return f" (from epoch {left_out + 1})"
+
+
+def dwarfing(series: Sequence[Line]) -> int:
+    """Return how many of the first epochs dwarf the others, which vary by less than a quarter of the whole.
+
+    They are at most a fifth of all epochs; of the others none dwarf the rest.
+
+    >>> key = Key("training", PALETTE[0])
+    >>> dwarfing([Line(key, range(11), [90.0, *[5.0, 4.0] * 5])]), dwarfing([Line(key, range(9), range(9))])
+    (1, 0)
+    """
+
+    def span(start: int) -> float:
+        kept = [y for line in series for y in line.y[start:] if math.isfinite(y)]
+        return max(kept) - min(kept) if kept else 0.0
+
+    most = max((len(line.y) for line in series), default=0) // 5
+    first = 0
+    for start in range(1, most + 1):
+        if span(first) > _DWARFED * span(start):
+            first = start
+    return first
 
 
 def points(title: str, values: Sequence[float], half: float, *, text: str, xlabel: str) -> Chart:
@@ -173,6 +227,37 @@ def _one_row(axes: Axes, xlabel: str) -> None:
     axes.set_ylim(-0.5, 0.5)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(xlabel)
+    _few_ticks(axes)
+
+
+def _few_ticks(axes: Axes) -> None:
+    """Set as many horizontal ticks as there is room for between their labels."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure: Any = axes.figure
+    for number in (6, 5, 4, 3, 2, 1):
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=number))
+        figure.draw_without_rendering()
+        low, high = sorted(axes.get_xlim())
+        labels = zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)
+        boxes = [label.get_window_extent() for label, place in labels if low <= place <= high]
+        if all(left.x1 + _APART <= right.x0 for left, right in pairwise(boxes)):
+            return
+
+
+def _ticks_of_decades(axes: Axes) -> None:
+    """Set ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, or at powers alone, in plain numbers."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+    low, high = axes.get_ylim()
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    places = [step * 10.0**power for power in powers for step in (1, 2, 5) if low <= step * 10.0**power <= high]
+    if len(places) > _MOST_TICKS:
+        decades = [10.0**power for power in powers if low <= 10.0**power <= high]
+        places = decades[:: -(-len(decades) // _MOST_TICKS)]
+    axes.yaxis.set_major_locator(FixedLocator(places) if len(places) > 1 else MaxNLocator(nbins=4))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 @contextmanager

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from entropic_ae.report.charts import PALETTE, Chart, Key, Line, lines
 from entropic_ae.report.folder import Contents
-from entropic_ae.report.tables import fixed
-from entropic_ae.report.view import Drawn, drawn_samples
+from entropic_ae.report.tables import fixed, frechet_text, withheld_text
+from entropic_ae.report.view import Drawn, drawn_real, drawn_samples, judged
 from entropic_ae.storage.run_folder import FLOOR
 from entropic_ae.verdict.command import setting_text
 
@@ -24,7 +24,7 @@ _CURVES = {
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table, for a run; ``distances`` has a text for each column of ``Comparison.spaces``."""
+    """A row of the tables, for a run; ``distances`` has a text for each column of ``Comparison.spaces``."""
 
     anchor: str
     name: str
@@ -34,7 +34,8 @@ class Row:
     settings: str
     error: str
     divergence: str
-    distances: list[str]
+    distances: dict[str, list[str]]
+    grades: str
     verdict: str
 
 
@@ -48,6 +49,7 @@ class Comparison:
         notes: what is not comparable.
         curves: one line per run.
         keys: their legend.
+        real: the held-out images, one picture for all runs that show the same.
         samples: one picture per run, titled with the run's name, by density.
     """
 
@@ -56,6 +58,7 @@ class Comparison:
     notes: list[str]
     curves: list[Chart]
     keys: list[Key]
+    real: list[Drawn]
     samples: dict[str, list[Drawn]]
 
 
@@ -80,6 +83,7 @@ def compare(runs: Sequence[Contents], anchors: Sequence[str], names: Sequence[st
         notes=_notes(runs),
         curves=[chart for column, title in _CURVES.items() if (chart := _overlay(runs, keys, column, title))],
         keys=[key for key, run in zip(keys, runs, strict=True) if run.log],
+        real=_real(runs, names),
         samples={
             density: [_named(drawn_samples(run, density), name) for run, name in zip(runs, names, strict=True)]
             for density in densities
@@ -111,23 +115,48 @@ def _described(run: Contents) -> dict[str, Any]:
 def _row(run: Contents, anchor: str, name: str, settings: dict[str, Any], spaces: dict[str, list[str]]) -> Row:
     result = run.result or {}
     diagnostics = result.get("diagnostics", {})
-    measured = [
-        run.metrics.get(space, {}).get("distances", {}).get(group, {})
-        for space, groups in spaces.items()
-        for group in groups
-    ]
+    findings = found.findings if (found := judged(run)) is not None else ()
     return Row(
         anchor=anchor,
         name=name,
         recipe=run.info.recipe,
         data=run.info.data,
         seed=str(run.info.seed),
-        settings=", ".join(f"{setting}={setting_text(value)}" for setting, value in settings.items()) or "-",
+        settings=", ".join(f"{setting}={setting_text(value)}" for setting, value in settings.items())
+        or "no setting differs",
         error=fixed(result.get("reconstruction_error"), 3),
         divergence=fixed(diagnostics.get("divergence")),
-        distances=[fixed(one.get("frechet")) for one in measured],
+        distances={space: _distances(run.metrics.get(space), groups) for space, groups in spaces.items()},
+        grades=", ".join(f"{one.subject} {one.grade}" for one in findings),
         verdict=diagnostics.get("verdict", "measured without diagnostics" if result else "not measured yet"),
     )
+
+
+def _distances(result: dict[str, Any] | None, groups: Sequence[str]) -> list[str]:
+    rows = {} if result is None else result["distances"]
+    return [frechet_text(result or {}, group) if group in rows else "-" for group in groups]
+
+
+def _real(runs: Sequence[Contents], names: Sequence[str]) -> list[Drawn]:
+    """Return the pictures of held-out images, each once, with the names of its runs if not all have the same.
+
+    Where no run has one, how to draw it.
+    """
+    shown: dict[str, list[str]] = {}
+    drawn: dict[str, Drawn] = {}
+    for run, name in zip(runs, names, strict=True):
+        one = drawn_real(run)
+        if one is not None:
+            key = one.picture.uri if one.picture is not None else ""
+            shown.setdefault(key, []).append(name)
+            drawn.setdefault(key, one)
+    if len(drawn) > 1:
+        drawn.pop("", None)
+    title = "real images, held out"
+    return [
+        replace(one, title=title if len(drawn) == 1 else f"{title}: {', '.join(shown[key])}")
+        for key, one in drawn.items()
+    ]
 
 
 def _spaces(runs: Sequence[Contents]) -> dict[str, list[str]]:
@@ -160,13 +189,16 @@ def _notes_on_space(space: str, results: Sequence[dict[str, Any]]) -> list[str]:
     notes = []
     if len({one.get("features_sha256") for one in results}) > 1:
         notes.append(f"The {space} features are not the same network: distances in them are not comparable.")
-    counts = sorted({(one["n"], one["real_images"]) for one in results})
+    counts = sorted({(one.get("number", one["n"]), one["real_images"]) for one in results})
     if len(counts) > 1:
         shown = ", ".join(f"{n:,} against {real:,}" for n, real in counts)
         notes.append(
             f"Distances in {space} features depend on the numbers of images, which differ ({shown}): they are not "
             "comparable."
         )
+    for why in dict.fromkeys(withheld_text(one) for one in results):
+        if why is not None:
+            notes.append(f"{why[0].upper()}{why[1:]}.")
     return notes
 
 

@@ -50,7 +50,8 @@ def curves(log: dict[str, list[float]]) -> list[Chart]:
             if column == "entropy" and "entropy_of_draws" in log:
                 draws = Key("the same estimate for as many prior samples", INK, "dotted")
                 series.append(Line(draws, log["epoch"], log["entropy_of_draws"]))
-            charts.append(_chart(title, series, mark, from_zero=column != "entropy"))
+            speed, rate = column == "images_per_s", column == "learning_rate"
+            charts.append(_chart(title, series, mark, from_zero=speed, logarithmic=rate))
     return charts
 
 
@@ -63,7 +64,14 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _chart(title: str, series: Sequence[Line], mark: float | None, *, from_zero: bool = False) -> Chart:
+def _chart(
+    title: str,
+    series: Sequence[Line],
+    mark: float | None,
+    *,
+    from_zero: bool = False,
+    logarithmic: bool = False,
+) -> Chart:
     spans = (f"{one.key.label} from {one.y[0]:.4g} to {one.y[-1]:.4g}" for one in series)
     text = f"{title}, by epoch: {', '.join(spans)}"
-    return lines(title, series, text=text, mark=mark, from_zero=from_zero)
+    return lines(title, series, text=text, mark=mark, from_zero=from_zero, logarithmic=logarithmic)

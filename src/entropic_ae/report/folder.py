@@ -12,6 +12,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.storage.run_folder import (
     GIVEN,
     INTERPOLATIONS,
+    REAL,
     RECONSTRUCTIONS,
     RunFolder,
     density_of,
@@ -97,7 +98,7 @@ def read_folder(path: Path | str) -> Contents:
     if metrics and folder.weights.is_file():  # results without a digest of their weights are kept
         weights = folder.weights_sha256()
         current = {name: one for name, one in metrics.items() if one.get("weights_sha256", weights) == weights}
-    names = [samples_file("*"), RECONSTRUCTIONS, INTERPOLATIONS]
+    names = [REAL, samples_file("*"), RECONSTRUCTIONS, INTERPOLATIONS]
     files = [file for name in names for file in sorted(folder.path.glob(name)) if file.is_file()]
     return Contents(
         path=folder.path,

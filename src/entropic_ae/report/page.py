@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.report.comparison import compare
 from entropic_ae.report.diagnosis import LEVEL
 from entropic_ae.report.folder import Contents, read_folder
+from entropic_ae.report.paths import names, public
 from entropic_ae.report.view import view
 from entropic_ae.storage.files import atomic
 from entropic_ae.storage.run_folder import FLOOR, REPORT, is_shared
@@ -22,9 +22,11 @@ __all__ = ["write_report"]
 def write_report(folders: str | Path | Iterable[str | Path], out: str | Path | None = None) -> Path:
     """Write a report on one run, or on several side by side, as a single self-contained HTML file.
 
-    The report shows the settings and the command to re-run them, the curves of the log, samples, reconstructions,
-    interpolations and the metrics of ``evaluate``. For missing results it gives the command that produces them.
-    Only files are read, no model and no data. The same folders give the same bytes.
+    The report shows real images beside samples, reconstructions and interpolations, the verdict, the metrics of
+    ``evaluate`` with their cautions, the curves of the log, and all settings with the command to re-run them. For
+    missing results it gives the command that produces them. A folder below the current one is named relative to
+    it, any other by its name alone: the page has no path of this machine. Only files are read, no model and no
+    data. The same folders give the same bytes.
 
     Arguments:
         folders: one or several run folders; ``hf:owner/name`` for a run on the Hub.
@@ -49,7 +51,7 @@ def write_report(folders: str | Path | Iterable[str | Path], out: str | Path | N
     path = default if out is None else Path(out)
     if path.suffix.lower() not in (".html", ".htm") or path.is_dir():
         raise InputError(f"a report is written to FILE.html, got {path}; give another --out.")
-    page = _render([_read(folder) for folder in paths])
+    page = _render([public(_read(folder)) for folder in paths], names(paths))
     with atomic(path) as temporary:
         temporary.write_bytes(page.encode())  # as bytes: text would have other line ends on Windows
     return path
@@ -64,7 +66,7 @@ def _read(path: Path) -> Contents:
     return replace(read_folder(fetch(path.as_posix())), path=path)
 
 
-def _render(runs: Sequence[Contents]) -> str:
+def _render(runs: Sequence[Contents], named: Sequence[str]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -76,16 +78,8 @@ def _render(runs: Sequence[Contents]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
-    names = _names(runs)
     anchors = [f"run-{i}" for i in range(1, len(runs) + 1)]
-    views = [view(*one) for one in zip(runs, anchors, names, strict=True)]
-    comparison = compare(runs, anchors, names) if len(runs) > 1 else None
+    views = [view(*one) for one in zip(runs, anchors, named, strict=True)]
+    comparison = compare(runs, anchors, named) if len(runs) > 1 else None
     template = environment.get_template("page.html")
     return template.render(views=views, comparison=comparison, floor=FLOOR, level=LEVEL)
-
-
-def _names(runs: Sequence[Contents]) -> list[str]:
-    """Return the folders' names, or their paths where names are not unique."""
-    names = [run.path.name or str(run.path.resolve().name) for run in runs]
-    counts = Counter(names)
-    return [name if counts[name] == 1 else str(run.path) for name, run in zip(names, runs, strict=True)]

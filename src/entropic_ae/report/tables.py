@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from entropic_ae.storage.run_folder import FLOOR
 
-__all__ = ["distance_rows", "fixed", "frechet_text", "multiple", "multiple_text", "p_value", "withheld_text"]
+__all__ = [
+    "distance_rows",
+    "few_text",
+    "fixed",
+    "frechet_text",
+    "multiple",
+    "multiple_rows",
+    "multiple_text",
+    "p_value",
+    "withheld_text",
+]
 
 _SIGMAS = 1.96  # standard errors, half of a 95 % interval
 
@@ -73,6 +83,42 @@ def multiple_text(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.1f}" if value < 9.95 else f"{value:,.0f}"
+
+
+def multiple_rows(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return the multiples of the floor in several feature spaces: name, their mean, and each.
+
+    The mean is a dash where one of them is withheld, or a space has no such row.
+
+    Arguments:
+        results: of ``evaluate``, one a feature space; the rows are those of the first.
+
+    >>> pixels = {"distances": {"prior": {"frechet": 2.0}, "held-out images": {"frechet": 0.5}}}
+    >>> inception = {"distances": {"prior": {"frechet": 8.0}, "held-out images": {"frechet": 1.0}}}
+    >>> multiple_rows([pixels, inception])
+    [('prior', '6.0', '4.0', '8.0'), ('held-out images', '1.0', '1.0', '1.0')]
+    """
+    rows = []
+    for name in results[0]["distances"]:
+        each = [multiple(one, name) if name in one["distances"] else None for one in results]
+        known = [value for value in each if value is not None]
+        mean = sum(known) / len(known) if len(known) == len(each) else None
+        rows.append((name, multiple_text(mean), *map(multiple_text, each)))
+    return rows
+
+
+def few_text(metrics: Mapping[str, Any]) -> str | None:
+    """Return that the images are few for their features; None if they are not, or distances are withheld.
+
+    >>> few_text({"features": "pixels", "number": 54, "dimensions": 64})
+    '54 images of each kind are few for pixels features of 64 dimensions: compare only with the held-out images'
+    """
+    if "withheld" in metrics or "dimensions" not in metrics or metrics["number"] > metrics["dimensions"]:
+        return None
+    return (
+        f"{metrics['number']:,} images of each kind are few for {metrics['features']} features of "
+        f"{metrics['dimensions']:,} dimensions: compare only with the {FLOOR}"
+    )
 
 
 def withheld_text(metrics: Mapping[str, Any]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,39 @@ from entropic_ae.report.charts import Chart
 from entropic_ae.report.curves import curves, terms, words
 from entropic_ae.report.diagnosis import Diagnosis, diagnosis
 from entropic_ae.report.folder import Contents, Picture
-from entropic_ae.report.tables import distance_rows, fixed, frechet_text, withheld_text
+from entropic_ae.report.settings import Group, groups
+from entropic_ae.report.tables import (
+    distance_rows,
+    few_text,
+    fixed,
+    frechet_text,
+    multiple_rows,
+    withheld_text,
+)
 from entropic_ae.storage.log import best_epoch
-from entropic_ae.storage.run_folder import FLOOR, INTERPOLATIONS, LOG, METRICS_FILE, RECONSTRUCTIONS
-from entropic_ae.storage.run_info import RunInfo
+from entropic_ae.storage.run_folder import (
+    FLOOR,
+    INTERPOLATIONS,
+    LOG,
+    METRICS_FILE,
+    REAL,
+    RECONSTRUCTIONS,
+    is_shared,
+)
 from entropic_ae.verdict import Verdict, run_command, train_command, verdict
 
-__all__ = ["Drawn", "Missing", "RunView", "Space", "Tile", "drawn_samples", "view"]
-
-_COMMIT = 12  # displayed characters of a commit
+__all__ = [
+    "Drawn",
+    "Missing",
+    "Multiples",
+    "RunView",
+    "Space",
+    "Tile",
+    "drawn_real",
+    "drawn_samples",
+    "judged",
+    "view",
+]
 
 
 @dataclass(frozen=True)
@@ -63,6 +87,14 @@ class Space:
 
 
 @dataclass(frozen=True)
+class Multiples:
+    """Multiples of the floor in several feature spaces: rows of a name, their mean, and each."""
+
+    spaces: list[str]
+    rows: list[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
 class RunView:
     """One run, ready for the page."""
 
@@ -71,6 +103,7 @@ class RunView:
     title: str
     about: str
     facts: list[tuple[str, str]]
+    settings: list[Group]
     command: str
     verdict: Verdict | None
     tiles: list[Tile]
@@ -79,8 +112,11 @@ class RunView:
     curves: list[Chart]
     unlogged: Missing | None
     best: str
+    real: Drawn | None
     samples: list[Drawn]
     pictures: list[Drawn]
+    cautions: list[str]
+    multiples: Multiples | None
     spaces: list[Space]
     codes: list[tuple[str, str]]
     collapse: str
@@ -98,22 +134,27 @@ def view(run: Contents, anchor: str, name: str) -> RunView:
     """
     result = run.result
     found = diagnosis((result or {}).get("diagnostics", {}))
+    said = judged(run)
     return RunView(
         anchor=anchor,
         name=name,
         title=run.info.title,
         about=_about(run),
         facts=_facts(run),
+        settings=groups(run.info),
         command=train_command(run.info),
-        verdict=verdict(run.info, run.log, run.metrics, run.path, transported=run.transported),
+        verdict=said,
         tiles=_tiles(run, result) if result else [],
         unmeasured=_unmeasured(run),
         untested=_untested(run, result) if result else None,
         curves=curves(run.log) if run.log else [],
         unlogged=_unlogged(run),
         best=_best(run),
+        real=drawn_real(run),
         samples=[drawn_samples(run, density) for density in run.densities],
         pictures=_pictures(run),
+        cautions=_cautions(said),
+        multiples=_multiples(run),
         spaces=[_space(name, one) for name, one in run.metrics.items()],
         codes=_codes(result) if result else [],
         collapse=_collapse(result) if result else "",
@@ -127,6 +168,33 @@ def drawn_samples(run: Contents, density: str) -> Drawn:
     text = f"images that {run.info.recipe} decodes from codes drawn from the density {density}"
     command = run_command("sample", run.path, run.info, "--density", density)
     return Drawn(density, text, run.samples(density), command)
+
+
+def drawn_real(run: Contents) -> Drawn | None:
+    """Return the held-out images, or how to draw them; None for a run on the Hub without them."""
+    picture = run.pictures.get(REAL)
+    if picture is None and is_shared(run.path):
+        return None
+    command = run_command("evaluate", run.path, run.info)
+    return Drawn("held-out images", "real images, which were not trained on", picture, command)
+
+
+def judged(run: Contents) -> Verdict | None:
+    """Return the verdict, without a command that only opens this page."""
+    found = verdict(run.info, run.log, run.metrics, run.path, transported=run.transported)
+    if found is not None and found.command == run_command("report", run.path, run.info):
+        return replace(found, command=None)
+    return found
+
+
+def _cautions(said: Verdict | None) -> list[str]:
+    """Return what keeps all numbers of a run from being taken at their word."""
+    findings = said.findings if said is not None else ()
+    return [
+        f"training was {one.sentence.removesuffix('.')}. Entropies, distances and images say little yet."
+        for one in findings
+        if one.subject == "training" and one.grade == "poor"
+    ]
 
 
 def _about(run: Contents) -> str:
@@ -144,12 +212,12 @@ def _spaced(name: str) -> str:
 
 
 def _facts(run: Contents) -> list[tuple[str, str]]:
+    """Return what there is to know first; the settings have the rest."""
     info, settings = run.info, run.settings
     shape = " x ".join(map(str, info.shape))
     images = f"{info.training_images:,} of " if info.training_images else ""
     done, asked = len(run.log.get("epoch", ())), settings.get("epochs")
     size = [f"{key.replace('_', ' ')} {settings[key]}" for key in ("width", "latent_dim") if key in settings]
-    commit = info.git_commit or ""
     facts = {
         "recipe": info.recipe,
         "data": info.data,
@@ -157,18 +225,8 @@ def _facts(run: Contents) -> list[tuple[str, str]]:
         "epochs": f"{done} of {asked}" if done and done != asked else str(asked),
         "size": ", ".join(size),
         "seed": str(info.seed),
-        "device": _device(info),
-        "commit": commit[:_COMMIT] + "+changes" * commit.endswith("+changes"),
-        "versions": ", ".join(f"{package} {version}" for package, version in info.versions.items()),
     }
     return [(label, value) for label, value in facts.items() if value]
-
-
-def _device(info: RunInfo) -> str:
-    machine = info.machine
-    details = [str(machine[key]) for key in ("gpu", "processor") if key in machine]
-    details += [f"{machine['cores']} cores"] if "cores" in machine else []
-    return ", ".join([info.device, *details]).removeprefix(", ")
 
 
 def _tiles(run: Contents, result: dict[str, Any]) -> list[Tile]:
@@ -179,7 +237,7 @@ def _tiles(run: Contents, result: dict[str, Any]) -> list[Tile]:
         tiles.append(Tile("Codes from their prior", f"{fixed(found['divergence'])} nats", found["prior"]))
     rows = result["distances"]
     if density := next((name for name in run.densities if name in rows), None):
-        floor = f"; real images {fixed(rows[FLOOR]['frechet'])}" if FLOOR in rows else ""
+        floor = "" if FLOOR not in rows or "withheld" in result else f"; real {frechet_text(result, FLOOR)}"
         value = frechet_text(result, density)
         tiles.append(Tile(f"Frechet distance, {density}", value, f"{result['features']} features{floor}"))
     if collapse := result.get("collapse"):
@@ -222,11 +280,11 @@ def _best(run: Contents) -> str:
 
 def _pictures(run: Contents) -> list[Drawn]:
     shown = {
+        RECONSTRUCTIONS: ("reconstruct", "rows of held-out images, each above the row of their reconstructions"),
         INTERPOLATIONS: (
             "interpolate",
             "rows of images interpolated from one held-out image to another",
         ),
-        RECONSTRUCTIONS: ("reconstruct", "rows of held-out images, each above the row of their reconstructions"),
     }
     return [
         Drawn(Path(file).stem, text, run.pictures.get(file), run_command(command, run.path, run.info))
@@ -245,7 +303,16 @@ def _space(name: str, result: dict[str, Any]) -> Space:
         intro += (
             f" The classifier's accuracy is {100 * result['classifier_accuracy']:.1f} % on the validation images."
         )
-    return Space(name, intro, withheld_text(result), rows)
+    return Space(name, intro, withheld_text(result) or few_text(result), rows)
+
+
+def _multiples(run: Contents) -> Multiples | None:
+    """Return the multiples of the floor; None unless several spaces were measured with the same images."""
+    split = (run.result or {}).get("split", "test")
+    spaces = {name: one for name, one in run.metrics.items() if one.get("split", "test") == split}
+    if len(spaces) < 2 or any(FLOOR not in one["distances"] for one in spaces.values()):
+        return None
+    return Multiples([*spaces], multiple_rows([*spaces.values()]))
 
 
 def _codes(result: dict[str, Any]) -> list[tuple[str, str]]:

@@ -11,12 +11,21 @@ from entropic_ae.errors import InputError
 from entropic_ae.export import FORMATS, exported
 from entropic_ae.pictures import above, save_images
 from entropic_ae.storage.files import write_text
-from entropic_ae.storage.run_folder import INTERPOLATIONS, METRICS_FILE, RECONSTRUCTIONS, REPORT, samples_file
+from entropic_ae.storage.run_folder import (
+    INTERPOLATIONS,
+    METRICS_FILE,
+    REAL,
+    RECONSTRUCTIONS,
+    REPORT,
+    samples_file,
+)
 
 if TYPE_CHECKING:
     from entropic_ae.runs.run import Run
 
 __all__ = ["draw", "draw_again"]
+
+_SAMPLES, _REBUILT = 64, 32  # images of a picture
 
 
 def draw(run: Run, densities: Sequence[str]) -> None:
@@ -27,8 +36,10 @@ def draw(run: Run, densities: Sequence[str]) -> None:
             "entropic-ae pull."
         )
     kept = is_first(sharers()) and run.is_current("its pictures are not drawn")
-    test = run.data.test.images[:32]
-    pictures = [(samples_file(name), run.sample(64, density=name), 8) for name in densities]
+    held_out = run.data.test.images[:_SAMPLES]
+    test = held_out[:_REBUILT]
+    pictures = [(REAL, held_out, 8)]
+    pictures += [(samples_file(name), run.sample(_SAMPLES, density=name), 8) for name in densities]
     pictures.append((RECONSTRUCTIONS, above(test, run.reconstruct(test), 16), 16))
     if pairs := min(8, len(test) // 2):
         rows = run.interpolate(test[:pairs], test[pairs : 2 * pairs], steps=10)

@@ -276,7 +276,7 @@ class Run:
         )
 
     def draw(self, *densities: str) -> None:
-        """Write the run folder's pictures: samples of each density, reconstructions and interpolations.
+        """Write the run folder's pictures: samples of each density, reconstructions, interpolations, real images.
 
         They are not written, with a warning, for weights that are not the folder's.
 
@@ -350,10 +350,10 @@ class Run:
         Pushed are run.json, the weights, the fitted densities, metrics.json, log.csv and the pictures of samples.
         The recipe's density is fitted first, if need be, so that the run can be sampled without its data.
         Checkpoints, which are pickles, and other files of the folder are never pushed. **Pictures that show or
-        follow real images** may be private, and are pushed only if listed in ``include``: reconstructions,
-        interpolations, and the report, which holds both. Local paths are removed: custom data are identified by
-        their name, which is looked up in the current folder when the run is used. The weights may have memorised
-        training images.
+        follow real images** may be private, and are pushed only if listed in ``include``: held-out images,
+        reconstructions, interpolations, and the report, which holds them. Local paths are removed: custom data are
+        identified by their name, which is looked up in the current folder when the run is used. The weights may
+        have memorised training images.
 
         Arguments:
             repo: ``owner/name``, created if it does not exist.
@@ -363,7 +363,7 @@ class Run:
             revision: a branch, created if it does not exist; default: the main branch.
             message: of the commit.
             license: identifier of the Hub for the card, such as ``mit``; default: none.
-            include: files to push too, of reconstructions.png, interpolations.png and report.html.
+            include: files to push too, of real.png, reconstructions.png, interpolations.png, report.html.
 
         Returns: the address of the repository.
 

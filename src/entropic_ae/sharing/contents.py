@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,23 @@ def _metrics(run: RunFolder, weights: str) -> dict[str, dict[str, Any]]:
 
 
 def _page(folder: Path, info: RunInfo, shared: RunInfo, repo: str) -> bytes:
-    """Return the report with the paths of this machine replaced by names on the Hub."""
-    page = _inside(folder, REPORT).read_text(encoding="utf-8")
-    for local, public in ((info.source, shared.source), (str(folder), f"{PREFIX}{repo}")):
-        page = page.replace(html.escape(str(local)), public)
+    """Return the report, whose commands name the run and its data as they are on the Hub."""
+    run = {folder.resolve().name: f"{PREFIX}{repo}"}
+    data = {Path(info.source).name: shared.source}
+
+    def renamed(command: re.Match[str]) -> str:
+        words = shlex.split(html.unescape(command[1]))
+        verb = 1 + 2 * words.count("--import")
+        trains = words[verb] == "train"
+        places = {verb + 2: data} if trains else {verb + 1: run}
+        places |= {place: run for place, word in enumerate(words, 1) if word == "--out"}
+        for place, names in places.items():
+            words[place] = names.get(Path(words[place]).name, words[place])
+        return f"<code>{html.escape(shlex.join(words))}</code>"
+
+    page = re.sub(
+        r"<code>(entropic-ae [^<]+)</code>", renamed, _inside(folder, REPORT).read_text(encoding="utf-8")
+    )
     if _ABSOLUTE.search(html.unescape(page)):  # the report was written before the folder was moved
         raise InputError(
             f"{folder / REPORT} names folders of this machine; write it again with entropic-ae report, or leave "

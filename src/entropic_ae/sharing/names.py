@@ -30,7 +30,8 @@ __all__ = [
 
 LIBRARY = "entropic-ae"
 CARD = "README.md"
-EXTRAS = (run_folder.RECONSTRUCTIONS, run_folder.INTERPOLATIONS, run_folder.REPORT)  # pushed only if requested
+# pushed only if requested
+EXTRAS = (run_folder.REAL, run_folder.RECONSTRUCTIONS, run_folder.INTERPOLATIONS, run_folder.REPORT)
 _CLASSIFIER = "classifier:"  # prefix of the feature space of a classifier of other data
 # a data set on the Hub, a name, or a name in the current folder, which may name an array of a file
 _ARRAY = r"(?::\w[\w.-]*(?:/\w[\w.-]*)*)?"

@@ -26,6 +26,7 @@ __all__ = [
     "MEAN_IMAGE",
     "METRICS_FILE",
     "PREFIX",
+    "REAL",
     "RECONSTRUCTIONS",
     "REPORT",
     "RESULT",
@@ -45,6 +46,7 @@ INFO_FILE, METRICS_FILE, LOG = "run.json", "metrics.json", "log.csv"
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoints/last.ckpt"
 TRANSPORT = "transport.safetensors"
 RECONSTRUCTIONS, INTERPOLATIONS, REPORT = "reconstructions.png", "interpolations.png", "report.html"
+REAL = "real.png"  # held-out images, as many as samples
 _SAMPLES = "samples-", ".png"
 _LOCK, _METRICS_LOCK = ".lock", ".metrics.lock"
 _DRAWN = "checkpoints/drawn"  # digest of the weights that the pictures show
