@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import scipy
 import torch
-from scipy import stats
 from torch import Tensor
 
 from entropic_ae.arrays import ArrayLike
@@ -97,5 +97,5 @@ def interval(
 
     values = torch.tensor([float(statistic(half(real), half(fake))) for _ in range(resamples)]).double()
     error = values.std().item()
-    width = float(stats.t.ppf((1 + level) / 2, resamples - 1)) * error
+    width = float(scipy.stats.t.ppf((1 + level) / 2, resamples - 1)) * error
     return Interval(estimate, estimate - width, estimate + width, error)
