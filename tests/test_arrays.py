@@ -1,6 +1,7 @@
 """Arrays and what NumPy makes one of are taken for tensors, by every public function."""
 
 import inspect
+from dataclasses import is_dataclass
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,14 @@ PRIOR = eae.BatchNorm(4).prior()
 DATA = {
     **dict.fromkeys(("z", "others", "x", "y", "real", "fake", "codes"), CODES),
     "posterior_std": CODES,
+    **dict.fromkeys(("test_codes", "samples", "held_out", "training"), CODES),
     **dict.fromkeys(("images", "reconstructions", "start", "end"), IMAGES),
 }
-OTHERS = {"model": MODEL, "prior": PRIOR}
+LABELS = torch.arange(60) % 3
+OTHERS = {
+    "model": MODEL, "prior": PRIOR, "labels": LABELS, "test_labels": LABELS, "statistic": eae.frechet_distance,
+    "quantile": 0.05,
+}  # fmt: skip
 # names that hold no array of these, of public functions: paths, sources, settings
 ELSEWHERE = {"fit", "evaluate", "load_features", "load_images", "train", "load"}
 
@@ -67,6 +73,8 @@ def call(function, change):
 def same(a, b):
     if isinstance(a, torch.Tensor):
         torch.testing.assert_close(a, b, equal_nan=True)
+    elif is_dataclass(a):
+        same(vars(a), vars(b))
     elif isinstance(a, dict):
         assert a.keys() == b.keys()
         for key in a:

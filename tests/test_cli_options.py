@@ -78,8 +78,9 @@ def heard(call, monkeypatch, tmp_path):
     run.system = SimpleNamespace(recipe=SimpleNamespace(density="prior"))
     run.sample = lambda n, **_: torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
     monkeypatch.setattr(options, "check_run_folder", lambda _: None)
-    monkeypatch.setattr(run_commands, "print_metrics", lambda _: None)
-    run.evaluate = replace(runs.Run, "evaluate", {"distances": {}}).__get__(run)
+    monkeypatch.setattr(run_commands, "print_metrics", lambda *_: None)
+    monkeypatch.setattr(runs.measuring, "judged", lambda *_: None)
+    run.evaluate = replace(runs.Run, "evaluate", {"features": "pixels", "distances": {}}).__get__(run)
     for home, function, returned in (
         (runs, "train", run),
         (runs, "load", run),

@@ -825,9 +825,12 @@ def test_npz_of_medmnist(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": np.full((9, 8, 8), 0.5)}, r"values of float64 from 0.5 to 0.5, expected uint8.*255 \* images"),
+        (
+            {"x": np.full((9, 8, 8), 0.5)},
+            r"values of float64 from 0.5 to 0.5, expected uint8.*value_range=\(0, 1\)",
+        ),
         ({"x": np.full((9, 8, 8), np.nan, np.float32)}, "float32 with NaN or infinity, expected uint8"),
-        ({"x": np.zeros((9, 8, 8), np.int64)}, "values of int64, expected uint8"),
+        ({"x": np.zeros((9, 8, 8), np.int64)}, "values of int64 from 0 to 0, expected uint8"),
         ({"x": np.zeros((9, 8), np.uint8)}, r"shape \(9, 8\), expected images shaped"),
         ({"x": np.zeros((9, 8, 8, 4), np.uint8)}, r"shape \(9, 8, 8, 4\), expected .* C = 1 or 3"),
         ({"x": np.array([None, 1])}, "holds pickled objects, which are never opened"),

@@ -170,7 +170,7 @@ def test_floats_need_their_range(kind, low):
     values = LEVELS / 64 * (1 - low) + low  # exact
     images = np.zeros((COUNT, 1, 8, 16)) + values[:, None, None, None]
     images = torch.from_numpy(images).to(kind) if kind is torch.float32 else images.astype(kind)
-    with pytest.raises(InputError, match=rf"float\d\d from {low} to .*, value_range=\(0, 1\) or \(-1, 1\)"):
+    with pytest.raises(InputError, match=rf"float\d\d from {low} to .*: value_range=\(0, 1\), \(-1, 1\)"):
         load_images(images)
     data = load_images((images, LABELS), value_range=(low, 1))
     levels = np.rint(LEVELS / 64 * 255).astype(np.uint8)
