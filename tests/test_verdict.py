@@ -22,7 +22,10 @@ LOG = {
 }
 RESULT = {
     "n": 5000, "number": 5000, "reconstruction_error": 9.0, "variance": 52.0, "collapse": {"collapsed": []},
-    "diagnostics": {"parts": {"moments": 0.1, "norms": 0.2, "joint structure": 8.0}},
+    "diagnostics": {
+        "parts": {"moments": 0.1, "norms": 0.2, "joint structure": 8.0},
+        "p_values": {"moments": 0.3, "norms": 0.001, "joint structure": 0.001, "distance": 0.001},
+    },
     "distances": {
         "held-out images": {"frechet": 0.05, "frechet_error": 0.01},
         "reconstructions": {"frechet": 2.4, "frechet_error": 0.1},
@@ -51,6 +54,15 @@ def test_a_good_model_with_codes_that_are_not_the_prior_is_sent_to_the_transport
     )
     assert whole.command == "entropic-ae transport runs/a"
     assert str(whole).splitlines()[-1].endswith(": entropic-ae transport runs/a")
+
+
+def test_a_part_whose_test_does_not_reject_is_no_cause():
+    parts = {"parts": {"moments": 9.0, "norms": 0.2}, "p_values": {"moments": 0.3, "norms": 0.001}}
+    assert "mainly norms" in judge(diagnostics=parts)[0]["samples"].sentence
+    nothing = {"parts": {"moments": 9.0}, "p_values": {"moments": 0.3}}
+    found, whole = judge(diagnostics=nothing)
+    assert "mainly" not in found["samples"].sentence
+    assert whole.command == "entropic-ae report runs/a"
 
 
 def test_after_the_transport_there_is_nothing_to_do_but_look():

@@ -50,7 +50,7 @@ class _Group(NamedTuple):
     Attributes:
         name: of the row.
         images: (N, C, H, W) uint8.
-        given: whether they are images of the data, whose features are kept for other models.
+        given: whether they are images of the data, or made of these, and not by the model.
     """
 
     name: str
@@ -257,11 +257,12 @@ class _Table:
 
     def look_closer(self, training: Tensor, held_out: Tensor) -> None:
         """Measure fidelity, coverage and near-copies of training images, too."""
-        self._seen = self.space.of_real(training), self.space.of_real(held_out)
+        self._seen = self.space(training), self.space.of_real(held_out)
 
     def add(self, group: _Group) -> None:
         """Measure a group of images."""
-        features = self.space.of_real(group.images) if group.given else self.space(group.images)
+        of_data = group.name == FLOOR  # whose features are kept for other models
+        features = self.space.of_real(group.images) if of_data else self.space(group.images)
         estimate = self._reference.estimate(features)
         some = torch.randperm(len(features), generator=generator(self._seed))[:_PAIRED]
         kernel, deviation = kernel_distance(self._real[self._order[:_PAIRED]], features[some])

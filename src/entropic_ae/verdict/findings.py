@@ -24,6 +24,7 @@ _GOOD_SHARE, _FAIR_SHARE = 0.2, 0.3
 _GOOD_BLURS, _FAIR_BLURS = 1.0, 2.0  # error of reconstructions by that of images at 8 pixels across
 _GOOD_RATIO, _FAIR_RATIO = 1.5, 3.0  # distance of samples by that of reconstructions
 _SIGMAS = 2
+_LEVEL = 0.01  # of the tests of the diagnosis
 _COPIED = 0.03  # share of near-copies among samples; 0.01 is expected of new images
 _UNFINISHED = "not finished"
 _NOT_DRAWN = (*GIVEN, "reconstructions", "interpolations")
@@ -215,10 +216,11 @@ def _samples(info: RunInfo, result: Mapping[str, Any]) -> Finding:
 
 
 def _cause(result: Mapping[str, Any]) -> str | None:
-    """Return the largest part of the divergence of the codes, if any test rejects the prior."""
+    """Return the largest part of the divergence of the codes whose test rejects the prior, if any does."""
     found = result["diagnostics"]
-    parts = found.get("parts")
-    return max(parts, key=lambda name: parts[name]) if parts else None
+    p_values = found.get("p_values", {})
+    parts = {name: nats for name, nats in found.get("parts", {}).items() if p_values.get(name, 1.0) <= _LEVEL}
+    return max(parts, key=lambda name: parts[name], default=None)
 
 
 def _copying(info: RunInfo, result: Mapping[str, Any]) -> list[Finding]:
