@@ -101,8 +101,8 @@ def test_few_images_are_told(call, folder, monkeypatch):
         return re.findall(r"((?:few images|withheld): .*)", out)
 
     assert told(64, 64) == [
-        "few images: 64, and pixels features have 64 dimensions: distances are mostly bias, so read them as "
-        "multiples of the floor"
+        "few images: 64 images of each kind are few for pixels features of 64 dimensions: compare only with the "
+        "held-out images"
     ]
     assert told(65, 64) == []
     assert told(54, 64, withheld={"like_real": ["blurred images"], "needed": 300}) == [

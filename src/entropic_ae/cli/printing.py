@@ -43,7 +43,6 @@ console = Console(highlight=False, soft_wrap=True)  # results
 notes = Console(stderr=True, highlight=False, soft_wrap=True)  # notes and progress
 errors = Console(stderr=True, highlight=False, soft_wrap=True)  # errors and warnings
 _COLOURS = {"good": "green", "fair": "yellow", "poor": "bold red", "unknown": "dim"}  # of grades
-_SIGMAS = 1.96  # standard errors, half of a 95 % interval
 _UNBOUNDED = 1000  # characters, wider than any table
 _NO_BARS = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")  # of Hugging Face's libraries
 
@@ -121,7 +120,7 @@ def short(value: Any) -> str:
 
 def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | None) -> None:
     """Print the results of ``Run.evaluate`` by feature space: verdict, distances, and measures of codes."""
-    from entropic_ae.report import withheld_text
+    from entropic_ae.report import few_text, withheld_text
 
     result = next(iter(results.values()))
     codes = result["codes"]
@@ -141,12 +140,8 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
     for space in results.values():
         if (why := withheld_text(space)) is not None:
             console.print(f"[bold yellow]withheld:[/] {escape(why)}")
-        elif space["number"] <= space["dimensions"]:
-            console.print(
-                f"[bold yellow]few images:[/] {space['number']:,}, and {space['features']} features have "
-                f"{space['dimensions']:,} dimensions: distances are mostly bias, so read them as multiples of the "
-                "floor"
-            )
+        elif (why := few_text(space)) is not None:
+            console.print(f"[bold yellow]few images:[/] {escape(why)}")
     console.print(
         f"reconstruction error {result['reconstruction_error']:.3f} (squared, summed over an image), "
         f"{100 * result['reconstruction_error'] / result['variance']:.0f} % of the images' variance; PSNR "
@@ -204,7 +199,7 @@ def _print_verdict(verdict: Verdict) -> None:
 
 def _distances(results: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return a table with a row a kind of image: its distance in each space, and the mean of the multiples."""
-    from entropic_ae.report import frechet_text, multiple, multiple_text
+    from entropic_ae.report import frechet_text, kernel_text, multiple, multiple_text
 
     several = len(results) > 1
     table = Table("images", box=None, padding=(0, 2, 0, 0))
@@ -223,7 +218,7 @@ def _distances(results: Mapping[str, Mapping[str, Any]]) -> Table:
         if several:
             known = [times for times in multiples if times is not None]
             cells.append(multiple_text(sum(known) / len(known) if len(known) == len(multiples) else None))
-        table.add_row(row, *cells, f"{kernel['kernel']:.4f} ± {_SIGMAS * kernel['kernel_std']:.4f}")
+        table.add_row(row, *cells, kernel_text(kernel))
     return table
 
 

@@ -1,6 +1,23 @@
 """Reports: tables, charts and one HTML page from run folders. Only files are read, never a model."""
 
 from entropic_ae.report.page import write_report
-from entropic_ae.report.tables import distance_rows, frechet_text, multiple, multiple_text, withheld_text
+from entropic_ae.report.tables import (
+    distance_rows,
+    few_text,
+    frechet_text,
+    kernel_text,
+    multiple,
+    multiple_text,
+    withheld_text,
+)
 
-__all__ = ["distance_rows", "frechet_text", "multiple", "multiple_text", "withheld_text", "write_report"]
+__all__ = [
+    "distance_rows",
+    "few_text",
+    "frechet_text",
+    "kernel_text",
+    "multiple",
+    "multiple_text",
+    "withheld_text",
+    "write_report",
+]

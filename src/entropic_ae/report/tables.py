@@ -13,6 +13,7 @@ __all__ = [
     "few_text",
     "fixed",
     "frechet_text",
+    "kernel_text",
     "multiple",
     "multiple_rows",
     "multiple_text",
@@ -34,18 +35,32 @@ def distance_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str, 
 
     >>> row = {"images": 10000, "frechet": 3.14159, "frechet_error": 0.05, "kernel": 0.01, "kernel_std": 0.002}
     >>> distance_rows({"distances": {"prior": row, "held-out images": row | {"frechet": 0.1}}})[0]
-    ('prior', '3.14 ± 0.10', '31', '0.0100 ± 0.0020', '10,000')
+    ('prior', '3.14 ± 0.10', '31', '0.0100 ± 0.0039', '10,000')
     """
     return [
         (
             name,
             frechet_text(metrics, name),
             multiple_text(multiple(metrics, name)),
-            f"{row['kernel']:.4f}" + (f" ± {row['kernel_std']:.4f}" if row["kernel_std"] else ""),
+            kernel_text(row),
             f"{row['images']:,}",
         )
         for name, row in metrics["distances"].items()
     ]
+
+
+def kernel_text(row: Mapping[str, Any]) -> str:
+    """Return a kernel distance with half of its 95 % interval.
+
+    Results without a standard error of the Frechet distance are from a version that wrote the deviation over
+    subsets; they keep it.
+
+    >>> row = {"kernel": 0.01, "kernel_std": 0.002}
+    >>> kernel_text(row), kernel_text({**row, "frechet_error": 0.1})
+    ('0.0100 ± 0.0020', '0.0100 ± 0.0039')
+    """
+    half = row["kernel_std"] * (_SIGMAS if "frechet_error" in row else 1)
+    return f"{row['kernel']:.4f}" + (f" ± {half:.4f}" if half else "")
 
 
 def frechet_text(metrics: Mapping[str, Any], name: str) -> str:

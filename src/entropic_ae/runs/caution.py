@@ -7,21 +7,19 @@ import math
 from torch import nn
 
 from entropic_ae.storage.run_info import RunInfo
+from entropic_ae.training.checks import minibatches_to_settle
 
 __all__ = ["caution"]
-
-_SPANS = 10  # of a running average, until its initial value is negligible
 
 
 def caution(model: nn.Module, info: RunInfo, best_epoch: int | None, batch_size: int) -> str | None:
     """Return the warning of ``Run.caution``, or None if training was long enough or has no readable log."""
-    found = (getattr(module, "momentum", None) for module in model.modules())
-    momenta = [momentum for momentum in found if isinstance(momentum, float | int) and momentum > 0]
+    needed = minibatches_to_settle(model)
     images = info.training_images
-    if not momenta or best_epoch is None or images < 1 or info.start_from is not None:  # averages came along
+    if not needed or best_epoch is None or images < 1 or info.start_from is not None:  # averages came along
         return None
     per_epoch = images // min(images, batch_size)
-    seen, needed = best_epoch * per_epoch, math.ceil(_SPANS / min(momenta))
+    seen = best_epoch * per_epoch
     if seen >= needed:
         return None
     return (
