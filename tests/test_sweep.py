@@ -3,13 +3,15 @@ import random
 import re
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from entropic_ae import InputError, recipes
 from entropic_ae.experiments import gallery, sweep, table1
-from entropic_ae.experiments.sweep import Cell, parse_system, run_cells
+from entropic_ae.experiments.sweep import Cell, parse_system, read_cells, run_cells, without_newer
+from entropic_ae.recipes import PRESETS, RECIPES, configure
 from entropic_ae.training import Execution
 from forked import start_command
 
@@ -67,6 +69,22 @@ def test_a_changed_setting_is_another_cell(change, monkeypatch):
     assert changed.name != CELL.name
     measures = {"n", "features", "split", "densities"}  # what a run does not depend on
     assert (changed.run_name == CELL.run_name) == bool(measures & change.keys())
+
+
+@pytest.mark.parametrize("data", ["mnist", "cifar10", "celeba"])
+def test_a_result_of_before_is_still_that_of_its_cell(data):
+    """A setting that the library gained since is no part of a name while it has the value of before."""
+    results = read_cells(Path(__file__).parents[1] / "results" / "table1" / data)
+    for result in {result["cell"]["recipe"]: result for result in results}.values():
+        preset, cell = PRESETS[data], result["cell"]
+        known = configure(RECIPES[cell["recipe"]], preset).settings()
+        shared = {name: value for name, value in cell["shared"].items() if name in known}
+        now = configure(RECIPES[cell["recipe"]], preset, {**shared, **cell["own"]}).describe()
+        before = without_newer(result["expanded"])
+        assert (
+            without_newer({**now, "settings": {**now["settings"], "features": before["settings"]["features"]}})
+            == before
+        )
 
 
 def test_compiling_changes_no_name():

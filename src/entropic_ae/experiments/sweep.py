@@ -24,11 +24,18 @@ from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.storage.files import locked, read_json, write_json
 from entropic_ae.training import Execution, check_training
 
-__all__ = ["Cell", "Rung", "parse_system", "read_cells", "run_cells", "shared_protocol", "silent"]
+__all__ = ["Cell", "Rung", "parse_system", "read_cells", "run_cells", "shared_protocol", "silent", "without_newer"]
 
 # Settings added after the first results, with the value that keeps the old behaviour: at that value they are left
-# out of a cell's name, so that old results stay valid. (A bottleneck is named by its class.)
-_NEWER = {"bottleneck": None, "entropy.memory": 0, "depth": 1, "validation_images": 0}
+# out of a cell's name, so that old results stay valid. (Bottleneck and terms are named by their classes.)
+_NEWER = {
+    "bottleneck": None,
+    "terms": None,
+    "entropy.memory": 0,
+    "depth": 1,
+    "validation_images": 0,
+    "transport": "none",
+}
 _WAIT = 2.0  # seconds between checks for cells that other processes measure
 
 
@@ -140,14 +147,22 @@ class Cell:
         if self.execution.precision != "32":  # older names do not contain it
             chosen = {**chosen, "precision": self.execution.precision}
         images = _images_sha256(self.data, self._image_size)
-        system = self.system.describe()
-        system["settings"] = {
-            name: value
-            for name, value in system["settings"].items()
-            if name not in _NEWER or _NEWER[name] not in (None, value)
-        }
-        content = json.dumps([chosen, system, images], sort_keys=True)
+        content = json.dumps([chosen, without_newer(self.system.describe()), images], sort_keys=True)
         return f"{self.recipe}-{self.seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+
+
+def without_newer(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description of a system without the settings that are newer than the first results.
+
+    >>> without_newer({"decoder": "ConvDecoder", "settings": {"width": 16, "transport": "none"}})
+    {'decoder': 'ConvDecoder', 'settings': {'width': 16}}
+    """
+    settings = {
+        name: value
+        for name, value in description["settings"].items()
+        if name not in _NEWER or _NEWER[name] not in (None, value)
+    }
+    return {**description, "settings": settings}
 
 
 @lru_cache(maxsize=1)
