@@ -42,7 +42,7 @@ _DIMS = (2, 4, 8, 16, 64)
 _ORDERS = (1, 5)  # of the neighbour
 _BATCHES = (100, 500)
 _FREE = (2, 16, 64)  # dimensions of the free points
-_POINTS, _VISITS, _RATE = 1000, 100, 0.03
+_POINTS, _VISITS, _RATE = 1000, 50, 0.03
 _LEVEL = 0.99
 
 
