@@ -67,6 +67,7 @@ def test_commands_that_write_files(document, folder, tmp_path):
         "sample": ("--n", 3, "--out", tmp_path / "s.png"),
         "reconstruct": ("--n", 3, "--out", tmp_path / "r.npz"),
         "interpolate": ("--n", 2, "--out", tmp_path / "i.png"),
+        "score": ("--density", "prior", "--out", tmp_path / "scores.csv"),
         "report": ("--out", tmp_path / "report.html"),
     }
     for name, options in commands.items():

@@ -30,6 +30,7 @@ __all__ = [
     "RECONSTRUCTIONS",
     "REPORT",
     "RESULT",
+    "SCORES",
     "TRAINING_IMAGES",
     "TRANSPORT",
     "WEIGHTS",
@@ -48,6 +49,7 @@ INFO_FILE, METRICS_FILE, LOG = "run.json", "metrics.json", "log.csv"
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoints/last.ckpt"
 TRANSPORT = "transport.safetensors"
 RECONSTRUCTIONS, INTERPOLATIONS, REPORT = "reconstructions.png", "interpolations.png", "report.html"
+SCORES = "scores.csv"
 REAL = "real.png"  # held-out images, as many as samples
 _SAMPLES = "samples-", ".png"
 _NEIGHBOURS = "neighbours-", ".png"
