@@ -19,7 +19,7 @@ from entropic_ae.storage.files import write_json
 ROOT = Path(__file__).parent.parent
 NAMES = (
     *("training", "entropy", "neighbours", "densities", "sampling", "startup", "memory", "reading", "coverage"),
-    *("limit", "frechet", "spaces"),
+    *("export", "limit", "frechet", "spaces"),
 )
 MODULES = {**{name: name for name in NAMES}, "gpu": "accelerator"}
 APART = ("limit", "frechet", "gpu", "spaces")  # of what not every machine has
@@ -34,6 +34,7 @@ DRY: dict[str, dict[str, Any]] = {
     "sampling": {"n": 20, "width": 2, "compiles": False},  # for which a machine needs a C++ compiler
     "frechet": {"features": 100, "dim": 16, "images": 4},
     "startup": {"commands": 2},
+    "export": {"densities": ("prior",)},
     "spaces": {"data": ("digits",), "sizes": (60,)},
     "memory": {"images": (200,), "codes": ((1000, 4),)},
     "reading": {"images": (200,)},
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument(
         "--peers", type=Path, help="the Python of pythae's environment, which tests/peers says how to make"
     )
+    parser.add_argument("--older", type=Path, help="a checkout of an older version, for export to compare with")
     parser.add_argument("--dry", action="store_true", help="one round of little, on the CPU, to see that it works")
     parser.add_argument("--out", type=Path, help="folder of the results; with --dry in runs/ unless given")
     options = parser.parse_args()
@@ -74,6 +76,8 @@ def main() -> None:
         own = DRY.get(name, {}) if options.dry else {}
         if name in ("training", "gpu"):
             own = {**own, "peers": options.peers}
+        if name == "export":
+            own = {**own, "older": options.older}
         kind = "measures" if name in MEASURES else "performance"
         out = options.out or ROOT / ("runs" if options.dry else "results") / kind
         measure = import_module(f"benchmarks.{MODULES[name]}").measure
