@@ -18,6 +18,7 @@ from PIL import Image
 import entropic_ae as eae
 from entropic_ae import cli
 from entropic_ae.cli import commands
+from entropic_ae.pictures import image_grid
 from entropic_ae.registry import Registry
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -133,6 +134,18 @@ def test_sample_writes_grid_array_and_folder(call, folder, tmp_path):
     assert code == 2
     assert "cannot write '.jpg' files" in err
     assert call("sample", folder)[:2] == (0, f"{folder / 'samples-prior.png'}\n")  # the run's own, made anew
+
+
+def test_sample_writes_a_row_of_each_label(call, folder):
+    assert call("sample", folder, "--label", 3, "--label", 5, "--n", 4)[:2] == (
+        0,
+        f"{folder / 'labels-gaussian-3-5.png'}\n",
+    )
+    run = eae.load(folder, device="cpu")
+    rows = torch.cat([run.sample(4, label=label) for label in (3, 5)])
+    drawn = np.asarray(Image.open(folder / "labels-gaussian-3-5.png"))
+    assert np.array_equal(drawn, image_grid(rows, 4)[0])
+    assert "has no training images of label 77" in call("sample", folder, "--label", 77)[2]
 
 
 def test_reconstruct_and_interpolate_other_images(call, folder, tmp_path):

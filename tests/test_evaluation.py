@@ -129,8 +129,43 @@ def test_a_generator_that_repeats_training_images_is_found():
     assert "near_copies" not in rows["reconstructions"]
     for name in ("precision", "recall", "coverage"):
         assert rows["copies"][name] == pytest.approx(rows["new"][name], abs=0.1)
+    assert rows["held-out images"]["near_copies"] == pytest.approx(0.01, abs=0.005)  # what is expected
+    near = rows["copies"]["neighbours"]
+    assert near["samples"] == near["training_images"]
+    assert near["distances"] == [0] * 10
+    assert min(near["held_out"]) > 0
     seen = evaluate(plain(), images, drawn, load_features("pixels", images), n=200, trained_on=50)["distances"]
     assert seen["copies"]["near_copies"] == pytest.approx(0.25, abs=0.05)  # of a quarter of the images
+
+
+def test_samples_are_shown_from_the_nearest_to_a_training_image_to_the_farthest():
+    images, shown = (
+        data(**{name: noise(30, seed) for seed, name in enumerate(("train", "validation", "test"))}),
+        {},
+    )
+    pixels = images.train.images.flatten(1).float() / 255
+    fades = torch.linspace(1, 0, 30)[torch.randperm(30, generator=torch.Generator().manual_seed(0))]
+    drawn = {"fading": Fixed(fades[:, None] * pixels)}
+    found = evaluate(
+        plain(), images, drawn, load_features("pixels", images), n=30,
+        show=lambda name, samples, training: shown.update({name: (samples, training)}),
+    )["distances"]["fading"]  # fmt: skip
+    near = found["neighbours"]
+    assert "near_copies" not in found  # of so few held-out images
+    assert near["distances"] == sorted(near["distances"])
+    assert [fades.argmax().item(), fades.argmin().item()] == [near["samples"][i] for i in (0, -1)]
+    samples, training = shown["fading"]
+    assert torch.equal(training, images.train.images[near["training_images"]])
+    between = (samples.double() - training.double()).flatten(1).norm(dim=1) / 255
+    assert torch.allclose(between, torch.tensor(near["distances"]).double(), atol=1e-5)
+
+
+def test_copies_are_told_from_images_that_were_not_trained_on(model):
+    """On the validation split, where the floor is of training images."""
+    row = measure(model, data(), split="validation")["distances"]["held-out images"]
+    assert "near_copies" not in row  # 90 validation images are too few for one in a hundred
+    many = data(validation=noise(120, 1))
+    assert measure(model, many, split="validation")["distances"]["held-out images"]["near_copies"] < 0.02
 
 
 def test_labels_are_told_from_codes():

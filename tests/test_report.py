@@ -144,7 +144,7 @@ def test_the_command_of_data_and_precision_of_ones_own():
 def test_every_number_is_that_of_metrics_json(trained, tmp_path):
     page = page_of(trained, out=tmp_path / "a.html")
     result = json.loads((trained / "metrics.json").read_text())["pixels"]
-    distances, parts = page.tables
+    distances, rebuilt, labels, closer, *near, parts = page.tables
     spread = result["collapse"]["spread"]
     floor = result["distances"]["held-out images"]["frechet"]
     assert distances[1:] == [
@@ -160,6 +160,29 @@ def test_every_number_is_that_of_metrics_json(trained, tmp_path):
         ]
         for name, row in result["distances"].items()
     ]
+    assert rebuilt[1:] == [
+        ["squared error", f"{result['reconstruction_error']:.3f}"],
+        ["share of the images' variance", f"{100 * result['reconstruction_error'] / result['variance']:.0f} %"],
+        [
+            "as a multiple of that of images at 8 pixels across",
+            f"{result['reconstruction_error'] / result['blurred_error']:.1f}",
+        ],
+        ["PSNR", f"{result['psnr']:.1f} dB"],
+        ["SSIM", f"{result['ssim']:.2f}"],
+    ]
+    assert [row[1] for row in labels[1:]] == [
+        f"{100 * result[name]:.1f} %" for name in ("knn_accuracy", "probe_accuracy")
+    ]
+    for name, *cells in closer[1:]:
+        row = result["distances"][name.removesuffix(" the floor")]
+        copies = f"{100 * row['near_copies']:.1f} %" if "near_copies" in row else "-"
+        kinds = ("precision", "recall", "density", "coverage")
+        assert cells == [copies, *(f"{row[kind]:.2f}" for kind in kinds)]
+    assert len(near) == 3
+    for table, name in zip(near, ("prior", "gaussian", "mixture"), strict=True):
+        row = result["distances"][name]["neighbours"]
+        pairs = zip(row["distances"], row["held_out"], strict=True)
+        assert [line[1:] for line in table[1:]] == [[f"{one:.2f}", f"{other:.2f}"] for one, other in pairs]
     found, codes = result["diagnostics"], result["codes"]
     for row in parts[1:]:
         nats = found["parts"].get(row[0])
@@ -192,7 +215,8 @@ def test_every_number_is_that_of_metrics_json(trained, tmp_path):
 
 def test_the_page_begins_with_images_and_ends_with_settings(trained, tmp_path):
     page = page_of(trained, out=tmp_path / "a.html")
-    headings = ["Images", "Verdict", "Distances to real images", "Codes", "Training", "What was trained"]
+    headings = ["Images", "Verdict", "Distances to real images", "Reconstructions, fidelity and copying"]
+    headings += ["Codes", "Training", "What was trained"]
     places = [page.source.index(f"<h2>{one}</h2>") for one in headings]
     assert places == sorted(places)
     assert page.source.count("<h2>") == len(headings)
@@ -313,7 +337,7 @@ def test_a_page_is_sound(trained, tmp_path):
         assert all(page.all("img", "alt"))
         assert page.all("html", "lang") == ["en"]
         pictures = [source for source in page.all("img", "src") if source.startswith("data:image/png")]
-        assert len(pictures) == (6 if len(folders) == 1 else 1 + 2 * 3 + 2 * 2)
+        assert len(pictures) == (6 + 3 if len(folders) == 1 else 1 + 2 * 3 + 2 * 2 + 2 * 3)
 
 
 def test_same_folders_same_bytes(trained, tmp_path, drawn_once):
@@ -365,12 +389,14 @@ def test_names_and_values_are_data(folder, change):
         ("real.png", "no held-out images yet", "entropic-ae evaluate {}"),
         ("reconstructions.png", "no reconstructions yet", "entropic-ae reconstruct {}"),
         ("interpolations.png", "no interpolations yet", "entropic-ae interpolate {}"),
+        ("neighbours-*.png", "nearest training images of samples are not in", "entropic-ae evaluate {}"),
     ],
 )
 def test_what_is_missing_is_told_with_the_command_that_makes_it(folder, missing, sentence, command):
     whole = page_of(folder).text
     assert sentence not in whole
-    (folder / missing).unlink()
+    for path in folder.glob(missing):
+        path.unlink()
     text = page_of(folder).text
     assert sentence in text
     assert command.format("run") in text
@@ -392,12 +418,25 @@ def test_results_without_diagnostics(folder, change):
     change("metrics.json", lambda metrics: metrics["pixels"].pop("diagnostics"))
     page = page_of(folder)
     assert "come from a version without diagnostics. To add them: entropic-ae evaluate" in page.text
-    assert len(page.tables) == 1
+    assert "part" not in [table[0][0] for table in page.tables]
     few = {"error_from_own_codes": 1.0, "error_from_others_codes": 2.5, "minibatch": None}
     change("metrics.json", lambda metrics: metrics["pixels"].update(diagnostics=few))
     text = page_of(folder).text
     assert "too few test images" in text
     assert "from other images' codes 2.500" in text
+
+
+def test_a_picture_of_neighbours_stands_beside_its_own_distances_only(folder, change):
+    def other(metrics):
+        metrics["random"] = json.loads(json.dumps(metrics["pixels"])) | {"features": "random"}
+        near = metrics["random"]["distances"]["prior"]["neighbours"]
+        near["distances"] = [0.0625] * len(near["distances"])
+        metrics["pixels"]["distances"]["prior"]["neighbours"]["picture_sha256"] = "of an earlier picture"
+
+    change("metrics.json", other)
+    page = page_of(folder)
+    assert "training images in random features. Of 60 samples" in page.text
+    assert [row[1] for table in page.tables for row in table[1:] if row[0] == "1, nearest"].count("0.06") == 1
 
 
 def test_results_of_other_weights_are_left_out(folder):
@@ -420,7 +459,8 @@ def test_several_feature_spaces_and_splits(folder, change):
     change("metrics.json", lambda m: m.update({"inception (validation)": m["pixels"] | {"split": "validation"}}))
     change("metrics.json", lambda m: m["pixels"].update(classifier_accuracy=0.9876))
     page = page_of(folder)
-    assert len(page.tables) == 3  # no mean over other images
+    assert [table[0][1] for table in page.tables].count("Frechet distance") == 2
+    assert "mean" not in [table[0][1] for table in page.tables]  # over other images
     assert "validation images, in pixels features" in page.text
     assert "The classifier's accuracy is 98.8 % on the validation images." in page.text
 

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,42 @@ def test_samples_of_a_density_fitted_by_hand_are_decoded_draws_of_it(trained):
     )
     with pytest.raises(InputError, match="expected the name of a density, got 3; known: copula"):
         trained.sample(5, density=3)
+
+
+def test_samples_of_a_label_are_of_the_density_of_its_codes(trained, folder):
+    run = eae.load(folder, device="cpu")
+    (codes, _), labels = run.codes, run.data.train.labels
+    density = run.density("gaussian", label=3)
+    assert torch.equal(density.mean, codes[labels == 3].double().mean(0))
+    drawn = run.sample(5, label=3, seed=1)  # the recipe's density is the prior, which knows no labels
+    assert torch.equal(drawn, run.decode(density.sample(5, seed=1)))
+    assert torch.equal(drawn, run.sample(5, density="gaussian", label=3, seed=1))
+    assert torch.equal(run.density("gaussian").mean, codes.double().mean(0))
+    without = eae.load(folder, device="cpu")
+    without.load_data = None  # the density is kept in the folder
+    assert torch.equal(without.sample(5, label=3, seed=1), drawn)
+    assert len(run.density("mixture", label=3).weights) == 10  # with the settings of the recipe
+
+
+def test_labels_that_cannot_be_sampled_are_refused(trained, monkeypatch):
+    train = trained.data.train
+    for settings, sentence in (
+        ({"label": 12}, "no training images of label 12; its labels are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+        ({"label": 3, "density": "prior"}, "'prior' is not fitted to codes, .* give another, such as gaussian"),
+        ({"label": 3, "density": trained.density("prior")}, "give its name with a label"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            trained.sample(2, **settings)
+    alone = train.labels.clone()
+    alone[alone == 4] = 5
+    alone[0] = 4
+    for labels, sentence in (
+        (None, "digits have no labels, got label 4"),
+        (alone, "label 4 has 1 training image"),
+    ):
+        monkeypatch.setitem(vars(trained), "data", replace(trained.data, train=train._replace(labels=labels)))
+        with pytest.raises(InputError, match=sentence):
+            trained.sample(2, label=4)
 
 
 def test_evaluate_measures_everything(folder):

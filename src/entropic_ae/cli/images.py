@@ -22,7 +22,7 @@ from entropic_ae.cli.options import (
 )
 from entropic_ae.cli.printing import Document, console, speak_for
 from entropic_ae.errors import InputError
-from entropic_ae.storage.run_folder import INTERPOLATIONS, RECONSTRUCTIONS, samples_file
+from entropic_ae.storage.run_folder import INTERPOLATIONS, RECONSTRUCTIONS, labelled_file, samples_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,26 +41,44 @@ def sample(
         typer.Option(help="One listed by [b]recipes[/b], fitted first if need be; default: the recipe's."),
     ] = None,
     n: Annotated[int, typer.Option(help="Number of images.")] = 64,
+    label: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="LABEL",
+            help="Images of a label: the density is fitted to the codes of that label. Given several times, --n "
+            "images of each.",
+        ),
+    ] = None,
     seed: Seed = 0,
     out: Annotated[
-        Path | None, typer.Option(help=f"{IMAGES_OUT}; default: RUN/samples-DENSITY.png, replaced.")
+        Path | None,
+        typer.Option(
+            help=f"{IMAGES_OUT}; default: RUN/samples-DENSITY.png, or labels-DENSITY-LABELS.png, replaced."
+        ),
     ] = None,
     data: Moved = None,
     device: Device = "auto",
     devices: Devices = 1,
     nodes: Nodes = 1,
 ) -> Document:
-    """Draw new images."""
+    """Draw new images, of chosen labels if the data have labels."""
     first = speak_for(devices * nodes)
     check_run(run)
+    import torch
+
+    from entropic_ae.runs.fitting import default_density
     from entropic_ae.training import Execution
 
     with Execution(device, devices, nodes).together():
         loaded = load_run(run, device, data)
-        density = density or loaded.system.recipe.density
-        images = loaded.sample(n, density=density, seed=seed)
-    files = _save(images, out, _place(loaded, samples_file(density))) if first else []
-    return {"run": run, "density": density, "images": n, "seed": seed, "files": files}
+        labels: list[int | None] = [*label] if label else [None]
+        density = density or default_density(loaded, labels[0])
+        images = torch.cat([loaded.sample(n, density=density, label=one, seed=seed) for one in labels])
+    files = []
+    if first:
+        place = _place(loaded, labelled_file(density, label) if label else samples_file(density))
+        files = _save(images, out, place, columns=min(n, _COLUMNS) if len(labels) > 1 else None)
+    return {"run": run, "density": density, "labels": label, "images": len(images), "seed": seed, "files": files}
 
 
 def reconstruct(

@@ -15,6 +15,7 @@ from entropic_ae.densities import Density
 from entropic_ae.distributed import alone
 from entropic_ae.errors import InputError
 from entropic_ae.evaluation.codes import accuracies, collapse, diagnostics
+from entropic_ae.evaluation.nearest import at_ranks
 from entropic_ae.evaluation.scale import blurred, mean_image, number_needed, tells_apart
 from entropic_ae.features import Features
 from entropic_ae.generation import decode, encode_posterior, mix_codes, sample
@@ -25,6 +26,7 @@ from entropic_ae.metrics import (
     fidelity_coverage,
     kernel_distance,
     near_copies,
+    nearest_neighbours,
     psnr,
     reconstruction_error,
     spread,
@@ -114,6 +116,7 @@ def evaluate_in(
     samples_only: bool = False,
     trained_on: int | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    show: Callable[[str, Tensor, Tensor], None] = lambda *_: None,
 ) -> dict[str, dict[str, Any]]:
     """Evaluate a trained model on the test or the validation images, in several feature spaces.
 
@@ -138,7 +141,8 @@ def evaluate_in(
 
     In the first space reconstructions, samples and held-out images also have the values of ``fidelity_coverage``,
     and samples ``near_copies``: the share of them that are nearer to a training image than 99 of 100 held-out
-    images are.
+    images are. That of the held-out images is what is expected of new images. ``neighbours`` has some samples with
+    their nearest training images, see ``evaluation.nearest.at_ranks``.
 
     Further results:
 
@@ -167,6 +171,8 @@ def evaluate_in(
         samples_only: compute only the distances of the densities and of the floor, in half the time.
         trained_on: number of training images that the model has seen, the first ones; default: all.
         tell: called with the name of each step, for a progress display.
+        show: called with the name of each density, some samples, (K, C, H, W) uint8, and the nearest training
+            image of each, of the same shape.
 
     Returns: the entries of metrics.json for this split, by feature space.
 
@@ -227,12 +233,16 @@ def evaluate_in(
         tables.append(_Table(space, images, seed))
     if not samples_only:
         tell("distances to training images")
-        tables[0].look_closer(data.train.images[:trained_on], real_groups[0].images)
+        seen = data.train.images[:trained_on]
+        unseen = real_groups[0].images if split == "test" else _choose(images, number, seed)
+        tables[0].look_closer(seen, unseen)
     spreads = {} if samples_only else {"reconstructions": spread(reconstructions, images)}
     for group in _chain(real_groups, made):
         tell(f"distance of {group.name}")
         for table in tables:
             table.add(group)
+        if (near := tables[0].rows[group.name].get("neighbours")) is not None:
+            show(group.name, group.images[near["samples"]], seen[near["training_images"]])
         if not group.given and group.name not in spreads:
             spreads[group.name] = spread(group.images, images)
     results = {table.space.name: {**table.result(), **shared} for table in tables}
@@ -251,7 +261,7 @@ class _Table:
         self._seed = seed
         self._reference = FrechetReference(self._real)
         self._order = torch.randperm(len(self._real), generator=generator(seed))
-        self._rows: dict[str, dict[str, Any]] = {}
+        self.rows: dict[str, dict[str, Any]] = {}
         self._estimates: dict[str, FrechetEstimate] = {}
         self._scale: dict[str, Tensor] = {}
         self._seen: tuple[Tensor, Tensor] | None = None
@@ -268,7 +278,7 @@ class _Table:
         some = torch.randperm(len(features), generator=generator(self._seed))[:_PAIRED]
         kernel, deviation = kernel_distance(self._real[self._order[:_PAIRED]], features[some])
         self._estimates[group.name] = estimate
-        self._rows[group.name] = {
+        self.rows[group.name] = {
             "images": len(features),
             "frechet": estimate.distance,
             "frechet_error": estimate.standard_error,
@@ -276,20 +286,25 @@ class _Table:
             "kernel_std": deviation,
         }
         if self._seen is not None and (group.name == FLOOR or not group.given):
-            self._rows[group.name] |= self._closer(group.name, features)
+            self.rows[group.name] |= self._closer(group.name, features)
         if group.name in (FLOOR, BLURRED, MEAN_IMAGE):
             self._scale[group.name] = features
 
-    def _closer(self, name: str, features: Tensor) -> dict[str, float]:
-        """Return fidelity and coverage of a group, against as many real images, and the share of near-copies."""
-        found: dict[str, float] = {}
+    def _closer(self, name: str, features: Tensor) -> dict[str, Any]:
+        """Return fidelity and coverage of a group, against as many real images, and what samples have copied."""
+        found: dict[str, Any] = {}
         if len(features) > _NEIGHBOURS:
             found = fidelity_coverage(self._real[self._order[: len(features)]], features, _NEIGHBOURS)
-        if self._seen is not None and name not in (FLOOR, *_REBUILT):
-            training, held_out = self._seen
-            if _QUANTILE * (len(held_out) + 1) >= 1:
-                found["near_copies"] = near_copies(features, held_out, training, quantile=_QUANTILE).share
-        return found
+        if self._seen is None or name in (FLOOR, *_REBUILT):
+            return found
+        training, held_out = self._seen
+        if _QUANTILE * (len(held_out) + 1) >= 1:
+            copies = near_copies(features, held_out, training, quantile=_QUANTILE)
+            found["near_copies"], self.rows[FLOOR]["near_copies"] = copies.share, copies.expected
+            near, unseen = copies.samples, copies.held_out
+        else:
+            near, unseen = (nearest_neighbours(one, training) for one in (features, held_out))
+        return {**found, "neighbours": at_ranks(near, unseen)}
 
     def result(self) -> dict[str, Any]:
         """Return what metrics.json has of the space."""
@@ -297,7 +312,7 @@ class _Table:
             "features": self.space.name,
             "features_sha256": self.space.weights_sha256(),
             "dimensions": self.space.dim,
-            "distances": self._rows,
+            "distances": self.rows,
         }
         kernels = {name: (row["kernel"], row["kernel_std"]) for name, row in self._rows.items()}
         if like_real := _not_told(kernels):

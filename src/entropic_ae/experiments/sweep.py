@@ -34,6 +34,8 @@ _NEWER = {
     "entropy.memory": 0,
     "depth": 1,
     "validation_images": 0,
+    "encoder_rate": 1.0,
+    "decoder_rate": 1.0,
     "transport": "none",
 }
 _WAIT = 2.0  # seconds between checks for cells that other processes measure

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from entropic_ae.errors import InputError
+from entropic_ae.storage.files import sha256
 from entropic_ae.storage.run_folder import (
     GIVEN,
     INTERPOLATIONS,
@@ -16,6 +17,7 @@ from entropic_ae.storage.run_folder import (
     RECONSTRUCTIONS,
     RunFolder,
     density_of,
+    neighbours_file,
     samples_file,
 )
 from entropic_ae.storage.run_info import RunInfo
@@ -27,11 +29,12 @@ _NO_DENSITIES = ("reconstructions", "interpolations")  # images in results that 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file as a ``data:`` URI, with its size in pixels."""
+    """A PNG file as a ``data:`` URI, with its size in pixels and the digest of the file."""
 
     uri: str
     width: int
     height: int
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def read_folder(path: Path | str) -> Contents:
     if metrics and folder.weights.is_file():  # results without a digest of their weights are kept
         weights = folder.weights_sha256()
         current = {name: one for name, one in metrics.items() if one.get("weights_sha256", weights) == weights}
-    names = [REAL, samples_file("*"), RECONSTRUCTIONS, INTERPOLATIONS]
+    names = [REAL, samples_file("*"), RECONSTRUCTIONS, INTERPOLATIONS, neighbours_file("*")]
     files = [file for name in names for file in sorted(folder.path.glob(name)) if file.is_file()]
     return Contents(
         path=folder.path,
@@ -124,4 +127,4 @@ def _read_picture(path: Path) -> Picture:
         raise InputError(
             f"{path} is damaged: it is not a complete PNG file; delete it or draw it again."
         ) from None
-    return Picture(f"data:image/png;base64,{base64.b64encode(content).decode()}", width, height)
+    return Picture(f"data:image/png;base64,{base64.b64encode(content).decode()}", width, height, sha256(content))

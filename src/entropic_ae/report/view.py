@@ -11,6 +11,7 @@ from entropic_ae.report.charts import Chart
 from entropic_ae.report.curves import curves, terms, words
 from entropic_ae.report.diagnosis import Diagnosis, diagnosis
 from entropic_ae.report.folder import Contents, Picture
+from entropic_ae.report.measures import Nearest, Table, labels, nearest, rebuilt, similarity
 from entropic_ae.report.settings import Group, groups
 from entropic_ae.report.tables import (
     distance_rows,
@@ -118,6 +119,10 @@ class RunView:
     cautions: list[str]
     multiples: Multiples | None
     spaces: list[Space]
+    measures: list[Table]
+    similarity: Table | None
+    nearest: list[Nearest]
+    unseen: Missing | None
     codes: list[tuple[str, str]]
     collapse: str
     collapsed: bool
@@ -134,7 +139,7 @@ def view(run: Contents, anchor: str, name: str) -> RunView:
     """
     result = run.result
     found = diagnosis((result or {}).get("diagnostics", {}))
-    said = judged(run)
+    said, near = judged(run), nearest(run)
     return RunView(
         anchor=anchor,
         name=name,
@@ -156,6 +161,10 @@ def view(run: Contents, anchor: str, name: str) -> RunView:
         cautions=_cautions(said),
         multiples=_multiples(run),
         spaces=[_space(name, one) for name, one in run.metrics.items()],
+        measures=[one for one in (rebuilt(result), labels(result)) if one] if result else [],
+        similarity=similarity(result) if result else None,
+        nearest=near,
+        unseen=_unseen(run) if result and not near else None,
         codes=_codes(result) if result else [],
         collapse=_collapse(result) if result else "",
         collapsed=bool((result or {}).get("collapse", {}).get("collapsed")),
@@ -262,6 +271,14 @@ def _untested(run: Contents, result: dict[str, Any]) -> Missing | None:
     if "verdict" not in result["diagnostics"]:
         return Missing("There were too few test images to compare the codes with their prior.")
     return None
+
+
+def _unseen(run: Contents) -> Missing | None:
+    """Return how to find the nearest training images; None for a run on the Hub, where they are not published."""
+    if is_shared(run.path):
+        return None
+    command = run_command("evaluate", run.path, run.info)
+    return Missing("The nearest training images of samples are not in the run folder. To find them:", command)
 
 
 def _unlogged(run: Contents) -> Missing | None:

@@ -17,6 +17,8 @@ from entropic_ae.storage.run_folder import (
     REAL,
     RECONSTRUCTIONS,
     REPORT,
+    labelled_file,
+    neighbours_file,
     samples_file,
 )
 
@@ -55,6 +57,7 @@ def draw_again(run: Run) -> None:
     if drawn.is_file() and drawn.read_bytes() == weights.encode():
         return
     stale = [run.folder / METRICS_FILE, run.folder / REPORT, *run.folder.glob(samples_file("*"))]
+    stale += [*run.folder.glob(neighbours_file("*")), *run.folder.glob(labelled_file("*", ()))]
     stale += [path for to in FORMATS for path in exported(run.folder / to, to)]
     if not run.files.has_transport():  # one of earlier weights would be ignored
         stale.append(run.files.transport)

@@ -8,6 +8,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from entropic_ae import evaluation
 from entropic_ae.bottlenecks import Transported
 from entropic_ae.data import ImageData, count_copies
@@ -15,6 +17,9 @@ from entropic_ae.densities import DENSITIES
 from entropic_ae.distributed import is_first, sharers
 from entropic_ae.errors import InputError
 from entropic_ae.features import check_features, load_features, takes_weights
+from entropic_ae.pictures import above, save_images
+from entropic_ae.storage.files import sha256
+from entropic_ae.storage.run_folder import neighbours_file
 from entropic_ae.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["judged", "measure"]
 
 _UNTRAINED = "random"
+_COLUMNS = 5  # of samples above their nearest training images, to be seen on a phone
 _SECOND = "pixels"  # feature space beside the usual one: no single one is to be trusted
 
 
@@ -61,6 +67,7 @@ def measure(
         tell(f"the feature space {name}" + " (trained the first time)" * (name == "classifier"))
         takes = weights if len(names) == 1 or takes_weights(name) else None
         spaces.append(load_features(name, data, weights=takes, device=device))
+    pictures: dict[str, Tensor] = {}
     with run.model.compiled() if compile else nullcontext():
         fitted = {}
         for density in densities:
@@ -78,6 +85,7 @@ def measure(
             samples_only=samples_only,
             trained_on=run.info.limit,
             tell=tell,
+            show=lambda name, drawn, nearest: pictures.update({name: above(drawn, nearest, _COLUMNS)}),
         )
     for space, result in zip(spaces, results.values(), strict=True):
         if copies.repeated:
@@ -87,10 +95,23 @@ def measure(
         result["weights_sha256"] = run.weights_sha256()
     of_folder = not samples_only and run.origin is None and is_first(sharers())
     if of_folder and run.is_current("the metrics are not saved"):
+        if split == "test":
+            _draw_neighbours(run, next(iter(results.values())), pictures)
         for name, result in results.items():
             run.files.add_result(name + ("" if split == "test" else f" ({split})"), result)
     first, *others = results.values()
     return {**first, "also": {one["features"]: one for one in others}} if others else first
+
+
+def _draw_neighbours(run: Run, result: dict[str, Any], pictures: Mapping[str, Tensor]) -> None:
+    """Write pictures of samples above their nearest training images, and their digests into the result.
+
+    Evaluations in other features find others: the digest tells which result a picture belongs to.
+    """
+    for name, images in pictures.items():
+        path = run.folder / neighbours_file(name)
+        save_images(images, path, columns=_COLUMNS, overwrite=True)
+        result["distances"][name]["neighbours"]["picture_sha256"] = sha256(path.read_bytes())
 
 
 def judged(run: Run, results: Mapping[str, Mapping[str, Any]] | None = None) -> Verdict | None:

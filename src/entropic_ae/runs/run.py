@@ -16,21 +16,21 @@ from entropic_ae import generation, sharing
 from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.data import Given, ImageData
-from entropic_ae.densities import DENSITIES, Density
-from entropic_ae.distributed import in_turn
+from entropic_ae.densities import Density
 from entropic_ae.errors import InputError
 from entropic_ae.export import check_export, export_model
 from entropic_ae.recipes import Scalar, System
 from entropic_ae.runs import transporting
 from entropic_ae.runs.caution import caution
 from entropic_ae.runs.drawing import draw
+from entropic_ae.runs.fitting import default_density, fitted
 from entropic_ae.runs.images import check_trained_on, load_data
 from entropic_ae.runs.measuring import judged, measure
 from entropic_ae.storage.files import sha256
 from entropic_ae.storage.log import best_epoch
-from entropic_ae.storage.run_folder import RunFolder, density_file
+from entropic_ae.storage.run_folder import RunFolder
 from entropic_ae.storage.run_info import RunInfo
-from entropic_ae.storage.tensors import digest, read_tensors, write_tensors
+from entropic_ae.storage.tensors import digest
 from entropic_ae.transports import Transport
 from entropic_ae.verdict import Verdict
 
@@ -74,7 +74,7 @@ class Run:
         self.origin = origin
         self._given = given
         self._weights = weights
-        self._fitted: dict[tuple[str, str], Density] = {}  # by name and digest of the weights
+        self._fitted: dict[tuple[str, int | None, str], Density] = {}  # by name, label and digest of the weights
         self._codes: tuple[str, tuple[Tensor, Tensor | None]] | None = None
         self.info = info
         self.system = system
@@ -154,17 +154,22 @@ class Run:
         """Decode interpolated codes between pairs of uint8 images, both (N, C, H, W): (N, steps, C, H, W)."""
         return generation.interpolate(self.model, self._check(start), self._check(end), steps=steps, kind=kind)
 
-    def sample(self, n: int, *, density: str | Density | None = None, seed: int = 0) -> Tensor:
+    def sample(
+        self, n: int, *, density: str | Density | None = None, label: int | None = None, seed: int = 0
+    ) -> Tensor:
         """Draw n new images, uint8 (n, C, H, W); the same seed gives the same images.
 
-        The density is a name, or a ``Density`` that was fitted by hand, as to the codes of one class:
-        ``Gaussian.fit(run.encode(images), run.model.bottleneck.prior())``.
+        The density is a name, or a ``Density`` that was fitted by hand, as to the codes of chosen images:
+        ``Gaussian.fit(run.encode(images), run.model.bottleneck.prior())``. With a label, the density is fitted to
+        the codes of the training images of that label, so the images are new ones of it; the model is the same.
 
         The default is the recipe's density: the prior for eae and the variational systems, the mixture for systems
-        whose codes follow no prior.
+        whose codes follow no prior. With a label it is the recipe's first that is fitted to codes.
         """
         if not isinstance(density, Density):
-            density = self.density(density or self.system.recipe.density)
+            density = self.density(density or default_density(self, label), label=label)
+        elif label is not None:
+            raise InputError("a density that is given is not fitted again; give its name with a label.")
         return generation.sample(self.model, density, n, seed=seed)
 
     @property
@@ -195,41 +200,18 @@ class Run:
         """Remove the transport, from the folder too."""
         transporting.remove_transport(self)
 
-    def density(self, name: str) -> Density:
+    def density(self, name: str, *, label: int | None = None) -> Density:
         """Return a density by name: read from the folder, or fitted to the training codes once and saved.
+
+        With a label it is fitted to the codes of the training images of that label alone.
 
         It is saved in the folder; for a run on the Hub, and (with a warning) for weights that are not the
         folder's, it is cached in memory.
 
-        Raises: InputError for an unknown name, or if it must be fitted and the training images are missing.
+        Raises: InputError for an unknown name, or if it must be fitted and the training images are missing; with a
+            label also if the images have no labels, fewer than two have this one, or the density is not fitted.
         """
-        kind, prior = DENSITIES.find(name), self.model.bottleneck.prior()
-        if not kind.needs_codes:
-            return kind.fit(torch.empty(0), prior)
-        weights = self.weights_sha256()
-        if (name, weights) in self._fitted:
-            return self._fitted[name, weights]
-        path = self.folder / density_file(name)
-        with in_turn():
-            tensors, metadata = read_tensors(path)
-            if metadata.get("weights") == weights:
-                with suppress(KeyError):  # a parameter is missing or of another model: fit again
-                    return kind.from_state(tensors, prior)
-            try:
-                codes, std = self.codes
-            except InputError as error:
-                raise InputError(
-                    f"{self.name} holds no density '{name}' that fits its weights, and to fit one its training "
-                    f"images are needed: {error}"
-                ) from None
-            settings = self.system.recipe.densities.get(name, {})
-            device = next(self.model.parameters()).device  # a density that needs training is trained there
-            density = kind.fit(codes.to(device), prior, std=std, seed=self.info.seed, **settings)
-            if self.origin is None and self.is_current(f"the density '{name}' of its codes is not saved"):
-                write_tensors(path, density.state(), {"weights": weights})
-            else:
-                self._fitted[name, weights] = density
-            return density
+        return fitted(self, name, label, self._fitted)
 
     def export(
         self, to: str = "onnx", *, out: str | Path | None = None, densities: Sequence[str] | None = None
@@ -260,16 +242,16 @@ class Run:
             about["changed_from"] = str(self._weights)
         folder = self.folder / to if out is None else Path(out)
         check_export(to, densities, folder, overwrite=out is None)
-        fitted = None
+        samplers = None
         if to == "onnx":
             names = tuple(self.system.recipe.densities) if densities is None else densities
-            fitted = {name: self.density(name) for name in names}
+            samplers = {name: self.density(name) for name in names}
         return export_model(
             self.model,
             self.shape,
             folder,
             to=to,
-            densities=fitted,
+            densities=samplers,
             about={"recipe": self.info.recipe, "data": self.info.data, **about},
             settings=self.system.settings(),
             overwrite=out is None,

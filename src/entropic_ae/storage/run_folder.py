@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,8 @@ __all__ = [
     "density_file",
     "density_of",
     "is_shared",
+    "labelled_file",
+    "neighbours_file",
     "samples_file",
 ]
 
@@ -48,6 +50,7 @@ TRANSPORT = "transport.safetensors"
 RECONSTRUCTIONS, INTERPOLATIONS, REPORT = "reconstructions.png", "interpolations.png", "report.html"
 REAL = "real.png"  # held-out images, as many as samples
 _SAMPLES = "samples-", ".png"
+_NEIGHBOURS = "neighbours-", ".png"
 _LOCK, _METRICS_LOCK = ".lock", ".metrics.lock"
 _DRAWN = "checkpoints/drawn"  # digest of the weights that the pictures show
 # files that are written only under the claim; draw, evaluate, export and sample write others without it
@@ -93,6 +96,13 @@ RESULT: dict[str, Any] = {
             "clipped_density?": float,
             "clipped_coverage?": float,
             "near_copies?": float,
+            "neighbours?": {
+                "samples": [int],
+                "training_images": [int],
+                "distances": [float],
+                "held_out": [float],
+                "picture_sha256?": str,
+            },
         }
     },
     "blurred_error?": float,
@@ -127,13 +137,13 @@ _COMPARED: dict[str, Any] = {
 }
 
 
-def density_file(name: str) -> str:
-    """Return the file of a fitted density.
+def density_file(name: str, label: int | None = None) -> str:
+    """Return the file of a density that was fitted to all codes, or to those of a label.
 
-    >>> density_file("gaussian")
-    'densities/gaussian.safetensors'
+    >>> density_file("gaussian"), density_file("gaussian", 3)
+    ('densities/gaussian.safetensors', 'densities/gaussian-label-3.safetensors')
     """
-    return f"densities/{name}.safetensors"
+    return f"densities/{name}{'' if label is None else f'-label-{label}'}.safetensors"
 
 
 def samples_file(density: str) -> str:
@@ -145,6 +155,15 @@ def samples_file(density: str) -> str:
     return f"{_SAMPLES[0]}{density}{_SAMPLES[1]}"
 
 
+def labelled_file(density: str, labels: Sequence[int]) -> str:
+    """Return the picture of samples of some labels.
+
+    >>> labelled_file("gaussian", [3, 5])
+    'labels-gaussian-3-5.png'
+    """
+    return f"labels-{'-'.join([density, *map(str, labels)])}.png"
+
+
 def density_of(file: str) -> str:
     """Return the density whose samples a picture shows; empty for another file.
 
@@ -153,6 +172,15 @@ def density_of(file: str) -> str:
     """
     start, end = _SAMPLES
     return file[len(start) : -len(end)] if file.startswith(start) and file.endswith(end) else ""
+
+
+def neighbours_file(density: str) -> str:
+    """Return the picture of samples of a density above their nearest training images; ``*`` matches all.
+
+    >>> neighbours_file("prior")
+    'neighbours-prior.png'
+    """
+    return f"{_NEIGHBOURS[0]}{density}{_NEIGHBOURS[1]}"
 
 
 class SavedTransport(NamedTuple):

@@ -182,7 +182,7 @@ def _reconstructions(result: Mapping[str, Any]) -> Finding:
 
 def _samples(info: RunInfo, result: Mapping[str, Any]) -> Finding:
     rows = result["distances"]
-    drawn = {name: row for name, row in rows.items() if name not in _NOT_DRAWN}
+    drawn = _drawn(result)
     own = info.density if info.density in drawn else next(iter(drawn), None)
     if own is None or FLOOR not in rows or "reconstructions" not in rows:
         return Finding("samples", "unknown", "no samples were measured.")
@@ -215,6 +215,11 @@ def _samples(info: RunInfo, result: Mapping[str, Any]) -> Finding:
     return Finding("samples", grade, f"{said}.")
 
 
+def _drawn(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the rows of samples, by density."""
+    return {name: row for name, row in result["distances"].items() if name not in _NOT_DRAWN}
+
+
 def _cause(result: Mapping[str, Any]) -> str | None:
     """Return the largest part of the divergence of the codes whose test rejects the prior, if any does."""
     found = result["diagnostics"]
@@ -224,7 +229,7 @@ def _cause(result: Mapping[str, Any]) -> str | None:
 
 
 def _copying(info: RunInfo, result: Mapping[str, Any]) -> list[Finding]:
-    shares = {name: row["near_copies"] for name, row in result["distances"].items() if "near_copies" in row}
+    shares = {name: row["near_copies"] for name, row in _drawn(result).items() if "near_copies" in row}
     own = info.density if info.density in shares else next(iter(shares), None)
     if own is None:
         return []
