@@ -116,6 +116,7 @@ RESULT: dict[str, Any] = {
     "dimensions?": int,
     "variance?": float,
     "withheld?": {"like_real": [str], "needed": (int, None)},
+    "kernel_withheld?": {"like_real": [str]},
     "collapse?": {"active_codes": int, "latent_dim": int, "spread": {"*": float}, "collapsed": [str]},
     "diagnostics?": _DIAGNOSTICS,
     "copies?": {"*": int},
