@@ -237,6 +237,16 @@ def test_every_setting_is_there_and_folded(trained, tmp_path):
     assert "entropic-ae train eae digits" in folded
 
 
+def test_what_a_classifier_learns_from_samples_is_on_the_page(folder, change):
+    assert "trained on" not in [table[0][0] for table in page_of(folder).tables]
+    score = {"density": "gaussian", "images": 60, "samples": 0.5, "real": 0.75}
+    change("metrics.json", lambda metrics: metrics["pixels"].update(classification_accuracy=score))
+    page = page_of(folder)
+    (rows,) = [table[1:] for table in page.tables if table[0][0] == "trained on"]
+    assert rows == [["samples", "50.0 %"], ["as many real images", "75.0 %"]]
+    assert "60 samples, drawn label by label from the density gaussian" in page.text
+
+
 def test_cautions_are_on_the_page(folder, change):
     text = page_of(folder).text
     assert "Take care: Training was too short: 6 minibatches" in text

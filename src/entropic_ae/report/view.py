@@ -11,7 +11,7 @@ from entropic_ae.report.charts import Chart
 from entropic_ae.report.curves import curves, terms, words
 from entropic_ae.report.diagnosis import Diagnosis, diagnosis
 from entropic_ae.report.folder import Contents, Picture
-from entropic_ae.report.measures import Nearest, Table, labels, nearest, rebuilt, similarity
+from entropic_ae.report.measures import Nearest, Table, labels, learnt, nearest, rebuilt, similarity
 from entropic_ae.report.settings import Group, groups
 from entropic_ae.report.tables import (
     distance_rows,
@@ -161,7 +161,7 @@ def view(run: Contents, anchor: str, name: str) -> RunView:
         cautions=_cautions(said),
         multiples=_multiples(run),
         spaces=[_space(name, one) for name, one in run.metrics.items()],
-        measures=[one for one in (rebuilt(result), labels(result)) if one] if result else [],
+        measures=[one for one in (rebuilt(result), labels(result), learnt(result)) if one] if result else [],
         similarity=similarity(result) if result else None,
         nearest=near,
         unseen=_unseen(run) if result and not near else None,

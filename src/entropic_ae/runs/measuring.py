@@ -18,6 +18,7 @@ from entropic_ae.distributed import is_first, sharers
 from entropic_ae.errors import InputError
 from entropic_ae.features import check_features, load_features, takes_weights
 from entropic_ae.pictures import above, save_images
+from entropic_ae.runs.fitting import default_density
 from entropic_ae.storage.files import sha256
 from entropic_ae.storage.run_folder import neighbours_file
 from entropic_ae.verdict import Verdict, verdict
@@ -42,6 +43,7 @@ def measure(
     densities: Sequence[str] | None,
     weights: str | Path | None,
     samples_only: bool,
+    train_on_samples: bool,
     compile: bool,
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -87,7 +89,9 @@ def measure(
             tell=tell,
             show=lambda name, drawn, nearest: pictures.update({name: above(drawn, nearest, _COLUMNS)}),
         )
+    learnt = _train_on_samples(run, data, n, seed, split, tell) if train_on_samples else {}
     for space, result in zip(spaces, results.values(), strict=True):
+        result.update(learnt)
         if copies.repeated:
             result["copies"] = copies._asdict()
         if space.accuracy is not None:
@@ -101,6 +105,24 @@ def measure(
             run.files.add_result(name + ("" if split == "test" else f" ({split})"), result)
     first, *others = results.values()
     return {**first, "also": {one["features"]: one for one in others}} if others else first
+
+
+def _train_on_samples(
+    run: Run, data: ImageData, n: int, seed: int, split: str, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return the classification accuracy score of samples of each label."""
+    train, test = run.data.train, data.test if split == "test" else data.validation
+    if train.labels is None or test.labels is None:
+        raise InputError(f"to train on samples the images need labels, {data.name} has none; measure without it.")
+    density = default_density(run, int(train.labels[0]))
+    fitted = {}
+    for label in train.labels.unique().tolist():
+        tell(f"the density {density} of label {label}")
+        fitted[label] = run.density(density, label=label)
+    tell("a classifier trained on samples, and one on real images")
+    samples, real = evaluation.labelled_samples(run.model, fitted, train, n, seed)
+    score = evaluation.classification_accuracy_score(samples, real, test)
+    return {"classification_accuracy": {"density": density, "images": len(samples.images), **score}}
 
 
 def _draw_neighbours(run: Run, result: dict[str, Any], pictures: Mapping[str, Tensor]) -> None:

@@ -276,6 +276,7 @@ class Run:
         densities: Sequence[str] | None = None,
         weights: str | Path | None = None,
         samples_only: bool = False,
+        train_on_samples: bool = False,
         compile: bool = False,
         tell: Callable[[str], None] = lambda _: None,
     ) -> dict[str, Any]:
@@ -295,6 +296,8 @@ class Run:
             densities: names of the densities to fit and measure; default: the recipe's.
             weights: those of the feature space, as for ``load_features``, if they cannot be downloaded.
             samples_only: measure only the distances of the densities; metrics.json is not changed.
+            train_on_samples: add the classification accuracy score: what a classifier learns from samples of each
+                label, see ``evaluation.classification_accuracy_score``. It takes minutes.
             compile: compile the encoder and the decoder first: for very many images on a GPU.
             tell: called with the name of each step before it starts.
 
@@ -312,6 +315,7 @@ class Run:
             densities=densities,
             weights=weights,
             samples_only=samples_only,
+            train_on_samples=train_on_samples,
             compile=compile,
             tell=tell,
         )

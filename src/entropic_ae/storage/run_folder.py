@@ -110,6 +110,7 @@ RESULT: dict[str, Any] = {
     "ssim?": float,
     "knn_accuracy?": float,
     "probe_accuracy?": float,
+    "classification_accuracy?": {"density": str, "images": int, "samples": float, "real": float},
     "number?": int,
     "dimensions?": int,
     "variance?": float,
