@@ -12,6 +12,7 @@ from entropic_ae.report.curves import curves, terms, words
 from entropic_ae.report.diagnosis import Diagnosis, diagnosis
 from entropic_ae.report.folder import Contents, Picture
 from entropic_ae.report.measures import Nearest, Table, labels, learnt, nearest, rebuilt, similarity
+from entropic_ae.report.plane import code_map
 from entropic_ae.report.settings import Group, groups
 from entropic_ae.report.tables import (
     distance_rows,
@@ -124,6 +125,7 @@ class RunView:
     nearest: list[Nearest]
     unseen: Missing | None
     codes: list[tuple[str, str]]
+    code_map: tuple[Chart, str] | None
     collapse: str
     collapsed: bool
     diagnosis: Diagnosis
@@ -166,6 +168,7 @@ def view(run: Contents, anchor: str, name: str) -> RunView:
         nearest=near,
         unseen=_unseen(run) if result and not near else None,
         codes=_codes(result) if result else [],
+        code_map=None if run.code_map is None else code_map(run.code_map),
         collapse=_collapse(result) if result else "",
         collapsed=bool((result or {}).get("collapse", {}).get("collapsed")),
         diagnosis=found,

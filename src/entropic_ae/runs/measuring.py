@@ -8,19 +8,22 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from entropic_ae import evaluation
 from entropic_ae.bottlenecks import Transported
 from entropic_ae.data import ImageData, count_copies
 from entropic_ae.densities import DENSITIES
-from entropic_ae.distributed import is_first, sharers
+from entropic_ae.distributed import alone, is_first, sharers
 from entropic_ae.errors import InputError
 from entropic_ae.features import check_features, load_features, takes_weights
 from entropic_ae.pictures import above, save_images
+from entropic_ae.priors import as_prior
+from entropic_ae.randomness import generator
 from entropic_ae.runs.fitting import default_density
-from entropic_ae.storage.files import sha256
-from entropic_ae.storage.run_folder import neighbours_file
+from entropic_ae.storage.files import sha256, write_json
+from entropic_ae.storage.run_folder import MAP, neighbours_file
 from entropic_ae.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["judged", "measure"]
 
 _UNTRAINED = "random"
+_MAPPED = 1000  # codes of the map
 _COLUMNS = 5  # of samples above their nearest training images, to be seen on a phone
 _SECOND = "pixels"  # feature space beside the usual one: no single one is to be trusted
 
@@ -62,6 +66,7 @@ def measure(
         run.check_trained_on(data)
     if copies.repeated and is_first(sharers()):
         warnings.warn(f"{copies}.", stacklevel=3)
+    learnt = _train_on_samples(run, data, n, seed, split, tell) if train_on_samples else {}
     device = str(next(run.model.parameters()).device)
     spaces = []
     names = _spaces(run, data, features, samples_only=samples_only)
@@ -89,7 +94,6 @@ def measure(
             tell=tell,
             show=lambda name, drawn, nearest: pictures.update({name: above(drawn, nearest, _COLUMNS)}),
         )
-    learnt = _train_on_samples(run, data, n, seed, split, tell) if train_on_samples else {}
     for space, result in zip(spaces, results.values(), strict=True):
         result.update(learnt)
         if copies.repeated:
@@ -101,6 +105,7 @@ def measure(
     if of_folder and run.is_current("the metrics are not saved"):
         if split == "test":
             _draw_neighbours(run, next(iter(results.values())), pictures)
+            _draw_map(run, data, seed, tell)
         for name, result in results.items():
             run.files.add_result(name + ("" if split == "test" else f" ({split})"), result)
     first, *others = results.values()
@@ -134,6 +139,25 @@ def _draw_neighbours(run: Run, result: dict[str, Any], pictures: Mapping[str, Te
         path = run.folder / neighbours_file(name)
         save_images(images, path, columns=_COLUMNS, overwrite=True)
         result["distances"][name]["neighbours"]["picture_sha256"] = sha256(path.read_bytes())
+
+
+def _draw_map(run: Run, data: ImageData, seed: int, tell: Callable[[str], None]) -> None:
+    """Write the map of the codes of some test images; none of codes of one dimension, or of fewer than 3."""
+    some = torch.randperm(len(data.test.images), generator=generator(seed))[:_MAPPED].sort().values
+    with alone():
+        codes = run.encode(data.test.images[some])
+    if len(codes) < 3 or codes.shape[1] < 2:
+        return
+    tell("the map of the codes")
+    prior, labels = run.model.bottleneck.prior(), data.test.labels
+    found = {
+        "weights_sha256": run.weights_sha256(),
+        "prior": as_prior(prior).title,
+        "images": some.tolist(),
+        "labels": None if labels is None else labels[some].tolist(),
+        **evaluation.map_codes(codes, prior, seed=seed),
+    }
+    write_json(run.folder / MAP, found)
 
 
 def judged(run: Run, results: Mapping[str, Mapping[str, Any]] | None = None) -> Verdict | None:

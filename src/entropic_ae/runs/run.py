@@ -337,9 +337,9 @@ class Run:
         The recipe's density is fitted first, if need be, so that the run can be sampled without its data.
         Checkpoints, which are pickles, and other files of the folder are never pushed. **Pictures that show or
         follow real images** may be private, and are pushed only if listed in ``include``: held-out images,
-        reconstructions, interpolations, and the report, which holds them. Local paths are removed: custom data are
-        identified by their name, which is looked up in the current folder when the run is used. The weights may
-        have memorised training images.
+        reconstructions, interpolations, and the report, which holds them and training images. Local paths are
+        removed: custom data are identified by their name, which is looked up in the current folder when the run is
+        used. The weights may have memorised training images.
 
         Arguments:
             repo: ``owner/name``, created if it does not exist.
