@@ -71,13 +71,6 @@ def settled(network, bottleneck):
     return model.eval(), shape
 
 
-def session(name, model, shape, densities=None):
-    graph = graphs.make_graphs(model, shape, densities or {})[name]
-    return onnxruntime.InferenceSession(
-        onnx_files.onnx_bytes(name, graph, ABOUT), providers=["CPUExecutionProvider"]
-    )
-
-
 class Several(torch.nn.Module):
     """Graphs of one input, each of a part of it: one export takes a fraction of the time of an export each."""
 
@@ -99,7 +92,7 @@ def session_of(parts, columns):
     """Export modules as one graph; each is given the part of the input that its function takes."""
     outputs = {f"output{i}": "" for i in range(len(parts))}
     graph = graphs.Graph(Several(parts), None, lambda n: torch.rand(n, *columns), ("x", ""), outputs, {})
-    content = onnx_files.onnx_bytes("several", graph, ABOUT)
+    content = onnx_files.onnx_files({"several": graph}, ABOUT)["several"]
     return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
 
@@ -119,7 +112,9 @@ def draw(density, noise):
     model, shape = build()
     graph = graphs.make_graphs(model, shape, {"own": density})["sampler-own"]
     with torch.no_grad():
-        images, codes = graph.module(noise.float())
+        codes = graph.module(noise.float())
+        images, answer = graph.answer(noise.float())
+        assert torch.equal(answer, codes)
         torch.testing.assert_close(images, model.decode(codes), atol=1e-5, rtol=0)
     return codes
 
@@ -135,21 +130,21 @@ def one_table():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The run of docs/export.md, in whose folder the blocks of the page have run. Each graph is made once."""
-    make, made = writing.onnx_bytes, {}
+    make, made = writing.onnx_files, {}
 
-    def once(name, graph, about):
-        key = name, about["weights_sha256"]
-        if key not in made:
-            made[key] = make(name, graph, about)
-        return made[key]
+    def once(graphs, about):
+        files = made.setdefault(about["weights_sha256"], {})
+        if not graphs.keys() <= files.keys():
+            files |= make(graphs, about)
+        return {name: files[name] for name in graphs}
 
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("export")
         patch.chdir(folder)
-        patch.setattr(writing, "onnx_bytes", once)
+        patch.setattr(writing, "onnx_files", once)
         run_page(EXPORT, patch)
         run = eae.load(folder / "runs" / "eae-digits-0", device="cpu")
-        assert (folder / "deployed" / "decoder.onnx").read_bytes() == made["decoder", run.weights_sha256()]
+        assert (folder / "deployed" / "decoder.onnx").read_bytes() == made[run.weights_sha256()]["decoder"]
         run.differences = {path.name: difference for path, difference in run.export().items()}
     return run
 
@@ -293,7 +288,7 @@ def test_samplers_of_every_density_and_prior():
     drawn = [made[f"sampler-{name}"] for name in densities]
     columns = [graph.draw(1).shape[1] for graph in drawn]
     # their codes: each graph decodes them as all others do
-    parts = [(graph.module.sampler, lambda x, n=n: x[:, :n]) for graph, n in zip(drawn, columns, strict=True)]
+    parts = [(graph.module, lambda x, n=n: x[:, :n]) for graph, n in zip(drawn, columns, strict=True)]
     run = session_of(parts, (max(columns),))
     noise = torch.randn(64, max(columns), generator=generator(4))
     far = torch.linspace(-9, 9, 301)[:, None] * torch.tensor([1.0, -1.0]).repeat(max(columns))[: max(columns)]
@@ -559,7 +554,7 @@ def call(monkeypatch, capsys):
 @pytest.fixture
 def quick(monkeypatch):
     """Let an ONNX file be a few bytes, and its comparison a figure."""
-    monkeypatch.setattr(writing, "onnx_bytes", lambda name, *_: name.encode())
+    monkeypatch.setattr(writing, "onnx_files", lambda graphs, _: {name: name.encode() for name in graphs})
     monkeypatch.setattr(writing, "largest_difference", lambda *_: 2e-7)
 
 
@@ -607,7 +602,7 @@ def test_a_file_that_differs_leaves_nothing_and_keeps_what_was(quick, tmp_path, 
     def differs(*_):
         raise InputError("differs")
 
-    monkeypatch.setattr(writing, "onnx_bytes", lambda *_: b"new")
+    monkeypatch.setattr(writing, "onnx_files", lambda graphs, _: dict.fromkeys(graphs, b"new"))
     monkeypatch.setattr(writing, "largest_difference", differs)
     for out in (tmp_path / "out", tmp_path / "other"):
         with pytest.raises(InputError, match="differs"):
@@ -669,8 +664,25 @@ def test_missing_extra_is_one_sentence(call, run, monkeypatch, tmp_path):
     assert call(run.folder, "--to", "safetensors", "--out", tmp_path / "new")[0] == 0  # which needs no extra
 
 
+class Branching(torch.nn.Module):
+    """A network whose operations depend on the values that it is given."""
+
+    def forward(self, x):
+        return x.exp() if x.sum() > 0 else x
+
+
+def test_a_network_that_cannot_be_exported_is_named():
+    model, shape = build()
+    model.decoder = Branching()
+    made = graphs.make_graphs(model, shape, {"prior": Prior(model.bottleneck.prior())})
+    with pytest.raises(
+        InputError, match=r"^PyTorch cannot make a graph of the decoder \(.+\); rewrite its forward"
+    ):
+        onnx_files.onnx_files(made, ABOUT)
+
+
 def test_weights_beyond_the_format_are_refused(monkeypatch):
     model, shape = build()
     monkeypatch.setattr(onnx_files, "_LIMIT", 100)
     with pytest.raises(InputError, match=r"an ONNX file holds at most 2 GiB, got .* export --to safetensors"):
-        session("encoder", model, shape)
+        onnx_files.onnx_files(graphs.make_graphs(model, shape, {}), ABOUT)

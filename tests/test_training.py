@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
@@ -293,6 +293,52 @@ def test_the_first_validation_images_stand_for_all(images):
         rows = fit(model, objective, train_images, few, Settings(epochs=1, **more), device="cpu")
         logs.append([row["validation_loss"] for row in rows])
     assert logs[0] == logs[1]
+
+
+@dataclass(frozen=True)
+class Watching(Term):
+    """A term that keeps what it sees, and encodes reconstructions in a second pass."""
+
+    seen: list = field(default_factory=list)
+    name = setting = "watching"
+
+    def __call__(self, model, trace):
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        with model.second_pass():
+            again = model.encode(trace.x_hat)
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+        self.seen.append((model.training, trace.x, trace.rows, trace.step, trace.epoch, trace.progress))
+        return trace.progress * (again - trace.code.z).square().sum(1).mean()
+
+
+def test_a_term_sees_indices_steps_and_progress_and_passes_again(images):
+    seen = []
+    model, objective = make((SquaredError(), Watching(1.0, seen)))
+    fit(model, objective, *images, Settings(epochs=2, batch_size=100), device="cpu")
+    steps = [one for one in seen if one[0]]
+    assert [one[3:] for one in steps] == [(0, 0, 0.0), (1, 0, 0.25), (2, 1, 0.5), (3, 1, 0.75)]
+    for _, x, index, *_ in steps:
+        assert torch.equal(x, to_unit(images[0][index]))
+    first, second = (torch.cat([one[2] for one in steps if one[4] == epoch]) for epoch in (0, 1))
+    assert len(first.unique()) == len(second.unique()) == 200
+    checked = [one for one in seen if not one[0]]
+    assert {one[2] for one in checked} == {None}
+    assert [one[5] for one in checked] == [0.5, 1.0]
+
+
+def test_parts_have_learning_rates_of_their_own(images):
+    """A vanishing rate leaves the decoder as it was; the log has the common rate."""
+    model, _ = make()
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    model, objective = make()
+    settings = Settings(epochs=1, learning_rate=1e-3, encoder_rate=2.0, decoder_rate=1e-12)
+    (row,) = fit(model, objective, *images, settings, device="cpu")
+    assert row["learning_rate"] == 1e-3
+    moved = {name: (value - before[name]).abs().max().item() for name, value in model.named_parameters()}
+    assert max(value for name, value in moved.items() if name.startswith("decoder")) < 1e-9
+    assert 2e-3 < max(value for name, value in moved.items() if name.startswith("encoder")) < 1e-2
+    with pytest.raises(InputError, match="decoder_rate must be a finite number above 0, got 0"):
+        Settings(decoder_rate=0)
 
 
 @dataclass(frozen=True)

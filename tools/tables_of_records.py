@@ -1,4 +1,4 @@
-"""Tables of ``docs/`` of records whose writers cannot be imported: comparison with pythae, tested versions."""
+"""Tables of ``docs/`` of records whose writers cannot be imported: comparisons with peers, tested versions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ def versions(path: Path) -> str:
     """Return the versions that were compared."""
     found = read_json(path)["versions"]
     return ", ".join(f"{name} {found[name]}" for name in ("pythae", "entropic-ae", "torch", "python")) + "."
+
+
+def peers(path: Path) -> str:
+    """Return the libraries that measures were compared with."""
+    found = read_json(path)
+    return f"{found['peers']}; torch {found['versions']['torch']}."
 
 
 def rows(path: Path, *, name: str) -> str:

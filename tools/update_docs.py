@@ -65,6 +65,7 @@ KINDS = {
     "supported": records.supported,
     "caption": records.caption,
     "versions": records.versions,
+    "peers": records.peers,
     "agreement": partial(records.rows, name="agreement"),
     "deviations": partial(records.rows, name="deviations"),
     # the package

@@ -22,6 +22,9 @@ class Trace(NamedTuple):
         code: codes, (N, D), with their posterior if the bottleneck has one.
         x_hat: reconstructions in [0, 1], (N, C, H, W).
         recent: codes of earlier minibatches, (M, D), for terms that use them; set by an ``Objective``.
+        rows: indices of the images among the training images, (N,); None in validation.
+        step, epoch: how many optimiser steps and whole epochs of training came before.
+        progress: share of the training that is done, from 0 to 1, for weights that follow a schedule.
 
     >>> from entropic_ae.bottlenecks import Code
     >>> Trace(torch.zeros(2, 1, 8, 8), Code(torch.zeros(2, 4)), torch.zeros(2, 1, 8, 8)).code.z.shape
@@ -32,6 +35,10 @@ class Trace(NamedTuple):
     code: Code
     x_hat: Tensor
     recent: Tensor | None = None
+    rows: Tensor | None = None
+    step: int = 0
+    epoch: int = 0
+    progress: float = 0.0
 
 
 class Autoencoder(nn.Module):
@@ -69,6 +76,32 @@ class Autoencoder(nn.Module):
         """Return the images, (N, C, H, W) in [0, 1], of codes, (N, D)."""
         images: Tensor = self.decoder(self.bottleneck.inverse(z))
         return images
+
+    @contextmanager
+    def second_pass(self) -> Iterator[None]:
+        """Pass through the networks again inside the block without moving a running average.
+
+        In training mode each pass moves the averages of batch norms and bottlenecks, and steps the power iteration
+        of spectral norms. A term that encodes or decodes once more, as for the code of a reconstruction, does it
+        inside this block, which works on copies of all buffers.
+
+        >>> from entropic_ae.bottlenecks import BatchNorm
+        >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
+        >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
+        >>> with model.second_pass():
+        ...     codes = model.encode(torch.rand(10, 1, 8, 8))
+        >>> model.bottleneck.running_var.tolist()
+        [1.0, 1.0, 1.0, 1.0]
+        """
+        kept = [(module, dict(module._buffers)) for module in self.modules()]
+        for module, buffers in kept:
+            # not restored in place: the gradient of the pass needs what it has read
+            module._buffers.update({name: None if b is None else b.clone() for name, b in buffers.items()})
+        try:
+            yield
+        finally:
+            for module, buffers in kept:
+                module._buffers.update(buffers)
 
     @contextmanager
     def compiled(self) -> Iterator[None]:

@@ -168,7 +168,7 @@ def figure(
         str,
         typer.Argument(
             metavar="NAME",
-            help="1 to 11, the paper's, or all; constraints; or a study, bottleneck or weight, of DATA.",
+            help="The paper's 1 to 11, or all; constraints, estimator; or a study, bottleneck or weight, of DATA.",
         ),
     ],
     data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="For a study, as for train.")] = None,

@@ -1,7 +1,28 @@
 """Sample-based estimators of entropy and discrepancy: pure, differentiable functions of tensors."""
 
-from entropic_ae.estimators.discrepancy import mmd2
+from entropic_ae.estimators.discrepancy import energy_distance, knn_divergence, mmd2
 from entropic_ae.estimators.entropy import cube_entropy, distinct_codes, knn_entropy, sphere_entropy
 from entropic_ae.estimators.information import mutual_information
+from entropic_ae.estimators.normality import (
+    cramer_wold,
+    epps_pulley,
+    matricial_free_energy,
+    norm_transport,
+    sliced_transport,
+)
 
-__all__ = ["cube_entropy", "distinct_codes", "knn_entropy", "mmd2", "mutual_information", "sphere_entropy"]
+__all__ = [
+    "cramer_wold",
+    "cube_entropy",
+    "distinct_codes",
+    "energy_distance",
+    "epps_pulley",
+    "knn_divergence",
+    "knn_entropy",
+    "matricial_free_energy",
+    "mmd2",
+    "mutual_information",
+    "norm_transport",
+    "sliced_transport",
+    "sphere_entropy",
+]

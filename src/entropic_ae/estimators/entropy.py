@@ -16,7 +16,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.estimators.neighbours import kth_in_largest_norm, kth_neighbour
 from entropic_ae.randomness import generator
 
-__all__ = ["cube_entropy", "distinct_codes", "knn_entropy", "sphere_entropy"]
+__all__ = ["cube_entropy", "digamma", "distinct_codes", "knn_entropy", "log_ball", "sphere_entropy"]
 
 _RESOLUTION = 2  # multiples of the machine epsilon below which two values coincide
 _LEAST = torch.finfo(torch.float64).eps / 2  # the relative distance at which equal codes count
@@ -100,9 +100,8 @@ def knn_entropy(
     """
     sample = _checked("knn_entropy", z, k, others, queries, seed, reduction, check_finite)
     dim = sample.z.shape[1]
-    log_ball = 0.5 * dim * math.log(math.pi) - math.lgamma(0.5 * dim + 1)
     with torch.autocast(sample.z.device.type, enabled=False):
-        return sample.estimate(_neighbour_square(sample).log(), 0.5 * dim, log_ball)
+        return sample.estimate(_neighbour_square(sample).log(), 0.5 * dim, log_ball(dim))
 
 
 def sphere_entropy(
@@ -286,7 +285,7 @@ class _Sample:
 
     def estimate(self, log_volume: Tensor, scale: float = 1, constant: float = 0) -> Tensor:
         """Return the estimate from (m,) log volumes up to the k-th neighbours, scaled and shifted first."""
-        constant += math.log(len(self.z) + _length(self.others) - 1) - _digamma(self.k)
+        constant += math.log(len(self.z) + _length(self.others) - 1) - digamma(self.k)
         log_volume = log_volume.mean() if self.reduction == "mean" else log_volume
         return (scale * log_volume + constant).to(self.kind)
 
@@ -335,9 +334,14 @@ def _length(others: Tensor | None) -> int:
     return 0 if others is None else len(others)
 
 
-def _digamma(k: int) -> float:
+def digamma(k: int) -> float:
     """Return the digamma function of a whole number."""
     return sum(1 / i for i in range(1, k)) - _EULER
+
+
+def log_ball(dim: int) -> float:
+    """Return the logarithm of the volume of the unit ball."""
+    return 0.5 * dim * math.log(math.pi) - math.lgamma(0.5 * dim + 1)
 
 
 def _neighbour_square(sample: _Sample) -> Tensor:

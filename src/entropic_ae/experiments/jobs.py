@@ -7,11 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from entropic_ae.errors import InputError
-from entropic_ae.experiments import cluster, constraints, figures, gallery, studies, sweep, table1, tuning
+from entropic_ae.experiments import (
+    cluster,
+    constraints,
+    estimator,
+    figures,
+    gallery,
+    studies,
+    sweep,
+    table1,
+    tuning,
+)
 from entropic_ae.experiments.sweep import Cell, silent
 
 __all__ = ["check_figure", "run_figure", "run_table"]
 
+_OF_POINTS: dict[str, Callable[..., list[Path]]] = {
+    "constraints": constraints.draw_constraints,
+    "estimator": estimator.draw_estimator,
+}
 _PAPER = sorted([*figures.FIGURES, *figures.GALLERIES], key=int)
 
 
@@ -76,17 +90,17 @@ def check_figure(name: str, data: str | None = None, given: Sequence[str] = ()) 
         ...
     entropic_ae.errors.InputError: figure 5 has its own data, got 'mnist'; leave it out.
     """
-    if name not in (*_PAPER, "all", "constraints", *studies.STUDIES):
+    if name not in (*_PAPER, "all", *_OF_POINTS, *studies.STUDIES):
         raise InputError(
-            f"unknown figure '{name}'; expected 1 to 11, all, constraints, or of the studies "
+            f"unknown figure '{name}'; expected 1 to 11, all, {', '.join(_OF_POINTS)}, or of the studies "
             f"{' or '.join(studies.STUDIES)}."
         )
     if data is not None and name not in studies.STUDIES:
         raise InputError(f"figure {name} has its own data, got '{data}'; leave it out.")
     if data is None and name in studies.STUDIES:
         raise InputError(f"the study {name} needs data: entropic-ae figure {name} mnist.")
-    if name == "constraints" and given:
-        raise InputError(f"figure constraints trains no network; leave --{' and --'.join(given)} out.")
+    if name in _OF_POINTS and given:
+        raise InputError(f"figure {name} trains no network; leave --{' and --'.join(given)} out.")
 
 
 def run_figure(
@@ -111,8 +125,8 @@ def run_figure(
         tuned, tables: as for ``figures.draw_systems``.
         tell: called with progress messages.
     """
-    if name == "constraints":
-        return constraints.draw_constraints(out, seed=seeds[0], tell=tell)
+    if name in _OF_POINTS:
+        return _OF_POINTS[name](out, seed=seeds[0], tell=tell)
     if name in studies.STUDIES:
         return studies.run_study(name, base, seeds, out / f"{name}-{Path(base.data).stem}", run_folder, tell=tell)
     names = _PAPER if name == "all" else [name]

@@ -27,8 +27,17 @@ from entropic_ae.training import Execution, check_training
 __all__ = ["Cell", "Rung", "parse_system", "read_cells", "run_cells", "shared_protocol", "silent", "without_newer"]
 
 # Settings added after the first results, with the value that keeps the old behaviour: at that value they are left
-# out of a cell's name, so that old results stay valid. (A bottleneck is named by its class.)
-_NEWER = {"bottleneck": None, "entropy.memory": 0, "depth": 1, "validation_images": 0, "transport": "none"}
+# out of a cell's name, so that old results stay valid. (Bottleneck and terms are named by their classes.)
+_NEWER = {
+    "bottleneck": None,
+    "terms": None,
+    "entropy.memory": 0,
+    "depth": 1,
+    "validation_images": 0,
+    "encoder_rate": 1.0,
+    "decoder_rate": 1.0,
+    "transport": "none",
+}
 _WAIT = 2.0  # seconds between checks for cells that other processes measure
 
 

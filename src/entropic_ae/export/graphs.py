@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -76,17 +77,6 @@ class _Decode(nn.Module):
         return self.model.decode(codes)
 
 
-class _Sample(nn.Module):
-    def __init__(self, sampler: Sampler, model: Autoencoder) -> None:
-        super().__init__()
-        self.sampler = sampler
-        self.model = model
-
-    def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        codes = self.sampler(noise)
-        return self.model.decode(codes), codes
-
-
 def _copied(model: Autoencoder) -> Autoencoder:
     return copy.deepcopy(model).float().cpu().eval()
 
@@ -130,7 +120,10 @@ def make_sampler(density: Density) -> Sampler:
 
 
 class Graph(NamedTuple):
-    """One ONNX file to write: the module, PyTorch's output, and inputs and outputs as (name, description)."""
+    """One ONNX file to write: the module, PyTorch's output, and inputs and outputs as (name, description).
+
+    With ``decoded`` the module's output is the input of the decoder's graph, whose output comes first in the file.
+    """
 
     module: nn.Module
     answer: Callable[[Tensor], tuple[Tensor, ...]]
@@ -138,6 +131,7 @@ class Graph(NamedTuple):
     inputs: tuple[str, str]
     outputs: dict[str, str]
     extra: dict[str, str]
+    decoded: bool = False
 
 
 def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str, Density]) -> dict[str, Graph]:
@@ -181,14 +175,20 @@ def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str
     for name, density in densities.items():
         sampler = make_sampler(density)
         graphs[f"sampler-{name}"] = Graph(
-            _Sample(sampler, plain),
-            _Sample(sampler, model),
+            sampler,
+            partial(_sampled, sampler, model),
             normal(sampler.noise),
             ("noise", f"float32 (N, {sampler.noise}), independent standard normal values; {sampler.columns}"),
             {"images": images, "codes": f"float32 (N, {dim})"},
             {"density": name},
+            decoded=True,
         )
     return graphs
+
+
+def _sampled(sampler: Sampler, model: Autoencoder, noise: Tensor) -> tuple[Tensor, Tensor]:
+    codes = sampler(noise)
+    return model.decode(codes), codes
 
 
 def _plain_bottleneck(bottleneck: Any) -> Any:

@@ -3,53 +3,124 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from entropic_ae.errors import InputError
 from entropic_ae.export.graphs import Graph
 from entropic_ae.version import __version__
 
-__all__ = ["BATCHES", "largest_difference", "onnx_bytes"]
+__all__ = ["BATCHES", "largest_difference", "onnx_files"]
 
 BATCHES = (1, 7, 64)  # batch sizes of the comparison with PyTorch
 _TOLERANCE = 1e-4
+_BATCH = "N"  # of the batch dimension; numbered while graphs are parts of one program
+_NUMBERED = re.compile(rf"\b{_BATCH}\d+\b")
 _LIMIT = 2**31 - 2**24  # bytes of weights: a protobuf message holds at most 2 GiB, including names
 
 
-def onnx_bytes(name: str, graph: Graph, about: Mapping[str, str]) -> bytes:
-    """Return one graph as the bytes of an ONNX file."""
-    import onnx
+def onnx_files(graphs: Mapping[str, Graph], about: Mapping[str, str]) -> dict[str, bytes]:
+    """Return graphs as the bytes of ONNX files, by name.
 
-    size = sum(t.numel() * t.element_size() for t in (*graph.module.parameters(), *graph.module.buffers()))
-    if size > _LIMIT:
-        raise InputError(
-            f"an ONNX file holds at most 2 GiB, got {size / 2**30:.1f} GiB of weights; "
-            "export --to safetensors, or train with a smaller width."
-        )
-    batch = torch.export.Dim("N")
-    try:
-        with _quiet():
-            program = torch.onnx.export(
-                graph.module.eval(),
-                (graph.draw(2),),
-                dynamo=True,
-                input_names=[graph.inputs[0]],
-                output_names=list(graph.outputs),
-                dynamic_shapes=({0: batch},),
-                verbose=False,
+    They are exported as one program, of which each file is a part, since most of the time of an export does not
+    depend on the size of the program. All samplers share one decoder in it.
+    """
+    for graph in graphs.values():
+        modules = [graph.module, *([graphs["decoder"].module] if graph.decoded else [])]
+        tensors = [t for module in modules for t in (*module.parameters(), *module.buffers())]
+        size = sum(t.numel() * t.element_size() for t in tensors)
+        if size > _LIMIT:
+            raise InputError(
+                f"an ONNX file holds at most 2 GiB, got {size / 2**30:.1f} GiB of weights; "
+                "export --to safetensors, or train with a smaller width."
             )
-    except torch.onnx.OnnxExporterError as error:  # of custom networks
+    try:
+        parts = _parts(graphs)
+    except torch.onnx.OnnxExporterError:  # of a custom network: of which one, an export of each tells
+        parts = {name: _single(name, graph) for name, graph in graphs.items()}
+    for name, graph in graphs.items():
+        if graph.decoded:
+            _append(parts[name].graph, parts["decoder"].graph)
+    return {name: _described(parts[name], name, graph, about) for name, graph in graphs.items()}
+
+
+class _SideBySide(nn.Module):
+    """Modules, each with an input of its own."""
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.inner = nn.ModuleList(modules)
+
+    def forward(self, *given: Tensor) -> tuple[Any, ...]:
+        return tuple(module(x) for module, x in zip(self.inner, given, strict=True))
+
+
+def _parts(graphs: Mapping[str, Graph]) -> dict[str, Any]:
+    """Return the modules of graphs as onnx.ModelProto by name, exported as one program."""
+    import onnx_ir
+
+    # a symbol for each batch size, or one part would take its own from the input of another
+    sizes = tuple({0: torch.export.Dim(f"{_BATCH}{i}")} for i in range(len(graphs)))
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            _SideBySide(graph.module for graph in graphs.values()).eval(),
+            tuple(graph.draw(2) for graph in graphs.values()),
+            dynamo=True,
+            dynamic_shapes=(sizes,),
+            verbose=False,
+        )
+    assert program is not None
+    whole = program.model.graph
+    parts, outputs = {}, iter(whole.outputs)
+    for (name, graph), given in zip(graphs.items(), whole.inputs, strict=True):
+        names = ["codes"] if graph.decoded else list(graph.outputs)
+        part = onnx_ir.convenience.extract(whole, [given], list(islice(outputs, len(names))))
+        for value, called in zip((*part.inputs, *part.outputs), (graph.inputs[0], *names), strict=True):
+            value.name = called
+        functions = program.model.functions.values()
+        model = onnx_ir.Model(part, ir_version=program.model.ir_version, functions=functions)
+        parts[name] = onnx_ir.to_proto(model)
+    return parts
+
+
+def _single(name: str, graph: Graph) -> Any:
+    try:
+        return _parts({name: graph})[name]
+    except torch.onnx.OnnxExporterError as error:
         reason = str(error.__cause__ or error).strip().partition("\n")[0].rstrip(".")
         raise InputError(f"PyTorch cannot make a graph of the {name} ({reason}); rewrite its forward.") from error
-    assert program is not None
-    proto = program.model_proto
-    # the exporter records the source of each operator: paths of this machine
+
+
+def _append(graph: Any, decoder: Any) -> None:
+    """Let a graph of codes continue with the decoder's, which has the same names for the same values."""
+    known = {tensor.name for tensor in graph.initializer}
+    graph.node.extend(decoder.node)
+    graph.initializer.extend(tensor for tensor in decoder.initializer if tensor.name not in known)
+    described = {value.name for value in (*graph.value_info, *graph.output)}
+    graph.value_info.extend(value for value in decoder.value_info if value.name not in described)
+    outputs = (*decoder.output, *graph.output)
+    del graph.output[:]
+    graph.output.extend(outputs)
+
+
+def _described(proto: Any, name: str, graph: Graph, about: Mapping[str, str]) -> bytes:
+    """Return a graph as the bytes of a file, with its names and its origin."""
+    import onnx
+
     inner = proto.graph
+    for value in (*inner.input, *inner.output, *inner.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param:
+                size.dim_param = _NUMBERED.sub(_BATCH, size.dim_param)
+    # the exporter records the source of each operator: paths of this machine
     for part in (inner, *inner.node, *inner.value_info, *inner.input, *inner.output, *inner.initializer):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")

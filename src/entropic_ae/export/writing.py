@@ -14,7 +14,7 @@ from entropic_ae.densities.density import no_sampler
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.export.graphs import is_older, make_graphs
 from entropic_ae.export.layers import describe
-from entropic_ae.export.onnx import largest_difference, onnx_bytes
+from entropic_ae.export.onnx import largest_difference, onnx_files
 from entropic_ae.storage.files import atomic_folder, check_free
 from entropic_ae.storage.tensors import write_tensors
 from entropic_ae.version import __version__
@@ -99,10 +99,11 @@ def export_model(
     with atomic_folder(out, overwrite=overwrite) as whole:
         written: dict[str, float | None] = {}
         if to == "onnx":
-            for name, graph in make_graphs(model, shape, densities or {}).items():
+            graphs = make_graphs(model, shape, densities or {})
+            for name, content in onnx_files(graphs, about).items():
                 path = whole / f"{name}.onnx"
-                path.write_bytes(onnx_bytes(name, graph, about))
-                written[path.name] = largest_difference(path, graph) if find_spec("onnxruntime") else None
+                path.write_bytes(content)
+                written[path.name] = largest_difference(path, graphs[name]) if find_spec("onnxruntime") else None
         else:
             parts, content = describe(model, shape, about, settings or {})
             for name, tensors in parts.items():

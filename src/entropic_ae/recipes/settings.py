@@ -20,7 +20,7 @@ from entropic_ae.randomness import seeded
 from entropic_ae.recipes.presets import Preset
 from entropic_ae.recipes.recipe import Recipe, Scalar
 from entropic_ae.storage.json_schema import shown
-from entropic_ae.terms import Objective, Term
+from entropic_ae.terms import TERMS, Objective, Term
 from entropic_ae.transports import TRANSPORTS
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _ENCODER, _DECODER = "the encoder", "the decoder"
-_NONE, _TRANSPORT = "none", "transport."
+_NONE, _PLUS, _TRANSPORT = "none", "+", "transport."
 _FEW, _LONGEST = 5, 200  # maximum number of differences in a message, and of characters each
 
 
@@ -67,6 +67,7 @@ class System:
             "latent_dim": preset.latent_dim,
             "features": preset.features,
             "bottleneck": _bottleneck_name(recipe.bottleneck),
+            "terms": _PLUS.join(term.name for term in recipe.terms),
             "transport": recipe.transport or _NONE,
         }
         parts = [
@@ -125,7 +126,8 @@ class System:
     def with_settings(self, changes: Mapping[str, Scalar]) -> System:
         """Return a copy of the system with changed settings; strings are parsed as the type of the setting.
 
-        A different ``bottleneck`` starts from its default settings.
+        A different ``bottleneck`` starts from its default settings. So does a term that is new among ``terms``,
+        the names of all terms of the objective, as in ``squared_error+sigreg``; the others keep theirs.
 
         Raises: InputError for an unknown name (the message suggests the closest one), or a value of the wrong type
             or out of range.
@@ -135,6 +137,9 @@ class System:
         if wanted != known["bottleneck"]:
             recipe = replace(self.recipe, bottleneck=partial(BOTTLENECKS.find(str(wanted))))
             return System(recipe, self.preset).with_settings(changes)
+        wanted = changes.get("terms", known["terms"])
+        if wanted != known["terms"]:
+            return System(replace(self.recipe, terms=self._terms(str(wanted))), self.preset).with_settings(changes)
         wanted = changes.get("transport", known["transport"])
         if wanted != known["transport"]:
             name = None if wanted == _NONE else str(wanted)
@@ -183,6 +188,10 @@ class System:
             },
         )
         return System(recipe, preset)
+
+    def _terms(self, names: str) -> tuple[Term, ...]:
+        own = {term.name: term for term in self.recipe.terms}
+        return tuple(own[name] if name in own else TERMS.find(name)() for name in names.split(_PLUS))
 
     def build(self, shape: Shape, *, seed: int = 0) -> tuple[Autoencoder, Objective]:
         """Build the model, with weights initialised from the seed, and its objective, for images (C, H, W).
@@ -246,7 +255,7 @@ def configure(recipe: Recipe, preset: Preset, changes: Mapping[str, Scalar] | No
     system = System(recipe, preset)
     own = {**recipe.network, **recipe.settings.get(preset.name, {})}
     known = system.with_settings(
-        {name: own[name] for name in ("bottleneck", "transport") if name in own}
+        {name: own[name] for name in ("bottleneck", "terms", "transport") if name in own}
     ).settings()
     if missing := [name for name in own if name not in known]:
         raise InputError(

@@ -3,21 +3,41 @@
 from entropic_ae.registry import Registry
 from entropic_ae.terms.codes import CodeNorm, KullbackLeibler, MaximumMeanDiscrepancy, NegativeEntropy
 from entropic_ae.terms.decoder import DecoderDecay, DecoderGradient
+from entropic_ae.terms.normality import (
+    CodeLoss,
+    CramerWold,
+    EnergyDistance,
+    KNNDivergence,
+    KoLeo,
+    MatricialFreeEnergy,
+    NormTransport,
+    SIGReg,
+    SlicedWasserstein,
+)
 from entropic_ae.terms.objective import CodeMemory, Objective
 from entropic_ae.terms.reconstruction import GaussianLikelihood, SquaredError
 from entropic_ae.terms.term import Term
 
 __all__ = [
     "TERMS",
+    "CodeLoss",
     "CodeMemory",
     "CodeNorm",
+    "CramerWold",
     "DecoderDecay",
     "DecoderGradient",
+    "EnergyDistance",
     "GaussianLikelihood",
+    "KNNDivergence",
+    "KoLeo",
     "KullbackLeibler",
+    "MatricialFreeEnergy",
     "MaximumMeanDiscrepancy",
     "NegativeEntropy",
+    "NormTransport",
     "Objective",
+    "SIGReg",
+    "SlicedWasserstein",
     "SquaredError",
     "Term",
 ]
@@ -28,6 +48,14 @@ _ROWS = (
     NegativeEntropy,
     KullbackLeibler,
     MaximumMeanDiscrepancy,
+    EnergyDistance,
+    KNNDivergence,
+    SlicedWasserstein,
+    SIGReg,
+    CramerWold,
+    MatricialFreeEnergy,
+    NormTransport,
+    KoLeo,
     CodeNorm,
     DecoderDecay,
     DecoderGradient,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -27,6 +28,16 @@ class _Rows(Dataset[Tensor]):
     def __getitem__(self, indices: Tensor) -> Tensor:
         batch = self.rows[indices.to(self.rows.device, non_blocking=True)]
         return to_unit(batch) if batch.dtype == torch.uint8 else batch.float()
+
+
+class _Indexed(Dataset[tuple[Tensor, Tensor]]):
+    """Batches of another data set with their indices."""
+
+    def __init__(self, data: Dataset[Tensor]) -> None:
+        self.data = data
+
+    def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        return self.data[indices], indices
 
 
 def place(
@@ -61,12 +72,17 @@ class ShuffledBatches(Sampler):
         self.n, self.batch_size, self.seed, self.epoch = n, min(batch_size, n - n % count), seed, 0
         self.count, self.steps, self.own_size = count, steps, self.batch_size // count
 
+    @property
+    def per_epoch(self) -> int:
+        """The number of batches."""
+        return self.n // self.batch_size
+
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return math.ceil(self.n // self.batch_size / self.steps)
+        return math.ceil(self.per_epoch / self.steps)
 
     def __iter__(self) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(mix(self.seed, self.epoch))
@@ -95,11 +111,12 @@ def _part(batch: Tensor, count: int) -> Tensor:
     return batch if count == 1 else batch.chunk(count)[dist.get_rank()]
 
 
-def loader(data: Dataset[Tensor], batches: Sampler) -> DataLoader:
-    """Return a loader that indexes the data one batch at a time."""
+def loader(data: Dataset[Tensor], batches: Sampler, *, indexed: bool = False) -> DataLoader:
+    """Return a loader that indexes the data one batch at a time; ``indexed`` gives the indices beside it."""
     # a separate generator: a resumed run makes its first pass over a loader before the epoch is seeded, which must
     # not change its later draws from the global generator
-    return DataLoader(data, batch_size=None, sampler=batches, generator=torch.Generator())
+    chosen: Dataset[Any] = _Indexed(data) if indexed else data
+    return DataLoader(chosen, batch_size=None, sampler=batches, generator=torch.Generator())
 
 
 def mix(seed: int, epoch: int) -> int:

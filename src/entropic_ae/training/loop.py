@@ -184,7 +184,7 @@ def fit_model(
             inference_mode=False,  # no_grad instead: a term may compute a gradient in validation
         )
         loaders = (
-            loader(train_data, batches),
+            loader(train_data, batches, indexed=True),
             loader(
                 validation_data,
                 EqualBatches(settings.validated(length(validation)), settings.batch_size, count),
@@ -251,7 +251,7 @@ class _Task(LightningModule):
 
     def configure_optimizers(self) -> Any:
         fused = self.device.type == "cuda"
-        optimizer = torch.optim.Adam(self.model.parameters(), self.settings.learning_rate, fused=fused)
+        optimizer = torch.optim.Adam(self._groups(), self.settings.learning_rate, fused=fused)
         self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer,
             factor=self.settings.factor,
@@ -263,26 +263,36 @@ class _Task(LightningModule):
             "lr_scheduler": {"scheduler": self.schedule, "monitor": "validation_loss"},
         }
 
+    def _groups(self) -> list[dict[str, Any]]:
+        """Return the parameters, in a group for each factor on the learning rate."""
+        factors = {"encoder": self.settings.encoder_rate, "decoder": self.settings.decoder_rate}
+        groups: dict[float, list[torch.nn.Parameter]] = {}
+        for name, parameter in self.model.named_parameters():
+            groups.setdefault(factors.get(name.split(".")[0], 1.0), []).append(parameter)
+        self.first_factor = next(iter(groups))
+        return [{"params": found, "lr": self.settings.learning_rate * factor} for factor, found in groups.items()]
+
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(mix(self.seed, self.current_epoch))  # a resumed run makes the same draws
-        learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"] / self.first_factor
         self.row = {"epoch": self.current_epoch + 1, "learning_rate": learning_rate}
         if self.objective.memory is not None:
             self.objective.memory.clear()
         self.started, self.images = time.perf_counter(), 0
         self._start_sums()
 
-    def training_step(self, images: Tensor, index: int) -> None:
+    def training_step(self, given: tuple[Tensor, Tensor], index: int) -> None:
         optimizer = self.trainer.optimizers[0]
-        for step, batch in enumerate(images.split(self.batches.own_size), start=index * self.batches.steps):
-            loss, values = self._measure(batch)[:2]
+        parts = zip(*(part.split(self.batches.own_size) for part in given), strict=True)
+        for step, (batch, rows) in enumerate(parts, start=index * self.batches.steps):
+            loss, values = self._measure(batch, rows, step)[:2]
             with torch.autocast(self.device.type, enabled=False):
                 optimizer.zero_grad()
                 self.manual_backward(loss)
                 optimizer.step()
             torch.clear_autocast_cache()  # it holds casts of the weights from before the step
             self._add(step, len(batch), loss, values)
-        self.images += len(images)
+        self.images += len(given[0])
         shown = self.trainer.progress_bar_callback is not None and index % 10 == 0
         if shown and self.device.type == "cpu":  # on a GPU this would force a synchronisation
             self.log_dict(values, prog_bar=True, logger=False, on_step=True, on_epoch=False)
@@ -320,8 +330,13 @@ class _Task(LightningModule):
         terms = {name: self.row[f"train_{name}"] for name in self.names}
         return terms | {"validation_loss": self.row["validation_loss"], "validation_entropy": self.row["entropy"]}
 
-    def _measure(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        trace = self.model(images)
+    def _measure(
+        self, images: Tensor, rows: Tensor | None = None, step: int | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Return loss, terms and codes; without a step, of validation, after all steps of the epoch."""
+        step = self.current_epoch * self.batches.per_epoch + (self.batches.per_epoch if step is None else step)
+        progress = step / (self.batches.per_epoch * self.settings.epochs)
+        trace = self.model(images)._replace(rows=rows, step=step, epoch=self.current_epoch, progress=progress)
         loss, values = self.objective(self.model, trace)
         return loss, values, trace.code.z.detach()
 

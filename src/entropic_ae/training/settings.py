@@ -22,6 +22,7 @@ class Settings:
         factor: the learning rate is multiplied by it at each reduction.
         validation_images: number of validation images, the first ones, that choose the best epoch and reduce the
             learning rate; 0 takes all.
+        encoder_rate, decoder_rate: factors on the learning rate of the encoder's and the decoder's weights.
 
     >>> Settings(epochs=20).batch_size
     100
@@ -33,13 +34,16 @@ class Settings:
     patience: int = 5
     factor: float = 0.5
     validation_images: int = 0
+    encoder_rate: float = 1.0
+    decoder_rate: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
             if getattr(self, name) < (least := 2 if name == "batch_size" else 1):
                 raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}.")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise InputError(f"learning_rate must be a finite number above 0, got {self.learning_rate}.")
+        for name in ("learning_rate", "encoder_rate", "decoder_rate"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise InputError(f"{name} must be a finite number above 0, got {getattr(self, name)}.")
         if not 0 < self.factor <= 1:
             raise InputError(f"factor must be above 0 and at most 1, got {self.factor}.")
         if self.validation_images < 0 or self.validation_images == 1:
