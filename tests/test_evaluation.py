@@ -8,12 +8,12 @@ from torch import nn
 
 import entropic_ae as eae
 from entropic_ae import runs
-from entropic_ae.data import ImageData, Split
+from entropic_ae.data import ImageData, Split, load_images
 from entropic_ae.densities import Mixture, Prior
 from entropic_ae.errors import InputError
-from entropic_ae.evaluation import evaluate, evaluate_in
+from entropic_ae.evaluation import classification_accuracy_score, evaluate, evaluate_in, labelled_samples
 from entropic_ae.evaluation.scale import blurred, number_needed, tells_apart
-from entropic_ae.features import Features, load_features
+from entropic_ae.features import Features, classifier_accuracy, load_features
 from entropic_ae.generation import decode, encode, encode_hidden, reconstruct
 from entropic_ae.metrics import FrechetReference, frechet_distance, reconstruction_error, spread
 from entropic_ae.recipes import PRESETS, RECIPES, configure
@@ -179,6 +179,30 @@ def test_labels_are_told_from_codes():
     assert "knn_accuracy" not in measure(plain(), data())
 
 
+def test_samples_that_are_real_images_teach_as_much_and_those_of_random_labels_nothing():
+    digits = load_images("digits")
+    some = digits.train.at(slice(320))
+    shuffled = some.labels[torch.randperm(320, generator=torch.Generator().manual_seed(0))]
+    same = classification_accuracy_score(some, some, digits.test)
+    assert same["samples"] == same["real"] > 0.8
+    wrong = classifier_accuracy(some._replace(labels=shuffled), digits.test)
+    assert wrong == pytest.approx(0.1, abs=0.08)
+    with pytest.raises(InputError, match="as many real images as samples, got 320 and 10; give equal numbers"):
+        classification_accuracy_score(some.at(slice(10)), some, digits.test)
+    with pytest.raises(InputError, match="needs images with labels"):
+        classification_accuracy_score(some, some, Split(digits.test.images, None))
+
+
+def test_samples_have_the_labels_of_the_real_images_beside_them():
+    real = Split(noise(60, 0).images, torch.arange(60) % 3)
+    densities = {label: Fixed(torch.full((60, 64), label / 4)) for label in range(3)}
+    samples, chosen = labelled_samples(plain(), densities, real, 40, seed=1)
+    assert torch.equal(samples.labels, chosen.labels)
+    assert torch.equal((samples.images[:, 0, 0, 0] / 255 * 4).round().long(), samples.labels)
+    assert len(samples.images) == 40
+    assert all((real.images == image).flatten(1).all(1).any() for image in chosen.images)
+
+
 def test_what_is_withheld_is_told(model):
     few = {name: noise(30, seed) for seed, name in enumerate(("train", "validation", "test"))}
     result = measure(model, data(**few))  # noise: the mean image is as far as other noise
@@ -329,6 +353,14 @@ def test_a_run_keeps_its_splits_apart(run):
     assert kept == {"pixels": test, "pixels (validation)": validation}
     assert test["features"] == validation["features"] == "pixels"
     assert test["distances"]["prior"] != validation["distances"]["prior"]
+
+
+def test_a_classifier_is_trained_on_samples_when_asked(run):
+    options = {"features": "pixels", "n": 40, "densities": ["prior"], "train_on_samples": True}
+    score = run.evaluate(**options)["classification_accuracy"]
+    assert (score["density"], score["images"]) == ("gaussian", 40)
+    assert 0 <= score["samples"] <= 1
+    assert json.loads((run.folder / "metrics.json").read_text())["pixels"]["classification_accuracy"] == score
 
 
 def test_what_another_process_measures_meanwhile_is_kept(run, monkeypatch):

@@ -22,6 +22,7 @@ from entropic_ae import cli, explore
 from entropic_ae.data import load_images, read_images
 from entropic_ae.data.decoding import Fit
 from entropic_ae.errors import InputError
+from entropic_ae.explore.plane import drawn_map
 from entropic_ae.explore.widgets import Latest
 from entropic_ae.priors import UniformSphere
 from entropic_ae.storage.run_info import RunInfo
@@ -259,6 +260,37 @@ def test_reconstruction(explorer):
     assert explorer.reconstruct(image).training == pytest.approx(below, abs=0.5)
 
 
+def test_nearest_training_images_are_those_of_all_differences(explorer, monkeypatch):
+    monkeypatch.setattr("entropic_ae.explore.explorer._CHUNK", 70)  # of 300
+    training, samples = explorer.run.data.train.images, explorer.sample("prior", 6, seed=2)
+    samples = torch.cat([samples, training[123:124]])
+    found = explorer.nearest(samples)
+    apart = torch.cdist(*(images.flatten(1).double() / 255 for images in (samples, training)))
+    assert torch.allclose(torch.tensor(found.distances).double(), apart.amin(1), atol=1e-6)
+    assert torch.equal(found.images, training[apart.argmin(1)])
+    assert found.distances[-1] == 0
+    test = explorer.run.data.test.images[:200].flatten(1).double() / 255
+    held_out = torch.cdist(test, training.flatten(1).double() / 255).amin(1)
+    expected = (held_out.min().item(), held_out.median().item(), held_out.max().item())
+    assert found.held_out == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_map_places_test_images_by_their_codes(explorer):
+    numbers, labels, found = explorer.map()
+    test = explorer.run.data.test
+    assert numbers == list(range(360))
+    assert labels == test.labels.tolist()
+    centred = PCA(2).fit(explorer.run.encode(test.images).numpy())
+    places = torch.tensor([found["x"], found["y"]]).T
+    assert np.allclose(places.var(0), centred.explained_variance_, rtol=1e-3)
+    assert explorer.map() is explorer.map()
+    drawn = drawn_map(found, numbers, labels)
+    assert [int(one) for one in re.findall(r'data-i="(\d+)"', drawn)] == numbers
+    assert drawn.count("<li>") == 10
+    assert "<li>" not in drawn_map(found, numbers, list(range(360)))
+    assert explorer.named(12) == f"test image 12, label {labels[12]}"
+
+
 def test_interpolation(explorer):
     start, end = explorer.test_image(0), explorer.test_image(1)
     for kind in ("linear", "spherical"):
@@ -278,6 +310,9 @@ def test_a_run_without_its_images(run, without_data):
     assert explorer.test_images == 0
     with pytest.raises(InputError, match="images are missing, and the run folder holds no density"):
         explorer.axes()
+    for ask in (explorer.map, lambda: explorer.nearest(explorer.sample("prior", 2, seed=0))):
+        with pytest.raises(InputError, match="the run's images are missing: the images are gone"):
+            ask()
     image = explorer.fit(file_of(Image.fromarray(noise(40, 30, 3))))
     assert explorer.reconstruct(image).x_hat.shape == (1, 8, 8)
     assert explorer.interpolate(image, image.flip(2), steps=3, kind="linear").shape == (3, 1, 8, 8)

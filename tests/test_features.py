@@ -102,9 +102,9 @@ class Needs(nn.Module):
         return x.float().reshape(-1, 7777)
 
 
-def untrained(data, classes):
+def untrained(split, classes):
     torch.manual_seed(0)
-    return _Classifier(tuple(data.train.images.shape[1:]), classes)
+    return _Classifier(tuple(split.images.shape[1:]), classes)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

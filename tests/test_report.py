@@ -16,7 +16,7 @@ import pytest
 import entropic_ae as eae
 from entropic_ae import InputError, cli, report
 from entropic_ae.metrics import diagnostics
-from entropic_ae.report import charts, comparison, curves, diagnosis
+from entropic_ae.report import charts, comparison, curves, diagnosis, plane
 from entropic_ae.storage.json_schema import check
 from entropic_ae.storage.run_folder import RESULT
 from entropic_ae.storage.run_info import RunInfo
@@ -67,8 +67,8 @@ class Page(HTMLParser):
 @pytest.fixture(autouse=True)
 def drawn_once(monkeypatch):
     """Let a chart that was drawn before be kept: most of a page's time. Yield what was kept, to be forgotten."""
-    for module in (comparison, curves, diagnosis):
-        for name in {"lines", "points", "stack", "band"} & set(vars(module)):
+    for module in (comparison, curves, diagnosis, plane):
+        for name in {"lines", "points", "scatter", "stack", "band"} & set(vars(module)):
             monkeypatch.setattr(module, name, partial(drawn, getattr(module, name)))
     return DRAWN
 
@@ -237,6 +237,32 @@ def test_every_setting_is_there_and_folded(trained, tmp_path):
     changed = re.findall(r"<dt>([^<]*?) <span class=\"tag\">changed</span>", folded)
     assert set(changed) == set(info["overrides"])
     assert "entropic-ae train eae digits" in folded
+
+
+def test_what_a_classifier_learns_from_samples_is_on_the_page(folder, change):
+    assert "trained on" not in [table[0][0] for table in page_of(folder).tables]
+    score = {"density": "gaussian", "images": 60, "samples": 0.5, "real": 0.75}
+    change("metrics.json", lambda metrics: metrics["pixels"].update(classification_accuracy=score))
+    page = page_of(folder)
+    (rows,) = [table[1:] for table in page.tables if table[0][0] == "trained on"]
+    assert rows == [["samples", "50.0 %"], ["as many real images", "75.0 %"]]
+    assert "60 samples, drawn label by label from the density gaussian" in page.text
+
+
+def test_the_map_of_the_codes_is_that_of_the_current_weights(folder, change):
+    def alts():
+        return [label for label in page_of(folder).all("img", "alt") if "codes of 10 labels" in label]
+
+    assert alts() == ["360 codes of 10 labels on two principal axes, over contours of N(0, I)"]
+    found = json.loads((folder / "map.json").read_text())
+    assert f"have {100 * found['variance']:.0f} % of their variance" in page_of(folder).text
+    change("map.json", lambda content: content.update(labels=[*range(180)] * 2))
+    assert "Labels are not coloured: there are 180" in page_of(folder).text
+    change("map.json", lambda content: content.update(weights_sha256="of earlier weights"))
+    assert not alts()
+    change("map.json", lambda content: content["x"].pop())
+    with pytest.raises(InputError, match=r"map\.json is damaged: its lists have different lengths"):
+        page_of(folder)
 
 
 def test_cautions_are_on_the_page(folder, change):

@@ -146,6 +146,38 @@ def test_samples_change_with_density_count_and_seed(opened):
     opened.get_by_text("From 1 to 256 images are shown, got 0.").wait_for()
 
 
+def test_nearest_training_images_stand_below_the_samples(opened):
+    alone = pictures(opened, ".samples")
+    opened.get_by_role("switch", name="Nearest training images").click()
+    both = until_changed(opened, ".samples", alone)
+    assert both[::2] == alone
+    assert len(both) == 64
+    captions = opened.locator(".samples figcaption").all_inner_texts()
+    assert all(float(one) > 0 for one in captions)
+    opened.get_by_text("Test images are ").wait_for()
+    opened.get_by_role("switch", name="Nearest training images").click()
+    assert until_changed(opened, ".samples", both) == alone
+
+
+def test_a_point_of_the_map_shows_its_image(opened):
+    tab(opened, "Map")
+    points = opened.locator(".map circle")
+    points.first.wait_for()
+    assert points.count() == 360
+    opened.get_by_text("Codes of 360 test images on their first two principal axes").wait_for()
+    points.nth(12).dispatch_event("mouseover")
+    first = pictures(opened, ".pointed")
+    assert len(first) == 2
+    assert opened.locator(".pointed figcaption").first.inner_text().startswith("test image 12, label ")
+    opened.locator('.map .chosen[data-i="12"]').wait_for()
+    opened.get_by_label("Test image", exact=True).fill("7")
+    seventh = until_changed(opened, ".pointed", first)
+    opened.locator('.map .chosen[data-i="7"]').wait_for()
+    opened.locator('.map [data-i="12"]').dispatch_event("click")
+    assert until_changed(opened, ".pointed", seventh) == first
+    assert opened.locator(".map .chosen").count() == 1
+
+
 def test_every_slider_changes_the_picture(opened):
     tab(opened, "Directions")
     first = shown = pictures(opened, ".walked")
@@ -236,6 +268,10 @@ def test_interpolations_change_with_ends_kind_and_steps(opened, photo):
 
 @pytest.mark.parametrize("opened", [390], indirect=True)
 def test_a_phone_shows_every_tab_in_its_width(opened):
+    tab(opened, "Map")
+    box = opened.locator(".map svg").bounding_box()
+    assert box["width"] >= 300
+    assert opened.evaluate("document.documentElement.scrollWidth") == 390
     for name, place in (
         ("Samples", ".samples"),
         ("Directions", ".walked"),

@@ -152,6 +152,12 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
             f"labels from codes: {100 * result['knn_accuracy']:.1f} % by 5 neighbours, "
             f"{100 * result['probe_accuracy']:.1f} % by a linear probe"
         )
+    if (score := result.get("classification_accuracy")) is not None:
+        console.print(
+            f"classifiers trained on {score['images']:,} samples of each label from the density "
+            f"{score['density']}: {100 * score['samples']:.1f} % on {result['split']} images; on as many real "
+            f"images, {100 * score['real']:.1f} %"
+        )
     entropy = f"entropy of {codes['n']:,} held-out codes {codes['entropy']:.2f} nats"
     if codes["maximum"] is not None:
         entropy += f", {codes['corrected_gap']:.2f} below the same estimate of as many prior samples"

@@ -154,6 +154,13 @@ def evaluate(
     ] = None,
     seed: Seed = 0,
     weights: Annotated[Path | None, typer.Option(help="The feature space's weights, a file or a folder.")] = None,
+    train_on_samples: Annotated[
+        bool,
+        typer.Option(
+            "--train-on-samples",
+            help="Also train a classifier on samples of each label and test it on real images; takes minutes.",
+        ),
+    ] = False,
     data: Moved = None,
     device: Device = "auto",
     devices: Devices = 1,
@@ -179,6 +186,7 @@ def evaluate(
             seed=seed,
             densities=None if densities is None else read_list(densities),
             weights=weights,
+            train_on_samples=train_on_samples,
             compile=compile,
             tell=lambda what: status.update(f"measuring: {what}"),
         )

@@ -5,23 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from threading import RLock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from entropic_ae.densities import DENSITIES, Density
 from entropic_ae.errors import InputError
+from entropic_ae.evaluation import map_codes
 from entropic_ae.explore.codes import PrincipalAxes, norm_percentile, principal_axes, walk, within
 from entropic_ae.explore.images import fit_image, fit_of
-from entropic_ae.metrics import reconstruction_error
+from entropic_ae.features import Features, load_features
+from entropic_ae.metrics import nearest_neighbours, reconstruction_error
+from entropic_ae.randomness import generator
 from entropic_ae.runs import Run
 from entropic_ae.storage.run_folder import density_file
 
-__all__ = ["Explorer", "Reconstruction"]
+__all__ = ["CodeMap", "Explorer", "Nearest", "Reconstruction"]
 
 _CODES = 10_000  # training codes for the axes, and draws from the prior for percentiles
 _AXES = 8
+_MAPPED = 2000  # codes of the map
+_SOME = 200  # held-out images whose distances from training images are shown
+_CHUNK = 10_000  # training images that are searched at once
 
 
 class Reconstruction(NamedTuple):
@@ -45,6 +51,42 @@ class Reconstruction(NamedTuple):
     norm: float
     prior: float
     training: float | None
+
+
+class Nearest(NamedTuple):
+    """The nearest training images of samples, by Euclidean distances of pixels in [0, 1].
+
+    Large images are averaged down to at most 1,024 values first, as in the feature space ``pixels``.
+
+    Attributes:
+        images: the nearest training image of each sample, uint8 (N, C, H, W).
+        distances: between the two, (N,).
+        held_out: the least, the median and the largest distance of 200 test images at most.
+
+    >>> Nearest._fields
+    ('images', 'distances', 'held_out')
+    """
+
+    images: Tensor
+    distances: list[float]
+    held_out: tuple[float, float, float]
+
+
+class CodeMap(NamedTuple):
+    """Codes of test images in two dimensions.
+
+    Attributes:
+        numbers: of the test images.
+        labels: of these images, or None.
+        found: the result of ``evaluation.map_codes``.
+
+    >>> CodeMap._fields
+    ('numbers', 'labels', 'found')
+    """
+
+    numbers: list[int]
+    labels: list[int] | None
+    found: dict[str, Any]
 
 
 class Explorer:
@@ -74,6 +116,7 @@ class Explorer:
         self.missing: str | None = None
         self._densities: dict[str, Density] = {}
         self._axes: tuple[PrincipalAxes, Tensor, str] | None = None
+        self._maps: dict[str, CodeMap] = {}
         self._lock = RLock()  # for cached results, and for PyTorch's generator, which all threads share
         try:
             _ = run.data
@@ -109,6 +152,11 @@ class Explorer:
         if not 0 <= number < self.test_images:
             raise InputError(f"test images are numbered from 0 to {self.test_images - 1}, got {number}.")
         return self.run.data.test.images[number]
+
+    def named(self, number: int) -> str:
+        """Return the name of a test image, with its label if it has one."""
+        labels = self.run.data.test.labels
+        return f"test image {number}" + ("" if labels is None else f", label {labels[number].item()}")
 
     def fit(self, content: bytes) -> Tensor:
         """Decode an image file and fit it to the run, uint8 (C, H, W); see ``fit_image``."""
@@ -210,6 +258,54 @@ class Explorer:
             norm_percentile(code[0], self._prior_codes),
             None if self._axes is None else norm_percentile(code[0], self._axes[1]),
         )
+
+    def nearest(self, samples: Tensor) -> Nearest:
+        """Find the nearest training image of each sample, uint8 (N, C, H, W); InputError without the images."""
+        self._check_images()
+        with self._lock:
+            distances, index = self._search(self._pixels(samples))
+            return Nearest(self.run.data.train.images[index], distances.tolist(), self._held_out)
+
+    @cached_property
+    def _pixels(self) -> Features:
+        return load_features("pixels", self.run.data)
+
+    @cached_property
+    def _held_out(self) -> tuple[float, float, float]:
+        distances, _ = self._search(self._pixels(self.run.data.test.images[:_SOME]))
+        return distances.min().item(), distances.median().item(), distances.max().item()
+
+    def _search(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the distances to the nearest training images, (N,), and the numbers of these."""
+        best, index = (
+            torch.full((len(features),), torch.inf, dtype=torch.float64),
+            torch.zeros(len(features)).long(),
+        )
+        for i, chunk in enumerate(self.run.data.train.images.split(_CHUNK)):
+            found = nearest_neighbours(features, self._pixels(chunk))
+            nearer = found.distances < best
+            best[nearer], index[nearer] = found.distances[nearer], found.indices[nearer] + i * _CHUNK
+        return best, index
+
+    def _check_images(self) -> None:
+        if self.missing:
+            raise InputError(f"the run's images are missing: {self.missing}")
+
+    def map(self, method: str = "pca") -> CodeMap:
+        """Place the codes of 2,000 test images at most in two dimensions; InputError without the images.
+
+        Arguments:
+            method: one of ``evaluation.map_methods()``.
+        """
+        self._check_images()
+        with self._lock:
+            if method not in self._maps:
+                test = self.run.data.test
+                some = torch.randperm(len(test.images), generator=generator(0))[:_MAPPED].sort().values
+                codes, prior = self.run.encode(test.images[some]), self.run.model.bottleneck.prior()
+                labels = None if test.labels is None else test.labels[some].tolist()
+                self._maps[method] = CodeMap(some.tolist(), labels, map_codes(codes, prior, method=method))
+            return self._maps[method]
 
     def interpolate(self, start: Tensor, end: Tensor, *, steps: int, kind: str) -> Tensor:
         """Decode interpolated codes between two images, (C, H, W): uint8 (steps, C, H, W)."""

@@ -21,7 +21,7 @@ from entropic_ae.data.formats import DAMAGE, header, opened_image
 from entropic_ae.errors import InputError
 from entropic_ae.storage.run_info import RunInfo
 
-__all__ = ["figure", "figures", "fit_image", "fit_of"]
+__all__ = ["figure", "figures", "fit_image", "fit_of", "pairs"]
 
 
 def fit_of(info: RunInfo) -> Fit:
@@ -109,5 +109,19 @@ def figures(images: Tensor, captions: Sequence[str] = (), *, alt: str = "image")
     3
     """
     captions = captions or [""] * len(images)
-    pairs = zip(images, captions, strict=True)
-    return "".join(figure(image, caption, alt=f"{alt} {i}") for i, (image, caption) in enumerate(pairs))
+    shown = zip(images, captions, strict=True)
+    return "".join(figure(image, caption, alt=f"{alt} {i}") for i, (image, caption) in enumerate(shown))
+
+
+def pairs(images: Tensor, others: Tensor, captions: Sequence[str]) -> str:
+    """Return HTML that shows each image above another, both uint8 (N, C, H, W), with a caption below.
+
+    >>> black = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
+    >>> pairs(black, black, ["a", "b", "c"]).count("<figure>")
+    6
+    """
+    rows = enumerate(zip(images, others, captions, strict=True))
+    return "".join(
+        f"<div>{figure(image, alt=f'sample {i}')}{figure(other, caption, alt=f'nearest training image {i}')}</div>"
+        for i, (image, other, caption) in rows
+    )

@@ -1,4 +1,4 @@
-"""The page: a heading, and a tab for each of its four uses. Each visitor has a separate page."""
+"""The page: a heading, and a tab for each of its five uses. Each visitor has a separate page."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from entropic_ae.errors import InputError
+from entropic_ae.evaluation import map_methods
 from entropic_ae.explore.codes import PrincipalAxes
-from entropic_ae.explore.explorer import Explorer, Reconstruction
-from entropic_ae.explore.images import figure, figures
+from entropic_ae.explore.explorer import CodeMap, Explorer, Nearest, Reconstruction
+from entropic_ae.explore.images import figure, figures, pairs
+from entropic_ae.explore.plane import drawn_map
 from entropic_ae.explore.widgets import ImagePicker, Latest, aside, whole
 from entropic_ae.generation import INTERPOLATIONS
 
-__all__ = ["build", "describe"]
+__all__ = ["build", "describe", "describe_map", "describe_nearest"]
 
 _MOST = 256  # samples at once
 _STEPS = 16  # of an interpolation, at most
@@ -37,6 +39,7 @@ def build(explorer: Explorer) -> None:
         ).classes("warning")
     parts = {
         "Samples": _samples,
+        "Map": _map,
         "Directions": _directions,
         "Reconstruct": _reconstruct,
         "Interpolate": _interpolate,
@@ -63,22 +66,31 @@ def _samples(explorer: Explorer) -> None:
         n = ui.number("Images", value=32, min=1, max=_MOST, step=1, format="%d").props("outlined dense")
         seed = ui.number("Seed", value=0, min=0, max=2**32 - 1, step=1, format="%d").props("outlined dense")
         following = ui.button("Next seed", icon="casino").props("unelevated")
+        beneath = ui.switch("Nearest training images", value=False)
+        beneath.set_enabled(explorer.missing is None)
     says = ui.label().classes("says")
     place = ui.html("", sanitize=False).classes("grid samples")
 
-    def work() -> Tensor | None:
+    def work() -> tuple[Tensor, Nearest | None] | None:
         count, number = whole(n.value), whole(seed.value)
         if count is None or number is None:
             return None
         if not 1 <= count <= _MOST:
             raise InputError(f"from 1 to {_MOST} images are shown, got {count}.")
-        return explorer.sample(density.value, count, seed=number)
+        images = explorer.sample(density.value, count, seed=number)
+        return images, explorer.nearest(images) if beneath.value else None
 
-    def show(images: Tensor | None) -> None:
-        if images is not None:
+    def show(found: tuple[Tensor, Nearest | None] | None) -> None:
+        if found is None:
+            return
+        images, nearest = found
+        density.set_options(names())
+        if nearest is None:
             place.set_content(figures(images, alt="sample"))
-            density.set_options(names())
-        says.set_text("")
+            says.set_text("")
+        else:
+            place.set_content(pairs(images, nearest.images, [f"{one:.2f}" for one in nearest.distances]))
+            says.set_text(describe_nearest(nearest))
 
     draw = Latest(work, show, place)
 
@@ -87,10 +99,101 @@ def _samples(explorer: Explorer) -> None:
             says.set_text(f"The density {density.value} is fitted to the training codes, once …")
         await draw()
 
-    for control in (density, n, seed):
+    for control in (density, n, seed, beneath):
         control.on_value_change(redraw)
     following.on_click(lambda: seed.set_value((whole(seed.value) or 0) + 1))
     ui.timer(0, redraw, once=True)
+
+
+def describe_nearest(nearest: Nearest) -> str:
+    """Describe the distances of samples from training images beside those of test images.
+
+    >>> print(describe_nearest(Nearest(torch.zeros(1, 1, 8, 8).byte(), [1.5], (0.5, 2.0, 3.0))))
+    Below each sample: its nearest training image, and the distance of their pixels in [0, 1].
+    Test images are 0.50 to 3.00 from theirs, half of them less than 2.00. Copies would be nearer.
+    """
+    low, middle, high = nearest.held_out
+    return (
+        "Below each sample: its nearest training image, and the distance of their pixels in [0, 1].\n"
+        f"Test images are {low:.2f} to {high:.2f} from theirs, half of them less than {middle:.2f}. Copies would "
+        "be nearer."
+    )
+
+
+def _map(explorer: Explorer) -> None:
+    """The codes of test images in two dimensions; a point shows its image."""
+    from nicegui import ui
+
+    says = ui.label("Encoding test images for the map …").classes("says")
+    chosen: list[int] = []
+    with ui.element("div").classes("beside mapped"):
+        with ui.element("div").classes("panel"):
+            method = ui.toggle(map_methods(), value="pca").props("unelevated")
+            method.set_visibility(len(map_methods()) > 1)
+            place = ui.html("", sanitize=False).classes("map")
+        with ui.element("div").classes("panel shown"):
+            if explorer.test_images:
+                last = explorer.test_images - 1
+                number = ui.number("Test image", min=0, max=last, step=1, suffix=f"of 0 to {last:,}")
+                number.props("outlined dense")
+            picture = ui.html("", sanitize=False).classes("two pointed")
+
+    def work() -> tuple[Tensor, str] | None:
+        if not chosen:
+            return None
+        image = explorer.test_image(chosen[0])
+        return torch.stack([image, explorer.reconstruct(image).x_hat]), explorer.named(chosen[0])
+
+    def show(found: tuple[Tensor, str] | None) -> None:
+        if found is not None:
+            picture.set_content(figures(found[0], (found[1], "reconstruction"), alt="point"))
+            ui.run_javascript(
+                "document.querySelectorAll('.map .chosen').forEach(one => one.classList.remove('chosen'));"
+                f"const point = document.querySelector('.map [data-i=\"{chosen[0]}\"]');"
+                "point?.classList.add('chosen');"
+                "point?.parentNode.insertBefore(point, point.parentNode.querySelector('.prior'));"  # on top
+            )
+
+    latest = Latest(work, show, None)
+
+    async def choose(image: int | None) -> None:
+        if image is not None and [image] != chosen:
+            chosen[:] = [image]
+            await latest()
+
+    async def fill() -> None:
+        try:
+            found = await aside(lambda: explorer.map(method.value))
+        except (InputError, OSError) as error:
+            says.set_text(f"Unavailable: {error}")
+            return
+        place.set_content(drawn_map(found.found, found.numbers, found.labels))
+        says.set_text(describe_map(found))
+
+    point = "(event) => { const i = event.target.dataset.i; if (i !== undefined) emit(Number(i)); }"
+    for kind in ("click", "mouseover"):
+        place.on(kind, lambda event: choose(int(event.args)), js_handler=point)
+    if explorer.test_images:
+        number.on_value_change(lambda event: choose(whole(event.value)))
+    method.on_value_change(fill)
+    ui.timer(0, fill, once=True)
+
+
+def describe_map(found: CodeMap) -> str:
+    """Describe a map of codes.
+
+    >>> print(describe_map(CodeMap([3, 7, 9], None, {"variance": 0.25})))
+    Codes of 3 test images on their first two principal axes, with 25 % of their variance. A point shows its image.
+    The lines hold 39, 86 and 99 % of the prior: if it is normal, they are at 1, 2 and 3 standard deviations.
+    """
+    share = found.found["variance"]
+    axes = "by UMAP: neighbours stay neighbours, distances mean little"
+    if share is not None:
+        axes = f"on their first two principal axes, with {100 * share:.0f} % of their variance"
+    return (
+        f"Codes of {len(found.numbers):,} test images {axes}. A point shows its image.\n"
+        "The lines hold 39, 86 and 99 % of the prior: if it is normal, they are at 1, 2 and 3 standard deviations."
+    )
 
 
 def _directions(explorer: Explorer) -> None:

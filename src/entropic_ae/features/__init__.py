@@ -10,7 +10,12 @@ from pathlib import Path
 
 from entropic_ae.data import ImageData
 from entropic_ae.errors import InputError
-from entropic_ae.features.classifier import check_labels, classifier_features, foreign_classifier_features
+from entropic_ae.features.classifier import (
+    check_labels,
+    classifier_accuracy,
+    classifier_features,
+    foreign_classifier_features,
+)
 from entropic_ae.features.dino import check_dino, dino_features
 from entropic_ae.features.inception import check_inception, inception_features
 from entropic_ae.features.pixels import pixel_features
@@ -19,7 +24,15 @@ from entropic_ae.features.space import Features, FeatureSpace
 from entropic_ae.features.torchscript import SUFFIXES, check_script, torchscript_features
 from entropic_ae.registry import Registry
 
-__all__ = ["FEATURES", "FeatureSpace", "Features", "check_features", "load_features", "takes_weights"]
+__all__ = [
+    "FEATURES",
+    "FeatureSpace",
+    "Features",
+    "check_features",
+    "classifier_accuracy",
+    "load_features",
+    "takes_weights",
+]
 
 _FOREIGN = "classifier:"
 

@@ -16,14 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from entropic_ae.data import ImageData, load_images
+from entropic_ae.data import ImageData, Split, load_images
 from entropic_ae.distributed import in_turn
 from entropic_ae.errors import InputError
 from entropic_ae.features.space import Features
 from entropic_ae.randomness import seeded
 from entropic_ae.storage.tensors import read_tensors, write_tensors
 
-__all__ = ["check_labels", "classifier_features", "foreign_classifier_features"]
+__all__ = ["check_labels", "classifier_accuracy", "classifier_features", "foreign_classifier_features"]
 
 _log = logging.getLogger(__name__)
 
@@ -84,8 +84,8 @@ def classifier_features(data: ImageData, device: str) -> Features:
                 path,
             )
             with seeded(0):
-                network = _train_classifier(data, classes)
-            accuracy = _accuracy(network, data)
+                network = _train_classifier(data.train, classes)
+            accuracy = _accuracy(network, data.validation)
             _write_cache(path, network, accuracy)
     return Features("classifier", network, _FEATURES, device=device, accuracy=accuracy, content="classifier")
 
@@ -123,6 +123,34 @@ def foreign_classifier_features(source: str, device: str) -> Features:
     network = _Fitted(own.network, tuple(data.shape))
     name = f"classifier:{source}"
     return Features(name, network, own.dim, device=device, accuracy=own.accuracy, content=name)
+
+
+def classifier_accuracy(training: Split, test: Split, *, epochs: int = 5) -> float:
+    """Return the accuracy on test images of the classifier when it is trained on other images, from a fixed start.
+
+    Arguments:
+        training: uint8 images, (N, C, H, W), with labels from 0.
+        test: images of the same shape, with labels.
+        epochs: passes over the training images.
+
+    Raises: InputError for images without labels, without images, or with one label only.
+
+    >>> black, white = torch.zeros(40, 1, 8, 8), torch.full((40, 1, 8, 8), 255)
+    >>> images = Split(torch.cat([black, white]).byte(), torch.arange(2).repeat_interleave(40))
+    >>> classifier_accuracy(images, images)
+    1.0
+    """
+    for split in (training, test):
+        if split.labels is None or len(split.images) == 0:
+            raise InputError("classifier_accuracy needs images with labels, got none; give each image its class.")
+    assert training.labels is not None
+    assert test.labels is not None
+    if len(training.labels.unique()) < 2:
+        raise InputError("classifier_accuracy needs at least 2 different labels, got 1; there is nothing to tell.")
+    classes = int(max(training.labels.max(), test.labels.max())) + 1
+    with seeded(0):
+        network = _train_classifier(training, classes, epochs)
+    return _accuracy(network, test)
 
 
 def check_labels(data: ImageData) -> int:
@@ -181,9 +209,9 @@ def _write_cache(path: Path, network: nn.Module, accuracy: float) -> None:
 
 
 @torch.inference_mode()
-def _accuracy(network: _Classifier, data: ImageData) -> float:
-    """Return the accuracy on the validation images; NaN if the validation set is empty or unlabelled."""
-    images, labels = data.validation.images, data.validation.labels
+def _accuracy(network: _Classifier, split: Split) -> float:
+    """Return the accuracy on images; NaN if there are none, or they have no labels."""
+    images, labels = split.images, split.labels
     if labels is None or len(images) == 0:
         return math.nan
     network.eval()
@@ -208,20 +236,26 @@ class _Batches(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         return self.images[chosen], self.labels[chosen]
 
 
-def _train_classifier(data: ImageData, classes: int) -> _Classifier:
-    """Train on the CPU, wherever the features are used: one set of weights for every device."""
+def _train_classifier(split: Split, classes: int, epochs: int | None = None) -> _Classifier:
+    """Train on the CPU, wherever the features are used: one set of weights for every device.
+
+    Arguments:
+        split: the images and their labels.
+        classes: number of classes.
+        epochs: default: by the number and the size of the images.
+    """
     import pytorch_lightning as pl
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
     from entropic_ae.training import quiet_lightning
 
-    images, labels = data.train.images, data.train.labels
+    images, labels = split.images, split.labels
     assert labels is not None
     n, channels, height, width = images.shape
     grey = channels == 1
     budget = (_GREY_BUDGET if grey else _COLOUR_BUDGET) * 32 * 32 / (height * width)
-    epochs = min(16, max(3, round(budget / n)))
+    passes = epochs or min(16, max(3, round(budget / n)))
     batch_size = min(128, max(32, n // 32))
     dataset = _Batches(images, labels)
     # A last batch of one image would have no variance for the batch normalisation.
@@ -242,7 +276,7 @@ def _train_classifier(data: ImageData, classes: int) -> _Classifier:
         def configure_optimizers(self) -> Any:
             optimizer = torch.optim.AdamW(self.parameters(), lr=_LEARNING_RATE, weight_decay=0.01)
             schedule = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, _LEARNING_RATE, total_steps=epochs * len(sampler)
+                optimizer, _LEARNING_RATE, total_steps=passes * len(sampler)
             )
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -250,7 +284,7 @@ def _train_classifier(data: ImageData, classes: int) -> _Classifier:
     threads = 1 if batch_size * height * width < _WORTH_THREADS else torch.get_num_threads()
     with quiet_lightning(), _threads(threads):
         pl.Trainer(
-            max_epochs=epochs,
+            max_epochs=passes,
             accelerator="cpu",
             devices=1,
             plugins=[LightningEnvironment()],  # one process, also inside a cluster's job

@@ -15,7 +15,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["INK", "PALETTE", "Chart", "Key", "Line", "band", "dwarfing", "lines", "points", "stack"]
+__all__ = [
+    "INK",
+    "PALETTE",
+    "Chart",
+    "Group",
+    "Key",
+    "Line",
+    "band",
+    "dwarfing",
+    "lines",
+    "points",
+    "scatter",
+    "stack",
+]
 
 INK = "#1b1e23"
 PALETTE = ("#0072b2", "#c65500", "#008762", "#ad4d87", "#8a6d00", "#59616c")
@@ -47,6 +60,15 @@ class Line:
     key: Key
     x: Sequence[float]
     y: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Places in the plane of one colour."""
+
+    label: str
+    colour: str
+    places: Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -172,6 +194,41 @@ def points(title: str, values: Sequence[float], half: float, *, text: str, xlabe
         axes.set_xlim(0.4, len(values) + 0.6)
         _ticks(axes)
         return Chart(title, _image(figure), text)
+
+
+def scatter(
+    title: str,
+    groups: Sequence[Group],
+    contours: Sequence[Sequence[Sequence[float]]],
+    named: str,
+    *,
+    text: str,
+) -> Chart:
+    """Draw places on two principal axes, with one unit, over contours.
+
+    Arguments:
+        title, text: see ``Chart``.
+        groups: the places by colour.
+        contours: lines, each its x and its y.
+        named: what the contours are of.
+
+    >>> contours = [([0.0, 1.0], [0.0, 1.0])]
+    >>> chart = scatter("map", [Group("1", INK, [(0.0, 1.0)])], contours, "it", text="")
+    >>> [key.label for key in chart.keys]
+    ['1', 'it']
+    """
+    with _figure(_WIDTH) as (figure, axes):
+        for x, y in contours:
+            axes.plot(x, y, color=INK, linewidth=1.1, zorder=3)
+        for group in groups:
+            x, y = zip(*group.places, strict=True)
+            axes.scatter(x, y, s=7, c=group.colour, alpha=0.75, linewidths=0, zorder=2)
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.set_xlabel("first principal axis")
+        axes.set_ylabel("second principal axis")
+        _ticks(axes)
+        keys = (*(Key(one.label, one.colour, "dot") for one in groups), Key(named, INK))
+        return Chart(title, _image(figure), text, keys)
 
 
 def stack(title: str, parts: Sequence[tuple[str, float]], *, text: str, xlabel: str) -> Chart:

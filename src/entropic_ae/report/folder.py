@@ -48,6 +48,7 @@ class Contents:
         metrics: the results of metrics.json by feature space; empty if there are none.
         outdated: whether metrics.json also holds results of other weights, which are left out here.
         transported: whether codes are mapped to the prior by a transport.
+        code_map: map.json of the current weights; None if there is none.
         pictures: by file name.
     """
 
@@ -57,6 +58,7 @@ class Contents:
     metrics: dict[str, dict[str, Any]]
     outdated: bool
     transported: bool
+    code_map: dict[str, Any] | None
     pictures: dict[str, Picture]
 
     @property
@@ -110,6 +112,7 @@ def read_folder(path: Path | str) -> Contents:
         metrics=current,
         outdated=len(current) < len(metrics),
         transported=folder.transport.is_file(),
+        code_map=folder.read_map(),
         pictures={file.name: _read_picture(file) for file in files},
     )
 

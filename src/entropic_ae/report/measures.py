@@ -10,7 +10,7 @@ from entropic_ae.report.folder import Contents, Picture
 from entropic_ae.report.tables import fixed
 from entropic_ae.storage.run_folder import neighbours_file
 
-__all__ = ["Nearest", "Table", "labels", "nearest", "rebuilt", "similarity"]
+__all__ = ["Nearest", "Table", "labels", "learnt", "nearest", "rebuilt", "similarity"]
 
 _CLOSER = ("precision", "recall", "density", "coverage")
 
@@ -87,6 +87,28 @@ def labels(result: Mapping[str, Any]) -> Table | None:
         f"of {result.get('split', 'test')} images."
     )
     return Table("Labels from codes", caption, ("classifier", "accuracy"), rows)
+
+
+def learnt(result: Mapping[str, Any]) -> Table | None:
+    """Return what a classifier learns from samples; None where that was not measured.
+
+    >>> score = {"density": "gaussian", "images": 1000, "samples": 0.9, "real": 0.95}
+    >>> learnt({"classification_accuracy": score}).rows
+    [('samples', '90.0 %'), ('as many real images', '95.0 %')]
+    """
+    score = result.get("classification_accuracy")
+    if score is None:
+        return None
+    caption = (
+        f"A classifier is trained on {score['images']:,} samples, drawn label by label from the density "
+        f"{score['density']}. Its accuracy on {result.get('split', 'test')} images is the classification accuracy "
+        "score."
+    )
+    rows = [
+        ("samples", f"{100 * score['samples']:.1f} %"),
+        ("as many real images", f"{100 * score['real']:.1f} %"),
+    ]
+    return Table("Classifiers trained on samples", caption, ("trained on", "accuracy"), rows)
 
 
 def similarity(result: Mapping[str, Any]) -> Table | None:

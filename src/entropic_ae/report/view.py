@@ -11,7 +11,8 @@ from entropic_ae.report.charts import Chart
 from entropic_ae.report.curves import curves, terms, words
 from entropic_ae.report.diagnosis import Diagnosis, diagnosis
 from entropic_ae.report.folder import Contents, Picture
-from entropic_ae.report.measures import Nearest, Table, labels, nearest, rebuilt, similarity
+from entropic_ae.report.measures import Nearest, Table, labels, learnt, nearest, rebuilt, similarity
+from entropic_ae.report.plane import code_map
 from entropic_ae.report.settings import Group, groups
 from entropic_ae.report.tables import (
     distance_rows,
@@ -124,6 +125,7 @@ class RunView:
     nearest: list[Nearest]
     unseen: Missing | None
     codes: list[tuple[str, str]]
+    code_map: tuple[Chart, str] | None
     collapse: str
     collapsed: bool
     diagnosis: Diagnosis
@@ -161,11 +163,12 @@ def view(run: Contents, anchor: str, name: str) -> RunView:
         cautions=_cautions(said),
         multiples=_multiples(run),
         spaces=[_space(name, one) for name, one in run.metrics.items()],
-        measures=[one for one in (rebuilt(result), labels(result)) if one] if result else [],
+        measures=[one for one in (rebuilt(result), labels(result), learnt(result)) if one] if result else [],
         similarity=similarity(result) if result else None,
         nearest=near,
         unseen=_unseen(run) if result and not near else None,
         codes=_codes(result) if result else [],
+        code_map=None if run.code_map is None else code_map(run.code_map),
         collapse=_collapse(result) if result else "",
         collapsed=bool((result or {}).get("collapse", {}).get("collapsed")),
         diagnosis=found,

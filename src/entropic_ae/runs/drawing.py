@@ -13,6 +13,7 @@ from entropic_ae.pictures import above, save_images
 from entropic_ae.storage.files import write_text
 from entropic_ae.storage.run_folder import (
     INTERPOLATIONS,
+    MAP,
     METRICS_FILE,
     REAL,
     RECONSTRUCTIONS,
@@ -56,7 +57,7 @@ def draw_again(run: Run) -> None:
     drawn, weights = run.files.drawn, run.weights_sha256()
     if drawn.is_file() and drawn.read_bytes() == weights.encode():
         return
-    stale = [run.folder / METRICS_FILE, run.folder / REPORT, *run.folder.glob(samples_file("*"))]
+    stale = [run.folder / METRICS_FILE, run.folder / MAP, run.folder / REPORT, *run.folder.glob(samples_file("*"))]
     stale += [*run.folder.glob(neighbours_file("*")), *run.folder.glob(labelled_file("*", ()))]
     stale += [path for to in FORMATS for path in exported(run.folder / to, to)]
     if not run.files.has_transport():  # one of earlier weights would be ignored

@@ -8,18 +8,22 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from entropic_ae import evaluation
 from entropic_ae.bottlenecks import Transported
 from entropic_ae.data import ImageData, count_copies
 from entropic_ae.densities import DENSITIES
-from entropic_ae.distributed import is_first, sharers
+from entropic_ae.distributed import alone, is_first, sharers
 from entropic_ae.errors import InputError
 from entropic_ae.features import check_features, load_features, takes_weights
 from entropic_ae.pictures import above, save_images
-from entropic_ae.storage.files import sha256
-from entropic_ae.storage.run_folder import neighbours_file
+from entropic_ae.priors import as_prior
+from entropic_ae.randomness import generator
+from entropic_ae.runs.fitting import default_density
+from entropic_ae.storage.files import sha256, write_json
+from entropic_ae.storage.run_folder import MAP, neighbours_file
 from entropic_ae.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["judged", "measure"]
 
 _UNTRAINED = "random"
+_MAPPED = 1000  # codes of the map
 _COLUMNS = 5  # of samples above their nearest training images, to be seen on a phone
 _SECOND = "pixels"  # feature space beside the usual one: no single one is to be trusted
 
@@ -42,6 +47,7 @@ def measure(
     densities: Sequence[str] | None,
     weights: str | Path | None,
     samples_only: bool,
+    train_on_samples: bool,
     compile: bool,
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -60,6 +66,7 @@ def measure(
         run.check_trained_on(data)
     if copies.repeated and is_first(sharers()):
         warnings.warn(f"{copies}.", stacklevel=3)
+    learnt = _train_on_samples(run, data, n, seed, split, tell) if train_on_samples else {}
     device = str(next(run.model.parameters()).device)
     spaces = []
     names = _spaces(run, data, features, samples_only=samples_only)
@@ -88,6 +95,7 @@ def measure(
             show=lambda name, drawn, nearest: pictures.update({name: above(drawn, nearest, _COLUMNS)}),
         )
     for space, result in zip(spaces, results.values(), strict=True):
+        result.update(learnt)
         if copies.repeated:
             result["copies"] = copies._asdict()
         if space.accuracy is not None:
@@ -97,10 +105,29 @@ def measure(
     if of_folder and run.is_current("the metrics are not saved"):
         if split == "test":
             _draw_neighbours(run, next(iter(results.values())), pictures)
+            _draw_map(run, data, seed, tell)
         for name, result in results.items():
             run.files.add_result(name + ("" if split == "test" else f" ({split})"), result)
     first, *others = results.values()
     return {**first, "also": {one["features"]: one for one in others}} if others else first
+
+
+def _train_on_samples(
+    run: Run, data: ImageData, n: int, seed: int, split: str, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return the classification accuracy score of samples of each label."""
+    train, test = run.data.train, data.test if split == "test" else data.validation
+    if train.labels is None or test.labels is None:
+        raise InputError(f"to train on samples the images need labels, {data.name} has none; measure without it.")
+    density = default_density(run, int(train.labels[0]))
+    fitted = {}
+    for label in train.labels.unique().tolist():
+        tell(f"the density {density} of label {label}")
+        fitted[label] = run.density(density, label=label)
+    tell("a classifier trained on samples, and one on real images")
+    samples, real = evaluation.labelled_samples(run.model, fitted, train, n, seed)
+    score = evaluation.classification_accuracy_score(samples, real, test)
+    return {"classification_accuracy": {"density": density, "images": len(samples.images), **score}}
 
 
 def _draw_neighbours(run: Run, result: dict[str, Any], pictures: Mapping[str, Tensor]) -> None:
@@ -112,6 +139,25 @@ def _draw_neighbours(run: Run, result: dict[str, Any], pictures: Mapping[str, Te
         path = run.folder / neighbours_file(name)
         save_images(images, path, columns=_COLUMNS, overwrite=True)
         result["distances"][name]["neighbours"]["picture_sha256"] = sha256(path.read_bytes())
+
+
+def _draw_map(run: Run, data: ImageData, seed: int, tell: Callable[[str], None]) -> None:
+    """Write the map of the codes of some test images; none of codes of one dimension, or of fewer than 3."""
+    some = torch.randperm(len(data.test.images), generator=generator(seed))[:_MAPPED].sort().values
+    with alone():
+        codes = run.encode(data.test.images[some])
+    if len(codes) < 3 or codes.shape[1] < 2:
+        return
+    tell("the map of the codes")
+    prior, labels = run.model.bottleneck.prior(), data.test.labels
+    found = {
+        "weights_sha256": run.weights_sha256(),
+        "prior": as_prior(prior).title,
+        "images": some.tolist(),
+        "labels": None if labels is None else labels[some].tolist(),
+        **evaluation.map_codes(codes, prior, seed=seed),
+    }
+    write_json(run.folder / MAP, found)
 
 
 def judged(run: Run, results: Mapping[str, Mapping[str, Any]] | None = None) -> Verdict | None:

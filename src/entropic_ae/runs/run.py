@@ -284,6 +284,7 @@ class Run:
         densities: Sequence[str] | None = None,
         weights: str | Path | None = None,
         samples_only: bool = False,
+        train_on_samples: bool = False,
         compile: bool = False,
         tell: Callable[[str], None] = lambda _: None,
     ) -> dict[str, Any]:
@@ -303,6 +304,8 @@ class Run:
             densities: names of the densities to fit and measure; default: the recipe's.
             weights: those of the feature space, as for ``load_features``, if they cannot be downloaded.
             samples_only: measure only the distances of the densities; metrics.json is not changed.
+            train_on_samples: add the classification accuracy score: what a classifier learns from samples of each
+                label, see ``evaluation.classification_accuracy_score``. It takes minutes.
             compile: compile the encoder and the decoder first: for very many images on a GPU.
             tell: called with the name of each step before it starts.
 
@@ -320,6 +323,7 @@ class Run:
             densities=densities,
             weights=weights,
             samples_only=samples_only,
+            train_on_samples=train_on_samples,
             compile=compile,
             tell=tell,
         )
@@ -341,9 +345,9 @@ class Run:
         The recipe's density is fitted first, if need be, so that the run can be sampled without its data.
         Checkpoints, which are pickles, and other files of the folder are never pushed. **Pictures that show or
         follow real images** may be private, and are pushed only if listed in ``include``: held-out images,
-        reconstructions, interpolations, and the report, which holds them. Local paths are removed: custom data are
-        identified by their name, which is looked up in the current folder when the run is used. The weights may
-        have memorised training images.
+        reconstructions, interpolations, and the report, which holds them and training images. Local paths are
+        removed: custom data are identified by their name, which is looked up in the current folder when the run is
+        used. The weights may have memorised training images.
 
         Arguments:
             repo: ``owner/name``, created if it does not exist.

@@ -23,6 +23,7 @@ __all__ = [
     "INFO_FILE",
     "INTERPOLATIONS",
     "LOG",
+    "MAP",
     "MEAN_IMAGE",
     "METRICS_FILE",
     "PREFIX",
@@ -45,7 +46,7 @@ __all__ = [
     "samples_file",
 ]
 
-INFO_FILE, METRICS_FILE, LOG = "run.json", "metrics.json", "log.csv"
+INFO_FILE, METRICS_FILE, LOG, MAP = "run.json", "metrics.json", "log.csv", "map.json"
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoints/last.ckpt"
 TRANSPORT = "transport.safetensors"
 RECONSTRUCTIONS, INTERPOLATIONS, REPORT = "reconstructions.png", "interpolations.png", "report.html"
@@ -112,6 +113,7 @@ RESULT: dict[str, Any] = {
     "ssim?": float,
     "knn_accuracy?": float,
     "probe_accuracy?": float,
+    "classification_accuracy?": {"density": str, "images": int, "samples": float, "real": float},
     "number?": int,
     "dimensions?": int,
     "variance?": float,
@@ -136,6 +138,19 @@ _COMPARED: dict[str, Any] = {
     "excess_kurtosis": [float],
     "correlation": {"rms": float, "largest": float},
     "distance": {"value": float, "null": [float, float, float], "n": int},
+}
+
+
+_MAP: dict[str, Any] = {
+    "weights_sha256": str,
+    "prior": str,
+    "images": [int],
+    "labels": ([int], None),
+    "method": str,
+    "x": [float],
+    "y": [float],
+    "variance": float,
+    "contours": {"*": [[[float]]]},
 }
 
 
@@ -309,6 +324,18 @@ class RunFolder:
         with claimed(self.path / _METRICS_LOCK, taken, wait=60):  # another process may have added one meanwhile
             kept = self.read_metrics(result["weights_sha256"])
             write_json(self.path / METRICS_FILE, kept | {name: result})
+
+    def read_map(self) -> dict[str, Any] | None:
+        """Return the map of the codes of the current weights; None without one. InputError if it is damaged."""
+        path = self.path / MAP
+        if not path.is_file() or not self.weights.is_file():
+            return None
+        found: dict[str, Any] = read_json(path)
+        check(found, _MAP, str(path))
+        lists = [found[name] for name in ("images", "x", "y", "labels") if found[name] is not None]
+        if len({len(one) for one in lists}) > 1:
+            raise InputError(f"{path} is damaged: its lists have different lengths; create it again.")
+        return found if found["weights_sha256"] == self.weights_sha256() else None
 
     @property
     def is_begun(self) -> bool:
