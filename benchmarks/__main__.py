@@ -1,6 +1,6 @@
 """``python -m benchmarks [NAME ...]``: measure, and write ``results/performance/NAME.json``.
 
-What measures no speed, ``spaces``, is written to ``results/measures``.
+What measures no speed, ``spaces`` and ``ranking``, is written to ``results/measures``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from entropic_ae.storage.files import write_json
 ROOT = Path(__file__).parent.parent
 NAMES = (
     *("training", "entropy", "neighbours", "densities", "sampling", "startup", "memory", "reading", "coverage"),
-    *("limit", "frechet", "spaces"),
+    *("export", "limit", "frechet", "spaces", "ranking"),
 )
 MODULES = {**{name: name for name in NAMES}, "gpu": "accelerator"}
-APART = ("limit", "frechet", "gpu", "spaces")  # of what not every machine has
-MEASURES = ("spaces",)  # whose results are no times
+APART = ("limit", "frechet", "gpu", "spaces", "ranking")  # of what not every machine has
+MEASURES = ("spaces", "ranking")  # whose results are no times
 ROUNDS = 7
 GPU_ROUNDS = 3  # of a GPU that nobody else uses times swing little
 DRY: dict[str, dict[str, Any]] = {
@@ -34,7 +34,9 @@ DRY: dict[str, dict[str, Any]] = {
     "sampling": {"n": 20, "width": 2, "compiles": False},  # for which a machine needs a C++ compiler
     "frechet": {"features": 100, "dim": 16, "images": 4},
     "startup": {"commands": 2},
+    "export": {"densities": ("prior",)},
     "spaces": {"data": ("digits",), "sizes": (60,)},
+    "ranking": {"data": ("digits",), "sizes": (60, 120), "spaces": ("random",), "settings": {"epochs": 1}},
     "memory": {"images": (200,), "codes": ((1000, 4),)},
     "reading": {"images": (200,)},
     "coverage": {"size": 100, "dim": 8},
@@ -47,7 +49,7 @@ def main() -> None:
     """Run the benchmarks that were named, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     usual = [name for name in MODULES if name not in APART]
-    apart = "gpu, which needs one; limit, as root; frechet, with PYTHONPATH=.venv/fid; spaces, with data"
+    apart = "gpu, which needs one; limit, as root; frechet, with PYTHONPATH=.venv/fid; spaces, ranking, with data"
     names = f"{', '.join(usual)}: these unless given; {apart}"
     parser.add_argument("names", nargs="*", metavar="NAME", help=names)
     rounds = f"turns of each contender; {ROUNDS} unless given, of gpu {GPU_ROUNDS}"
@@ -55,6 +57,7 @@ def main() -> None:
     parser.add_argument(
         "--peers", type=Path, help="the Python of pythae's environment, which tests/peers says how to make"
     )
+    parser.add_argument("--older", type=Path, help="a checkout of an older version, for export to compare with")
     parser.add_argument("--dry", action="store_true", help="one round of little, on the CPU, to see that it works")
     parser.add_argument("--out", type=Path, help="folder of the results; with --dry in runs/ unless given")
     options = parser.parse_args()
@@ -74,6 +77,10 @@ def main() -> None:
         own = DRY.get(name, {}) if options.dry else {}
         if name in ("training", "gpu"):
             own = {**own, "peers": options.peers}
+        if name == "export":
+            own = {**own, "older": options.older}
+        if name == "ranking":
+            own = {**own, "folder": (options.out or ROOT / "runs") / "ranking"}
         kind = "measures" if name in MEASURES else "performance"
         out = options.out or ROOT / ("runs" if options.dry else "results") / kind
         measure = import_module(f"benchmarks.{MODULES[name]}").measure

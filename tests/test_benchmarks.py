@@ -11,6 +11,7 @@ import pytest
 import torch
 from benchmarks import accelerator
 from benchmarks.pairs import compared, interleave
+from benchmarks.ranking import _Kinds, _least, compare
 from benchmarks.sizes import BATCH, SHAPE
 from benchmarks.training import LOSSES, Bare, configured
 
@@ -72,6 +73,32 @@ def test_a_benchmark_runs_in_little(name, tmp_path, monkeypatch):
     assert result["rows"]
     kind = {"gpu": "gpu", "neighbours": "neighbours", "reading": "memory", "spaces": "spaces"}.get(name, "speed")
     assert RENDER["KINDS"][kind](tmp_path / f"{name}.json")
+
+
+def test_known_images_are_ranked():
+    """Normal rows, each kind farther off; copies of training rows, nearly equal and far from equal."""
+    source = torch.Generator().manual_seed(0)
+    real, good, poor, training = torch.randn(4, 600, 4, generator=source)
+    own = {"real": real, "reconstructions": real + 0.3, "blurred": real + 4, "smears": real + 4, "noise": real + 9}
+    copies = {"training": training, "copies with noise": training + 1e-3, "shifted copies": training.roll(1, 1)}
+    kinds = _Kinds(own, {"good samples": good + 0.6, "poor samples": poor + 2}, copies, training.mean(0)[None])
+    found = compare(kinds, 120, 4)
+    assert (found["images"], found["draws"], found["disjoint"]) == (120, 4, False)
+    right = found["right"]
+    for name in ("frechet", "kernel", "sliced"):
+        for pair in ("real > reconstructions", "good samples > poor samples", "poor samples > smears"):
+            assert right[name][pair] == 1, (name, pair)
+        assert right[name]["good samples > copies with noise"] == 0, name
+    assert right["recall"]["good samples > mean image"] == right["coverage"]["good samples > ten images"] == 1
+    assert right["precision"]["real > mean image"] == 0  # which lies where real rows are
+    assert right["near_copies"]["good samples > copies with noise"] == 1
+    assert right["near_copies"]["good samples > shifted copies"] == 0
+
+
+def test_the_fewest_images_from_which_on_an_order_is_right():
+    assert _least([(60, 1.0), (600, 0.9), (6000, 0.95)]) == "6,000"
+    assert [_least([(60, 1.0), (600, share)]) for share in (1.0, 0.5, 0.05)] == ["60", "-", "✗"]
+    assert _least([]) == ""
 
 
 def test_waits_in_lightnings_lines_are_counted(monkeypatch):
@@ -190,6 +217,20 @@ PAIR = {"rounds": 3, "seconds": {"entropic-ae": 0.5}, "ratios": {"bare": {"media
                 "| mnist | 60 | `random` | 9 | 1.0 | 2.5 |\n| mnist | 6,000 | `pixels` | 9 | 3.0 | 2.5 |",
                 "| cifar10 | 60 | `pixels` | 9 | -1.2 | 2.5 |",
                 "draws: `pixels` has 3 of 4 above 2 and 1 below 0; `random` has 1 of 2 above 2 and 0 below 0.",
+            ],
+        ),
+        (
+            "ranking",
+            [
+                {"data": name, "space": "pixels", "images": images, "draws": 2}
+                | {"right": {"frechet": {"real > smears": share}, "recall": {"smears > noise": 0.0}}}
+                for name, images, share in [("mnist", 60, 0.5), ("mnist", 600, 1.0), ("cifar10", 60, 1.0)]
+            ],
+            [
+                "| pair | space | frechet | kernel |",
+                "| real > smears | `pixels` | 600 / 60 |  |",
+                "| smears > noise | `pixels` |  |  |  |  | ✗ / ✗ |",
+                "number (600 of mnist, 60 of cifar10); -: neither. Draws: 2 of 60, 2 of 600 images.",
             ],
         ),
         (

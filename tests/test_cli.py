@@ -1,3 +1,4 @@
+import csv
 import json
 import logging
 import os
@@ -146,6 +147,26 @@ def test_sample_writes_a_row_of_each_label(call, folder):
     drawn = np.asarray(Image.open(folder / "labels-gaussian-3-5.png"))
     assert np.array_equal(drawn, image_grid(rows, 4)[0])
     assert "has no training images of label 77" in call("sample", folder, "--label", 77)[2]
+
+
+def test_score_writes_a_row_an_image(call, folder, tmp_path):
+    run = eae.load(folder, device="cpu")
+    images = run.data.test.images
+    code, out, err = call("score", folder, "--density", "prior", "--device", "cpu")
+    assert (code, err) == (0, "")
+    with (folder / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    error, log_prob = run.score(images, density="prior")
+    assert [row["image"] for row in rows] == [str(i) for i in range(len(images))]
+    assert [float(row["error"]) for row in rows] == pytest.approx(error.tolist(), rel=1e-4)
+    assert [float(row["log_prob"]) for row in rows] == pytest.approx(log_prob.tolist(), rel=1e-4)
+    assert out.startswith(f"highest error: images {error.argmax().item()}, ")
+    photos = tmp_path / "photos"
+    eae.save_images(torch.randint(256, (5, 3, 40, 30), dtype=torch.uint8), photos)
+    assert call("score", folder, photos)[1].splitlines()[1] == str(folder / "scores-photos.csv")
+    again = call("score", folder, "--out", folder / "scores.csv")
+    assert again[::2] == (2, f"error: {folder / 'scores.csv'} exists; give another --out.\n")
+    assert "--out expects a file .csv, got x.png" in call("score", folder, "--out", "x.png")[2]
 
 
 def test_reconstruct_and_interpolate_other_images(call, folder, tmp_path):

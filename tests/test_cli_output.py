@@ -67,6 +67,7 @@ def test_commands_that_write_files(document, folder, tmp_path):
         "sample": ("--n", 3, "--out", tmp_path / "s.png"),
         "reconstruct": ("--n", 3, "--out", tmp_path / "r.npz"),
         "interpolate": ("--n", 2, "--out", tmp_path / "i.png"),
+        "score": ("--density", "prior", "--out", tmp_path / "scores.csv"),
         "report": ("--out", tmp_path / "report.html"),
     }
     for name, options in commands.items():
@@ -111,6 +112,13 @@ def test_few_images_are_told(call, folder, monkeypatch):
     ]
     out = call("evaluate", folder, "--device", "cpu")[1]
     assert re.search(r"^prior +- +- ", out, re.MULTILINE)  # withheld, and its multiple too
+    assert re.search(r"^reconstructions +- +[01]\.\d\d +- +[01]\.\d\d +-$", out, re.MULTILINE)  # and fidelity
+    assert told(65, 64, kernel_withheld={"like_real": ["mean image"]}) == [
+        "withheld: 65 images of each kind are too few for kernel distances: in pixels features, real images are "
+        "no nearer than mean image"
+    ]
+    out = call("evaluate", folder, "--device", "cpu")[1]
+    assert re.search(r"^prior .* -$", out, re.MULTILINE)
 
 
 def test_several_spaces_stand_side_by_side(document, call, folder):

@@ -81,7 +81,18 @@ def here(folder, tmp_path):
 
 
 def test_a_script_a_part_of_thirty_lines_at_most():
-    names = ["patches", "painter", "variation", "positive", "kernel", "rings", "profiles", "lines", "white"]
+    names = [
+        "patches",
+        "painter",
+        "variation",
+        "mapped",
+        "positive",
+        "kernel",
+        "rings",
+        "profiles",
+        "lines",
+        "white",
+    ]
     assert list(SCRIPTS) == names
     assert max(len(script.splitlines()) for script in SCRIPTS.values()) <= 30
     assert len(BLOCKS) == 3

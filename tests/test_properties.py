@@ -344,13 +344,17 @@ def fit(name, codes):
     return DENSITIES[name].fit(codes, BOTTLENECKS["identity"](codes.shape[1]).prior(), **small.get(name, {}))
 
 
-CHEAP = [name for name in DENSITIES if name != "second-stage"]  # which trains
+TRAINED = ("flow", "second-stage")  # by gradients
+CHEAP = [name for name in DENSITIES if name not in TRAINED]
 
 
+@pytest.mark.parametrize("name", TRAINED)
 @given(codes=samples(dtype=torch.float32), n=st.integers(1, 40), seed=SEEDS)
 @settings(max_examples=5)
-def test_a_second_stage_draws_finite_codes_and_the_same_after_a_round_trip(codes, n, seed, tmp_path_factory):
-    check_round_trip("second-stage", codes, n, seed, tmp_path_factory)
+def test_a_trained_density_draws_finite_codes_and_the_same_after_a_round_trip(
+    name, codes, n, seed, tmp_path_factory
+):
+    check_round_trip(name, codes, n, seed, tmp_path_factory)
 
 
 @pytest.mark.parametrize("name", CHEAP)
@@ -395,8 +399,20 @@ def test_densities_keep_what_they_model(codes, seed):
 @example(n=21, d=3, value=1e6)
 @given(n=st.integers(2, 25), d=st.integers(1, 3), value=st.sampled_from([0.0, 1e-6, 5.0, 1e6]))
 def test_every_density_of_codes_that_all_coincide_draws_that_code(n, d, value):
+    check_coincident(CHEAP, n, d, value)
+
+
+@example(n=2, d=1, value=0.0)
+@example(n=21, d=3, value=1e6)
+@given(n=st.integers(2, 25), d=st.integers(1, 3), value=st.sampled_from([1e-6, 5.0]))
+@settings(max_examples=3)
+def test_a_flow_of_codes_that_all_coincide_draws_that_code(n, d, value):
+    check_coincident(["flow"], n, d, value)
+
+
+def check_coincident(names, n, d, value):
     codes = torch.full((n, d), value)
-    for name in CHEAP:
+    for name in names:
         if DENSITIES[name].needs_codes:
             drawn = fit(name, codes).sample(5)
             if name == "radial":  # which keeps the norm and draws the direction

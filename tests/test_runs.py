@@ -461,3 +461,48 @@ def test_image_size_is_an_argument_and_a_setting(tmp_path):
     with pytest.raises(InputError, match="image_size was given twice, as 24 and as 16; give it once"):
         runs.train("ae", "digits", set={"image_size": 24}, image_size=16, out=tmp_path / "other", **options)
     assert not (tmp_path / "other").exists()
+
+
+def test_scores_are_errors_and_exact_likelihoods(folder):
+    """Against the reconstruction's error, the prior's density, and through a transport the change of variables."""
+    run = eae.load(folder, device="cpu")
+    images = run.data.test.images[:20]
+    error, log_prob = run.score(images, density="prior")
+    x = images.float() / 255
+    with torch.no_grad():
+        expected = (run.model.eval()(x).x_hat - x).square().sum((1, 2, 3)).double()
+    torch.testing.assert_close(error, expected, rtol=1e-5, atol=1e-6)
+    codes = run.encode(images).double()
+    torch.testing.assert_close(log_prob, run.model.bottleneck.prior().log_prob(codes))
+    assert log_prob.dtype == error.dtype == torch.float64
+    mixture = run.score(images, density="mixture").log_prob
+    torch.testing.assert_close(mixture, run.density("mixture").log_prob(codes))
+    noise = torch.randint(256, images.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert run.score(noise, density="prior").error.mean() > error.mean()
+    with pytest.raises(InputError, match="'marginals' has no likelihood in closed form; score by the prior, mix"):
+        run.score(images, density="marginals")
+    transport = run.fit_transport("gaussian")
+    mapped = run.score(images, density="prior")
+    torch.testing.assert_close(mapped.log_prob, transport.log_prob(codes), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(mapped.error, error, rtol=1e-3, atol=1e-3)
+
+
+def test_what_a_recipe_does_after_training_is_done_before_pictures(tmp_path):
+    """It gets the run, with the best weights, and its result is that of the folder."""
+    seen = []
+
+    def whiten(run):
+        seen.append(
+            (run.best_epoch, (run.folder / "weights.safetensors").exists(), list(run.folder.glob("*.png")))
+        )
+        run.fit_transport("gaussian")
+
+    recipe = replace(eae.RECIPES["bn-ae"], name="whitened", after_training=whiten)
+    run = train(tmp_path / "run", recipe=recipe, epochs=1)
+    assert seen == [(1, True, [])]
+    assert (run.folder / "samples-prior.png").exists()
+    assert run.transport.name == "gaussian"
+    covariance = torch.cov(run.encode(run.data.train.images).T)
+    torch.testing.assert_close(covariance, torch.eye(8), atol=1e-3, rtol=0)
+    with pytest.raises(InputError, match="after_training must be a function of the run, got 3"):
+        replace(recipe, after_training=3)

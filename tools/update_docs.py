@@ -16,6 +16,7 @@ sys.path.extend(str(folder) for folder in (Path(__file__).parents[1], Path(__fil
 
 import conformance
 import fuzz
+import photographs
 import shares
 import tables_of_formats as formats
 import tables_of_pieces as pieces
@@ -26,6 +27,7 @@ from benchmarks.densities import render_likelihood
 from benchmarks.memory import render_memory
 from benchmarks.neighbours import render_neighbours
 from benchmarks.pairs import render_speed
+from benchmarks.ranking import render_ranking
 from benchmarks.spaces import render_spaces
 from benchmarks.startup import render_startup
 from benchmarks.training import render_pace
@@ -57,11 +59,13 @@ KINDS = {
     "likelihood": render_likelihood,
     "gpu": render_gpu,
     "spaces": render_spaces,
+    "ranking": render_ranking,
     # other records
     "checks": conformance.render_checks,
     "parity": conformance.render_parity,
     "damages": fuzz.render_damages,
     "shares": shares.render_shares,
+    "photographs": photographs.render_photographs,
     "supported": records.supported,
     "caption": records.caption,
     "versions": records.versions,

@@ -28,6 +28,7 @@ __all__ = [
     "interpolate",
     "mix_codes",
     "reconstruct",
+    "reconstruction_errors",
     "sample",
     "to_uint8",
 ]
@@ -122,6 +123,25 @@ def reconstruct(model: Autoencoder, images: ArrayLike) -> Tensor:
     """
     images = _images("reconstruct", images)
     return _in_batches(model, lambda x: to_uint8(model.decode(model.encode(to_unit(x)))), images)
+
+
+def reconstruction_errors(model: Autoencoder, images: ArrayLike) -> Tensor:
+    """Return the squared error of each of the images, uint8 (N, C, H, W), summed over its values: (N,) float64.
+
+    Values are in [0, 1]; reconstructions are not rounded.
+
+    >>> from entropic_ae.bottlenecks import BatchNorm
+    >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
+    >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
+    >>> reconstruction_errors(model, torch.zeros(5, 1, 8, 8, dtype=torch.uint8)).shape
+    torch.Size([5])
+    """
+
+    def errors(images: Tensor) -> Tensor:
+        x = to_unit(images)
+        return (model.decode(model.encode(x)).double() - x).square().flatten(1).sum(1)
+
+    return _in_batches(model, errors, _images("reconstruction_errors", images))
 
 
 def sample(model: Autoencoder, density: Density, n: int, *, seed: int = 0) -> Tensor:

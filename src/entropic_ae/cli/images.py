@@ -1,4 +1,4 @@
-"""Commands that write images: sample, reconstruct, interpolate."""
+"""Commands that write images or read them one by one: sample, reconstruct, interpolate, score."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from entropic_ae.cli.options import (
 )
 from entropic_ae.cli.printing import Document, console, speak_for
 from entropic_ae.errors import InputError
-from entropic_ae.storage.run_folder import INTERPOLATIONS, RECONSTRUCTIONS, labelled_file, samples_file
+from entropic_ae.storage.run_folder import INTERPOLATIONS, RECONSTRUCTIONS, SCORES, labelled_file, samples_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from entropic_ae.runs import Run
 
-__all__ = ["interpolate", "reconstruct", "sample"]
+__all__ = ["interpolate", "reconstruct", "sample", "score"]
 
 _COLUMNS = 16  # images per row of the reconstruction grid
 
@@ -126,6 +126,43 @@ def interpolate(
     rows = loaded.interpolate(images[:pairs], images[pairs : 2 * pairs], steps=steps, kind=kind)
     files = _save(rows.flatten(0, 1), out, _picture(loaded, INTERPOLATIONS, data), columns=steps)
     return {"run": run, "pairs": pairs, "steps": steps, "files": files}
+
+
+def score(
+    run: RunName,
+    data: OptionalData = None,
+    density: Annotated[
+        str | None, typer.Option(help="Of the codes' likelihood: prior, mixture or flow; default: the recipe's.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A CSV file; default: RUN/scores[-DATA].csv, replaced.")] = None,
+    device: Device = "auto",
+) -> Document:
+    """Score how unusual images are: error of the reconstruction, log likelihood of the code, a row an image."""
+    import csv
+    import io
+
+    from entropic_ae.storage.files import write_text
+
+    if out is not None and out.suffix != ".csv":
+        raise InputError(f"--out expects a file .csv, got {out}.")
+    if out is not None and out.exists():
+        raise InputError(f"{out} exists; give another --out.")
+    loaded = load_run(run, device)
+    images = _held_out(loaded, data)
+    scores = loaded.score(images, density=density)
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["image", "error", "log_prob"])
+    rows.writerows(
+        [i, f"{error:.6g}", f"{log_prob:.6g}"]
+        for i, (error, log_prob) in enumerate(zip(*(part.tolist() for part in scores), strict=True))
+    )
+    path = out or _picture(loaded, SCORES, data)
+    write_text(path, text.getvalue())
+    highest = scores.error.argsort(descending=True)[:5].tolist()
+    console.print(f"highest error: images {', '.join(map(str, highest))}")
+    console.print(str(path))
+    return {"run": run, "images": len(images), "highest_error": highest, "files": [path]}
 
 
 def _held_out(run: Run, data: str | None) -> Tensor:

@@ -140,7 +140,7 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
     for space in results.values():
         if (why := withheld_text(space)) is not None:
             console.print(f"[bold yellow]withheld:[/] {escape(why)}")
-        elif (why := few_text(space)) is not None:
+        if (why := few_text(space)) is not None:
             console.print(f"[bold yellow]few images:[/] {escape(why)}")
     console.print(
         f"reconstruction error {result['reconstruction_error']:.3f} (squared, summed over an image), "
@@ -177,17 +177,19 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
         )
 
 
+_FIDELITY = ("precision", "density")
 _CLOSER = ("precision", "recall", "density", "coverage", "near_copies")
 
 
 def _closer(result: Mapping[str, Any]) -> Table:
-    """Return a table of fidelity, coverage and near-copies."""
+    """Return a table of fidelity, coverage and near-copies; fidelity only if blurred images are told apart."""
+    withheld = _FIDELITY if "withheld" in result else ()
     table = Table("images", box=None, padding=(0, 2, 0, 0))
     for name in _CLOSER:
         table.add_column(name.replace("_", "-"), justify="right")
     for group, row in result["distances"].items():
         if "precision" in row:
-            cells = [f"{row[name]:.2f}" if name in row else "-" for name in _CLOSER[:-1]]
+            cells = [f"{row[name]:.2f}" if name in row and name not in withheld else "-" for name in _CLOSER[:-1]]
             copies = f"{100 * row['near_copies']:.1f} %" if "near_copies" in row else "-"
             table.add_row(group, *cells, copies)
     return table
@@ -216,7 +218,7 @@ def _distances(results: Mapping[str, Mapping[str, Any]]) -> Table:
         table.add_column("mean x", justify="right")
     table.add_column(f"kernel, {next(iter(results))}", justify="right")
     first = next(iter(results.values()))
-    for row, kernel in first["distances"].items():
+    for row in first["distances"]:
         cells = []
         multiples = [multiple(space, row) for space in results.values()]
         for space, times in zip(results.values(), multiples, strict=True):
@@ -224,7 +226,7 @@ def _distances(results: Mapping[str, Mapping[str, Any]]) -> Table:
         if several:
             known = [times for times in multiples if times is not None]
             cells.append(multiple_text(sum(known) / len(known) if len(known) == len(multiples) else None))
-        table.add_row(row, *cells, kernel_text(kernel))
+        table.add_row(row, *cells, kernel_text(first, row))
     return table
 
 

@@ -136,7 +136,8 @@ def evaluate_in(
     The Frechet distance is biased upwards, by more the fewer images there are. Therefore all rows have equally
     many images, the number of the smallest group, drawn at random from the larger ones. The last two rows give
     the scale: if the distance of held-out images is not below theirs by two standard errors of both, these are too
-    few images to tell real ones from such, and ``withheld`` says so, with about the number that it takes.
+    few images to tell real ones from such, and ``withheld`` says so, with about the number that it takes. So does
+    ``kernel_withheld`` of the kernel distance.
 
     In the first space reconstructions, samples and held-out images also have the values of ``fidelity_coverage``,
     and samples ``near_copies``: the share of them that are nearer to a training image than 99 of 100 held-out
@@ -313,12 +314,10 @@ class _Table:
             "dimensions": self.space.dim,
             "distances": self.rows,
         }
-        spoilt = [
-            name
-            for name in (BLURRED, MEAN_IMAGE)
-            if name in self._estimates and not tells_apart(self._estimates[FLOOR], self._estimates[name])
-        ]
-        if spoilt:
+        kernels = {name: (row["kernel"], row["kernel_std"]) for name, row in self.rows.items()}
+        if like_real := _not_told(kernels):
+            found["kernel_withheld"] = {"like_real": like_real}
+        if spoilt := _not_told(self._estimates):
             real = self._real[self._order]
             needed = [number_needed(real, self._scale[FLOOR], self._scale[name]) for name in spoilt]
             known = [number for number in needed if number is not None]
@@ -327,6 +326,12 @@ class _Table:
                 "needed": max(known) if len(known) == len(needed) else None,
             }
         return found
+
+
+def _not_told(distances: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Return the kinds of spoilt images that distances, with their standard errors, do not tell from real ones."""
+    spoilt = [name for name in (BLURRED, MEAN_IMAGE) if name in distances]
+    return [name for name in spoilt if not tells_apart(distances[FLOOR], distances[name])]
 
 
 def _chain(*parts: Sequence[_Group] | Iterator[_Group]) -> Iterator[_Group]:

@@ -45,13 +45,17 @@ def mean_image(images: Tensor, n: int) -> Tensor:
     return mean.expand(n, *images.shape[1:])
 
 
-def tells_apart(floor: FrechetEstimate, spoilt: FrechetEstimate) -> bool:
+def tells_apart(floor: tuple[float, float], spoilt: tuple[float, float]) -> bool:
     """Return whether spoilt images are farther than real ones by more than two standard errors of both.
 
-    >>> tells_apart(FrechetEstimate(1.0, 0.1), FrechetEstimate(2.0, 0.1))
-    True
+    Arguments:
+        floor: the distance of real images and its standard error.
+        spoilt: those of spoilt images.
+
+    >>> tells_apart((1.0, 0.1), (2.0, 0.1)), tells_apart((1.0, 0.1), (1.3, 0.1))
+    (True, False)
     """
-    return floor.distance + _SIGMAS * floor.standard_error < spoilt.distance - _SIGMAS * spoilt.standard_error
+    return floor[0] + _SIGMAS * floor[1] < spoilt[0] - _SIGMAS * spoilt[1]
 
 
 def number_needed(real: Tensor, held_out: Tensor, spoilt: Tensor) -> int | None:

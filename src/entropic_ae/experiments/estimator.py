@@ -244,7 +244,7 @@ def _free(
         for batch in _BATCHES:
             for name, terms in OBJECTIVES.items():
                 file = folder / f"{name.replace(' ', '-')}-{dim}-{batch}.json"
-                with locked(file.with_suffix(".lock")):
+                with locked(folder / ".claims" / f"{file.stem}.lock"):
                     if not file.exists():
                         steps = visits * points // batch
                         tell(f"{name}, {dim} dimensions, batches of {batch}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -38,6 +38,8 @@ class Recipe:
         transport: the map from codes to the prior that is fitted after training, a name in ``TRANSPORTS``; None
             for none.
         transport_settings: settings of its fit.
+        after_training: a function of the trained ``Run``, called when its weights and transport are in the folder,
+            before pictures are drawn; also when a resumed run ends. None for none.
 
     Raises: InputError if a constructor does not accept the arguments of its partial, the recipe or a term has no
         valid name, or a density or transport is unknown.
@@ -64,6 +66,7 @@ class Recipe:
     settings: Mapping[str, Mapping[str, Scalar]] = field(default_factory=lambda: MappingProxyType({}))
     transport: str | None = None
     transport_settings: Mapping[str, Scalar] = field(default_factory=lambda: MappingProxyType({}))
+    after_training: Callable[[Any], object] | None = None
 
     def __post_init__(self) -> None:
         check_name("recipe", self.name)
@@ -78,5 +81,7 @@ class Recipe:
             DENSITIES.find(name)
         if self.transport is not None:
             TRANSPORTS.find(self.transport)
+        if self.after_training is not None and not callable(self.after_training):
+            raise InputError(f"after_training must be a function of the run, got {self.after_training!r}.")
         if self.density not in self.densities:
             raise unknown_name("density", self.density, self.densities)

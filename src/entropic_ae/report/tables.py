@@ -27,8 +27,8 @@ _SIGMAS = 1.96  # standard errors, half of a 95 % interval
 def distance_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
     """Return the rows of a table of distances: name, Frechet distance, times the floor, kernel distance, images.
 
-    With a standard error, a Frechet distance has half of its 95 % interval behind it. Where it is withheld, a dash
-    stands for it.
+    With a standard error, a Frechet distance has half of its 95 % interval behind it. A dash stands for a distance
+    that is withheld.
 
     Arguments:
         metrics: the result of ``evaluate`` in one feature space.
@@ -42,23 +42,27 @@ def distance_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str, 
             name,
             frechet_text(metrics, name),
             multiple_text(multiple(metrics, name)),
-            kernel_text(row),
+            kernel_text(metrics, name),
             f"{row['images']:,}",
         )
         for name, row in metrics["distances"].items()
     ]
 
 
-def kernel_text(row: Mapping[str, Any]) -> str:
-    """Return a kernel distance with half of its 95 % interval.
+def kernel_text(metrics: Mapping[str, Any], name: str) -> str:
+    """Return the kernel distance of a row, with half of its 95 % interval; a dash where it is withheld.
 
     Results without a standard error of the Frechet distance are from a version that wrote the deviation over
     subsets; they keep it.
 
     >>> row = {"kernel": 0.01, "kernel_std": 0.002}
-    >>> kernel_text(row), kernel_text({**row, "frechet_error": 0.1})
+    >>> metrics = {"distances": {"old": row, "prior": {**row, "frechet_error": 0.1}}}
+    >>> kernel_text(metrics, "old"), kernel_text(metrics, "prior")
     ('0.0100 ± 0.0020', '0.0100 ± 0.0039')
     """
+    if "kernel_withheld" in metrics:
+        return "-"
+    row = metrics["distances"][name]
     half = row["kernel_std"] * (_SIGMAS if "frechet_error" in row else 1)
     return f"{row['kernel']:.4f}" + (f" ± {half:.4f}" if half else "")
 
@@ -137,7 +141,7 @@ def few_text(metrics: Mapping[str, Any]) -> str | None:
 
 
 def withheld_text(metrics: Mapping[str, Any]) -> str | None:
-    """Return why Frechet distances are withheld, and how many images it would take; None if they are not.
+    """Return why distances are withheld, and how many images it would take; None if they are not.
 
     >>> withheld = {"like_real": ["mean image"], "needed": 300}
     >>> withheld_text({"features": "pixels", "number": 54, "withheld": withheld})
@@ -145,7 +149,13 @@ def withheld_text(metrics: Mapping[str, Any]) -> str | None:
 held-out and test images would do'
     """
     if "withheld" not in metrics:
-        return None
+        if "kernel_withheld" not in metrics:
+            return None
+        return (
+            f"{metrics['number']:,} images of each kind are too few for kernel distances: in "
+            f"{metrics['features']} features, real images are no nearer than "
+            f"{' or '.join(metrics['kernel_withheld']['like_real'])}"
+        )
     needed = metrics["withheld"]["needed"]
     remedy = f"about {needed:,} held-out and test images would do" if needed else "more images may not help"
     return (

@@ -323,7 +323,8 @@ def _space(name: str, result: dict[str, Any]) -> Space:
         intro += (
             f" The classifier's accuracy is {100 * result['classifier_accuracy']:.1f} % on the validation images."
         )
-    return Space(name, intro, withheld_text(result) or few_text(result), rows)
+    cautions = filter(None, (few_text(result), withheld_text(result)))
+    return Space(name, intro, "; ".join(cautions) or None, rows)
 
 
 def _multiples(run: Contents) -> Multiples | None:

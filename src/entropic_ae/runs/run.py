@@ -26,6 +26,7 @@ from entropic_ae.runs.drawing import draw
 from entropic_ae.runs.fitting import default_density, fitted
 from entropic_ae.runs.images import check_trained_on, load_data
 from entropic_ae.runs.measuring import judged, measure
+from entropic_ae.runs.scoring import Scores, score
 from entropic_ae.storage.files import sha256
 from entropic_ae.storage.log import best_epoch
 from entropic_ae.storage.run_folder import RunFolder
@@ -171,6 +172,13 @@ class Run:
         elif label is not None:
             raise InputError("a density that is given is not fitted again; give its name with a label.")
         return generation.sample(self.model, density, n, seed=seed)
+
+    def score(self, images: ArrayLike, *, density: str | Density | None = None) -> Scores:
+        """Score how unusual uint8 images, (N, C, H, W), are: error of the reconstruction, likelihood of the code.
+
+        The density is the recipe's by default, as for ``sample``. Raises: InputError for one without a likelihood.
+        """
+        return score(self, self._check(images), density)
 
     @property
     def transport(self) -> Transport | None:

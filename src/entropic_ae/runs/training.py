@@ -205,13 +205,20 @@ def train(
             )
         run.model.to(execution.target)
         with execution.together(), in_turn():  # the others read what the first process has written
-            attach_saved(run)
-            run.mark_saved()
-            if system.recipe.transport:
-                fit_transport(run, system.recipe.transport, seed, system.recipe.transport_settings)
+            _finish(run, recipe, seed)
         if first:
             draw_again(run)
     return run
+
+
+def _finish(run: Run, recipe: Recipe, seed: int) -> None:
+    """Take the folder's weights for the run's, fit its transport, and do what the recipe does after training."""
+    attach_saved(run)
+    run.mark_saved()
+    if (own := run.system.recipe).transport:
+        fit_transport(run, own.transport, seed, own.transport_settings)
+    if recipe.after_training is not None:
+        recipe.after_training(run)
 
 
 @contextmanager

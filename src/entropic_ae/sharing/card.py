@@ -166,7 +166,8 @@ def _measured(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     for name, result in metrics.items():
         rows = "\n".join(
             f"| {kind}{' (the floor)' * (kind == FLOOR)} | {row['images']:,} "
-            f"| {'withheld' if 'withheld' in result else format(row['frechet'], '.2f')} | {row['kernel']:.4f} |"
+            f"| {'withheld' if 'withheld' in result else format(row['frechet'], '.2f')} "
+            f"| {'withheld' if 'kernel_withheld' in result else format(row['kernel'], '.4f')} |"
             for kind, row in result["distances"].items()
         )
         codes = result["codes"]

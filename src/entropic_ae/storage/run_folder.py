@@ -31,6 +31,7 @@ __all__ = [
     "RECONSTRUCTIONS",
     "REPORT",
     "RESULT",
+    "SCORES",
     "TRAINING_IMAGES",
     "TRANSPORT",
     "WEIGHTS",
@@ -49,6 +50,7 @@ INFO_FILE, METRICS_FILE, LOG, MAP = "run.json", "metrics.json", "log.csv", "map.
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoints/last.ckpt"
 TRANSPORT = "transport.safetensors"
 RECONSTRUCTIONS, INTERPOLATIONS, REPORT = "reconstructions.png", "interpolations.png", "report.html"
+SCORES = "scores.csv"
 REAL = "real.png"  # held-out images, as many as samples
 _SAMPLES = "samples-", ".png"
 _NEIGHBOURS = "neighbours-", ".png"
@@ -116,6 +118,7 @@ RESULT: dict[str, Any] = {
     "dimensions?": int,
     "variance?": float,
     "withheld?": {"like_real": [str], "needed": (int, None)},
+    "kernel_withheld?": {"like_real": [str]},
     "collapse?": {"active_codes": int, "latent_dim": int, "spread": {"*": float}, "collapsed": [str]},
     "diagnostics?": _DIAGNOSTICS,
     "copies?": {"*": int},
