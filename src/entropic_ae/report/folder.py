@@ -29,7 +29,7 @@ _NO_DENSITIES = ("reconstructions", "interpolations")  # images in results that 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file as a ``data:`` URI, with its size in pixels and the digest of the file."""
+    """A PNG file as a ``data:`` URI, with its size in pixels and the digest of its pixels."""
 
     uri: str
     width: int
@@ -124,10 +124,10 @@ def _read_picture(path: Path) -> Picture:
     try:
         with Image.open(BytesIO(content), formats=["PNG"]) as image:
             image.load()
-            width, height = image.size
+            (width, height), pixels = image.size, image.tobytes()
     # Pillow's errors for damage, and for a small file that unpacks to a huge picture
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise InputError(
             f"{path} is damaged: it is not a complete PNG file; delete it or draw it again."
         ) from None
-    return Picture(f"data:image/png;base64,{base64.b64encode(content).decode()}", width, height, sha256(content))
+    return Picture(f"data:image/png;base64,{base64.b64encode(content).decode()}", width, height, sha256(pixels))

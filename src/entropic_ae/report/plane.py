@@ -38,7 +38,8 @@ def code_map(found: Mapping[str, Any]) -> tuple[Chart, str]:
     said = (
         f"{len(found['images']):,} codes of test images on their first two principal axes, which have "
         f"{100 * found['variance']:.0f} % of their variance. The lines hold 39, 86 and 99 % of the prior: where "
-        "it is normal, they are at 1, 2 and 3 standard deviations. They hold the same of codes that follow it."
+        "it is normal, they are at 1, 2 and 3 standard deviations. Of codes that follow the prior the same shares "
+        "are inside."
     )
     if labels and not coloured:
         said += f" Labels are not coloured: there are {len(names)}, and at most {len(COLOURS)} colours."

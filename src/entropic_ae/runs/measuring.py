@@ -18,7 +18,7 @@ from entropic_ae.densities import DENSITIES
 from entropic_ae.distributed import alone, is_first, sharers
 from entropic_ae.errors import InputError
 from entropic_ae.features import check_features, load_features, takes_weights
-from entropic_ae.pictures import above, save_images
+from entropic_ae.pictures import above, image_grid, save_images
 from entropic_ae.priors import as_prior
 from entropic_ae.randomness import generator
 from entropic_ae.runs.fitting import default_density
@@ -101,11 +101,12 @@ def measure(
         if space.accuracy is not None:
             result["classifier_accuracy"] = space.accuracy
         result["weights_sha256"] = run.weights_sha256()
+    for name, images in pictures.items():
+        row = next(iter(results.values()))["distances"][name]
+        row["neighbours"]["picture_sha256"] = _digest(image_grid(images, _COLUMNS))
     of_folder = not samples_only and run.origin is None and is_first(sharers())
     if of_folder and run.is_current("the metrics are not saved"):
-        if split == "test":
-            _draw_neighbours(run, next(iter(results.values())), pictures)
-            _draw_map(run, data, seed, tell)
+        _draw(run, data, pictures if split == "test" else {}, seed, tell)
         for name, result in results.items():
             run.files.add_result(name + ("" if split == "test" else f" ({split})"), result)
     first, *others = results.values()
@@ -130,15 +131,21 @@ def _train_on_samples(
     return {"classification_accuracy": {"density": density, "images": len(samples.images), **score}}
 
 
-def _draw_neighbours(run: Run, result: dict[str, Any], pictures: Mapping[str, Tensor]) -> None:
-    """Write pictures of samples above their nearest training images, and their digests into the result.
+def _digest(picture: Tensor) -> str:
+    """Return the digest of the pixels of a grid, (C, H, W), in the order of an image file.
 
-    Evaluations in other features find others: the digest tells which result a picture belongs to.
+    Evaluations in other features find other neighbours: it tells which result a picture belongs to.
     """
+    return sha256(picture.permute(1, 2, 0).contiguous().numpy().tobytes())
+
+
+def _draw(
+    run: Run, data: ImageData, pictures: Mapping[str, Tensor], seed: int, tell: Callable[[str], None]
+) -> None:
+    """Write the pictures of samples above their nearest training images, by density, and the map of the codes."""
     for name, images in pictures.items():
-        path = run.folder / neighbours_file(name)
-        save_images(images, path, columns=_COLUMNS, overwrite=True)
-        result["distances"][name]["neighbours"]["picture_sha256"] = sha256(path.read_bytes())
+        save_images(images, run.folder / neighbours_file(name), columns=_COLUMNS, overwrite=True)
+    _draw_map(run, data, seed, tell)
 
 
 def _draw_map(run: Run, data: ImageData, seed: int, tell: Callable[[str], None]) -> None:
