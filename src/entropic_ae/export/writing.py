@@ -100,9 +100,9 @@ def export_model(
         written: dict[str, float | None] = {}
         if to == "onnx":
             graphs = make_graphs(model, shape, densities or {})
-            for name, content in onnx_files(graphs, about).items():
+            for name, file in onnx_files(graphs, about).items():
                 path = whole / f"{name}.onnx"
-                path.write_bytes(content)
+                path.write_bytes(file)
                 written[path.name] = largest_difference(path, graphs[name]) if find_spec("onnxruntime") else None
         else:
             parts, content = describe(model, shape, about, settings or {})
