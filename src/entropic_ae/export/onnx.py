@@ -85,7 +85,7 @@ def _parts(graphs: Mapping[str, Graph]) -> dict[str, Any]:
         part = onnx_ir.convenience.extract(whole, [given], list(islice(outputs, len(names))))
         for value, called in zip((*part.inputs, *part.outputs), (graph.inputs[0], *names), strict=True):
             value.name = called
-        functions = tuple(program.model.functions.values())
+        functions = list(program.model.functions.values())
         model = onnx_ir.Model(part, ir_version=program.model.ir_version, functions=functions)
         parts[name] = onnx_ir.to_proto(model)
     return parts
