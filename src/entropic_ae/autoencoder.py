@@ -90,7 +90,7 @@ class Autoencoder(nn.Module):
         >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
         >>> with model.second_pass():
         ...     codes = model.encode(torch.rand(10, 1, 8, 8))
-        >>> model.bottleneck.running_var.tolist()
+        >>> model.bottleneck.norm.running_var.tolist()
         [1.0, 1.0, 1.0, 1.0]
         """
         kept = [(module, dict(module._buffers)) for module in self.modules()]
