@@ -25,6 +25,7 @@ class Scores(NamedTuple):
         log_prob: log density of the code under the density, in nats, (N,) float64. With a transport it is that of
             the code before the map, exactly.
 
+    >>> import torch
     >>> Scores(torch.tensor([2.0, 9.0]), torch.tensor([-20.0, -35.0])).error.argmax().item()
     1
     """
