@@ -314,7 +314,7 @@ class _Table:
             "dimensions": self.space.dim,
             "distances": self.rows,
         }
-        kernels = {name: (row["kernel"], row["kernel_std"]) for name, row in self._rows.items()}
+        kernels = {name: (row["kernel"], row["kernel_std"]) for name, row in self.rows.items()}
         if like_real := _not_told(kernels):
             found["kernel_withheld"] = {"like_real": like_real}
         if spoilt := _not_told(self._estimates):
