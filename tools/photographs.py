@@ -103,7 +103,8 @@ def walk(photographs: Path, folder: Path) -> Iterator[dict[str, Any]]:
         if done.returncode:
             sys.exit(f"{' '.join(command)} ended with status {done.returncode}: {done.stderr}")
         seconds = round(time.perf_counter() - started)
-        yield {"command": " ".join(command), "seconds": seconds, "printed": done.stdout.splitlines()}
+        printed = done.stdout.replace(f"{folder}{os.sep}", "").splitlines()
+        yield {"command": " ".join(command), "seconds": seconds, "printed": printed}
 
 
 def splits(run: eae.Run) -> Iterator[Mapping[str, Any]]:
@@ -145,7 +146,7 @@ def main() -> None:
             {
                 "images": NUMBER,
                 "steps": steps,
-                "verdict": verdict.lines() if verdict else [],
+                "verdict": [line.replace(f"{folder}{os.sep}", "") for line in verdict.lines()] if verdict else [],
                 "splits": 1 + SPLITS,
                 "shown": shown,
                 "wrong": faults,

@@ -177,19 +177,19 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
         )
 
 
-_FIDELITY = ("precision", "density")
 _CLOSER = ("precision", "recall", "density", "coverage", "near_copies")
 
 
 def _closer(result: Mapping[str, Any]) -> Table:
-    """Return a table of fidelity, coverage and near-copies; fidelity only if blurred images are told apart."""
-    withheld = _FIDELITY if "withheld" in result else ()
+    """Return a table of fidelity, coverage and near-copies."""
+    from entropic_ae.report import closer_text
+
     table = Table("images", box=None, padding=(0, 2, 0, 0))
     for name in _CLOSER:
         table.add_column(name.replace("_", "-"), justify="right")
     for group, row in result["distances"].items():
         if "precision" in row:
-            cells = [f"{row[name]:.2f}" if name in row and name not in withheld else "-" for name in _CLOSER[:-1]]
+            cells = [closer_text(result, group, name) for name in _CLOSER[:-1]]
             copies = f"{100 * row['near_copies']:.1f} %" if "near_copies" in row else "-"
             table.add_row(group, *cells, copies)
     return table

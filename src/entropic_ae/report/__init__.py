@@ -2,6 +2,7 @@
 
 from entropic_ae.report.page import write_report
 from entropic_ae.report.tables import (
+    closer_text,
     distance_rows,
     few_text,
     frechet_text,
@@ -12,6 +13,7 @@ from entropic_ae.report.tables import (
 )
 
 __all__ = [
+    "closer_text",
     "distance_rows",
     "few_text",
     "frechet_text",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from entropic_ae.report.folder import Contents, Picture
-from entropic_ae.report.tables import fixed
+from entropic_ae.report.tables import closer_text, fixed
 from entropic_ae.storage.run_folder import neighbours_file
 
 __all__ = ["Nearest", "Table", "labels", "learnt", "nearest", "rebuilt", "similarity"]
@@ -123,7 +123,7 @@ def similarity(result: Mapping[str, Any]) -> Table | None:
         (
             name,
             f"{100 * row['near_copies']:.1f} %" if "near_copies" in row else "-",
-            *(fixed(row[one]) for one in _CLOSER),
+            *(closer_text(result, name, one) for one in _CLOSER),
         )
         for name, row in result["distances"].items()
         if all(one in row for one in _CLOSER)

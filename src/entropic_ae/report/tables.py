@@ -9,6 +9,7 @@ from typing import Any
 from entropic_ae.storage.run_folder import FLOOR
 
 __all__ = [
+    "closer_text",
     "distance_rows",
     "few_text",
     "fixed",
@@ -21,6 +22,7 @@ __all__ = [
     "withheld_text",
 ]
 
+_FIDELITY = ("precision", "density")
 _SIGMAS = 1.96  # standard errors, half of a 95 % interval
 
 
@@ -78,6 +80,22 @@ def frechet_text(metrics: Mapping[str, Any], name: str) -> str:
         return "-"
     half = f" ± {_SIGMAS * row['frechet_error']:.2f}" if "frechet_error" in row else ""
     return f"{row['frechet']:.2f}{half}"
+
+
+def closer_text(metrics: Mapping[str, Any], name: str, measure: str) -> str:
+    """Return a measure of fidelity or coverage of a row, a dash where there is none.
+
+    Precision and density go with the Frechet distance: where it does not tell blurred images from real ones, these
+    may call blurred ones the better, and are withheld.
+
+    >>> metrics = {"distances": {"prior": {"precision": 0.9, "recall": 0.8}}, "withheld": {"like_real": []}}
+    >>> closer_text(metrics, "prior", "precision"), closer_text(metrics, "prior", "recall")
+    ('-', '0.80')
+    """
+    row = metrics["distances"][name]
+    if measure not in row or (measure in _FIDELITY and "withheld" in metrics):
+        return "-"
+    return f"{row[measure]:.2f}"
 
 
 def multiple(metrics: Mapping[str, Any], name: str) -> float | None:
