@@ -186,8 +186,7 @@ def _values(real: Tensor, sets: dict[str, Tensor], training: Tensor) -> dict[str
     if len(real) >= _LEAST:
         kinds = ("real", "good samples", *_COPIED)
         copies = near_copies(torch.cat([sets[kind] for kind in kinds]), real, training)
-        near = copies.samples.distances.view(len(kinds), -1)
-        shares = ((near < copies.threshold) | (near == 0)).double().mean(1)
+        shares = copies.copies.view(len(kinds), -1).double().mean(1)
         found["near_copies"] = dict(zip(kinds, shares.tolist(), strict=True))
     return {name: values for name, values in found.items() if values}
 

@@ -62,12 +62,25 @@ def test_copies_are_found_among_samples():
     nearest = found.samples.distances.argsort()[:100]
     assert set(nearest.tolist()) == set(range(300, 400))
     assert torch.equal(found.samples.indices[300:], torch.arange(100))
-    assert found.threshold == found.held_out.distances.sort().values[4].item()  # the 5th of 500
+    distances = torch.cdist(held_out.double(), training.double()).sort(1).values
+    relative = distances[:, 0] / distances[:, 1:6].mean(1)
+    assert found.threshold == pytest.approx(relative.sort().values[4].item())  # the 5th of 500
 
 
 def test_far_samples_are_no_copies():
     training, held_out = normal(600, 6).split(300)
     assert near_copies(held_out + 50, held_out, training).share == 0
+
+
+def test_changed_copies_are_found_where_a_change_moves_all_features():
+    """A shift by a third of the usual nearest distance; by the distance alone none would be found."""
+    training, held_out = normal(2000, 16).split(1500)
+    offset = torch.full((16,), 0.55)
+    found = near_copies(training[:300] + offset, held_out, training)
+    assert found.share > 0.5
+    assert (found.samples.distances < found.held_out.distances.sort().values[4]).double().mean() < 0.05
+    with pytest.raises(InputError, match="around must be at least 1, got 0"):
+        near_copies(training, held_out, training, around=0)
 
 
 def test_held_out_copies_raise_the_expected_share():

@@ -42,13 +42,15 @@ class NearCopies:
     """
 
     share: float
-    """Share of the samples that are nearer to a training image than ``threshold``, or equal to one."""
+    """Share of the samples that are relatively nearer to a training image than ``threshold``, or equal to one."""
     expected: float
     """The expected share of images of the same distribution as the held-out ones."""
     threshold: float
-    """A low quantile of the distances of held-out images from their nearest training images."""
+    """A low quantile of the relative distances of held-out images from their nearest training images."""
     exact: int
     """Number of samples whose features are equal to those of a training image."""
+    copies: Tensor
+    """Which samples are near-copies, (N,) bool."""
     samples: Neighbours
     """The nearest training rows of the samples; ``samples.distances.argsort()`` shows the nearest ones first."""
     held_out: Neighbours
@@ -82,14 +84,16 @@ def nearest_neighbours(samples: ArrayLike, training: ArrayLike) -> Neighbours:
 
 
 def near_copies(
-    samples: ArrayLike, held_out: ArrayLike, training: ArrayLike, *, quantile: float = 0.01
+    samples: ArrayLike, held_out: ArrayLike, training: ArrayLike, *, quantile: float = 0.01, around: int = 5
 ) -> NearCopies:
-    """Compare the distances of samples from their nearest training images with those of held-out images.
+    """Compare the relative distances of samples from their nearest training images with those of held-out images.
 
-    A sample is a near-copy if it is nearer to a training image than the j-th smallest distance of n held-out
-    images, j = floor(quantile (n + 1)). An image of the same distribution is so with probability j / (n + 1),
-    whatever the distribution: at most 1 % by default. This is ``expected``. A higher share shows copying; a share
-    of 0 may also be that of samples that are far from all images, so look at a fidelity beside it.
+    The relative distance is that from the nearest training image over the mean of those from the next ``around``.
+    A changed copy is far from its original where features see the change, but much nearer to it than to all
+    others. A sample is a near-copy if its relative distance is less than the j-th smallest of n held-out images,
+    j = floor(quantile (n + 1)). An image of the same distribution is so with probability j / (n + 1), whatever the
+    distribution: at most 1 % by default. This is ``expected``. A higher share shows copying; a share of 0 may also
+    be that of samples that are far from all images, so look at a fidelity beside it.
 
     A sample that equals a training image is always a near-copy. If equal images are in the held-out set, too, the
     expected share is at least theirs.
@@ -99,13 +103,17 @@ def near_copies(
         held_out: features of images that were not trained on, (n, F), n >= 1 / quantile - 1.
         training: features of all training images, (M, F). A share of them hides copies of the others.
         quantile: above 0 and below 1.
+        around: further training images, at least 1; all others, if there are fewer. With one training image the
+            distance itself is compared.
 
-    Raises: InputError: too few held-out images for the quantile, a quantile outside its range, no rows, different
-        widths, or values that are not finite.
+    Raises: InputError: too few held-out images for the quantile, a quantile outside its range, ``around`` below 1,
+        no rows, different widths, or values that are not finite.
 
     References:
         Meehan, Chaudhuri and Dasgupta, "A non-parametric test to detect data-copying in generative models", 2020,
         https://arxiv.org/abs/2004.05675, for the comparison with held-out images.
+        Carlini et al., "Extracting training data from diffusion models", 2023, https://arxiv.org/abs/2301.13188,
+        for distances relative to those of further images.
         Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", 2005, for the exact quantile.
 
     >>> training, held_out, fresh = torch.randn(3, 500, 8, generator=torch.Generator().manual_seed(0))
@@ -116,22 +124,38 @@ def near_copies(
     """
     if not 0 < quantile < 1:
         raise InputError(f"quantile must be above 0 and below 1, got {quantile}; the default is 0.01.")
-    held = nearest_neighbours(held_out, training)
-    n = len(held.distances)
+    if around < 1:
+        raise InputError(f"around must be at least 1, got {around}; the default is 5.")
+    held, relative_held = _relative(held_out, training, around)
+    n = len(relative_held)
     order = math.floor(quantile * (n + 1) * (1 + 1e-12))  # 0.07 * 100 is no less than 7
     if order == 0:
         raise InputError(
             f"a quantile of {quantile} needs at least {math.ceil(1 / quantile) - 1} held-out images, got {n}; "
             "give more, or a higher quantile."
         )
-    threshold = held.distances.sort().values[order - 1]
-    found = nearest_neighbours(samples, training)
-    copies = (found.distances < threshold) | (found.distances == 0)
+    threshold = relative_held.sort().values[order - 1]
+    found, relative = _relative(samples, training, around)
+    copies = (relative < threshold) | (found.distances == 0)
     return NearCopies(
         share=copies.double().mean().item(),
         expected=max(order / (n + 1), (held.distances == 0).double().mean().item()),
         threshold=threshold.item(),
         exact=int((found.distances == 0).sum()),
+        copies=copies,
         samples=found,
         held_out=held,
     )
+
+
+def _relative(rows: ArrayLike, training: ArrayLike, around: int) -> tuple[Neighbours, Tensor]:
+    """Return the nearest training row of each row, and its distance over the mean of those of the next ones."""
+    nearest = nearest_neighbours(rows, training)
+    rows, training = checked_pair(rows, training, names=("sample", "training"))
+    if len(training) == 1:
+        return nearest, nearest.distances
+    pairs = Pairs(rows, training)
+    squares = torch.cat([pairs.nearest(block, min(1 + around, len(training)))[0] for block in pairs.blocks()])
+    others = squares[:, 1:].sqrt().mean(1)
+    equal = nearest.distances == 0
+    return nearest, torch.where(equal, 0.0, nearest.distances / torch.where(equal, 1.0, others))

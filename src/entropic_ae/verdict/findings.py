@@ -239,8 +239,8 @@ def _copying(info: RunInfo, result: Mapping[str, Any]) -> list[Finding]:
         Finding(
             "copying",
             grade,
-            f"{100 * share:.1f} % of samples are nearer to a training image than 99 % of held-out images are "
-            "(1 % is expected).",
+            f"{100 * share:.1f} % of samples are nearer to a training image, relative to others, than 99 % of "
+            "held-out images are (1 % is expected).",
         )
     ]
 
