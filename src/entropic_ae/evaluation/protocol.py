@@ -141,8 +141,8 @@ def evaluate_in(
 
     In the first space reconstructions, samples and held-out images also have the values of ``fidelity_coverage``,
     and samples ``near_copies``: the share of them that are nearer to a training image, relative to others, than
-    99 of 100 held-out images are. That of the held-out images is what is expected of new images. ``neighbours`` has some samples with
-    their nearest training images, see ``evaluation.nearest.at_ranks``.
+    99 of 100 held-out images are. That of the held-out images is what is expected of new images. ``neighbours``
+    has some samples with their nearest training images, see ``evaluation.nearest.at_ranks``.
 
     Further results:
 
