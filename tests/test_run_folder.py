@@ -38,7 +38,7 @@ def without_figures(text):
     text = re.sub(
         r'"(weights_sha256|picture_sha256|verdict|active_codes|needed)": ("[^"]*"|\d+|null)', r'"\1": "..."', text
     )
-    text = re.sub(r'"(samples|training_images)": \[[^]]*\]', r'"\1": ["..."]', text)
+    text = re.sub(r'"(samples|training_images|like_real)": \[[^]]*\]', r'"\1": ["..."]', text)
     return re.sub(r"-?\b(\d+\.\d+(e[-+]\d+)?|\d+e[-+]\d+)", "#", text)
 
 
