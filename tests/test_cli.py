@@ -154,18 +154,20 @@ def test_score_writes_a_row_an_image(call, folder, tmp_path):
     images = run.data.test.images
     code, out, err = call("score", folder, "--density", "prior", "--device", "cpu")
     assert (code, err) == (0, "")
-    with (folder / "scores.csv").open() as file:
+    with (folder / "scores-prior.csv").open() as file:
         rows = list(csv.DictReader(file))
     error, log_prob = run.score(images, density="prior")
     assert [row["image"] for row in rows] == [str(i) for i in range(len(images))]
     assert [float(row["error"]) for row in rows] == pytest.approx(error.tolist(), rel=1e-4)
     assert [float(row["log_prob"]) for row in rows] == pytest.approx(log_prob.tolist(), rel=1e-4)
-    assert out.startswith(f"highest error: images {error.argmax().item()}, ")
+    assert out.startswith(
+        f"likelihood under the density prior; highest errors, of images: {error.argmax().item()} ("
+    )
     photos = tmp_path / "photos"
     eae.save_images(torch.randint(256, (5, 3, 40, 30), dtype=torch.uint8), photos)
-    assert call("score", folder, photos)[1].splitlines()[1] == str(folder / "scores-photos.csv")
-    again = call("score", folder, "--out", folder / "scores.csv")
-    assert again[::2] == (2, f"error: {folder / 'scores.csv'} exists; give another --out.\n")
+    assert call("score", folder, photos)[1].splitlines()[1] == str(folder / "scores-prior-photos.csv")
+    again = call("score", folder, "--out", folder / "scores-prior.csv")
+    assert again[::2] == (2, f"error: {folder / 'scores-prior.csv'} exists; give another --out.\n")
     assert "--out expects a file .csv, got x.png" in call("score", folder, "--out", "x.png")[2]
 
 

@@ -35,9 +35,11 @@ from entropic_ae import (
     energy_distance,
     epps_pulley,
     knn_divergence,
+    load,
     matricial_free_energy,
     norm_transport,
     sliced_transport,
+    train,
 )
 
 ON_CODES = ("energy_distance", "knn_divergence", "sliced_wasserstein", "sigreg", "cramer_wold", "free_energy")
@@ -197,6 +199,7 @@ def test_norms_hold_what_the_estimate_of_the_entropy_loses():
         (lambda: matricial_free_energy(torch.zeros(4, 4)), "more codes than dimensions, got 4 of 4; raise the"),
         (lambda: energy_distance(torch.zeros(4, 2), torch.zeros(4, 3)), "one width, got widths 2 and 3"),
         (lambda: knn_divergence(torch.zeros(4, 2), torch.zeros(4, 2), 4), "k of at least 1, got 4 and 4 and k=4"),
+        (lambda: CodeLoss(SIGReg), "CodeLoss expects a term on codes, such as SIGReg"),
         (lambda: SIGReg(slices=0), "sigreg.slices must be at least 1, got 0"),
         (lambda: SlicedWasserstein(slices=-1), "sliced_wasserstein.slices must be at least 1, got -1"),
         (lambda: KNNDivergence(k=0), "knn_divergence.k must be at least 1, got 0"),
@@ -238,3 +241,11 @@ def test_terms_are_chosen_by_a_setting():
         configure(RECIPES["eae"], PRESETS["digits"], {"terms": "squared_error+sigregg"})
     with pytest.raises(InputError, match="unknown setting 'entropy'"):
         configure(RECIPES["bn-ae"], PRESETS["digits"], {"terms": "squared_error+sigreg", "entropy": 1})
+
+
+@pytest.mark.parametrize("name", [name for name in ON_CODES if name != "negative_entropy"])
+def test_a_run_with_any_of_the_terms_is_loaded_again(name, tmp_path):
+    settings = {"terms": f"squared_error+{name}", "width": 2, "batch_size": 50}
+    options = {"epochs": 1, "limit": 100, "device": "cpu", "progress": False}
+    run = train("bn-ae", "digits", set=settings, out=tmp_path / "run", **options)
+    assert torch.equal(load(run.folder, device="cpu").sample(2, density="prior"), run.sample(2, density="prior"))

@@ -479,7 +479,7 @@ def test_scores_are_errors_and_exact_likelihoods(folder):
     torch.testing.assert_close(mixture, run.density("mixture").log_prob(codes))
     noise = torch.randint(256, images.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert run.score(noise, density="prior").error.mean() > error.mean()
-    with pytest.raises(InputError, match="'marginals' has no likelihood in closed form; score by the prior, mix"):
+    with pytest.raises(InputError, match="'marginals' offers no likelihood; score by prior, mix"):
         run.score(images, density="marginals")
     transport = run.fit_transport("gaussian")
     mapped = run.score(images, density="prior")

@@ -79,7 +79,7 @@ def test_after_the_transport_there_is_nothing_to_do_but_look():
         (
             {**LOG, "validation_loss": [20, 19, 18, 17, 16, 15, 14, 13, 12, 11]},
             "fair",
-            "not finished: the loss still",
+            "not finished: the validation loss still",
         ),
         (
             {**LOG, "validation_loss": [20, 11, *[12] * 8], "learning_rate": [1e-3] * 3 + [1e-6] * 7},

@@ -22,7 +22,13 @@ from entropic_ae.cli.options import (
 )
 from entropic_ae.cli.printing import Document, console, speak_for
 from entropic_ae.errors import InputError
-from entropic_ae.storage.run_folder import INTERPOLATIONS, RECONSTRUCTIONS, SCORES, labelled_file, samples_file
+from entropic_ae.storage.run_folder import (
+    INTERPOLATIONS,
+    RECONSTRUCTIONS,
+    labelled_file,
+    samples_file,
+    scores_file,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -141,6 +147,7 @@ def score(
     import csv
     import io
 
+    from entropic_ae.runs.fitting import default_density
     from entropic_ae.storage.files import write_text
 
     if out is not None and out.suffix != ".csv":
@@ -149,6 +156,7 @@ def score(
         raise InputError(f"{out} exists; give another --out.")
     loaded = load_run(run, device)
     images = _held_out(loaded, data)
+    density = density or default_density(loaded)
     scores = loaded.score(images, density=density)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
@@ -157,12 +165,13 @@ def score(
         [i, f"{error:.6g}", f"{log_prob:.6g}"]
         for i, (error, log_prob) in enumerate(zip(*(part.tolist() for part in scores), strict=True))
     )
-    path = out or _picture(loaded, SCORES, data)
+    path = out or _picture(loaded, scores_file(density), data)
     write_text(path, text.getvalue())
     highest = scores.error.argsort(descending=True)[:5].tolist()
-    console.print(f"highest error: images {', '.join(map(str, highest))}")
+    shown = ", ".join(f"{i} ({scores.error[i].item():.4g})" for i in highest)
+    console.print(f"likelihood under the density {density}; highest errors, of images: {shown}")
     console.print(str(path))
-    return {"run": run, "images": len(images), "highest_error": highest, "files": [path]}
+    return {"run": run, "density": density, "images": len(images), "highest_error": highest, "files": [path]}
 
 
 def _held_out(run: Run, data: str | None) -> Tensor:

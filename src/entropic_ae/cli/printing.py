@@ -133,12 +133,13 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
     print_table(_distances(results))
     if any("precision" in row for row in result["distances"].values()):
         console.print(
-            f"Fidelity and coverage in {result['features']} features, of 5 neighbours; samples that are nearer to "
-            "a training image than 99 % of held-out images:"
+            f"Fidelity and coverage in {result['features']} features, of 5 neighbours; near-copies (1 % of new "
+            "images are):"
         )
         print_table(_closer(result))
     for space in results.values():
-        if (why := withheld_text(space)) is not None:
+        shown = space is result or "withheld" in space  # the kernel distance is, in the first space only
+        if shown and (why := withheld_text(space)) is not None:
             console.print(f"[bold yellow]withheld:[/] {escape(why)}")
         if (why := few_text(space)) is not None:
             console.print(f"[bold yellow]few images:[/] {escape(why)}")
@@ -154,7 +155,7 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
         )
     if (score := result.get("classification_accuracy")) is not None:
         console.print(
-            f"classifiers trained on {score['images']:,} samples of each label from the density "
+            f"classifiers trained on {score['images']:,} samples, drawn label by label from the density "
             f"{score['density']}: {100 * score['samples']:.1f} % on {result['split']} images; on as many real "
             f"images, {100 * score['real']:.1f} %"
         )

@@ -44,9 +44,7 @@ def score(run: Run, images: Tensor, density: str | Density | None) -> Scores:
     prior = run.model.bottleneck.prior()
     log_prob = prior.log_prob(codes.double().cpu()) if isinstance(density, Prior) else density.log_prob(codes)
     if log_prob is None:
-        raise InputError(
-            f"the density '{density.name}' has no likelihood in closed form; score by the prior, mixture or flow."
-        )
+        raise InputError(f"the density '{density.name}' offers no likelihood; score by prior, mixture or flow.")
     if run.transport is not None:
         # the log determinant of the map: its exact likelihood of z, less the prior's of u
         device = next(run.model.parameters()).device

@@ -31,7 +31,6 @@ __all__ = [
     "RECONSTRUCTIONS",
     "REPORT",
     "RESULT",
-    "SCORES",
     "TRAINING_IMAGES",
     "TRANSPORT",
     "WEIGHTS",
@@ -44,13 +43,13 @@ __all__ = [
     "labelled_file",
     "neighbours_file",
     "samples_file",
+    "scores_file",
 ]
 
 INFO_FILE, METRICS_FILE, LOG, MAP = "run.json", "metrics.json", "log.csv", "map.json"
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoints/last.ckpt"
 TRANSPORT = "transport.safetensors"
 RECONSTRUCTIONS, INTERPOLATIONS, REPORT = "reconstructions.png", "interpolations.png", "report.html"
-SCORES = "scores.csv"
 REAL = "real.png"  # held-out images, as many as samples
 _SAMPLES = "samples-", ".png"
 _NEIGHBOURS = "neighbours-", ".png"
@@ -161,6 +160,15 @@ def density_file(name: str, label: int | None = None) -> str:
     ('densities/gaussian.safetensors', 'densities/gaussian-label-3.safetensors')
     """
     return f"densities/{name}{'' if label is None else f'-label-{label}'}.safetensors"
+
+
+def scores_file(density: str) -> str:
+    """Return the name of the file of scores with the likelihood under a density.
+
+    >>> scores_file("prior")
+    'scores-prior.csv'
+    """
+    return f"scores-{density}.csv"
 
 
 def samples_file(density: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -57,6 +58,8 @@ class CodeLoss(nn.Module):
 
     def __init__(self, term: Term) -> None:
         super().__init__()
+        if not isinstance(term, Term):
+            raise InputError(f"CodeLoss expects a term on codes, such as SIGReg(), got {term!r}.")
         self.term = term
 
     def forward(self, z: Tensor) -> Tensor:
@@ -84,7 +87,8 @@ class _OfNormal(_OfPairs):
 
     def check(self, model: Autoencoder) -> None:
         """Reject a bottleneck whose prior is not N(0, I)."""
-        prior = model.bottleneck.prior()
+        with torch.device("cpu"):  # a model of which only the sizes are wanted is on the device meta
+            prior = model.bottleneck.prior()
         if type(prior) is not Normal or bool((prior.mean != 0).any() or (prior.variance != 1).any()):
             raise InputError(
                 f"{type(self).__name__} compares codes with N(0, I), and {type(model.bottleneck).__name__} has "
