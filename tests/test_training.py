@@ -19,6 +19,7 @@ from entropic_ae import (
     Identity,
     InputError,
     L1Norm,
+    MatricialFreeEnergy,
     MLPDecoder,
     MLPEncoder,
     NegativeEntropy,
@@ -323,7 +324,7 @@ def test_a_term_sees_indices_steps_and_progress_and_passes_again(images):
     assert len(first.unique()) == len(second.unique()) == 200
     checked = [one for one in seen if not one[0]]
     assert {one[2] for one in checked} == {None}
-    assert [one[5] for one in checked] == [0.5, 1.0]
+    assert [one[3:] for one in checked] == [(2, 1, 0.5), (4, 2, 1.0)]
 
 
 def test_parts_have_learning_rates_of_their_own(images):
@@ -339,6 +340,22 @@ def test_parts_have_learning_rates_of_their_own(images):
     assert 2e-3 < max(value for name, value in moved.items() if name.startswith("encoder")) < 1e-2
     with pytest.raises(InputError, match="decoder_rate must be a finite number above 0, got 0"):
         Settings(decoder_rate=0)
+
+
+def test_other_rates_of_parts_do_not_resume(images, tmp_path):
+    model, objective = make()
+    fit(model, objective, *images, Settings(epochs=1, encoder_rate=0.5), folder=tmp_path, device="cpu")
+    for settings in (Settings(epochs=2), Settings(epochs=2, encoder_rate=0.1)):
+        with pytest.raises(
+            InputError, match=r"the checkpoint has encoder_rate and decoder_rate \[0.5, 1.0\], got"
+        ):
+            fit(*make(), *images, settings, folder=tmp_path, resume=True, device="cpu")
+
+
+def test_the_free_energy_needs_more_codes_than_dimensions(images):
+    model, objective = make((SquaredError(), MatricialFreeEnergy()))
+    with pytest.raises(InputError, match="free_energy needs batches of at least 5 images, got 4"):
+        fit(model, objective, *images, Settings(epochs=1, batch_size=4), device="cpu")
 
 
 @dataclass(frozen=True)

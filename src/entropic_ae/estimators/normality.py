@@ -50,6 +50,7 @@ def cramer_wold(z: ArrayLike) -> Tensor:
     (True, True)
     """
     z, kind = _checked("cramer_wold", z)
+    z = z.double()
     n, dim = z.shape
     gamma = (4 / (3 * n)) ** 0.4
 
@@ -57,7 +58,8 @@ def cramer_wold(z: ArrayLike) -> Tensor:
         return _mean_over_directions(square / (4 * width), dim) * width**-0.5
 
     with torch.autocast(z.device.type, enabled=False):
-        within = pair_sum(z, z, lambda square: smoothed(square, gamma)) / n**2
+        centred = z - z.detach().mean(0)
+        within = pair_sum(centred, centred, lambda square: smoothed(square, gamma)) / n**2
         across = smoothed(z.square().sum(1), gamma + 0.5).mean()
         return ((within + (1 + gamma) ** -0.5 - 2 * across) / (2 * math.sqrt(math.pi))).to(kind)
 
@@ -100,7 +102,7 @@ def epps_pulley(
     For the projections $x$ of the codes on a direction it is
     $\int |\frac{1}{N} \sum_i e^{i t x_i} - e^{-t^2/2}|^2 e^{-t^2/2} dt$ from -``reach`` to ``reach``, by the
     trapezoidal rule. The statistic of the test, and the loss of LeJEPA, is N times this: here the value does not
-    grow with the batch. Draws from N(0, I) have about 1.07 / N.
+    grow with the batch. Draws from N(0, I) have about 1.05 / N.
 
     Arguments:
         z: codes, (N, D) floating point.

@@ -191,7 +191,18 @@ class System:
 
     def _terms(self, names: str) -> tuple[Term, ...]:
         own = {term.name: term for term in self.recipe.terms}
-        return tuple(own[name] if name in own else TERMS.find(name)() for name in names.split(_PLUS))
+        wanted = [name.strip() for name in names.split(_PLUS)]
+        if not all(wanted) or len({*wanted}) < len(wanted):
+            raise InputError(
+                f"terms expects names of different terms joined by {_PLUS}, such as squared_error{_PLUS}sigreg, "
+                f"got {shown(names)}."
+            )
+        try:
+            return tuple(own[name] if name in own else TERMS.find(name)() for name in wanted)
+        except TypeError as error:
+            raise InputError(
+                f"a term that is chosen by the setting terms needs defaults for all of its fields ({error})."
+            ) from None
 
     def build(self, shape: Shape, *, seed: int = 0) -> tuple[Autoencoder, Objective]:
         """Build the model, with weights initialised from the seed, and its objective, for images (C, H, W).

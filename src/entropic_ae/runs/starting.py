@@ -21,6 +21,8 @@ from entropic_ae.storage.tensors import unpack_tensors
 
 __all__ = ["Start", "start_of"]
 
+_PARTS = frozenset({"bottleneck", "terms", "transport"})  # which decide what other settings there are
+
 
 @dataclass(frozen=True)
 class Start:
@@ -48,11 +50,14 @@ class Start:
     ) -> dict[str, Any]:
         """Return the settings that the other run changed, as far as the recipe has them, below those given.
 
-        The feature space belongs to the data, and is taken over with them only.
+        The feature space belongs to the data, and is taken over with them only. Another recipe has its own terms.
         """
         own = dict(self.info.overrides)
         if recipe.name != self.info.recipe:
-            known = configure(recipe, PRESETS.find(preset)).settings()
+            own.pop("terms", None)
+        if recipe.name != self.info.recipe or not _PARTS.isdisjoint(changes):
+            parts = {name: value for name, value in {**own, **changes}.items() if name in _PARTS}
+            known = configure(recipe, PRESETS.find(preset), parts).settings()
             own = {name: value for name, value in own.items() if name in known}
         if not same_data:
             own.pop("features", None)

@@ -62,3 +62,7 @@ class Term:
     def least_batch(self) -> int:
         """The smallest batch for which the term is defined."""
         return 1
+
+    def least_batch_of(self, model: Autoencoder) -> int:  # noqa: ARG002
+        """Return the smallest batch for which the term is defined on a model."""
+        return self.least_batch

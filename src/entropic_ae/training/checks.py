@@ -55,9 +55,9 @@ def check_training(
         )
     for term in objective.terms:
         for name, smallest in batches.items():
-            if smallest < term.least_batch:
+            if smallest < (least := term.least_batch_of(model)):
                 raise InputError(
-                    f"{term.name} needs batches of at least {term.least_batch} images, got {smallest} in "
+                    f"{term.name} needs batches of at least {least} images, got {smallest} in "
                     f"{name}; raise batch_size or give more images."
                 )
     count, fewest = execution.processes, min(length(train), validated)

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.distributed import alone, gather, local_rank, processes, synchronise
-from entropic_ae.errors import DivergenceError
+from entropic_ae.errors import DivergenceError, InputError
 from entropic_ae.estimators import distinct_codes
 from entropic_ae.randomness import seeded
 from entropic_ae.storage.files import atomic
@@ -160,7 +160,7 @@ def fit_model(
     steps = _STEPS.get(target.type, 1) if count == 1 else 1
     batches = ShuffledBatches(length(train), settings.batch_size, seed, count, steps)
     task = _Task(model, objective, settings, seed, batches)
-    keeper = _Keeper(folder, progress)
+    keeper = _Keeper(folder, progress, (settings.encoder_rate, settings.decoder_rate))
     on_terminal = progress and sys.stderr.isatty()
     bars = [TQDMProgressBar()] if on_terminal else []
     checkpoint = folder / CHECKPOINT if resume and folder is not None else None
@@ -334,9 +334,10 @@ class _Task(LightningModule):
         self, images: Tensor, rows: Tensor | None = None, step: int | None = None
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return loss, terms and codes; without a step, of validation, after all steps of the epoch."""
-        step = self.current_epoch * self.batches.per_epoch + (self.batches.per_epoch if step is None else step)
+        epoch = self.current_epoch + (step is None)
+        step = epoch * self.batches.per_epoch + (step or 0)
         progress = step / (self.batches.per_epoch * self.settings.epochs)
-        trace = self.model(images)._replace(rows=rows, step=step, epoch=self.current_epoch, progress=progress)
+        trace = self.model(images)._replace(rows=rows, step=step, epoch=epoch, progress=progress)
         loss, values = self.objective(self.model, trace)
         return loss, values, trace.code.z.detach()
 
@@ -378,8 +379,9 @@ class _Keeper(Callback):
     killed before they are written, they are written when it is resumed.
     """
 
-    def __init__(self, folder: Path | None, progress: bool) -> None:
+    def __init__(self, folder: Path | None, progress: bool, rates: tuple[float, float]) -> None:
         self.folder = folder
+        self.rates = list(rates)
         self.progress = progress
         self.owed = False  # whether files of the latest epoch are still to be written
         self.best = math.inf
@@ -387,9 +389,14 @@ class _Keeper(Callback):
         self.rows: list[dict[str, float]] = []
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "weights": self.weights, "rows": self.rows}
+        return {"best": self.best, "weights": self.weights, "rows": self.rows, "rates": self.rates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if (before := state.get("rates", [1.0, 1.0])) != self.rates:
+            raise InputError(
+                f"the checkpoint has encoder_rate and decoder_rate {before}, got {self.rates}; restore them, or "
+                "train in another folder."
+            )
         self.best, self.weights, self.rows = state["best"], state["weights"], state["rows"]
 
     def on_fit_start(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
