@@ -15,7 +15,7 @@ from entropic_ae import evaluation
 from entropic_ae.bottlenecks import Transported
 from entropic_ae.data import ImageData, count_copies
 from entropic_ae.densities import DENSITIES
-from entropic_ae.distributed import alone, is_first, sharers
+from entropic_ae.distributed import is_first, sharers
 from entropic_ae.errors import InputError
 from entropic_ae.features import check_features, load_features, takes_weights
 from entropic_ae.pictures import above, image_grid, save_images
@@ -104,13 +104,33 @@ def measure(
     for name, images in pictures.items():
         row = next(iter(results.values()))["distances"][name]
         row["neighbours"]["picture_sha256"] = _digest(image_grid(images, _COLUMNS))
-    of_folder = not samples_only and run.origin is None and is_first(sharers())
-    if of_folder and run.is_current("the metrics are not saved"):
-        _draw(run, data, pictures if split == "test" else {}, seed, tell)
-        for name, result in results.items():
-            run.files.add_result(name + ("" if split == "test" else f" ({split})"), result)
+    if not samples_only and run.origin is None:
+        _keep(run, data, results, pictures, seed=seed, split=split, tell=tell)
     first, *others = results.values()
     return {**first, "also": {one["features"]: one for one in others}} if others else first
+
+
+def _keep(
+    run: Run,
+    data: ImageData,
+    results: Mapping[str, Mapping[str, Any]],
+    pictures: Mapping[str, Tensor],
+    *,
+    seed: int,
+    split: str,
+    tell: Callable[[str], None],
+) -> None:
+    """Write results, pictures of neighbours, by density, and the map of the codes into the run's folder."""
+    some = torch.randperm(len(data.test.images), generator=generator(seed))[:_MAPPED].sort().values
+    codes = run.encode(data.test.images[some])  # by all processes; the first one writes
+    if not (is_first(sharers()) and run.is_current("the metrics are not saved")):
+        return
+    for name, images in pictures.items() if split == "test" else ():
+        save_images(images, run.folder / neighbours_file(name), columns=_COLUMNS, overwrite=True)
+    tell("the map of the codes")
+    _draw_map(run, data, some, codes, seed)
+    for name, result in results.items():
+        run.files.add_result(name + ("" if split == "test" else f" ({split})"), result)
 
 
 def _train_on_samples(
@@ -139,23 +159,10 @@ def _digest(picture: Tensor) -> str:
     return sha256(picture.permute(1, 2, 0).contiguous().numpy().tobytes())
 
 
-def _draw(
-    run: Run, data: ImageData, pictures: Mapping[str, Tensor], seed: int, tell: Callable[[str], None]
-) -> None:
-    """Write the pictures of samples above their nearest training images, by density, and the map of the codes."""
-    for name, images in pictures.items():
-        save_images(images, run.folder / neighbours_file(name), columns=_COLUMNS, overwrite=True)
-    _draw_map(run, data, seed, tell)
-
-
-def _draw_map(run: Run, data: ImageData, seed: int, tell: Callable[[str], None]) -> None:
+def _draw_map(run: Run, data: ImageData, some: Tensor, codes: Tensor, seed: int) -> None:
     """Write the map of the codes of some test images; none of codes of one dimension, or of fewer than 3."""
-    some = torch.randperm(len(data.test.images), generator=generator(seed))[:_MAPPED].sort().values
-    with alone():
-        codes = run.encode(data.test.images[some])
     if len(codes) < 3 or codes.shape[1] < 2:
         return
-    tell("the map of the codes")
     prior, labels = run.model.bottleneck.prior(), data.test.labels
     found = {
         "weights_sha256": run.weights_sha256(),
