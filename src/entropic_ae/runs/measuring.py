@@ -113,7 +113,7 @@ def measure(
 def _keep(
     run: Run,
     data: ImageData,
-    results: Mapping[str, Mapping[str, Any]],
+    results: Mapping[str, dict[str, Any]],
     pictures: Mapping[str, Tensor],
     *,
     seed: int,
