@@ -288,6 +288,7 @@ def trace_of(z):
 @given(z=samples(dtype=torch.float32))
 def test_a_term_is_finite_with_a_finite_gradient(name, z):
     term = TERMS[name]()
+    assume(name != "free_energy" or len(z) > z.shape[1])
     z.requires_grad_()
     value = term(None, trace_of(z))
     assert value.shape == ()
