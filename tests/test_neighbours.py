@@ -72,6 +72,18 @@ def test_far_samples_are_no_copies():
     assert near_copies(held_out + 50, held_out, training).share == 0
 
 
+def test_near_copies_has_the_neighbours_of_a_search_for_one():
+    """Ties too: of the nearest row, which stands three, and nine times, more than are searched."""
+    training = torch.cat([normal(50, 3), normal(50, 3)[:1].repeat(2, 1), normal(50, 3)[1:2].repeat(8, 1)])
+    samples, held_out = normal(20, 3, 1), normal(200, 3, 2)
+    samples[:2] = training[:2] + 1e-3
+    found, alone = near_copies(samples, held_out, training).samples, nearest_neighbours(samples, training)
+    assert torch.equal(found.distances, alone.distances)
+    assert torch.equal(found.indices, alone.indices)
+    assert torch.equal(found.ties, alone.ties)
+    assert alone.ties[:2].tolist() == [3, 9]
+
+
 def test_changed_copies_are_found_where_a_change_moves_all_features():
     """A shift by a third of the usual nearest distance; by the distance alone none would be found."""
     training, held_out = normal(2000, 16).split(1500)

@@ -56,6 +56,27 @@ def test_a_good_model_with_codes_that_are_not_the_prior_is_sent_to_the_transport
     assert str(whole).splitlines()[-1].endswith(": entropic-ae transport runs/a")
 
 
+def test_the_grade_of_samples_is_as_bad_as_is_certain():
+    """4.6 times reconstructions whose distance, like the floor's, is hardly known: 1.6 times what it may be."""
+    unsure = {"held-out images": (2.35, 1.33), "reconstructions": (1.75, 0.84), "prior": (7.99, 1.9)}
+    rows = {name: {"frechet": value, "frechet_error": error} for name, (value, error) in unsure.items()}
+    assert judge(distances=rows)[0]["samples"].grade == "fair"
+    sure = {name: {**row, "frechet_error": 0.0} for name, row in rows.items()}
+    assert judge(distances=sure)[0]["samples"].grade == "poor"
+
+
+def test_the_fall_of_a_signed_loss_is_measured_by_the_error():
+    """From 0.01 to -0.03 a loss falls by four times itself: 0.8 % of an error of 5, and 10 % of one of 0.4."""
+    losses = [9, 4, 2, 1, 0.5, 0.2, 0.1, 0.01, 0.0, -0.03]
+    for error, grade in ((5.0, "good"), (0.4, "fair")):
+        log = {**LOG, "validation_loss": losses, "validation_squared_error": [error] * 10}
+        found = judge(log=log)[0]["training"]
+        assert found.grade == grade
+    assert found.sentence.endswith(
+        "the validation loss still fell by 10 % of the squared error over the last epochs."
+    )
+
+
 def test_a_part_whose_test_does_not_reject_is_no_cause():
     parts = {"parts": {"moments": 9.0, "norms": 0.2}, "p_values": {"moments": 0.3, "norms": 0.001}}
     assert "mainly norms" in judge(diagnostics=parts)[0]["samples"].sentence

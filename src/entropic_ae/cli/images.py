@@ -140,7 +140,9 @@ def score(
     density: Annotated[
         str | None, typer.Option(help="Of the codes' likelihood: prior, mixture or flow; default: the recipe's.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="A CSV file; default: RUN/scores[-DATA].csv, replaced.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A CSV file; default: RUN/scores-DENSITY[-DATA].csv, replaced.")
+    ] = None,
     device: Device = "auto",
 ) -> Document:
     """Score how unusual images are: error of the reconstruction, log likelihood of the code, a row an image."""

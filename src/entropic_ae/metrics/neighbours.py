@@ -76,11 +76,7 @@ def nearest_neighbours(samples: ArrayLike, training: ArrayLike) -> Neighbours:
     >>> found.distances.tolist(), found.indices.tolist(), found.ties.tolist()
     ([2.0, 1.0], [0, 1], [1, 1])
     """
-    samples, training = checked_pair(samples, training, names=("sample", "training"))
-    pairs = Pairs(samples, training)
-    found = [pairs.nearest(rows, 1, ties=True) for rows in pairs.blocks()]
-    squares, numbers, equal = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return Neighbours(squares[:, 0].sqrt(), numbers[:, 0], equal)
+    return _search(samples, training, 1)[0]
 
 
 def near_copies(
@@ -148,14 +144,22 @@ def near_copies(
     )
 
 
+def _search(rows: ArrayLike, training: ArrayLike, k: int) -> tuple[Neighbours, Tensor]:
+    """Return the nearest training row of each row, and its distances from the k nearest, or all there are."""
+    rows, training = checked_pair(rows, training, names=("sample", "training"))
+    pairs = Pairs(rows, training)
+    found = [pairs.nearest(block, min(k, len(training)), ties=True) for block in pairs.blocks()]
+    squares, numbers, equal = (torch.cat(parts) for parts in zip(*found, strict=True))
+    same = squares == squares[:, :1]
+    ties = torch.where(same[:, -1], equal, same.sum(1))  # all that tie are found, unless the k-th does too
+    return Neighbours(squares[:, 0].sqrt(), numbers[:, 0], ties), squares.sqrt()
+
+
 def _relative(rows: ArrayLike, training: ArrayLike, around: int) -> tuple[Neighbours, Tensor]:
     """Return the nearest training row of each row, and its distance over the mean of those of the next ones."""
-    nearest = nearest_neighbours(rows, training)
-    rows, training = checked_pair(rows, training, names=("sample", "training"))
-    if len(training) == 1:
+    nearest, distances = _search(rows, training, 1 + around)
+    if distances.shape[1] == 1:
         return nearest, nearest.distances
-    pairs = Pairs(rows, training)
-    squares = torch.cat([pairs.nearest(block, min(1 + around, len(training)))[0] for block in pairs.blocks()])
-    others = squares[:, 1:].sqrt().mean(1)
+    others = distances[:, 1:].mean(1)
     equal = nearest.distances == 0
     return nearest, torch.where(equal, 0.0, nearest.distances / torch.where(equal, 1.0, others))

@@ -155,8 +155,8 @@ def _training(info: RunInfo, log: Mapping[str, Sequence[float]]) -> Finding:
         )
     earlier = min(losses[: max(1, epochs - max(1, epochs // 5))])
     # a loss with an entropy may be near 0 or below, so its fall is measured by the error, if there is one
-    errors = log.get("validation_squared_error", ())
-    scale = abs(errors[best - 1]) if len(errors) >= best else abs(earlier)
+    errors = log.get("validation_squared_error")
+    scale = errors[best - 1] if errors else abs(earlier)
     gain = (earlier - min(losses)) / scale if scale else 0.0
     if gain > _IMPROVING:
         share = f"{100 * gain:.0f} %" + " of the squared error" * bool(errors)
@@ -202,7 +202,8 @@ def _samples(info: RunInfo, result: Mapping[str, Any]) -> Finding:
         )
     distance, rebuilt = rows[own]["frechet"], rows["reconstructions"]["frechet"]
     # the grade is as bad as is certain: samples are compared with what reconstructions or real images may be at
-    unsure = max(row["frechet"] + _SIGMAS * row.get("frechet_error", 0.0) for row in _nearest(rows))
+    least = (rows["reconstructions"], rows[FLOOR])
+    unsure = max(row["frechet"] + _SIGMAS * row.get("frechet_error", 0.0) for row in least)
     ratio = distance / unsure if unsure else math.inf
     grade = "good" if ratio <= _GOOD_RATIO else "fair" if ratio <= _FAIR_RATIO else "poor"
     spoilt = BLURRED in rows and distance > rows[BLURRED]["frechet"]
@@ -219,10 +220,6 @@ def _samples(info: RunInfo, result: Mapping[str, Any]) -> Finding:
     if apart > _SIGMAS * math.hypot(*(row.get("frechet_error", 0.0) for row in (rows[own], rows[nearest]))):
         said += f"; drawn from the {nearest}, {drawn[nearest]['frechet']:.2f}"
     return Finding("samples", grade, f"{said}.")
-
-
-def _nearest(rows: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [rows["reconstructions"], rows[FLOOR]]
 
 
 def _drawn(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
