@@ -42,10 +42,11 @@ __all__ = ["main", "render_anomaly", "without"]
 
 DIGITS = range(10)
 SETTINGS = {
-    "training_images": 10_000,
+    "training_images": 5_000,
     "validation_images": 1_000,
+    "test_images": 5_000,
     "width": 16,
-    "epochs": 6,
+    "epochs": 4,
     "seed": 0,
     "threads": 1,
 }
