@@ -45,6 +45,7 @@ SETTINGS = {
     "training_images": 5_000,
     "validation_images": 1_000,
     "test_images": 5_000,
+    "image_size": 16,
     "width": 16,
     "epochs": 4,
     "seed": 0,
@@ -53,7 +54,7 @@ SETTINGS = {
 DENSITIES = {"eae": ("prior", "mixture"), "bn-ae": ("mixture",)}  # of each system
 TREES, COMPONENTS = 300, (16, 50)  # of the isolation forest; of PCA for its own error, and before the forest
 LEVEL = 0.05  # of p-values, below which an image is called unusual
-BORDER = 2  # pixels that padding adds to a side
+BORDER = 1  # pixels that padding adds to a side, after resizing
 
 Cell = dict[str, Any]
 
@@ -113,10 +114,10 @@ def system(recipe: str, data: ImageData, odd: np.ndarray) -> Cell:
 def forest(train: np.ndarray, test: np.ndarray, odd: np.ndarray) -> Cell:
     """Return the AUROC of an isolation forest on pixels and on principal components, and of PCA's own error."""
     started = time.process_time()
-    on_pixels = IsolationForest(TREES, random_state=0).fit(train)
+    on_pixels = IsolationForest(n_estimators=TREES, random_state=0).fit(train)
     found = {"forest on pixels": _auroc(odd, -on_pixels.score_samples(test))}
     few, more = (PCA(components, random_state=0).fit(train) for components in COMPONENTS)
-    on_parts = IsolationForest(TREES, random_state=0).fit(more.transform(train))
+    on_parts = IsolationForest(n_estimators=TREES, random_state=0).fit(more.transform(train))
     found["forest on PCA"] = _auroc(odd, -on_parts.score_samples(more.transform(test)))
     rebuilt = few.inverse_transform(few.transform(test))
     found["error of PCA"] = _auroc(odd, ((rebuilt - test) ** 2).sum(1))
@@ -168,7 +169,7 @@ def main() -> None:
     found = read_json(given.out) if given.out.exists() else {"settings": SETTINGS, "cells": {}}
     if found["settings"] != SETTINGS:
         sys.exit(f"{given.out} was measured with other settings; give another --out.")
-    data = eae.load_images("mnist")
+    data = eae.load_images("mnist", image_size=SETTINGS["image_size"])
     for digit in DIGITS:
         for name, cell in measure(digit, data, given.pyod, found["cells"]).items():
             if f"{name} {digit}" in found["cells"]:
