@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import InputError
 from entropic_ae.storage.files import atomic, atomic_folder
 
-__all__ = ["above", "comparison", "image_grid", "save_images"]
+__all__ = ["above", "as_picture", "comparison", "data_url", "image_grid", "picture", "save_images"]
 
 _GAP = 8  # pixels between images of a grid: dark ones would run into each other with less
 _TEXT = 18  # pixels, of the text beside images
@@ -48,6 +50,15 @@ def image_grid(images: ArrayLike, columns: int | None = None) -> Tensor:
         top, left = _GAP + i // columns * (height + _GAP), _GAP + i % columns * (width + _GAP)
         grid[:, top : top + height, left : left + width] = image
     return grid
+
+
+def picture(images: ArrayLike, columns: int | None = None) -> Image.Image:
+    """Return a grid of images as a PIL image, which a notebook shows; arguments and errors as ``image_grid``.
+
+    >>> picture(torch.zeros(6, 1, 64, 64, dtype=torch.uint8), columns=3).size
+    (224, 152)
+    """
+    return as_picture(image_grid(images, columns))
 
 
 def _checked(images: ArrayLike, columns: int | None) -> tuple[Tensor, int | None]:
@@ -95,7 +106,7 @@ def comparison(rows: Mapping[str, Sequence[Tensor | None]], headings: Sequence[s
     """
     font = ImageFont.load_default(_TEXT)
     drawn = {
-        label: [b if b is None else _picture(image_grid(b, len(b))) for b in row] for label, row in rows.items()
+        label: [b if b is None else as_picture(image_grid(b, len(b))) for b in row] for label, row in rows.items()
     }
     columns = list(zip(*drawn.values(), strict=True))
     widths = [max(block.width for block in column if block is not None) for column in columns]
@@ -147,7 +158,7 @@ def save_images(
         raise InputError(f"{out} exists and is not overwritten; give another place.")
     if suffix == ".png":
         with atomic(out) as path:
-            _picture(image_grid(images, columns)).save(path)
+            picture(images, columns).save(path)
     elif suffix == ".npz":
         with atomic(out) as path:
             np.savez_compressed(path, images=images.numpy())
@@ -155,11 +166,26 @@ def save_images(
         digits = len(str(len(images) - 1))
         with atomic_folder(out) as whole:
             for i, image in enumerate(images):
-                _picture(image).save(whole / f"{i:0{digits}}.png")
+                as_picture(image).save(whole / f"{i:0{digits}}.png")
     return out
 
 
-def _picture(image: Tensor) -> Image.Image:
-    """Turn one uint8 image, (C, H, W), into a picture."""
-    pixels = image.permute(1, 2, 0).numpy()
+def as_picture(image: Tensor) -> Image.Image:
+    """Turn one uint8 image, (C, H, W), into a PIL image: grey if C = 1, else RGB.
+
+    >>> as_picture(torch.zeros(3, 8, 16, dtype=torch.uint8)).size
+    (16, 8)
+    """
+    pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def data_url(image: Image.Image) -> str:
+    """Return a PIL image as the address of a PNG file that a page holds itself.
+
+    >>> data_url(Image.new("L", (8, 8)))[:26]
+    'data:image/png;base64,iVBO'
+    """
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+from PIL import Image
 from torch import Tensor
 
 from entropic_ae import generation, sharing
 from entropic_ae.arrays import ArrayLike, as_tensor
+from entropic_ae.data import Given, images_for
 from entropic_ae.densities import Density
 from entropic_ae.errors import InputError
 from entropic_ae.export import check_export, export_model
@@ -18,13 +19,17 @@ from entropic_ae.recipes import Scalar
 from entropic_ae.runs import transporting
 from entropic_ae.runs.drawing import draw
 from entropic_ae.runs.fitting import default_density, fitted
+from entropic_ae.runs.images import fit_of
 from entropic_ae.runs.measuring import judged, measure
 from entropic_ae.runs.scoring import Scores, score
+from entropic_ae.runs.showing import as_html, show
 from entropic_ae.runs.stored import StoredRun
 from entropic_ae.transports import Transport
 from entropic_ae.verdict import Verdict
 
 __all__ = ["Run"]
+
+Images = str | Path | Image.Image | Given
 
 
 class Run(StoredRun):
@@ -64,8 +69,17 @@ class Run(StoredRun):
             self._codes = weights, generation.encode_posterior(self.model, self.data.train.images)
         return self._codes[1]
 
-    def encode(self, images: ArrayLike) -> Tensor:
-        """Return the codes, (N, D) float32, of uint8 images, (N, C, H, W)."""
+    def encode(self, images: Images) -> Tensor:
+        """Return the codes, (N, D) float32, of images.
+
+        Arguments:
+            images: one or several, as uint8 (N, C, H, W) or in any other form: floats in [0, 1] (or in the run's
+                ``value_range``), with the channel last, or without one if they are grey; a PIL image or a path, or
+                a list of either, each fitted to the run's size as in training; a folder or a file of arrays, as
+                for ``load_images``, in the order of its names; a data set of PyTorch or ``datasets``.
+
+        Raises: InputError for arrays of another size or range, and for images that cannot be read.
+        """
         return generation.encode(self.model, self._check(images))
 
     def decode(self, codes: ArrayLike) -> Tensor:
@@ -79,12 +93,12 @@ class Run(StoredRun):
             raise InputError("expected codes that are finite, got NaN or infinity.")
         return generation.decode(self.model, codes)
 
-    def reconstruct(self, images: ArrayLike) -> Tensor:
-        """Encode and decode uint8 images, (N, C, H, W)."""
+    def reconstruct(self, images: Images) -> Tensor:
+        """Encode and decode images, given as to ``encode``: uint8 (N, C, H, W)."""
         return generation.reconstruct(self.model, self._check(images))
 
-    def interpolate(self, start: ArrayLike, end: ArrayLike, *, steps: int = 8, kind: str = "spherical") -> Tensor:
-        """Decode interpolated codes between pairs of uint8 images, both (N, C, H, W): (N, steps, C, H, W)."""
+    def interpolate(self, start: Images, end: Images, *, steps: int = 8, kind: str = "spherical") -> Tensor:
+        """Decode interpolated codes between pairs of images, given as to ``encode``: uint8 (N, steps, C, H, W)."""
         return generation.interpolate(self.model, self._check(start), self._check(end), steps=steps, kind=kind)
 
     def sample(
@@ -105,8 +119,8 @@ class Run(StoredRun):
             raise InputError("a density that is given is not fitted again; give its name with a label.")
         return generation.sample(self.model, density, n, seed=seed)
 
-    def score(self, images: ArrayLike, *, density: str | Density | None = None) -> Scores:
-        """Score how unusual uint8 images, (N, C, H, W), are: error of the reconstruction, likelihood of the code.
+    def score(self, images: Images, *, density: str | Density | None = None) -> Scores:
+        """Score how unusual images, given as to ``encode``, are: reconstruction error, and likelihood of the code.
 
         The density is the recipe's by default, as for ``sample``. Raises: InputError for one without a likelihood.
         """
@@ -317,11 +331,18 @@ class Run(StoredRun):
             include=include,
         )
 
-    def _check(self, images: ArrayLike) -> Tensor:
-        came = as_tensor(images, "images")
-        if came.dtype != torch.uint8 or tuple(came.shape[1:]) != self.shape:
-            raise InputError(
-                f"expected uint8 images (N, {', '.join(map(str, self.shape))}), got {came.dtype} of shape "
-                f"{tuple(came.shape)}; those in [0, 1] are (255 * images).round() in bytes."
-            )
-        return came
+    def show(self, n: int = 8, *, density: str | Density | None = None, seed: int = 0) -> Image.Image:
+        """Return a picture of real validation images, their reconstructions and as many samples, a row each.
+
+        A notebook shows it; elsewhere ``run.show().show()`` opens a window and ``.save("run.png")`` writes a file.
+
+        Raises: InputError if n is below 1, or the run's images are missing.
+        """
+        return show(self, n, density, seed)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows of the run: a line, samples from seed 0, the verdict, the next command."""
+        return as_html(self, self._fitted)
+
+    def _check(self, images: Images) -> Tensor:
+        return images_for(fit_of(self.info), images, self.info.value_range)
