@@ -115,23 +115,74 @@ def reconstruct(
 def interpolate(
     run: RunName,
     data: OptionalData = None,
-    n: Annotated[int, typer.Option(help="Maximum number of pairs of images.")] = 8,
-    steps: Annotated[int, typer.Option(help="Images per row, including both ends.")] = 10,
-    kind: Annotated[str, typer.Option(help="spherical or linear.")] = "spherical",
+    n: Annotated[
+        int, typer.Option(help="Maximum number of pairs of images; of an animation, number of images.")
+    ] = 8,
+    steps: Annotated[
+        int, typer.Option(help="Images per row, including both ends; of an animation, from each to the next.")
+    ] = 10,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="spherical or linear; default: spherical, and linear in an animation of another prior."),
+    ] = None,
+    density: Annotated[
+        str | None, typer.Option(help="Of an animation: walk through codes drawn from it, in place of images.")
+    ] = None,
+    fps: Annotated[float, typer.Option(help="Of an animation: frames a second.")] = 12,
+    seed: Seed = 0,
     out: Annotated[
-        Path | None, typer.Option(help=f"{IMAGES_OUT}; default: RUN/interpolations[-DATA].png, replaced.")
+        Path | None,
+        typer.Option(
+            help=f"{IMAGES_OUT}; FILE.gif or FILE.mp4 (extra [b]video[/b]), an animation; default: "
+            "RUN/interpolations[-DATA].png, replaced."
+        ),
     ] = None,
     device: Device = "auto",
 ) -> Document:
-    """Interpolate between the codes of two images, one row per pair."""
+    """Interpolate between the codes of two images, one row per pair; or animate a closed walk through several."""
+    if out is not None and out.suffix.lower() in (".gif", ".mp4"):
+        return _animate(run, data, n, steps, kind, density, fps, seed, out, device)
+    if density is not None:
+        raise InputError("--density is of an animation, which walks through its codes; give --out FILE.gif.")
     loaded = load_run(run, device)
     images = _held_out(loaded, data)
     pairs = min(n, len(images) // 2)
     if pairs < 1:
         raise InputError(f"interpolate needs at least 2 images and --n 1, got {len(images)} images and --n {n}.")
-    rows = loaded.interpolate(images[:pairs], images[pairs : 2 * pairs], steps=steps, kind=kind)
+    ends = images[:pairs], images[pairs : 2 * pairs]
+    rows = loaded.interpolate(*ends, steps=steps, kind=kind or "spherical")
     files = _save(rows.flatten(0, 1), out, _picture(loaded, INTERPOLATIONS, data), columns=steps)
     return {"run": run, "pairs": pairs, "steps": steps, "files": files}
+
+
+def _animate(
+    run: str,
+    data: str | None,
+    n: int,
+    steps: int,
+    kind: str | None,
+    density: str | None,
+    fps: float,
+    seed: int,
+    out: Path,
+    device: str,
+) -> Document:
+    """Write a closed walk through the codes of images, or through draws from a density."""
+    from entropic_ae.pictures import check_animation, save_animation
+
+    check_animation(out, fps)
+    if out.exists():
+        raise InputError(f"{out} exists and is not overwritten; give another place.")
+    if density is not None and data is not None:
+        raise InputError("DATA and --density both say where the codes come from; give one of them.")
+    if n < 2:
+        raise InputError(f"an animation needs --n 2 at least, got {n}.")
+    loaded = load_run(run, device)
+    images = None if density is not None else _held_out(loaded, data)[:n]
+    walk = loaded.walk(n, frames=steps, images=images, density=density, kind=kind, seed=seed)
+    save_animation(walk, out, fps=fps)
+    console.print(str(out))
+    return {"run": run, "frames": len(walk), "fps": fps, "files": [out]}
 
 
 def score(

@@ -101,6 +101,34 @@ class Run(StoredRun):
         """Decode interpolated codes between pairs of images, given as to ``encode``: uint8 (N, steps, C, H, W)."""
         return generation.interpolate(self.model, self._check(start), self._check(end), steps=steps, kind=kind)
 
+    def walk(
+        self,
+        n: int = 8,
+        *,
+        frames: int = 16,
+        images: Images | None = None,
+        density: str | Density | None = None,
+        kind: str | None = None,
+        seed: int = 0,
+    ) -> Tensor:
+        """Decode a closed walk through codes, for ``save_animation``: uint8 (n * frames, C, H, W).
+
+        Arguments:
+            n: number of codes, at least 2; with images, their number.
+            frames: images from each code to the next.
+            images: walk through their codes, given as to ``encode``; default: through draws from the density.
+            density: as for ``sample``.
+            kind: linear or spherical, see ``mix_codes``; default: spherical for a normal prior and on the sphere.
+            seed: of the draws.
+        """
+        if images is not None:
+            codes = self.encode(images)
+        else:
+            given = density if isinstance(density, Density) else self.density(density or default_density(self))
+            codes = given.sample(n, seed=seed)
+        kind = kind or generation.interpolation_for(self.model)
+        return self.decode(generation.walk_codes(codes, frames, kind))
+
     def sample(
         self, n: int, *, density: str | Density | None = None, label: int | None = None, seed: int = 0
     ) -> Tensor:
