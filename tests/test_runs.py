@@ -487,6 +487,23 @@ def test_scores_are_errors_and_exact_likelihoods(folder):
     torch.testing.assert_close(mapped.error, error, rtol=1e-3, atol=1e-3)
 
 
+def test_anomalies_are_compared_with_images_that_were_held_out(trained):
+    """Ordinary images are called as often as the p-value says, and white ones always."""
+    ordinary, white = trained.data.test.images, torch.full((2, 1, 8, 8), 255, dtype=torch.uint8)
+    found = trained.anomalies(ordinary, density="mixture")
+    assert torch.equal(torch.stack(found[:2]), torch.stack(trained.score(ordinary, density="mixture")))
+    assert (found.p_value <= 0.1).double().mean() == pytest.approx(0.1, abs=0.06)
+    assert trained.anomalies(white, density="mixture").p_value.max() <= 0.01
+    again = trained.anomalies(ordinary, density="mixture", reference=trained.data.validation.images)
+    assert torch.equal(again.surprise, found.surprise)
+    by_hand = trained.anomalies(ordinary, density=trained.density("mixture"))
+    assert torch.equal(by_hand.p_value, found.p_value)
+    with pytest.raises(
+        InputError, match="5 ordinary images are too few to say what is unusual, expected at least 20"
+    ):
+        trained.anomalies(ordinary, reference=ordinary[:5])
+
+
 def test_what_a_recipe_does_after_training_is_done_before_pictures(tmp_path):
     """It gets the run, with the best weights, and its result is that of the folder."""
     seen = []

@@ -35,7 +35,7 @@ from sklearn.metrics import roc_auc_score
 import entropic_ae as eae
 from entropic_ae.data import ImageData, Split
 from entropic_ae.provenance import git_commit, machine, versions
-from entropic_ae.runs.scoring import Scores, anomalies
+from entropic_ae.runs.scoring import Scores, compared
 from entropic_ae.storage.files import read_json, write_json
 
 __all__ = ["main", "render_anomaly", "without"]
@@ -100,7 +100,7 @@ def system(recipe: str, data: ImageData, odd: np.ndarray) -> Cell:
             test, ordinary = (
                 Scores(*(part[at] for part in scores)) for at in (slice(len(odd)), slice(len(odd), None))
             )
-            judged = anomalies(test, ordinary)
+            judged = compared(test, ordinary)
             called = judged.p_value.numpy() <= LEVEL
             found |= {
                 f"likelihood, {name}": _auroc(odd, -judged.log_prob),

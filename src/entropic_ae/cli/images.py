@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from entropic_ae.cli.options import (
     IMAGES_OUT,
@@ -20,7 +21,7 @@ from entropic_ae.cli.options import (
     check_run,
     load_run,
 )
-from entropic_ae.cli.printing import Document, console, speak_for
+from entropic_ae.cli.printing import Document, console, hint, speak_for
 from entropic_ae.errors import InputError
 from entropic_ae.storage.run_folder import (
     INTERPOLATIONS,
@@ -196,11 +197,16 @@ def score(
     ] = None,
     device: Device = "auto",
 ) -> Document:
-    """Score how unusual images are: error of the reconstruction, log likelihood of the code, a row an image."""
+    """Score how unusual images are: reconstruction error, log likelihood of the code, and both beside others.
+
+    With the run's validation images at hand, each row also has the surprise, in which both scores count, and its
+    p-value: the share of validation images that are at least as surprising.
+    """
     import csv
     import io
 
     from entropic_ae.runs.fitting import default_density
+    from entropic_ae.runs.scoring import Anomalies, Scores, compared
     from entropic_ae.storage.files import write_text
 
     if out is not None and out.suffix != ".csv":
@@ -210,21 +216,30 @@ def score(
     loaded = load_run(run, device)
     images = _held_out(loaded, data)
     density = density or default_density(loaded)
-    scores = loaded.score(images, density=density)
+    columns = {"image": list(range(len(images)))}
+    scores: Scores | Anomalies = loaded.score(images, density=density)
+    try:
+        scores = compared(scores, loaded.score(loaded.data.validation.images, density=density))
+    except InputError as error:  # the run's own images are missing or few
+        hint(escape(f"without surprise and p_value: {error}"))
+    columns |= {name: part.tolist() for name, part in scores._asdict().items()}
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["image", "error", "log_prob"])
-    rows.writerows(
-        [i, f"{error:.6g}", f"{log_prob:.6g}"]
-        for i, (error, log_prob) in enumerate(zip(*(part.tolist() for part in scores), strict=True))
-    )
+    rows.writerow(columns)
+    rows.writerows([i, *(f"{value:.6g}" for value in row)] for i, *row in zip(*columns.values(), strict=True))
     path = out or _picture(loaded, scores_file(density), data)
     write_text(path, text.getvalue())
     highest = scores.error.argsort(descending=True)[:5].tolist()
     shown = ", ".join(f"{i} ({scores.error[i].item():.4g})" for i in highest)
     console.print(f"likelihood under the density {density}; highest errors, of images: {shown}")
+    document = {"run": run, "density": density, "images": len(images), "highest_error": highest}
+    if isinstance(scores, Anomalies):
+        odd = scores.surprise.argsort(descending=True)[:5].tolist()
+        shown = ", ".join(f"{i} (p {scores.p_value[i].item():.3g})" for i in odd)
+        console.print(f"most surprising beside {len(loaded.data.validation.images):,} validation images: {shown}")
+        document["most_surprising"] = odd
     console.print(str(path))
-    return {"run": run, "density": density, "images": len(images), "highest_error": highest, "files": [path]}
+    return {**document, "files": [path]}
 
 
 def _held_out(run: Run, data: str | None) -> Tensor:

@@ -75,7 +75,7 @@ def p_values(values: ArrayLike, reference: ArrayLike) -> Tensor:
 
 
 def _checked(values: ArrayLike, who: str, least: int = 0) -> Tensor:
-    found = as_tensor(values, who).detach().double().cpu()
+    found = as_tensor(values, who).detach().double().cpu().contiguous()
     if found.dim() != 1 or len(found) < least:
         raise InputError(f"{who} expects at least {least} numbers (N,), got shape {tuple(found.shape)}.")
     if not bool(found.isfinite().all()):

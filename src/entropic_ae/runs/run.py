@@ -21,7 +21,7 @@ from entropic_ae.runs.drawing import draw
 from entropic_ae.runs.fitting import default_density, fitted
 from entropic_ae.runs.images import fit_of
 from entropic_ae.runs.measuring import judged, measure
-from entropic_ae.runs.scoring import Scores, score
+from entropic_ae.runs.scoring import Anomalies, Scores, compared, score, validation_scores
 from entropic_ae.runs.showing import as_html, show
 from entropic_ae.runs.stored import StoredRun
 from entropic_ae.transports import Transport
@@ -153,6 +153,28 @@ class Run(StoredRun):
         The density is the recipe's by default, as for ``sample``. Raises: InputError for one without a likelihood.
         """
         return score(self, self._check(images), density)
+
+    def anomalies(
+        self,
+        images: Images,
+        *,
+        density: str | Density | None = None,
+        reference: Images | None = None,
+    ) -> Anomalies:
+        """Compare the scores of images with those of ordinary ones: both scores, their surprise, and its p-value.
+
+        Arguments:
+            images: as for ``encode``.
+            density: as for ``score``.
+            reference: ordinary images, which the model was not trained on, at least 20; default: the run's
+                validation images. Their scores are computed once for each density by name.
+
+        Raises: InputError as ``score``; for too few ordinary images, or validation images that are missing.
+        """
+        scores = self.score(images, density=density)
+        if reference is not None:
+            return compared(scores, self.score(reference, density=density))
+        return compared(scores, validation_scores(self, density, self._ordinary))
 
     @property
     def transport(self) -> Transport | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
@@ -14,7 +15,7 @@ from entropic_ae.metrics import LEAST_REFERENCE, p_values, tail_surprise
 if TYPE_CHECKING:
     from entropic_ae.runs.run import Run
 
-__all__ = ["Anomalies", "Scores", "anomalies", "score"]
+__all__ = ["Anomalies", "Scores", "compared", "score", "validation_scores"]
 
 
 class Scores(NamedTuple):
@@ -77,7 +78,21 @@ def score(run: Run, images: Tensor, density: str | Density | None) -> Scores:
     return Scores(generation.reconstruction_errors(run.model, images), log_prob.detach().cpu().double())
 
 
-def anomalies(scores: Scores, ordinary: Scores) -> Anomalies:
+def validation_scores(
+    run: Run, density: str | Density | None, kept: MutableMapping[tuple[str, str], Scores]
+) -> Scores:
+    """Return the scores of a run's validation images; those under a density by name are kept for its weights."""
+    from entropic_ae.runs.fitting import default_density
+
+    if isinstance(density, Density):
+        return score(run, run.data.validation.images, density)
+    key = density or default_density(run, None), run.weights_sha256()
+    if key not in kept:
+        kept[key] = score(run, run.data.validation.images, key[0])
+    return kept[key]
+
+
+def compared(scores: Scores, ordinary: Scores) -> Anomalies:
     """Compare scores with those of ordinary images, as ``Run.anomalies`` does.
 
     The two parts are not independent, so the sum of their surprises has no known distribution: its p-value is that

@@ -16,6 +16,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.recipes import System
 from entropic_ae.runs.caution import caution
 from entropic_ae.runs.images import check_trained_on, load_data
+from entropic_ae.runs.scoring import Scores
 from entropic_ae.storage.files import sha256
 from entropic_ae.storage.log import best_epoch
 from entropic_ae.storage.run_folder import RunFolder
@@ -46,6 +47,7 @@ class StoredRun:
         self._weights = weights
         self._fitted: dict[tuple[str, int | None, str], Density] = {}  # by name, label and digest of the weights
         self._codes: tuple[str, tuple[Tensor, Tensor | None]] | None = None
+        self._ordinary: dict[tuple[str, str], Scores] = {}  # of the validation images, by density and digest
         self.info = info
         self.system = system
         self.model = model
