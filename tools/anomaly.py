@@ -5,8 +5,8 @@
 
 For each digit of MNIST the systems are trained on images of the nine others. Every score then ranks the test
 images of all ten, and its AUROC says how often the held-out digit is the more unusual one of two. PyOD's
-autoencoder trains for as many CPU seconds as the slower system. A cell is written when it is done, and another
-start goes on from there.
+autoencoder trains for as many CPU seconds as the slower system. A cell is written when it is done, and
+another start goes on from there.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.runs.scoring import Scores, compared
 from entropic_ae.storage.files import read_json, write_json
 
-__all__ = ["main", "render_anomaly", "without"]
+__all__ = ["main", "render_anomaly", "render_anomaly_notes", "without"]
 
 DIGITS = range(10)
 SETTINGS = {
@@ -53,7 +53,8 @@ SETTINGS = {
 }
 DENSITIES = {"eae": ("prior", "mixture"), "bn-ae": ("mixture",)}  # of each system
 TREES, COMPONENTS = 300, (16, 50)  # of the isolation forest; of PCA for its own error, and before the forest
-LEVEL = 0.05  # of p-values, below which an image is called unusual
+LEVEL = 0.05  # of p-values, up to which an image is called unusual
+CALLED = ("called, mixture", "called wrongly, mixture")
 BORDER = 1  # pixels that padding adds to a side, after resizing
 
 Cell = dict[str, Any]
@@ -192,22 +193,53 @@ def render_anomaly(path: Path) -> str:
         for score, auroc in cell["found"].items():
             if not score.startswith("called"):
                 rows.setdefault(f"{name}: {score}", {})[int(digit)] = auroc
-    best = {digit: max(row.get(digit, 0.0) for row in rows.values()) for digit in DIGITS}
-    most = max(mean(row.values()) for row in rows.values())
-
-    def shown(value: float, highest: float) -> str:
-        text = f"{value:.2f}"
-        return f"**{text}**" if text == f"{highest:.2f}" else text
-
+    digits = sorted(set.intersection(*(set(row) for row in rows.values())))
+    highest = [max(row[digit] for row in rows.values()) for digit in digits]
+    best = max(mean(row[digit] for digit in digits) for row in rows.values())
     lines = [
         [
             name,
-            *(shown(row[digit], best[digit]) if digit in row else "-" for digit in DIGITS),
-            shown(mean(row.values()), most),
+            *(_shown(row[digit], most) for digit, most in zip(digits, highest, strict=True)),
+            _shown(mean(row[digit] for digit in digits), best),
         ]
         for name, row in rows.items()
     ]
-    return markdown(["held out", *map(str, DIGITS), "mean"], lines)
+    return markdown(["held out", *map(str, digits), "mean"], lines)
+
+
+def _shown(value: float, highest: float) -> str:
+    text = f"{value:.2f}"
+    return f"**{text}**" if text == f"{highest:.2f}" else text
+
+
+def render_anomaly_notes(path: Path) -> str:
+    """Return under which settings it was measured, and how often images were called unusual."""
+    found = read_json(path)
+    settings, cells = found["settings"], found["cells"]
+
+    def over(start: str, what: Callable[[Cell], float]) -> float:
+        return mean(what(cell) for key, cell in cells.items() if key.startswith(start))
+
+    called, wrongly = (over("eae ", lambda cell, name=name: cell["found"][name]) for name in CALLED)
+    epochs = over("PyOD", lambda cell: cell["epochs"])
+    version = next(cell["version"] for key, cell in cells.items() if key.startswith("PyOD"))
+    machine, side = found["machine"], settings["image_size"]
+    spent = {name: over(f"{name} ", _seconds) for name in ("eae", "bn-ae", "scikit-learn", "PyOD")}
+    return (
+        f"{settings['training_images']:,} training images of {side} x {side} pixels, "
+        f"{settings['validation_images']:,} validation and {settings['test_images']:,} test images, width "
+        f"{settings['width']}, {settings['epochs']} epochs, seed {settings['seed']}, one thread; "
+        f"{machine['processor']}, {machine['cores']} cores; PyOD {version}, scikit-learn "
+        f"{found['versions']['scikit-learn']}. Training took on average {spent['eae']:.0f} CPU seconds for `eae`, "
+        f"{spent['bn-ae']:.0f} for `bn-ae`, {spent['scikit-learn']:.0f} for the forests and PCA together, and "
+        f"{spent['PyOD']:.0f} for {epochs:.0f} epochs of PyOD's autoencoder, whose default is 10.\n\n"
+        f"At a p-value of {LEVEL}, `eae` with the mixture calls {100 * called:.0f} % of the held-out digits "
+        f"unusual, and {100 * wrongly:.1f} % of the others."
+    )
+
+
+def _seconds(cell: Cell) -> float:
+    return float(cell["cpu_seconds"])
 
 
 if __name__ == "__main__":

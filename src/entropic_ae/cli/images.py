@@ -217,9 +217,10 @@ def score(
     images = _held_out(loaded, data)
     density = density or default_density(loaded)
     columns = {"image": list(range(len(images)))}
-    scores: Scores | Anomalies = loaded.score(images, density=density)
+    scored = loaded.score(images, density=density)
+    scores: Scores | Anomalies = scored
     try:
-        scores = compared(scores, loaded.score(loaded.data.validation.images, density=density))
+        scores = compared(scored, loaded.score(loaded.data.validation.images, density=density))
     except InputError as error:  # the run's own images are missing or few
         hint(escape(f"without surprise and p_value: {error}"))
     columns |= {name: part.tolist() for name, part in scores._asdict().items()}
