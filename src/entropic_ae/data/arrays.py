@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Collection
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from entropic_ae.data.containers import named_arrays
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, warn
 
 __all__ = ["Range", "checked_arrays", "checked_labels", "read_arrays", "scaled"]
 
@@ -138,11 +137,9 @@ def scaled(source: str, array: np.ndarray, value_range: Range) -> np.ndarray:
             f"{high:g}; give the values of black and white, such as value_range=(-1, 1)."
         )
     if array.size and low < 0 <= least:
-        warnings.warn(
+        warn(
             f"{source} holds no value below {least:g}: with value_range=({low:g}, {high:g}) its darkest pixel is "
-            f"{rounded.min()} of 255; should it be (0, {high:g})?",
-            UserWarning,
-            stacklevel=5,
+            f"{rounded.min()} of 255; should it be (0, {high:g})?"
         )
     return rounded
 

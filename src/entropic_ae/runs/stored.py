@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import Tensor
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.data import Given, ImageData
 from entropic_ae.densities import Density
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, warn
 from entropic_ae.recipes import System
 from entropic_ae.runs.caution import caution
 from entropic_ae.runs.images import check_trained_on, load_data
@@ -115,13 +114,11 @@ class StoredRun:
     def is_current(self, otherwise: str) -> bool:
         """Return whether the folder has the weights in memory; if not, warn with the consequence ``otherwise``."""
         if self.is_changed:
-            warnings.warn(f"{self._changed} {otherwise}; load it again.", stacklevel=3)
+            warn(f"{self._changed} {otherwise}; load it again.")
             return False
         if self.files.weights_sha256() == self.weights_sha256():
             return True
-        warnings.warn(
-            f"{self.folder} has other weights since it was loaded: {otherwise}; load it again.", stacklevel=3
-        )
+        warn(f"{self.folder} has other weights since it was loaded: {otherwise}; load it again.")
         return False
 
     def load_data(self, limit: int | None) -> ImageData:
