@@ -193,18 +193,20 @@ def render_anomaly(path: Path) -> str:
         for score, auroc in cell["found"].items():
             if not score.startswith("called"):
                 rows.setdefault(f"{name}: {score}", {})[int(digit)] = auroc
-    digits = sorted(set.intersection(*(set(row) for row in rows.values())))
-    highest = [max(row[digit] for row in rows.values()) for digit in digits]
-    best = max(mean(row[digit] for digit in digits) for row in rows.values())
+    digits = sorted(set().union(*rows.values()))
+    shared = [digit for digit in digits if all(digit in row for row in rows.values())]
+    highest = {digit: max(row.get(digit, 0.0) for row in rows.values()) for digit in digits}
+    means = {name: mean(row[digit] for digit in shared) for name, row in rows.items()}
     lines = [
         [
             name,
-            *(_shown(row[digit], most) for digit, most in zip(digits, highest, strict=True)),
-            _shown(mean(row[digit] for digit in digits), best),
+            *(_shown(row[digit], highest[digit]) if digit in row else "-" for digit in digits),
+            _shown(means[name], max(means.values())),
         ]
         for name, row in rows.items()
     ]
-    return markdown(["held out", *map(str, digits), "mean"], lines)
+    over = "mean" if shared == digits else f"mean of {', '.join(map(str, shared))}"
+    return markdown(["held out", *map(str, digits), over], lines)
 
 
 def _shown(value: float, highest: float) -> str:
