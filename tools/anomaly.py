@@ -55,6 +55,12 @@ DENSITIES = {"eae": ("prior", "mixture"), "bn-ae": ("mixture",)}  # of each syst
 TREES, COMPONENTS = 300, (16, 50)  # of the isolation forest; of PCA for its own error, and before the forest
 LEVEL = 0.05  # of p-values, up to which an image is called unusual
 CALLED = ("called, mixture", "called wrongly, mixture")
+PARTS = {
+    "eae ": "`eae`",
+    "bn-ae ": "`bn-ae`",
+    "scikit-learn ": "the forests and PCA together",
+    "PyOD ": "PyOD's autoencoder",
+}
 BORDER = 1  # pixels that padding adds to a side, after resizing
 
 Cell = dict[str, Any]
@@ -194,14 +200,16 @@ def render_anomaly(path: Path) -> str:
             if not score.startswith("called"):
                 rows.setdefault(f"{name}: {score}", {})[int(digit)] = auroc
     digits = sorted(set().union(*rows.values()))
-    shared = [digit for digit in digits if all(digit in row for row in rows.values())]
+    # a row of few digits, which an interrupted measurement leaves, has no mean and narrows no other's
+    whole = {name: row for name, row in rows.items() if 2 * len(row) > len(digits)}
+    shared = [digit for digit in digits if all(digit in row for row in whole.values())]
     highest = {digit: max(row.get(digit, 0.0) for row in rows.values()) for digit in digits}
-    means = {name: mean(row[digit] for digit in shared) for name, row in rows.items()}
+    means = {name: mean(row[digit] for digit in shared) for name, row in whole.items()}
     lines = [
         [
             name,
             *(_shown(row[digit], highest[digit]) if digit in row else "-" for digit in digits),
-            _shown(means[name], max(means.values())),
+            _shown(means[name], max(means.values())) if name in means else "-",
         ]
         for name, row in rows.items()
     ]
@@ -223,18 +231,16 @@ def render_anomaly_notes(path: Path) -> str:
         return mean(what(cell) for key, cell in cells.items() if key.startswith(start))
 
     called, wrongly = (over("eae ", lambda cell, name=name: cell["found"][name]) for name in CALLED)
-    epochs = over("PyOD", lambda cell: cell["epochs"])
-    version = next(cell["version"] for key, cell in cells.items() if key.startswith("PyOD"))
     machine, side = found["machine"], settings["image_size"]
-    spent = {name: over(f"{name} ", _seconds) for name in ("eae", "bn-ae", "scikit-learn", "PyOD")}
+    names = [name for name in PARTS if any(key.startswith(name) for key in cells)]
+    spent = ", ".join(f"{over(name, _seconds):.0f} for {PARTS[name]}" for name in names)
+    peers = {cell["version"] for key, cell in cells.items() if key.startswith("PyOD")}
     return (
         f"{settings['training_images']:,} training images of {side} x {side} pixels, "
         f"{settings['validation_images']:,} validation and {settings['test_images']:,} test images, width "
         f"{settings['width']}, {settings['epochs']} epochs, seed {settings['seed']}, one thread; "
-        f"{machine['processor']}, {machine['cores']} cores; PyOD {version}, scikit-learn "
-        f"{found['versions']['scikit-learn']}. Training took on average {spent['eae']:.0f} CPU seconds for `eae`, "
-        f"{spent['bn-ae']:.0f} for `bn-ae`, {spent['scikit-learn']:.0f} for the forests and PCA together, and "
-        f"{spent['PyOD']:.0f} for {epochs:.0f} epochs of PyOD's autoencoder, whose default is 10.\n\n"
+        f"{machine['processor']}, {machine['cores']} cores; scikit-learn {found['versions']['scikit-learn']}"
+        f"{''.join(f', PyOD {one}' for one in sorted(peers))}. CPU seconds of a training, on average: {spent}.\n\n"
         f"At a p-value of {LEVEL}, `eae` with the mixture calls {100 * called:.0f} % of the held-out digits "
         f"unusual, and {100 * wrongly:.1f} % of the others."
     )
