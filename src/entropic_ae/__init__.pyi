@@ -64,6 +64,7 @@ from .metrics import frechet_distance as frechet_distance
 from .metrics import interval as interval
 from .metrics import kernel_distance as kernel_distance
 from .metrics import knn_accuracy as knn_accuracy
+from .metrics import label_information as label_information
 from .metrics import linear_probe_accuracy as linear_probe_accuracy
 from .metrics import near_copies as near_copies
 from .metrics import nearest_neighbours as nearest_neighbours
