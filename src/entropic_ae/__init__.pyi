@@ -1,6 +1,7 @@
 """The public names, each from where it is defined; ``__init__.py`` imports them when they are first used."""
 
 from .autoencoder import Autoencoder as Autoencoder
+from .autoencoder import LabelEmbedding as LabelEmbedding
 from .autoencoder import Trace as Trace
 from .bottlenecks import BOTTLENECKS as BOTTLENECKS
 from .bottlenecks import BatchNorm as BatchNorm

@@ -14,6 +14,7 @@ from entropic_ae.cli.options import (
     Devices,
     Moved,
     Nodes,
+    OfLabel,
     OptionalData,
     RunName,
     Seed,
@@ -48,11 +49,11 @@ def sample(
     ] = None,
     n: Annotated[int, typer.Option(help="Number of images.")] = 64,
     label: Annotated[
-        list[int] | None,
+        list[str] | None,
         typer.Option(
             metavar="LABEL",
-            help="Images of a label: the density is fitted to the codes of that label. Given several times, --n "
-            "images of each.",
+            help="Images of a class, by name or number: a conditional run decodes them with it; for others the "
+            "density is fitted to its codes. Given several times, --n images of each.",
         ),
     ] = None,
     seed: Seed = 0,
@@ -73,18 +74,27 @@ def sample(
     import torch
 
     from entropic_ae.runs.fitting import default_density
+    from entropic_ae.runs.labels import find_label
     from entropic_ae.training import Execution
 
     with Execution(device, devices, nodes).together():
         loaded = load_run(run, device, data)
-        labels: list[int | None] = [*label] if label else [None]
+        known = [find_label(loaded, one) for one in label or ()]
+        labels: list[int | None] = [*known] if known else [None]
         density = density or default_density(loaded, labels[0])
         images = torch.cat([loaded.sample(n, density=density, label=one, seed=seed) for one in labels])
     files = []
     if first:
-        place = _place(loaded, labelled_file(density, label) if label else samples_file(density))
+        place = _place(loaded, labelled_file(density, known) if known else samples_file(density))
         files = _save(images, out, place, columns=min(n, _COLUMNS) if len(labels) > 1 else None)
-    return {"run": run, "density": density, "labels": label, "images": len(images), "seed": seed, "files": files}
+    return {
+        "run": run,
+        "density": density,
+        "labels": known or None,
+        "images": len(images),
+        "seed": seed,
+        "files": files,
+    }
 
 
 def reconstruct(
@@ -94,6 +104,7 @@ def reconstruct(
     out: Annotated[
         Path | None, typer.Option(help=f"{IMAGES_OUT}; default: RUN/reconstructions[-DATA].png, replaced.")
     ] = None,
+    label: OfLabel = None,
     device: Device = "auto",
 ) -> Document:
     """Encode and decode images. A grid shows each image above its reconstruction, files only reconstructions."""
@@ -102,8 +113,8 @@ def reconstruct(
     if n < 1:
         raise InputError(f"--n must be at least 1, got {n}.")
     loaded = load_run(run, device)
-    images = _held_out(loaded, data)[:n]
-    rebuilt = loaded.reconstruct(images)
+    images, labels = _held_out(loaded, data, label, n)
+    rebuilt = loaded.reconstruct(images, labels=labels)
     if out is None or out.suffix.lower() == ".png":
         grid, place = above(images, rebuilt, _COLUMNS), _picture(loaded, RECONSTRUCTIONS, data)
         files = _save(grid, out, place, columns=_COLUMNS)
@@ -121,15 +132,18 @@ def interpolate(
     out: Annotated[
         Path | None, typer.Option(help=f"{IMAGES_OUT}; default: RUN/interpolations[-DATA].png, replaced.")
     ] = None,
+    label: OfLabel = None,
     device: Device = "auto",
 ) -> Document:
     """Interpolate between the codes of two images, one row per pair."""
     loaded = load_run(run, device)
-    images = _held_out(loaded, data)
+    images, labels = _held_out(loaded, data, label)
     pairs = min(n, len(images) // 2)
     if pairs < 1:
         raise InputError(f"interpolate needs at least 2 images and --n 1, got {len(images)} images and --n {n}.")
-    rows = loaded.interpolate(images[:pairs], images[pairs : 2 * pairs], steps=steps, kind=kind)
+    first, last = slice(pairs), slice(pairs, 2 * pairs)
+    ends = {} if labels is None else {"labels": labels[first], "end_labels": labels[last]}
+    rows = loaded.interpolate(images[first], images[last], steps=steps, kind=kind, **ends)
     files = _save(rows.flatten(0, 1), out, _picture(loaded, INTERPOLATIONS, data), columns=steps)
     return {"run": run, "pairs": pairs, "steps": steps, "files": files}
 
@@ -143,6 +157,7 @@ def score(
     out: Annotated[
         Path | None, typer.Option(help="A CSV file; default: RUN/scores-DENSITY[-DATA].csv, replaced.")
     ] = None,
+    label: OfLabel = None,
     device: Device = "auto",
 ) -> Document:
     """Score how unusual images are: error of the reconstruction, log likelihood of the code, a row an image."""
@@ -157,9 +172,9 @@ def score(
     if out is not None and out.exists():
         raise InputError(f"{out} exists; give another --out.")
     loaded = load_run(run, device)
-    images = _held_out(loaded, data)
+    images, labels = _held_out(loaded, data, label)
     density = density or default_density(loaded)
-    scores = loaded.score(images, density=density)
+    scores = loaded.score(images, density=density, labels=labels)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["image", "error", "log_prob"])
@@ -176,13 +191,25 @@ def score(
     return {"run": run, "density": density, "images": len(images), "highest_error": highest, "files": [path]}
 
 
-def _held_out(run: Run, data: str | None) -> Tensor:
-    """Return the run's test images, or all images of other data, fitted to its shape."""
+def _held_out(
+    run: Run, data: str | None, label: str | None, most: int | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Return the run's test images, or all images of other data, fitted to its shape, ``most`` of them.
+
+    For a conditional run their labels are beside them, else None.
+    """
     from entropic_ae.data import read_images
+    from entropic_ae.runs.labels import given_labels
 
     if data is None:
-        return run.data.test.images
-    return read_images(data, run.shape, value_range=run.info.value_range, white=run.info.white)
+        if label is not None:
+            raise InputError(
+                "--label is for other images than the run's own, whose labels are known; leave it out."
+            )
+        test = run.data.test.at(slice(most))
+        return test.images, None if run.model.labels is None else test.labels
+    images = read_images(data, run.shape, value_range=run.info.value_range, white=run.info.white)[:most]
+    return images, given_labels(run, label, len(images))
 
 
 def _place(run: Run, name: str) -> Path:

@@ -18,7 +18,7 @@ from entropic_ae.experiments.sweep import Cell, read_cells, run_cells, shared_pr
 from entropic_ae.experiments.table1 import render
 from entropic_ae.experiments.tuning import best
 from entropic_ae.pictures import image_grid
-from entropic_ae.recipes import PRESETS, RECIPES, configure
+from entropic_ae.recipes import PRESETS, RECIPES, compared, configure
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.storage.files import read_json, write_text
 
@@ -151,7 +151,7 @@ def paper_cells(name: str, base: Cell, tuned: Path | None = None) -> list[Cell]:
     tries = None if tuned is None else tuned / base.data
     return [
         replace(base, recipe=recipe, own=best(tries, recipe) if tries is not None and tries.is_dir() else {})
-        for recipe in RECIPES
+        for recipe in compared()
     ]
 
 

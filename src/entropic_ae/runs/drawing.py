@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from entropic_ae.distributed import is_first, sharers
 from entropic_ae.errors import InputError
@@ -40,12 +40,17 @@ def draw(run: Run, densities: Sequence[str]) -> None:
         )
     kept = is_first(sharers()) and run.is_current("its pictures are not drawn")
     held_out = run.data.test.images[:_SAMPLES]
-    test = held_out[:_REBUILT]
+    test, labels = run.data.test.at(slice(_REBUILT))
+    if run.model.labels is None:
+        labels = None
     pictures = [(REAL, held_out, 8)]
     pictures += [(samples_file(name), run.sample(_SAMPLES, density=name), 8) for name in densities]
-    pictures.append((RECONSTRUCTIONS, above(test, run.reconstruct(test), 16), 16))
+    pictures.append((RECONSTRUCTIONS, above(test, run.reconstruct(test, labels=labels), 16), 16))
     if pairs := min(8, len(test) // 2):
-        rows = run.interpolate(test[:pairs], test[pairs : 2 * pairs], steps=10)
+        ends: dict[str, Any] = (
+            {} if labels is None else {"labels": labels[:pairs], "end_labels": labels[pairs : 2 * pairs]}
+        )
+        rows = run.interpolate(test[:pairs], test[pairs : 2 * pairs], steps=10, **ends)
         pictures.append((INTERPOLATIONS, rows.flatten(0, 1), 10))
     for name, images, columns in pictures:
         if kept:

@@ -9,11 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from entropic_ae import generation, sharing
-from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.data import Given, ImageData
 from entropic_ae.densities import Density
@@ -23,10 +21,11 @@ from entropic_ae.recipes import Scalar, System
 from entropic_ae.runs import transporting
 from entropic_ae.runs.caution import caution
 from entropic_ae.runs.drawing import draw
-from entropic_ae.runs.fitting import default_density, fitted
+from entropic_ae.runs.fitting import fitted
 from entropic_ae.runs.images import check_trained_on, load_data
+from entropic_ae.runs.inference import Inference
+from entropic_ae.runs.labels import Label, find_label
 from entropic_ae.runs.measuring import judged, measure
-from entropic_ae.runs.scoring import Scores, score
 from entropic_ae.storage.files import sha256
 from entropic_ae.storage.log import best_epoch
 from entropic_ae.storage.run_folder import RunFolder
@@ -38,7 +37,7 @@ from entropic_ae.verdict import Verdict
 __all__ = ["Run"]
 
 
-class Run:
+class Run(Inference):
     """A trained system with its folder. Made by ``train`` and ``load``.
 
     Attributes:
@@ -129,56 +128,8 @@ class Run:
         """
         weights = self.weights_sha256()
         if self._codes is None or self._codes[0] != weights:
-            self._codes = weights, generation.encode_posterior(self.model, self.data.train.images)
+            self._codes = weights, generation.encode_posterior(self.model, *self.data.train)
         return self._codes[1]
-
-    def encode(self, images: ArrayLike) -> Tensor:
-        """Return the codes, (N, D) float32, of uint8 images, (N, C, H, W)."""
-        return generation.encode(self.model, self._check(images))
-
-    def decode(self, codes: ArrayLike) -> Tensor:
-        """Return the images, uint8 (N, C, H, W), of finite codes, (N, D), a tensor or an array."""
-        codes = as_tensor(codes, "decode").float()
-        if codes.dim() != 2 or codes.shape[1] != self.system.preset.latent_dim:
-            raise InputError(
-                f"expected codes (N, {self.system.preset.latent_dim}), got shape {tuple(codes.shape)}."
-            )
-        if not bool(codes.isfinite().all()):
-            raise InputError("expected codes that are finite, got NaN or infinity.")
-        return generation.decode(self.model, codes)
-
-    def reconstruct(self, images: ArrayLike) -> Tensor:
-        """Encode and decode uint8 images, (N, C, H, W)."""
-        return generation.reconstruct(self.model, self._check(images))
-
-    def interpolate(self, start: ArrayLike, end: ArrayLike, *, steps: int = 8, kind: str = "spherical") -> Tensor:
-        """Decode interpolated codes between pairs of uint8 images, both (N, C, H, W): (N, steps, C, H, W)."""
-        return generation.interpolate(self.model, self._check(start), self._check(end), steps=steps, kind=kind)
-
-    def sample(
-        self, n: int, *, density: str | Density | None = None, label: int | None = None, seed: int = 0
-    ) -> Tensor:
-        """Draw n new images, uint8 (n, C, H, W); the same seed gives the same images.
-
-        The density is a name, or a ``Density`` that was fitted by hand, as to the codes of chosen images:
-        ``Gaussian.fit(run.encode(images), run.model.bottleneck.prior())``. With a label, the density is fitted to
-        the codes of the training images of that label, so the images are new ones of it; the model is the same.
-
-        The default is the recipe's density: the prior for eae and the variational systems, the mixture for systems
-        whose codes follow no prior. With a label it is the recipe's first that is fitted to codes.
-        """
-        if not isinstance(density, Density):
-            density = self.density(density or default_density(self, label), label=label)
-        elif label is not None:
-            raise InputError("a density that is given is not fitted again; give its name with a label.")
-        return generation.sample(self.model, density, n, seed=seed)
-
-    def score(self, images: ArrayLike, *, density: str | Density | None = None) -> Scores:
-        """Score how unusual uint8 images, (N, C, H, W), are: error of the reconstruction, likelihood of the code.
-
-        The density is the recipe's by default, as for ``sample``. Raises: InputError for one without a likelihood.
-        """
-        return score(self, self._check(images), density)
 
     @property
     def transport(self) -> Transport | None:
@@ -208,7 +159,7 @@ class Run:
         """Remove the transport, from the folder too."""
         transporting.remove_transport(self)
 
-    def density(self, name: str, *, label: int | None = None) -> Density:
+    def density(self, name: str, *, label: Label | None = None) -> Density:
         """Return a density by name: read from the folder, or fitted to the training codes once and saved.
 
         With a label it is fitted to the codes of the training images of that label alone.
@@ -219,7 +170,7 @@ class Run:
         Raises: InputError for an unknown name, or if it must be fitted and the training images are missing; with a
             label also if the images have no labels, fewer than two have this one, or the density is not fitted.
         """
-        return fitted(self, name, label, self._fitted)
+        return fitted(self, name, None if label is None else find_label(self, label), self._fitted)
 
     def export(
         self, to: str = "onnx", *, out: str | Path | None = None, densities: Sequence[str] | None = None
@@ -428,16 +379,7 @@ class Run:
 
     def check_trained_on(self, data: ImageData) -> None:
         """Raise InputError unless these are, up to the limit, the images that the run was trained on."""
-        check_trained_on(self.info, self.name, data)
+        check_trained_on(self.info, self.name, data, labelled=self.model.labels is not None)
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}, {self.info.recipe} on {self.info.data}, images {self.shape})"
-
-    def _check(self, images: ArrayLike) -> Tensor:
-        came = as_tensor(images, "images")
-        if came.dtype != torch.uint8 or tuple(came.shape[1:]) != self.shape:
-            raise InputError(
-                f"expected uint8 images (N, {', '.join(map(str, self.shape))}), got {came.dtype} of shape "
-                f"{tuple(came.shape)}; those in [0, 1] are (255 * images).round() in bytes."
-            )
-        return came

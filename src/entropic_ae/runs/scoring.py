@@ -34,13 +34,13 @@ class Scores(NamedTuple):
     log_prob: Tensor
 
 
-def score(run: Run, images: Tensor, density: str | Density | None) -> Scores:
-    """Score uint8 images, (N, C, H, W), as ``Run.score`` does."""
+def score(run: Run, images: Tensor, density: str | Density | None, labels: Tensor | None = None) -> Scores:
+    """Score uint8 images, (N, C, H, W), with the labels of a conditional run, as ``Run.score`` does."""
     from entropic_ae.runs.fitting import default_density
 
     if not isinstance(density, Density):
         density = run.density(density or default_density(run, None))
-    codes = run.encode(images)
+    codes = generation.encode(run.model, images, labels)
     prior = run.model.bottleneck.prior()
     log_prob = prior.log_prob(codes.double().cpu()) if isinstance(density, Prior) else density.log_prob(codes)
     if log_prob is None:
@@ -50,4 +50,4 @@ def score(run: Run, images: Tensor, density: str | Density | None) -> Scores:
         device = next(run.model.parameters()).device
         z = run.transport.inverse(codes.to(device))
         log_prob = log_prob + (run.transport.log_prob(z).cpu() - prior.log_prob(codes.double().cpu()))
-    return Scores(generation.reconstruction_errors(run.model, images), log_prob.detach().cpu().double())
+    return Scores(generation.reconstruction_errors(run.model, images, labels), log_prob.detach().cpu().double())

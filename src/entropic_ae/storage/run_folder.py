@@ -66,6 +66,7 @@ _DIAGNOSTICS = {
     "verdict?": str,
     "error_from_own_codes?": float,
     "error_from_others_codes?": float,
+    "labels?": {"information": float, "entropy": float, "null": [float, float, float], "p_value": float, "n": int},
     "minibatch?": ({"rms_change": float, "mean": float, "least_std": float, "largest_std": float}, None),
 }
 RESULT: dict[str, Any] = {

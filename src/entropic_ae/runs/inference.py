@@ -1,0 +1,182 @@
+"""What a run does with images, codes and labels: encode, decode, reconstruct, interpolate, sample, score, edit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+
+from entropic_ae import generation
+from entropic_ae.arrays import ArrayLike, as_tensor
+from entropic_ae.densities import Density
+from entropic_ae.errors import InputError
+from entropic_ae.runs.editing import direction, edit
+from entropic_ae.runs.fitting import default_density
+from entropic_ae.runs.labels import Label, Labels, class_names, find_label, given_labels
+from entropic_ae.runs.scoring import Scores, score
+
+if TYPE_CHECKING:
+    from entropic_ae.runs.run import Run
+
+__all__ = ["Inference"]
+
+
+class Inference:
+    """The methods of a ``Run`` that use its model.
+
+    A conditional run, such as one of ``c-eae``, needs ``labels`` wherever it encodes or decodes: one for all
+    images or one for each, (N,), as numbers of classes or as their names. Other runs take none. InputError tells
+    if they are missing, are no class, or are not taken.
+    """
+
+    @property
+    def _run(self) -> Run:
+        return cast("Run", self)  # the only class derived from this one
+
+    def encode(self, images: ArrayLike, *, labels: Labels | None = None) -> Tensor:
+        """Return the codes, (N, D) float32, of uint8 images, (N, C, H, W)."""
+        images = self._check(images)
+        return generation.encode(self._run.model, images, given_labels(self._run, labels, len(images)))
+
+    def decode(self, codes: ArrayLike, *, labels: Labels | None = None) -> Tensor:
+        """Return the images, uint8 (N, C, H, W), of finite codes, (N, D), a tensor or an array."""
+        codes = as_tensor(codes, "decode").float()
+        if codes.dim() != 2 or codes.shape[1] != self._run.system.preset.latent_dim:
+            raise InputError(
+                f"expected codes (N, {self._run.system.preset.latent_dim}), got shape {tuple(codes.shape)}."
+            )
+        if not bool(codes.isfinite().all()):
+            raise InputError("expected codes that are finite, got NaN or infinity.")
+        return generation.decode(self._run.model, codes, given_labels(self._run, labels, len(codes)))
+
+    def reconstruct(self, images: ArrayLike, *, labels: Labels | None = None) -> Tensor:
+        """Encode and decode uint8 images, (N, C, H, W)."""
+        images = self._check(images)
+        return generation.reconstruct(self._run.model, images, given_labels(self._run, labels, len(images)))
+
+    def interpolate(
+        self,
+        start: ArrayLike,
+        end: ArrayLike,
+        *,
+        steps: int = 8,
+        kind: str = "spherical",
+        labels: Labels | None = None,
+        end_labels: Labels | None = None,
+    ) -> Tensor:
+        """Decode interpolated codes between pairs of uint8 images, both (N, C, H, W): (N, steps, C, H, W).
+
+        A conditional run decodes the first half of a row with the label of its start, the other with that of its
+        end, ``end_labels``.
+        """
+        start, end = self._check(start), self._check(end)
+        return generation.interpolate(
+            self._run.model,
+            start,
+            end,
+            steps=steps,
+            kind=kind,
+            labels=given_labels(self._run, labels, len(start)),
+            end_labels=given_labels(self._run, end_labels, len(end)),
+        )
+
+    def sample(
+        self,
+        n: int,
+        *,
+        density: str | Density | None = None,
+        label: Labels | None = None,
+        seed: int = 0,
+    ) -> Tensor:
+        """Draw n new images, uint8 (n, C, H, W); the same seed gives the same images.
+
+        The density is a name, or a ``Density`` that was fitted by hand, as to the codes of chosen images:
+        ``Gaussian.fit(run.encode(images), run.model.bottleneck.prior())``. The default is the recipe's density:
+        the prior for eae and the variational systems, the mixture for systems whose codes follow no prior.
+
+        The label is the number of a class, or its name. A conditional run decodes the same codes as that class;
+        without a label, with the labels ``draw_labels(n, seed=seed)``, and it takes a label for each image, too.
+        For other runs the density is fitted to the codes of the training images of that label, so the images are
+        new ones of it; the model is the same. The default density is then the recipe's first that is fitted.
+        """
+        if self._run.model.labels is not None:
+            if not isinstance(density, Density):
+                density = self._run.density(density or default_density(self._run))
+            labels = self.draw_labels(n, seed=seed) if label is None else given_labels(self._run, label, n)
+            return generation.sample(self._run.model, density, n, seed=seed, labels=labels)
+        one = None if label is None else find_label(self._run, cast("Label", label))
+        if not isinstance(density, Density):
+            density = self._run.density(density or default_density(self._run, one), label=one)
+        elif label is not None:
+            raise InputError("a density that is given is not fitted again; give its name with a label.")
+        return generation.sample(self._run.model, density, n, seed=seed)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes by number; numbers where they have none, and () without labels.
+
+        Raises: InputError if run.json does not tell, and the training images are missing.
+        """
+        return class_names(self._run)
+
+    def draw_labels(self, n: int, *, seed: int = 0) -> Tensor:
+        """Return the labels, int64 (n,), that ``sample`` draws for a conditional run with this seed.
+
+        They have the frequencies of the training images. Raises: InputError for a run that takes no labels.
+        """
+        if self._run.model.labels is None:
+            raise InputError(f"{self._run.name} is not conditional: its samples have no labels of their own.")
+        return self._run.model.labels.draw(n, seed=seed)
+
+    def score(
+        self, images: ArrayLike, *, density: str | Density | None = None, labels: Labels | None = None
+    ) -> Scores:
+        """Score how unusual uint8 images, (N, C, H, W), are: error of the reconstruction, likelihood of the code.
+
+        The density is the recipe's by default, as for ``sample``. Raises: InputError for one without a likelihood.
+        """
+        images = self._check(images)
+        return score(self._run, images, density, given_labels(self._run, labels, len(images)))
+
+    def direction(self, toward: Label, *, away: Label | None = None) -> Tensor:
+        """Return the direction between two classes in the space of the codes, (D,) float32.
+
+        It is the mean code of the training images of one label, less that of another; by default, less that of all
+        other images. With a transport it is a direction of the mapped codes.
+
+        Raises: InputError for a conditional run, whose codes do not tell the label; for a label without training
+            images; and if the training images or their labels are missing.
+
+        Reference: Larsen et al., "Autoencoding beyond pixels using a learned similarity metric", 2016, section
+        4.2, https://arxiv.org/abs/1512.09300.
+        """
+        return direction(self._run, toward, away)
+
+    def edit(
+        self,
+        images: ArrayLike,
+        toward: Label,
+        *,
+        away: Label | None = None,
+        strength: float = 1.0,
+        labels: Labels | None = None,
+    ) -> Tensor:
+        """Change uint8 images, (N, C, H, W), toward a class, and return them as uint8 (N, C, H, W).
+
+        Codes move along ``direction(toward, away=away)``: by 1 the mean code of one class becomes that of the
+        other, by 0 images are reconstructed, and negative strengths lead away. A conditional run encodes images
+        with their ``labels`` and decodes the codes with the other label, which has no strength.
+
+        Raises: InputError, see ``direction``.
+        """
+        return edit(self._run, self._check(images), toward, away, strength, labels)
+
+    def _check(self, images: ArrayLike) -> Tensor:
+        came = as_tensor(images, "images")
+        if came.dtype != torch.uint8 or tuple(came.shape[1:]) != self._run.shape:
+            raise InputError(
+                f"expected uint8 images (N, {', '.join(map(str, self._run.shape))}), got {came.dtype} of shape "
+                f"{tuple(came.shape)}; those in [0, 1] are (255 * images).round() in bytes."
+            )
+        return came
