@@ -1,4 +1,4 @@
-"""Commands that write images or read them one by one: sample, reconstruct, interpolate, score."""
+"""Commands that write images or read them one by one: sample, reconstruct, interpolate, edit, score."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.storage.run_folder import (
     INTERPOLATIONS,
     RECONSTRUCTIONS,
+    edits_file,
     labelled_file,
     samples_file,
     scores_file,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from entropic_ae.runs import Run
 
-__all__ = ["interpolate", "reconstruct", "sample", "score"]
+__all__ = ["edit", "interpolate", "reconstruct", "sample", "score"]
 
 _COLUMNS = 16  # images per row of the reconstruction grid
 
@@ -148,6 +149,55 @@ def interpolate(
     return {"run": run, "pairs": pairs, "steps": steps, "files": files}
 
 
+def edit(
+    run: RunName,
+    data: OptionalData = None,
+    toward: Annotated[str, typer.Option(metavar="LABEL", help="The class that images are moved toward.")] = "",
+    away: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL", help="The class that they are moved from; default: all others."),
+    ] = None,
+    strength: Annotated[
+        float, typer.Option(help="Of the last column: 1 moves the mean code of one class onto that of the other.")
+    ] = 1.0,
+    steps: Annotated[int, typer.Option(help="Columns from the reconstruction to the last one.")] = 5,
+    n: Annotated[int, typer.Option(help="Maximum number of images.")] = 8,
+    out: Annotated[
+        Path | None, typer.Option(help=f"{IMAGES_OUT}; default: RUN/edits-LABEL[-DATA].png, replaced.")
+    ] = None,
+    label: OfLabel = None,
+    device: Device = "auto",
+) -> Document:
+    """Move images toward a class, a row an image: the image, its reconstruction, and equal steps from there.
+
+    A conditional run decodes the code of an image with the label instead, which has no steps.
+    """
+    import torch
+
+    from entropic_ae.runs.labels import find_label
+
+    if not toward or n < 1 or steps < 2:
+        raise InputError("edit expects --toward LABEL, --n of at least 1 and --steps of at least 2; give them.")
+    loaded = load_run(run, device)
+    to, of = find_label(loaded, toward), None if away is None else find_label(loaded, away)
+    images, labels = _held_out(loaded, data, label)
+    if data is None and (known := loaded.data.test.labels) is not None:
+        chosen = known != to if of is None else known == of
+        images, labels = images[chosen], None if labels is None else labels[chosen]
+    images, labels = images[:n], None if labels is None else labels[:n]
+    if not len(images):
+        raise InputError(f"there is no test image to move toward {toward}; give other images (DATA).")
+    if loaded.model.labels is None:
+        levels = [strength * i / (steps - 1) for i in range(steps)]
+        columns = [loaded.edit(images, to, away=of, strength=level) for level in levels]
+    else:
+        columns = [loaded.reconstruct(images, labels=labels), loaded.edit(images, to, labels=labels)]
+    rows = torch.stack([images, *columns], 1).flatten(0, 1)
+    place = _picture(loaded, edits_file(str(to)), data)
+    files = _save(rows, out, place, columns=1 + len(columns))
+    return {"run": run, "toward": to, "away": of, "images": len(images), "files": files}
+
+
 def score(
     run: RunName,
     data: OptionalData = None,
@@ -199,7 +249,7 @@ def _held_out(
     For a conditional run their labels are beside them, else None.
     """
     from entropic_ae.data import read_images
-    from entropic_ae.runs.labels import given_labels
+    from entropic_ae.runs.labels import given_labels, taken
 
     if data is None:
         if label is not None:
@@ -207,7 +257,7 @@ def _held_out(
                 "--label is for other images than the run's own, whose labels are known; leave it out."
             )
         test = run.data.test.at(slice(most))
-        return test.images, None if run.model.labels is None else test.labels
+        return test.images, taken(run, test)
     images = read_images(data, run.shape, value_range=run.info.value_range, white=run.info.white)[:most]
     return images, given_labels(run, label, len(images))
 

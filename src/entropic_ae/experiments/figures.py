@@ -20,6 +20,7 @@ from entropic_ae.experiments.tuning import best
 from entropic_ae.pictures import image_grid
 from entropic_ae.recipes import PRESETS, RECIPES, compared, configure
 from entropic_ae.recipes.recipe import Scalar
+from entropic_ae.runs.labels import taken
 from entropic_ae.storage.files import read_json, write_text
 
 __all__ = [
@@ -312,7 +313,8 @@ def draw_figure(
         if panel.show == "samples":
             images, kind = run.sample(_IMAGES, density="prior", seed=base.seed), "prior"
         else:
-            images, kind = run.reconstruct(run.data.test.images[:_IMAGES]), "reconstructions"
+            some = run.data.test.at(slice(_IMAGES))
+            images, kind = run.reconstruct(some.images, labels=taken(run, some)), "reconstructions"
         distance = one["metrics"]["distances"][kind]["frechet"]
         panels.append((f"{panel.title}\nFrechet distance {distance:.2f}", image_grid(images)))
     files = [out / f"figure-{name}{suffix}" for suffix in (".png", ".pdf", ".md")]

@@ -10,6 +10,7 @@ from entropic_ae.distributed import is_first, sharers
 from entropic_ae.errors import InputError
 from entropic_ae.export import FORMATS, exported
 from entropic_ae.pictures import above, save_images
+from entropic_ae.runs.labels import taken
 from entropic_ae.storage.files import write_text
 from entropic_ae.storage.run_folder import (
     INTERPOLATIONS,
@@ -18,6 +19,7 @@ from entropic_ae.storage.run_folder import (
     REAL,
     RECONSTRUCTIONS,
     REPORT,
+    edits_file,
     labelled_file,
     neighbours_file,
     samples_file,
@@ -40,9 +42,8 @@ def draw(run: Run, densities: Sequence[str]) -> None:
         )
     kept = is_first(sharers()) and run.is_current("its pictures are not drawn")
     held_out = run.data.test.images[:_SAMPLES]
-    test, labels = run.data.test.at(slice(_REBUILT))
-    if run.model.labels is None:
-        labels = None
+    some = run.data.test.at(slice(_REBUILT))
+    test, labels = some.images, taken(run, some)
     pictures = [(REAL, held_out, 8)]
     pictures += [(samples_file(name), run.sample(_SAMPLES, density=name), 8) for name in densities]
     pictures.append((RECONSTRUCTIONS, above(test, run.reconstruct(test, labels=labels), 16), 16))
@@ -64,6 +65,7 @@ def draw_again(run: Run) -> None:
         return
     stale = [run.folder / METRICS_FILE, run.folder / MAP, run.folder / REPORT, *run.folder.glob(samples_file("*"))]
     stale += [*run.folder.glob(neighbours_file("*")), *run.folder.glob(labelled_file("*", ()))]
+    stale += run.folder.glob(edits_file("*"))
     stale += [path for to in FORMATS for path in exported(run.folder / to, to)]
     if not run.files.has_transport():  # one of earlier weights would be ignored
         stale.append(run.files.transport)

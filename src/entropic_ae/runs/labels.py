@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from entropic_ae.arrays import ArrayLike, as_tensor
-from entropic_ae.data import ImageData
+from entropic_ae.data import ImageData, Split
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.storage.files import sha256
 
 if TYPE_CHECKING:
     from entropic_ae.runs.run import Run
 
-__all__ = ["Label", "Labels", "class_names", "described", "find_label", "given_labels", "known_labels"]
+__all__ = ["Label", "Labels", "class_names", "described", "find_label", "given_labels", "known_labels", "taken"]
 
 Label = int | str  # the number of a class, or its name
 Labels = Label | Sequence[Label] | ArrayLike
@@ -95,6 +95,11 @@ def given_labels(run: Run, labels: Labels | None, n: int) -> Tensor | None:
     else:
         found = as_tensor(labels, "labels")
     return embedding.checked(found, n)
+
+
+def taken(run: Run, split: Split) -> Tensor | None:
+    """Return the labels of images of the run's data if its model takes any, else None."""
+    return None if run.model.labels is None else split.labels
 
 
 def _some(names: Sequence[str], most: int = 20) -> str:

@@ -280,7 +280,7 @@ class _Task(LightningModule):
         optimizer = self.trainer.optimizers[0]
         parts = zip(*(part.split(self.batches.own_size) for part in given), strict=True)
         for step, (batch, rows, *labels) in enumerate(parts, start=index * self.batches.steps):
-            loss, values = self._measure(batch, *labels, rows=rows, step=step)[:2]
+            loss, values = self._measure(batch, labels[0] if labels else None, rows, step)[:2]
             with torch.autocast(self.device.type, enabled=False):
                 optimizer.zero_grad()
                 self.manual_backward(loss)
@@ -300,7 +300,7 @@ class _Task(LightningModule):
 
     def validation_step(self, given: tuple[Tensor, ...], batch_index: int) -> None:
         images, _, *labels = given
-        loss, values, z = self._measure(images, *labels)
+        loss, values, z = self._measure(images, labels[0] if labels else None)
         self._add(batch_index, len(images), loss, values)
         if sum(map(len, self.codes)) < _ENTROPY_CODES:
             self.codes.append(gather(z))
