@@ -103,7 +103,7 @@ def test_samples_have_the_labels_that_are_drawn_or_given(run):
     )
 
 
-def test_a_conditional_run_needs_labels_and_others_take_none(run, tmp_path):
+def test_a_conditional_run_needs_labels_and_others_take_none(run, plain):
     images, labels = run.data.test.at(slice(10))
     needs = "is conditional and needs the label of each image; give it .* one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
     for use in (run.encode, run.reconstruct, run.score, lambda x: run.interpolate(x, x)):
@@ -117,7 +117,6 @@ def test_a_conditional_run_needs_labels_and_others_take_none(run, tmp_path):
         run.direction(3)
     with pytest.raises(InputError, match="has no strength"):
         run.edit(images, 3, strength=2, labels=labels)
-    plain = eae.train("eae", "digits", set=SMALL, epochs=1, out=tmp_path / "plain", **OPTIONS)
     with pytest.raises(InputError, match="is not conditional: it encodes and decodes without labels"):
         plain.encode(images, labels=labels)
     with pytest.raises(InputError, match="its samples have no labels of their own"):
@@ -231,3 +230,52 @@ def test_commands_take_the_names_of_classes(run, call, tmp_path):
     assert "is conditional and needs the label" in call("reconstruct", folder, "digits")[2]
     assert call("reconstruct", folder, "digits", "--label", 2, "--out", tmp_path / "a.png")[0] == 0
     assert "whose labels are known" in call("reconstruct", folder, "--label", 2)[2]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return eae.train("eae", "digits", set=SMALL, epochs=1, out=tmp_path_factory.mktemp("p") / "run", **OPTIONS)
+
+
+def test_directions_are_differences_of_mean_codes(plain):
+    codes, labels = plain.codes[0].double(), plain.data.train.labels
+    between = plain.direction(3, away=8)
+    torch.testing.assert_close(between.double(), codes[labels == 3].mean(0) - codes[labels == 8].mean(0))
+    torch.testing.assert_close(between, -plain.direction("8", away="3"))
+    torch.testing.assert_close(
+        plain.direction(3).double(), codes[labels == 3].mean(0) - codes[labels != 3].mean(0)
+    )
+    images = plain.data.test.images[:6]
+    assert torch.equal(plain.edit(images, 3, strength=0), plain.reconstruct(images))
+    moved = plain.edit(images, 3, away=8, strength=0.7)
+    assert torch.equal(moved, plain.decode(plain.encode(images) + 0.7 * between))
+
+
+def test_directions_that_are_none_are_refused(plain, monkeypatch):
+    for wrong, sentence in (
+        ({"toward": 3, "away": "3"}, "between two labels, got 3 twice"),
+        ({"toward": 12}, "no training images of label 12"),
+        ({"toward": "three"}, "unknown label 'three'"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            plain.direction(**wrong)
+    with pytest.raises(InputError, match="strength must be a finite number, got nan"):
+        plain.edit(plain.data.test.images[:2], 3, strength=float("nan"))
+    data = plain.data
+    monkeypatch.setitem(vars(plain), "data", replace(data, train=data.train._replace(labels=None)))
+    with pytest.raises(InputError, match="have no labels, and a direction needs those of two"):
+        plain.direction(3)
+
+
+def test_edit_draws_a_row_of_each_image(plain, run, call, tmp_path):
+    assert (
+        call("edit", plain.folder, "--toward", 3, "--away", 8, "--n", 4)[1] == f"{plain.folder / 'edits-3.png'}\n"
+    )
+    out = tmp_path / "own.npz"
+    assert call("edit", plain.folder, "--toward", 3, "--away", 8, "--n", 2, "--steps", 3, "--out", out)[0] == 0
+    rows = np.load(out)["images"]
+    eights = plain.data.test.images[plain.data.test.labels == 8][:2]
+    assert np.array_equal(rows.reshape(2, 4, 1, 8, 8)[:, 0], eights)
+    assert np.array_equal(rows.reshape(2, 4, 1, 8, 8)[:, 3], plain.edit(eights, 3, away=8))
+    assert call("edit", run.folder, "--toward", 3, "--n", 2, "--out", tmp_path / "c.png")[0] == 0
+    assert "expects --toward LABEL" in call("edit", run.folder)[2]
