@@ -14,6 +14,7 @@ from entropic_ae import InputError, Split, generation
 from entropic_ae.autoencoder import LabelEmbedding
 from entropic_ae.data import ImageData
 from entropic_ae.evaluation import labelled_samples
+from entropic_ae.explore import Explorer
 from entropic_ae.recipes import PRESETS, RECIPES, compared, configure
 
 SMALL = {"width": 2, "batch_size": 20}
@@ -279,3 +280,27 @@ def test_edit_draws_a_row_of_each_image(plain, run, call, tmp_path):
     assert np.array_equal(rows.reshape(2, 4, 1, 8, 8)[:, 3], plain.edit(eights, 3, away=8))
     assert call("edit", run.folder, "--toward", 3, "--n", 2, "--out", tmp_path / "c.png")[0] == 0
     assert "expects --toward LABEL" in call("edit", run.folder)[2]
+
+
+def test_the_page_asks_with_labels(run, plain):
+    explorer = Explorer(run)
+    assert explorer.conditional
+    assert explorer.classes() == dict(enumerate("0123456789"))
+    assert torch.equal(explorer.sample("prior", 5, seed=2), run.sample(5, seed=2))
+    assert torch.equal(explorer.sample("prior", 5, seed=2, label=3), run.sample(5, seed=2, label=3))
+    image, label = explorer.test_image(4), explorer.label_of(4)
+    rebuilt = run.reconstruct(image[None], labels=label)[0]
+    assert torch.equal(explorer.reconstruct(image, label).x_hat, rebuilt)
+    assert torch.equal(explorer.walk([0.0], image, start_label=label, label=label), rebuilt)
+    assert torch.equal(
+        explorer.walk([0.0], image, start_label=label, label=3), run.edit(image[None], 3, labels=label)[0]
+    )
+    assert torch.equal(
+        explorer.interpolate(image, image, steps=2, kind="linear", labels=(label, label))[1], rebuilt
+    )
+    assert explorer.map().labels[:3] == run.data.test.labels[:3].tolist()
+    other = Explorer(plain)
+    assert not other.conditional
+    moved = other.walk([0.0], image, toward=(3, 1.0))
+    assert torch.equal(moved, plain.edit(image[None], 3)[0])
+    assert torch.equal(other.walk([0.0], image, toward=(3, 0.0)), plain.reconstruct(image[None])[0])
