@@ -14,6 +14,7 @@ from pathlib import Path
 
 sys.path.extend(str(folder) for folder in (Path(__file__).parents[1], Path(__file__).parent))
 
+import conditional
 import conformance
 import fuzz
 import photographs
@@ -65,6 +66,7 @@ KINDS = {
     "parity": conformance.render_parity,
     "damages": fuzz.render_damages,
     "shares": shares.render_shares,
+    "labels": conditional.render_conditional,
     "photographs": photographs.render_photographs,
     "supported": records.supported,
     "caption": records.caption,
