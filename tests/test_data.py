@@ -901,3 +901,17 @@ def test_images_of_a_custom_function_are_read_by_one_call(monkeypatch):
     monkeypatch.setitem(DATASETS.data, "counted", lambda: calls.append(1) or images)
     assert read_images("counted", (1, 8, 8)).shape == (2, 1, 8, 8)
     assert calls == [1]
+
+
+def test_names_of_classes_are_those_of_folders_and_columns(folder):
+    fill(folder / "cats", 10)
+    fill(folder / "dogs", 10, start=100)
+    data = load_images(folder)
+    assert data.class_names == ("cats", "dogs")
+    assert load_images(data).class_names == ("cats", "dogs")
+    assert load_images("digits").class_names is None
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["no", "yes"])})
+    rows = {"image": [Image.new("L", (8, 8), 9 * i) for i in range(20)], "label": [i % 2 for i in range(20)]}
+    assert load_images(datasets.Dataset.from_dict(rows, features=features)).class_names == ("no", "yes")
+    with pytest.raises(InputError, match="1 class_names for 2 classes"):
+        load_images(replace(data, class_names=("cats",)))

@@ -29,8 +29,10 @@ from entropic_ae.storage.tensors import write_tensors
 from entropic_ae.training import CHECKPOINT, WEIGHTS, loop
 
 QUICK = {"second-stage.epochs": 1, "second-stage.hidden": 8}
+SLOW = {"learning_rate": 1e-3}  # a decoder that knows the label makes codes constant soon, up to rounding
 SYSTEMS = (
     {name: (name, QUICK if recipe.density == "second-stage" else {}) for name, recipe in RECIPES.items()}
+    | {name: (name, SLOW) for name, recipe in RECIPES.items() if recipe.conditional}
     | {name: ("eae", {"bottleneck": name}) for name, kind in BOTTLENECKS.items() if kind.bounds_entropy}
     | {"memory": ("eae", {"entropy.memory": 40}), "perceptron": ("eae", {"network": "mlp"})}
 )

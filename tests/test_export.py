@@ -91,7 +91,7 @@ def corner(x, shape):
 def session_of(parts, columns):
     """Export modules as one graph; each is given the part of the input that its function takes."""
     outputs = {f"output{i}": "" for i in range(len(parts))}
-    graph = graphs.Graph(Several(parts), None, lambda n: torch.rand(n, *columns), ("x", ""), outputs, {})
+    graph = graphs.Graph(Several(parts), None, lambda n: (torch.rand(n, *columns),), {"x": ""}, outputs, {})
     content = onnx_files.onnx_files({"several": graph}, ABOUT)["several"]
     return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
@@ -286,7 +286,7 @@ def test_samplers_of_every_density_and_prior():
             densities[name] = kind.fit(CODES, eae.BatchNorm(3).prior(), **small.get(name, {}))
     made = graphs.make_graphs(*build(), densities)
     drawn = [made[f"sampler-{name}"] for name in densities]
-    columns = [graph.draw(1).shape[1] for graph in drawn]
+    columns = [graph.draw(1)[0].shape[1] for graph in drawn]
     # their codes: each graph decodes them as all others do
     parts = [(graph.module, lambda x, n=n: x[:, :n]) for graph, n in zip(drawn, columns, strict=True)]
     run = session_of(parts, (max(columns),))

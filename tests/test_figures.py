@@ -91,7 +91,7 @@ def test_a_figure_is_made_and_remade(tmp_path, monkeypatch):
 
 def test_the_systems_beside_each_other_are_those_of_the_table(tmp_path, monkeypatch):
     monkeypatch.setitem(GALLERIES, "11", "digits")
-    monkeypatch.setattr(figures, "RECIPES", {name: RECIPES[name] for name in ("ae", "eae")})
+    monkeypatch.setattr(figures, "compared", lambda: ["ae", "eae"])
     table, runs, told = tmp_path / "tables" / "digits", tmp_path / "runs", []
     run_cells(paper_cells("11", BASE), table, runs)
     files = draw_all(["11"], BASE, tmp_path / "out", runs, tables=tmp_path / "tables", tell=told.append)

@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.extend(str(folder) for folder in (Path(__file__).parents[1], Path(__file__).parent))
 
 import anomaly
+import conditional
 import conformance
 import fuzz
 import photographs
@@ -68,6 +69,7 @@ KINDS = {
     "anomaly": anomaly.render_anomaly,
     "anomaly notes": anomaly.render_anomaly_notes,
     "shares": shares.render_shares,
+    "labels": conditional.render_conditional,
     "photographs": photographs.render_photographs,
     "supported": records.supported,
     "caption": records.caption,

@@ -1,6 +1,7 @@
 """The public names, each from where it is defined; ``__init__.py`` imports them when they are first used."""
 
 from .autoencoder import Autoencoder as Autoencoder
+from .autoencoder import LabelEmbedding as LabelEmbedding
 from .autoencoder import Trace as Trace
 from .bottlenecks import BOTTLENECKS as BOTTLENECKS
 from .bottlenecks import BatchNorm as BatchNorm
@@ -64,6 +65,7 @@ from .metrics import frechet_distance as frechet_distance
 from .metrics import interval as interval
 from .metrics import kernel_distance as kernel_distance
 from .metrics import knn_accuracy as knn_accuracy
+from .metrics import label_information as label_information
 from .metrics import linear_probe_accuracy as linear_probe_accuracy
 from .metrics import near_copies as near_copies
 from .metrics import nearest_neighbours as nearest_neighbours

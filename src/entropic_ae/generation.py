@@ -2,6 +2,9 @@
 
 Input and output images are uint8, (N, C, H, W); codes are float32, (N, D). Computation is batched on the device of
 the model; results are on the CPU. Inside ``distributed.together`` each batch is split over the processes.
+
+A conditional model needs the label of each image or code, (N,) whole numbers, as ``labels``; other models ignore
+them. InputError tells if they are missing or do not fit.
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ def to_uint8(x: Tensor) -> Tensor:
     return (x * 255).round().clamp(0, 255).to(torch.uint8)
 
 
-def encode(model: Autoencoder, images: ArrayLike) -> Tensor:
+def encode(model: Autoencoder, images: ArrayLike, labels: ArrayLike | None = None) -> Tensor:
     """Return the codes, (N, D) float32, of uint8 images, (N, C, H, W).
 
     >>> from entropic_ae.bottlenecks import BatchNorm
@@ -60,10 +63,10 @@ def encode(model: Autoencoder, images: ArrayLike) -> Tensor:
     >>> encode(model, torch.zeros(5, 1, 8, 8, dtype=torch.uint8)).shape
     torch.Size([5, 4])
     """
-    return _in_batches(model, lambda x: model.encode(to_unit(x)).float(), _images("encode", images))
+    return _in_batches(model, lambda x, y: model.encode(to_unit(x), y).float(), _images("encode", images), labels)
 
 
-def encode_hidden(model: Autoencoder, images: ArrayLike) -> Tensor:
+def encode_hidden(model: Autoencoder, images: ArrayLike, labels: ArrayLike | None = None) -> Tensor:
     """Return the encoder's output before the bottleneck, (N, in_features) float32, for uint8 images, (N, C, H, W).
 
     >>> from entropic_ae.bottlenecks import BatchNorm
@@ -72,10 +75,14 @@ def encode_hidden(model: Autoencoder, images: ArrayLike) -> Tensor:
     >>> encode_hidden(model, torch.zeros(5, 1, 8, 8, dtype=torch.uint8)).shape
     torch.Size([5, 4])
     """
-    return _in_batches(model, lambda x: model.encoder(to_unit(x)).float(), _images("encode_hidden", images))
+    return _in_batches(
+        model, lambda x, y: model.hidden(to_unit(x), y).float(), _images("encode_hidden", images), labels
+    )
 
 
-def encode_posterior(model: Autoencoder, images: ArrayLike) -> tuple[Tensor, Tensor | None]:
+def encode_posterior(
+    model: Autoencoder, images: ArrayLike, labels: ArrayLike | None = None
+) -> tuple[Tensor, Tensor | None]:
     """Return the codes of uint8 images, (N, C, H, W), and the standard deviations of their posteriors.
 
     Both are (N, D) float32; the codes are the means of the posteriors. For deterministic codes the deviations are
@@ -89,17 +96,17 @@ def encode_posterior(model: Autoencoder, images: ArrayLike) -> tuple[Tensor, Ten
     True
     """
 
-    def both(x: Tensor) -> Tensor:
-        z, posterior = model.bottleneck(model.encoder(to_unit(x)))
+    def both(x: Tensor, y: Tensor | None) -> Tensor:
+        z, posterior = model.bottleneck(model.hidden(to_unit(x), y))
         return torch.cat([z, posterior.stddev], 1).float()
 
     if not model.bottleneck.has_posterior:
-        return encode(model, images), None
-    codes, std = _in_batches(model, both, _images("encode_posterior", images)).chunk(2, dim=1)
+        return encode(model, images, labels), None
+    codes, std = _in_batches(model, both, _images("encode_posterior", images), labels).chunk(2, dim=1)
     return codes, std
 
 
-def decode(model: Autoencoder, codes: ArrayLike) -> Tensor:
+def decode(model: Autoencoder, codes: ArrayLike, labels: ArrayLike | None = None) -> Tensor:
     """Return the images, uint8 (N, C, H, W), of codes, (N, D).
 
     >>> from entropic_ae.bottlenecks import BatchNorm
@@ -112,10 +119,10 @@ def decode(model: Autoencoder, codes: ArrayLike) -> Tensor:
     if codes.dim() != 2:
         raise InputError(f"decode expects codes (N, D), got shape {tuple(codes.shape)}.")
     weight = next(model.parameters())
-    return _in_batches(model, lambda z: to_uint8(model.decode(z)), codes.to(weight.dtype))
+    return _in_batches(model, lambda z, y: to_uint8(model.decode(z, y)), codes.to(weight.dtype), labels)
 
 
-def reconstruct(model: Autoencoder, images: ArrayLike) -> Tensor:
+def reconstruct(model: Autoencoder, images: ArrayLike, labels: ArrayLike | None = None) -> Tensor:
     """Encode and decode uint8 images, (N, C, H, W), to images of the same shape.
 
     >>> from entropic_ae.bottlenecks import BatchNorm
@@ -125,10 +132,10 @@ def reconstruct(model: Autoencoder, images: ArrayLike) -> Tensor:
     torch.uint8
     """
     images = _images("reconstruct", images)
-    return _in_batches(model, lambda x: to_uint8(model.decode(model.encode(to_unit(x)))), images)
+    return _in_batches(model, lambda x, y: to_uint8(model.decode(model.encode(to_unit(x), y), y)), images, labels)
 
 
-def reconstruction_errors(model: Autoencoder, images: ArrayLike) -> Tensor:
+def reconstruction_errors(model: Autoencoder, images: ArrayLike, labels: ArrayLike | None = None) -> Tensor:
     """Return the squared error of each of the images, uint8 (N, C, H, W), summed over its values: (N,) float64.
 
     Values are in [0, 1]; reconstructions are not rounded.
@@ -140,15 +147,20 @@ def reconstruction_errors(model: Autoencoder, images: ArrayLike) -> Tensor:
     torch.Size([5])
     """
 
-    def errors(images: Tensor) -> Tensor:
+    def errors(images: Tensor, y: Tensor | None) -> Tensor:
         x = to_unit(images)
-        return (model.decode(model.encode(x)).double() - x).square().flatten(1).sum(1)
+        return (model.decode(model.encode(x, y), y).double() - x).square().flatten(1).sum(1)
 
-    return _in_batches(model, errors, _images("reconstruction_errors", images))
+    return _in_batches(model, errors, _images("reconstruction_errors", images), labels)
 
 
-def sample(model: Autoencoder, density: Density, n: int, *, seed: int = 0) -> Tensor:
+def sample(
+    model: Autoencoder, density: Density, n: int, *, seed: int = 0, labels: ArrayLike | None = None
+) -> Tensor:
     """Decode n codes drawn from a density: uint8 (n, C, H, W).
+
+    Without labels, a conditional model draws them with the frequencies of the training images, see
+    ``LabelEmbedding.draw``.
 
     Raises: InputError if n is below 1.
 
@@ -161,7 +173,9 @@ def sample(model: Autoencoder, density: Density, n: int, *, seed: int = 0) -> Te
     """
     if not isinstance(n, Integral) or n < 1:
         raise InputError(f"the number of samples must be a whole number of at least 1, got {n!r}.")
-    return decode(model, density.sample(n, seed=seed))
+    if labels is None and model.labels is not None:
+        labels = model.labels.draw(n, seed=seed)
+    return decode(model, density.sample(n, seed=seed), labels)
 
 
 def mix_codes(a: Tensor, b: Tensor, t: Tensor, kind: str = "spherical") -> Tensor:
@@ -230,7 +244,14 @@ def interpolation_for(model: Autoencoder) -> str:
 
 
 def interpolate(
-    model: Autoencoder, start: ArrayLike, end: ArrayLike, *, steps: int = 8, kind: str = "spherical"
+    model: Autoencoder,
+    start: ArrayLike,
+    end: ArrayLike,
+    *,
+    steps: int = 8,
+    kind: str = "spherical",
+    labels: ArrayLike | None = None,
+    end_labels: ArrayLike | None = None,
 ) -> Tensor:
     """Decode interpolated codes between each start image and its end image: uint8 (N, steps, C, H, W).
 
@@ -238,6 +259,8 @@ def interpolate(
         start, end: uint8 images, both (N, C, H, W).
         steps: images per row, including the reconstructed start and end; at least 2.
         kind: linear or spherical, see ``mix_codes``.
+        labels, end_labels: of the start and of the end images, for a conditional model. The first half of a row is
+            decoded with the label of its start, the other with that of its end.
 
     Raises: InputError for fewer than 2 steps, an unknown kind, or different numbers of images.
 
@@ -253,8 +276,13 @@ def interpolate(
     start, end = _images("interpolate", start), _images("interpolate", end)
     if len(start) != len(end):
         raise InputError(f"expected equally many start and end images, got {len(start)} and {len(end)}.")
-    codes = mix_codes(encode(model, start), encode(model, end), torch.linspace(0, 1, steps), kind)
-    return decode(model, codes.flatten(0, 1)).unflatten(0, (len(start), steps))
+    ends = encode(model, start, labels), encode(model, end, end_labels)
+    codes = mix_codes(*ends, torch.linspace(0, 1, steps), kind).flatten(0, 1)
+    among = None
+    if model.labels is not None:
+        first, last = (as_tensor(one, "labels") for one in (labels, end_labels) if one is not None)
+        among = torch.where(torch.arange(steps) < steps / 2, first[:, None], last[:, None]).flatten()
+    return decode(model, codes, among).unflatten(0, (len(start), steps))
 
 
 def _images(who: str, images: ArrayLike) -> Tensor:
@@ -267,14 +295,29 @@ def _images(who: str, images: ArrayLike) -> Tensor:
     return images
 
 
-def _in_batches(model: Autoencoder, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    """Apply a function of a batch in evaluation mode on the model's device, and gather on the CPU."""
+def _in_batches(
+    model: Autoencoder,
+    function: Callable[[Tensor, Tensor | None], Tensor],
+    inputs: Tensor,
+    labels: ArrayLike | None,
+) -> Tensor:
+    """Apply a function of a batch and labels in evaluation mode on the model's device, and gather on the CPU."""
     device = next(model.parameters()).device
+    given = None if model.labels is None else model.labels.checked(labels, len(inputs)).cpu()
     training = model.training
+
+    def labelled(rows: Tensor) -> Tensor:
+        assert given is not None
+        return function(inputs[rows.to(inputs.device)].to(device), given[rows].to(device))
+
     model.eval()
     try:
         with torch.inference_mode():
-            parts = inputs.split(sharers() * _BATCHES.get(device.type, _BATCH))
-            return torch.cat([share_out(lambda own: function(own.to(device)), part).cpu() for part in parts])
+            size = sharers() * _BATCHES.get(device.type, _BATCH)
+            if given is None:
+                parts = inputs.split(size)
+                return torch.cat([share_out(lambda x: function(x.to(device), None), x).cpu() for x in parts])
+            numbers = torch.arange(len(inputs)).split(size)
+            return torch.cat([share_out(labelled, rows).cpu() for rows in numbers])
     finally:
         model.train(training)

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from entropic_ae.cli.experiments import figure, table1, tune
 from entropic_ae.cli.hub import pull, push
-from entropic_ae.cli.images import interpolate, reconstruct, sample, score
+from entropic_ae.cli.images import edit, interpolate, reconstruct, sample, score
 from entropic_ae.cli.printing import errors, notes, speak, with_output_options
 from entropic_ae.cli.recipes import recipes
 from entropic_ae.cli.runs import evaluate, explore, export, report, train, transport
@@ -60,7 +60,7 @@ def _root(
 
 # in the order of --help
 for _command in (
-    *(recipes, train, transport, sample, reconstruct, interpolate, score, evaluate, report, export, explore),
+    *(recipes, train, transport, sample, reconstruct, interpolate, edit, score, evaluate, report, export, explore),
     *(push, pull),
     *(table1, tune, figure),
 ):

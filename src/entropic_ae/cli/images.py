@@ -1,4 +1,4 @@
-"""Commands that write images or read them one by one: sample, reconstruct, interpolate, score."""
+"""Commands that write images or read them one by one: sample, reconstruct, interpolate, edit, score."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from entropic_ae.cli.options import (
     Devices,
     Moved,
     Nodes,
+    OfLabel,
     OptionalData,
     RunName,
     Seed,
@@ -26,6 +27,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.storage.run_folder import (
     INTERPOLATIONS,
     RECONSTRUCTIONS,
+    edits_file,
     labelled_file,
     samples_file,
     scores_file,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     from entropic_ae.runs import Run
 
-__all__ = ["interpolate", "reconstruct", "sample", "score"]
+__all__ = ["edit", "interpolate", "reconstruct", "sample", "score"]
 
 _COLUMNS = 16  # images per row of the reconstruction grid
 
@@ -49,11 +51,11 @@ def sample(
     ] = None,
     n: Annotated[int, typer.Option(help="Number of images.")] = 64,
     label: Annotated[
-        list[int] | None,
+        list[str] | None,
         typer.Option(
             metavar="LABEL",
-            help="Images of a label: the density is fitted to the codes of that label. Given several times, --n "
-            "images of each.",
+            help="Images of a class, by name or number: a conditional run decodes them with it; for others the "
+            "density is fitted to its codes. Given several times, --n images of each.",
         ),
     ] = None,
     seed: Seed = 0,
@@ -74,18 +76,27 @@ def sample(
     import torch
 
     from entropic_ae.runs.fitting import default_density
+    from entropic_ae.runs.labels import find_label
     from entropic_ae.training import Execution
 
     with Execution(device, devices, nodes).together():
         loaded = load_run(run, device, data)
-        labels: list[int | None] = [*label] if label else [None]
+        known = [find_label(loaded, one) for one in label or ()]
+        labels: list[int | None] = [*known] if known else [None]
         density = density or default_density(loaded, labels[0])
         images = torch.cat([loaded.sample(n, density=density, label=one, seed=seed) for one in labels])
     files = []
     if first:
-        place = _place(loaded, labelled_file(density, label) if label else samples_file(density))
+        place = _place(loaded, labelled_file(density, known) if known else samples_file(density))
         files = _save(images, out, place, columns=min(n, _COLUMNS) if len(labels) > 1 else None)
-    return {"run": run, "density": density, "labels": label, "images": len(images), "seed": seed, "files": files}
+    return {
+        "run": run,
+        "density": density,
+        "labels": known or None,
+        "images": len(images),
+        "seed": seed,
+        "files": files,
+    }
 
 
 def reconstruct(
@@ -95,6 +106,7 @@ def reconstruct(
     out: Annotated[
         Path | None, typer.Option(help=f"{IMAGES_OUT}; default: RUN/reconstructions[-DATA].png, replaced.")
     ] = None,
+    label: OfLabel = None,
     device: Device = "auto",
 ) -> Document:
     """Encode and decode images. A grid shows each image above its reconstruction, files only reconstructions."""
@@ -103,8 +115,8 @@ def reconstruct(
     if n < 1:
         raise InputError(f"--n must be at least 1, got {n}.")
     loaded = load_run(run, device)
-    images = _held_out(loaded, data)[:n]
-    rebuilt = loaded.reconstruct(images)
+    images, labels = _held_out(loaded, data, label, n)
+    rebuilt = loaded.reconstruct(images, labels=labels)
     if out is None or out.suffix.lower() == ".png":
         grid, place = above(images, rebuilt, _COLUMNS), _picture(loaded, RECONSTRUCTIONS, data)
         files = _save(grid, out, place, columns=_COLUMNS)
@@ -138,20 +150,22 @@ def interpolate(
             "RUN/interpolations[-DATA].png, replaced."
         ),
     ] = None,
+    label: OfLabel = None,
     device: Device = "auto",
 ) -> Document:
     """Interpolate between the codes of two images, one row per pair; or animate a closed walk through several."""
     if out is not None and out.suffix.lower() in (".gif", ".mp4"):
-        return _animate(run, data, n, steps, kind, density, fps, seed, out, device)
+        return _animate(run, data, n, steps, kind, density, fps, seed, out, label, device)
     if density is not None:
         raise InputError("--density is of an animation, which walks through its codes; give --out FILE.gif.")
     loaded = load_run(run, device)
-    images = _held_out(loaded, data)
+    images, labels = _held_out(loaded, data, label)
     pairs = min(n, len(images) // 2)
     if pairs < 1:
         raise InputError(f"interpolate needs at least 2 images and --n 1, got {len(images)} images and --n {n}.")
-    ends = images[:pairs], images[pairs : 2 * pairs]
-    rows = loaded.interpolate(*ends, steps=steps, kind=kind or "spherical")
+    first, last = slice(pairs), slice(pairs, 2 * pairs)
+    ends = {} if labels is None else {"labels": labels[first], "end_labels": labels[last]}
+    rows = loaded.interpolate(images[first], images[last], steps=steps, kind=kind or "spherical", **ends)
     files = _save(rows.flatten(0, 1), out, _picture(loaded, INTERPOLATIONS, data), columns=steps)
     return {"run": run, "pairs": pairs, "steps": steps, "files": files}
 
@@ -166,6 +180,7 @@ def _animate(
     fps: float,
     seed: int,
     out: Path,
+    label: str | None,
     device: str,
 ) -> Document:
     """Write a closed walk through the codes of images, or through draws from a density."""
@@ -179,11 +194,60 @@ def _animate(
     if n < 2:
         raise InputError(f"an animation needs --n 2 at least, got {n}.")
     loaded = load_run(run, device)
-    images = None if density is not None else _held_out(loaded, data)[:n]
-    walk = loaded.walk(n, frames=steps, images=images, density=density, kind=kind, seed=seed)
+    images, labels = (None, label) if density is not None else _held_out(loaded, data, label, n)
+    walk = loaded.walk(n, frames=steps, images=images, density=density, kind=kind, labels=labels, seed=seed)
     save_animation(walk, out, fps=fps)
     console.print(str(out))
     return {"run": run, "frames": len(walk), "fps": fps, "files": [out]}
+
+
+def edit(
+    run: RunName,
+    data: OptionalData = None,
+    toward: Annotated[str, typer.Option(metavar="LABEL", help="The class that images are moved toward.")] = "",
+    away: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL", help="The class that they are moved from; default: all others."),
+    ] = None,
+    strength: Annotated[
+        float, typer.Option(help="Of the last column: 1 moves the mean code of one class onto that of the other.")
+    ] = 1.0,
+    steps: Annotated[int, typer.Option(help="Columns from the reconstruction to the last one.")] = 5,
+    n: Annotated[int, typer.Option(help="Maximum number of images.")] = 8,
+    out: Annotated[
+        Path | None, typer.Option(help=f"{IMAGES_OUT}; default: RUN/edits-LABEL[-DATA].png, replaced.")
+    ] = None,
+    label: OfLabel = None,
+    device: Device = "auto",
+) -> Document:
+    """Move images toward a class, a row an image: the image, its reconstruction, and equal steps from there.
+
+    A conditional run decodes the code of an image with the label instead, which has no steps.
+    """
+    import torch
+
+    from entropic_ae.runs.labels import find_label
+
+    if not toward or n < 1 or steps < 2:
+        raise InputError("edit expects --toward LABEL, --n of at least 1 and --steps of at least 2; give them.")
+    loaded = load_run(run, device)
+    to, of = find_label(loaded, toward), None if away is None else find_label(loaded, away)
+    images, labels = _held_out(loaded, data, label)
+    if data is None and (known := loaded.data.test.labels) is not None:
+        chosen = known != to if of is None else known == of
+        images, labels = images[chosen], None if labels is None else labels[chosen]
+    images, labels = images[:n], None if labels is None else labels[:n]
+    if not len(images):
+        raise InputError(f"there is no test image to move toward {toward}; give other images (DATA).")
+    if loaded.model.labels is None:
+        levels = [strength * i / (steps - 1) for i in range(steps)]
+        columns = [loaded.edit(images, to, away=of, strength=level) for level in levels]
+    else:
+        columns = [loaded.reconstruct(images, labels=labels), loaded.edit(images, to, labels=labels)]
+    rows = torch.stack([images, *columns], 1).flatten(0, 1)
+    place = _picture(loaded, edits_file(str(to)), data)
+    files = _save(rows, out, place, columns=1 + len(columns))
+    return {"run": run, "toward": to, "away": of, "images": len(images), "files": files}
 
 
 def score(
@@ -195,6 +259,7 @@ def score(
     out: Annotated[
         Path | None, typer.Option(help="A CSV file; default: RUN/scores-DENSITY[-DATA].csv, replaced.")
     ] = None,
+    label: OfLabel = None,
     device: Device = "auto",
 ) -> Document:
     """Score how unusual images are: reconstruction error, log likelihood of the code, and both beside others.
@@ -206,7 +271,7 @@ def score(
     import io
 
     from entropic_ae.runs.fitting import default_density
-    from entropic_ae.runs.scoring import Anomalies, Scores, compared
+    from entropic_ae.runs.scoring import Anomalies, Scores, compared, validation_scores
     from entropic_ae.storage.files import write_text
 
     if out is not None and out.suffix != ".csv":
@@ -214,13 +279,13 @@ def score(
     if out is not None and out.exists():
         raise InputError(f"{out} exists; give another --out.")
     loaded = load_run(run, device)
-    images = _held_out(loaded, data)
+    images, labels = _held_out(loaded, data, label)
     density = density or default_density(loaded)
     columns = {"image": list(range(len(images)))}
-    scored = loaded.score(images, density=density)
+    scored = loaded.score(images, density=density, labels=labels)
     scores: Scores | Anomalies = scored
     try:
-        scores = compared(scored, loaded.score(loaded.data.validation.images, density=density))
+        scores = compared(scored, validation_scores(loaded, density, {}))
     except InputError as error:  # the run's own images are missing or few
         hint(escape(f"without surprise and p_value: {error}"))
     columns |= {name: part.tolist() for name, part in scores._asdict().items()}
@@ -243,13 +308,25 @@ def score(
     return {**document, "files": [path]}
 
 
-def _held_out(run: Run, data: str | None) -> Tensor:
-    """Return the run's test images, or all images of other data, fitted to its shape."""
+def _held_out(
+    run: Run, data: str | None, label: str | None, most: int | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Return the run's test images, or all images of other data, fitted to its shape, ``most`` of them.
+
+    For a conditional run their labels are beside them, else None.
+    """
     from entropic_ae.data import read_images
+    from entropic_ae.runs.labels import given_labels, taken
 
     if data is None:
-        return run.data.test.images
-    return read_images(data, run.shape, value_range=run.info.value_range, white=run.info.white)
+        if label is not None:
+            raise InputError(
+                "--label is for other images than the run's own, whose labels are known; leave it out."
+            )
+        test = run.data.test.at(slice(most))
+        return test.images, taken(run, test)
+    images = read_images(data, run.shape, value_range=run.info.value_range, white=run.info.white)[:most]
+    return images, given_labels(run, label, len(images))
 
 
 def _place(run: Run, name: str) -> Path:

@@ -23,6 +23,7 @@ __all__ = [
     "Limit",
     "Moved",
     "Nodes",
+    "OfLabel",
     "OptionalData",
     "Precision",
     "Recipes",
@@ -54,6 +55,12 @@ OptionalData = Annotated[
     str | None,
     typer.Argument(metavar="[DATA]", help="Images to use; default: the run's own test images."),
 ]
+OfLabel = Annotated[
+    str | None,
+    typer.Option(
+        "--label", metavar="LABEL", help="For a conditional run and other DATA: the class of all of its images."
+    ),
+]
 Settings = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE ...", help="Settings of all systems.")]
 Width = Annotated[int | None, typer.Option(help="Short for --set width=WIDTH.")]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training images; default: by the preset.")]
@@ -63,7 +70,9 @@ Limit = Annotated[
 ]
 Recipes = Annotated[
     str | None,
-    typer.Option(help="Systems, separated by commas; eae:entropy=0.3 changes a setting of one; default: all."),
+    typer.Option(
+        help="Systems, separated by commas; eae:entropy=0.3 changes a setting of one; default: all without labels."
+    ),
 ]
 RunsFolder = Annotated[Path, typer.Option(help="The folder of the run folders.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print results as one JSON document, and nothing else.")]
@@ -79,10 +88,10 @@ def read_list(names: str) -> list[str]:
 
 def read_systems(recipes: str | None) -> list[str]:
     """Return the systems of --recipes, with their settings as given; InputError if one is unknown."""
-    from entropic_ae.recipes import RECIPES
+    from entropic_ae.recipes import RECIPES, compared
 
     if recipes is None:
-        return list(RECIPES)
+        return compared()
     names = read_list(recipes)
     for name in names:
         RECIPES.find(name.partition(":")[0])

@@ -65,6 +65,7 @@ class Table(NamedTuple):
     trusted: bool = False  # paths in the image column may be opened
     paged: bool = False  # a column PAGE numbers the pages of TIFF files
     skipped: Mapping[str, int] = MappingProxyType({})  # files of the folder that are passed over, by suffix
+    class_names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,7 @@ def image_tables(folder: Path, *, paged: bool = False) -> dict[str, Table]:
             folder=folder,
             paged=paged,
             skipped=MappingProxyType({} if tables else skipped),
+            class_names=tuple(classes) if len(classes) > 1 else None,
         )
     return tables
 
@@ -215,7 +216,17 @@ def opened(
     classes = getattr(rows.features[labels], "num_classes", None) if labels else None
     if classes is None and values is not None and len(values):
         classes = int(values.max()) + 1
-    return Table(rows, images, values, classes, digest(rows._fingerprint, images), split, None, trusted)
+    names = getattr(rows.features[labels], "names", None) if labels else None
+    return Table(
+        rows,
+        images,
+        values,
+        classes,
+        digest(rows._fingerprint, images),
+        split,
+        trusted=trusted,
+        class_names=tuple(map(str, names)) if names else None,
+    )
 
 
 def columns(

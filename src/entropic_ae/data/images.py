@@ -49,6 +49,7 @@ class ImageData:
     ``name`` is valid in file names. ``classes`` is the number of classes, None without labels. ``source`` is the
     source given (an absolute path for files and folders); leave it out in a custom ``ImageData``. ``white`` is the
     value that became 255, None if the images had 8 bits: 1 for images of 0 and 1, 4,095 for 12 bits.
+    ``class_names`` has the name of each class, such as that of its folder; None if they have none, or no labels.
 
     >>> from entropic_ae.data import load_images
     >>> load_images("digits").shape
@@ -62,6 +63,7 @@ class ImageData:
     classes: int | None = None
     source: str = IN_MEMORY
     white: int | None = None
+    class_names: tuple[str, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

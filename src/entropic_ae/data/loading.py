@@ -156,7 +156,13 @@ def _given(found: Source, image_size: int | None, limit: int | None, value_range
             key: Split(*checked_arrays(what, *getattr(given, key), value_range=value_range)) for key in SPLITS
         }
         return _of_one_size(
-            splits, given.name if own else found.name, *options, given.classes, given.white, look=look
+            splits,
+            given.name if own else found.name,
+            *options,
+            given.classes,
+            given.white,
+            given.class_names,
+            look=look,
         )
     split = Split(*checked_arrays(what, *(found.images or ()), value_range=value_range))
     return _of_one_size({"train": shuffled(split)}, found.name, *options, look=look)
@@ -170,6 +176,7 @@ def _of_one_size(
     limit: int | None,
     classes: int | None = None,
     white: int | None = None,
+    class_names: tuple[str, ...] | None = None,
     *,
     look: bool,
 ) -> ImageData:
@@ -186,7 +193,20 @@ def _of_one_size(
     _check_size(source, height, width, image_size)
     top = max((int(y.max()) + 1 for _, y in splits.values() if y is not None and len(y)), default=None)
     classes = classes or top
-    return _assembled(splits, name, source, image_size=image_size, limit=limit, classes=classes, white=white)
+    if class_names is not None and len(class_names) != classes:
+        raise InputError(
+            f"{source} has {len(class_names)} class_names for {classes or 0} classes; give each class its name."
+        )
+    return _assembled(
+        splits,
+        name,
+        source,
+        image_size=image_size,
+        limit=limit,
+        classes=classes,
+        white=white,
+        class_names=class_names,
+    )
 
 
 def _fits(side: int) -> bool:
@@ -216,7 +236,9 @@ def _registered(name: str, row: RegisteredData, image_size: int | None, limit: i
     # cropped images are resized once, from the source
     size = image_size if row.crop and image_size else row.size
     fit = Fit(row.channels, size, size, row.pad, row.crop)
-    return _assembled(_decoded(tables, fit, name)[0], name, name, image_size=image_size, limit=limit, row=row)
+    splits, _ = _decoded(tables, fit, name)
+    names = _class_names(tables, row.classes)
+    return _assembled(splits, name, name, image_size=image_size, limit=limit, row=row, class_names=names)
 
 
 def _digits() -> dict[str, Split]:
@@ -267,7 +289,23 @@ def _own(
     if all(split.labels is None for split in splits.values()):
         classes = None
     white = ONES if ones else fit.white
-    return _assembled(splits, name, source, image_size=image_size, limit=limit, classes=classes, white=white)
+    return _assembled(
+        splits,
+        name,
+        source,
+        image_size=image_size,
+        limit=limit,
+        classes=classes,
+        white=white,
+        class_names=_class_names(tables, classes),
+    )
+
+
+def _class_names(tables: Mapping[str, Table], classes: int | None) -> tuple[str, ...] | None:
+    """Return the names of the classes, unless some table has others, or there are not as many different ones."""
+    found = {table.class_names for table in tables.values() if table.labels is not None}
+    names = found.pop() if len(found) == 1 else None
+    return names if names and len(names) == len(set(names)) == classes else None
 
 
 def _scanned(tables: Mapping[str, Table], source: str) -> dict[str, np.ndarray]:
@@ -333,6 +371,7 @@ def _assembled(
     row: RegisteredData | None = None,
     classes: int | None = None,
     white: int | None = None,
+    class_names: tuple[str, ...] | None = None,
 ) -> ImageData:
     """Split missing splits off the end of training, then limit and resize."""
     parts = dict(splits)
@@ -367,4 +406,5 @@ def _assembled(
         classes=row.classes if row else classes,
         source=source,
         white=white,
+        class_names=class_names,
     )

@@ -15,9 +15,11 @@ from entropic_ae.data import ImageData
 from entropic_ae.densities import Density
 from entropic_ae.generation import decode, encode, encode_hidden
 from entropic_ae.metrics import (
+    LEVEL,
     active_codes,
     diagnose,
     knn_accuracy,
+    label_information,
     least_codes,
     linear_probe_accuracy,
     reconstruction_error,
@@ -43,16 +45,18 @@ def diagnostics(
     densities: Mapping[str, Density],
     batch_size: int,
     seed: int,
+    labels: Tensor | None = None,
 ) -> dict[str, Any]:
     """Compare codes with the prior, with those under minibatch statistics, and with those of other images."""
     source = generator(seed)
     order = torch.randperm(len(images), generator=source)
     few = order[:_FEW]
     others = codes[few.roll(1)]  # each image gets the code of another
+    of_few = None if labels is None else labels[few]
     found: dict[str, Any] = {
-        "error_from_own_codes": reconstruction_error(images[few], decode(model, codes[few])),
-        "error_from_others_codes": reconstruction_error(images[few], decode(model, others)),
-        "minibatch": _minibatch(model, images[order], codes[order], batch_size),
+        "error_from_own_codes": reconstruction_error(images[few], decode(model, codes[few], of_few)),
+        "error_from_others_codes": reconstruction_error(images[few], decode(model, others, of_few)),
+        "minibatch": _minibatch(model, images, codes, labels, order, batch_size),
     }
     if len(codes) < least_codes(codes.shape[1]):
         return found
@@ -69,10 +73,19 @@ def diagnostics(
         found["verdict"] += (
             "; but the decoder ignores codes: an image is rebuilt hardly better from its own than from another's"
         )
+    if model.labels is not None and labels is not None and len(labels.unique()) > 1:
+        told = label_information(drawn, labels, seed=seed)
+        found["labels"] = told
+        how = "tell" if told["p_value"] <= LEVEL else "are not told to depend on"
+        found["verdict"] += (
+            f"; codes {how} the label ({told['information']:.2f} of its {told['entropy']:.2f} nats)"
+        )
     return found
 
 
-def _minibatch(model: Autoencoder, images: Tensor, codes: Tensor, batch_size: int) -> dict[str, float] | None:
+def _minibatch(
+    model: Autoencoder, images: Tensor, codes: Tensor, labels: Tensor | None, order: Tensor, batch_size: int
+) -> dict[str, float] | None:
     """Compare codes under running statistics with codes under the statistics of minibatches of the training size.
 
     Returns ``rms_change``, the root mean square difference of the two codes of an image, in units of the codes.
@@ -87,7 +100,8 @@ def _minibatch(model: Autoencoder, images: Tensor, codes: Tensor, batch_size: in
         or len(images) < max(batch_size, bottleneck.least_batch)
     ):
         return None
-    hidden = encode_hidden(model, images)
+    images, codes, labels = images[order], codes[order], None if labels is None else labels[order]
+    hidden = encode_hidden(model, images, labels)
     whole = len(images) // batch_size * batch_size
     with torch.no_grad():
         codes = model.bottleneck.inverse(codes)  # in training there is no transport
@@ -124,5 +138,5 @@ def accuracies(model: Autoencoder, data: ImageData, split: str, codes: Tensor, s
     if labels is None or known is None or len(known.unique()) < 2:
         return {}
     some = torch.randperm(len(known), generator=generator(seed))[:_LABELLED]
-    learnt = encode(model, data.train.images[some]), known[some], codes, labels
+    learnt = encode(model, data.train.images[some], known[some]), known[some], codes, labels
     return {"knn_accuracy": knn_accuracy(*learnt), "probe_accuracy": linear_probe_accuracy(*learnt)}

@@ -61,13 +61,18 @@ def labelled_samples(
 
     Arguments:
         model: a trained model.
-        densities: of the codes of each label.
+        densities: of the codes of each label; of a conditional model the first one alone, with all labels.
         real: training images with labels.
         n: number of either, at most that of real images.
         seed: of the choice of real images, and of the samples.
     """
     chosen = real.at(torch.randperm(len(real.images), generator=generator(seed))[:n])
     assert chosen.labels is not None
+    if model.labels is not None:
+        density = next(iter(densities.values()))
+        return Split(
+            sample(model, density, len(chosen.images), seed=seed, labels=chosen.labels), chosen.labels
+        ), chosen
     images = torch.empty_like(chosen.images)
     for label, density in densities.items():
         wanted = chosen.labels == label

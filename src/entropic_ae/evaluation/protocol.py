@@ -188,9 +188,9 @@ def evaluate_in(
     """
     check_number(n)
     if check_split(split) == "test":
-        images, held_out, training = data.test.images, data.validation.images, data.train.images
+        (images, labels), held_out, training = data.test, data.validation.images, data.train.images
     else:
-        images, held_out, training = data.validation.images, data.train.images, None
+        (images, labels), held_out, training = data.validation, data.train.images, None
         held_out = held_out[: len(images)]
     number = min(n, len(held_out), len(images))
     shared: dict[str, Any] = {"n": n, "number": number, "seed": seed, "split": split, "real_images": len(images)}
@@ -198,8 +198,8 @@ def evaluate_in(
     made: Iterator[_Group] = _samples(model, densities, number, seed)
     if not samples_only:
         tell(f"codes of the {split} images")
-        codes, std = encode_posterior(model, images)
-        reconstructions = decode(model, codes)
+        codes, std = encode_posterior(model, images, labels)
+        reconstructions = decode(model, codes, labels)
         bottleneck = model.bottleneck
         shared["reconstruction_error"] = reconstruction_error(images, reconstructions)
         shared["variance"] = total_variance(images)
@@ -215,7 +215,7 @@ def evaluate_in(
             seed=seed,
         )
         tell("diagnostics of the codes")
-        shared["diagnostics"] = diagnostics(model, images, codes, std, densities, batch_size, seed)
+        shared["diagnostics"] = diagnostics(model, images, codes, std, densities, batch_size, seed, labels)
         shared |= accuracies(model, data, split, codes, seed)
         if training is not None:
             real_groups.append(_Group(TRAINING_IMAGES, _choose(training, number, seed), given=True))
@@ -223,7 +223,7 @@ def evaluate_in(
         mean = mean_image(data.train.images, number)
         made = _chain(
             [_Group("reconstructions", _choose(reconstructions, number, seed))],
-            _midpoints(model, codes, number, seed),
+            _midpoints(model, codes, labels, number, seed),
             made,
             [_Group(BLURRED, blurred(floor), given=True), _Group(MEAN_IMAGE, mean, given=True)],
         )
@@ -352,14 +352,14 @@ def _choose(images: Tensor, number: int, seed: int) -> Tensor:
     return images[torch.randperm(len(images), generator=generator(seed))[:number]]
 
 
-def _midpoints(model: Autoencoder, codes: Tensor, n: int, seed: int) -> Iterator[_Group]:
-    """Yield the decoded midpoints between the codes of n random pairs, computed lazily."""
+def _midpoints(model: Autoencoder, codes: Tensor, labels: Tensor | None, n: int, seed: int) -> Iterator[_Group]:
+    """Yield the decoded midpoints between the codes of n random pairs, with the label of the first, lazily."""
     source = generator(seed)
     first = torch.randint(len(codes), (n,), generator=source)
     # a shift of 1 to N - 1 never pairs an image with itself
     second = (first + torch.randint(1, len(codes), (n,), generator=source)) % len(codes)
     halfway = mix_codes(codes[first], codes[second], torch.tensor([0.5])).squeeze(1)
-    yield _Group("interpolations", decode(model, halfway))
+    yield _Group("interpolations", decode(model, halfway, None if labels is None else labels[first]))
 
 
 def _samples(model: Autoencoder, densities: Mapping[str, Density], n: int, seed: int) -> Iterator[_Group]:

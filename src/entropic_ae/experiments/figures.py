@@ -18,8 +18,9 @@ from entropic_ae.experiments.sweep import Cell, read_cells, run_cells, shared_pr
 from entropic_ae.experiments.table1 import render
 from entropic_ae.experiments.tuning import best
 from entropic_ae.pictures import image_grid
-from entropic_ae.recipes import PRESETS, RECIPES, configure
+from entropic_ae.recipes import PRESETS, RECIPES, compared, configure
 from entropic_ae.recipes.recipe import Scalar
+from entropic_ae.runs.labels import taken
 from entropic_ae.storage.files import read_json, write_text
 
 __all__ = [
@@ -151,7 +152,7 @@ def paper_cells(name: str, base: Cell, tuned: Path | None = None) -> list[Cell]:
     tries = None if tuned is None else tuned / base.data
     return [
         replace(base, recipe=recipe, own=best(tries, recipe) if tries is not None and tries.is_dir() else {})
-        for recipe in RECIPES
+        for recipe in compared()
     ]
 
 
@@ -312,7 +313,8 @@ def draw_figure(
         if panel.show == "samples":
             images, kind = run.sample(_IMAGES, density="prior", seed=base.seed), "prior"
         else:
-            images, kind = run.reconstruct(run.data.test.images[:_IMAGES]), "reconstructions"
+            some = run.data.test.at(slice(_IMAGES))
+            images, kind = run.reconstruct(some.images, labels=taken(run, some)), "reconstructions"
         distance = one["metrics"]["distances"][kind]["frechet"]
         panels.append((f"{panel.title}\nFrechet distance {distance:.2f}", image_grid(images)))
     files = [out / f"figure-{name}{suffix}" for suffix in (".png", ".pdf", ".md")]

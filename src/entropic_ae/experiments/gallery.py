@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.experiments.drawing import save_picture
 from entropic_ae.experiments.sweep import Cell
 from entropic_ae.pictures import comparison
+from entropic_ae.runs.labels import taken
 from entropic_ae.storage.run_folder import WEIGHTS
 
 __all__ = ["check_picture", "draw_gallery"]
@@ -53,10 +55,12 @@ def draw_gallery(cells: Iterable[Cell], run_folder: Path, out: Path, *, real: bo
         samples = run.sample(_IMAGES if real else 2 * _IMAGES, density=density)
         blocks: list[Tensor | None] = [samples]
         if real:
-            test = run.data.test.images[:_IMAGES]
+            some = run.data.test.at(slice(_IMAGES))
+            test, labels = some.images, taken(run, some)
             rows.setdefault("ground truth", [test, None, None])
-            between = run.interpolate(test[:1], test[1:2], steps=_IMAGES)[0]
-            blocks = [run.reconstruct(test), samples, between]
+            ends: dict[str, Any] = {} if labels is None else {"labels": labels[:1], "end_labels": labels[1:2]}
+            between = run.interpolate(test[:1], test[1:2], steps=_IMAGES, **ends)[0]
+            blocks = [run.reconstruct(test, labels=labels), samples, between]
         alone = sum(other.recipe == cell.recipe for other in found) == 1
         rows[f"{cell.recipe if alone else cell.label} ({density})"] = blocks
     headings = ["reconstructions", "random samples", "interpolations"] if real else ["random samples"]

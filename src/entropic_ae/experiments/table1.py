@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from entropic_ae.errors import InputError
 from entropic_ae.experiments.published import PUBLISHED
 from entropic_ae.experiments.sweep import read_cells
-from entropic_ae.recipes import RECIPES
+from entropic_ae.recipes import RECIPES, compared
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.storage.run_folder import FLOOR, GIVEN
 
@@ -97,7 +97,7 @@ def statements(out: Path) -> list[str]:
     if ours is None or len(rows) == 1:
         return []
     alone = len(rows[ours]) == 1
-    among = f", among the {len(rows)} of {len(RECIPES)} systems measured" * (len(rows) < len(RECIPES))
+    among = f", among the {len(rows)} of {len(compared())} systems measured" * (len(rows) < len(compared()))
     lines = [
         "",
         f"The paper's statements, at this budget{among}{' (one seed, the spread is unknown)' * alone}:",
@@ -244,7 +244,7 @@ def _missing(rows: Mapping[str, Members], diverged: Members) -> list[str]:
     """Report the systems and seeds missing from a complete table; diverged cells do not count as missing."""
     seeds = {member["cell"]["seed"] for members in rows.values() for member in members}
     begun = {_recipe(members) for members in rows.values()} | {cell["cell"]["recipe"] for cell in diverged}
-    gaps = [name for name in RECIPES if name not in begun]
+    gaps = [name for name in compared() if name not in begun]
     for label, members in rows.items():
         there = {cell["cell"]["seed"] for cell in (*members, *diverged) if cell["label"] == label}
         lacking = sorted(seeds - there)

@@ -20,6 +20,7 @@ from entropic_ae.metrics import nearest_neighbours, reconstruction_error
 from entropic_ae.randomness import generator
 from entropic_ae.runs import Run
 from entropic_ae.runs.images import fit_of
+from entropic_ae.runs.labels import taken
 from entropic_ae.storage.run_folder import density_file
 
 __all__ = ["CodeMap", "Explorer", "Nearest", "Reconstruction"]
@@ -117,6 +118,7 @@ class Explorer:
         self.missing: str | None = None
         self._densities: dict[str, Density] = {}
         self._axes: tuple[PrincipalAxes, Tensor, str] | None = None
+        self._directions: dict[int, Tensor] = {}
         self._maps: dict[str, CodeMap] = {}
         self._lock = RLock()  # for cached results, and for PyTorch's generator, which all threads share
         try:
@@ -154,10 +156,26 @@ class Explorer:
             raise InputError(f"test images are numbered from 0 to {self.test_images - 1}, got {number}.")
         return self.run.data.test.images[number]
 
+    def label_of(self, number: int) -> int | None:
+        """Return the class of a test image, None without labels."""
+        labels = self.run.data.test.labels
+        return None if labels is None else int(labels[number])
+
     def named(self, number: int) -> str:
         """Return the name of a test image, with its label if it has one."""
-        labels = self.run.data.test.labels
-        return f"test image {number}" + ("" if labels is None else f", label {labels[number].item()}")
+        label = self.label_of(number)
+        return f"test image {number}" + ("" if label is None else f", label {self.run.classes[label]}")
+
+    @property
+    def conditional(self) -> bool:
+        """Return whether the model takes the label of each image."""
+        return self.run.model.labels is not None
+
+    def classes(self) -> dict[int, str]:
+        """Return the names of the classes by number; empty without labels, or if the images are missing."""
+        if self.missing and not self.conditional:
+            return {}
+        return dict(enumerate(self.run.classes))
 
     def fit(self, content: bytes) -> Tensor:
         """Decode an image file and fit it to the run, uint8 (C, H, W); see ``fit_image``."""
@@ -191,9 +209,19 @@ class Explorer:
                 self._densities[name] = self.run.density(name)
             return self._densities[name]
 
-    def sample(self, name: str, n: int, *, seed: int) -> Tensor:
-        """Draw n images from a density, uint8 (n, C, H, W), the same as ``Run.sample``."""
+    def sample(self, name: str, n: int, *, seed: int, label: int | None = None) -> Tensor:
+        """Draw n images from a density, uint8 (n, C, H, W), the same as ``Run.sample``.
+
+        A label is for conditional runs, which draw labels without one.
+        """
+        if self.conditional:
+            labels = self.run.draw_labels(n, seed=seed) if label is None else label
+            return self.run.decode(self._draw(name, n, seed), labels=labels)
         return self.run.decode(self._draw(name, n, seed))
+
+    def _taken(self, label: int | None) -> int | None:
+        """Return a label if the model takes any."""
+        return label if self.conditional else None
 
     def _draw(self, name: str, n: int = _CODES, seed: int = 0) -> Tensor:
         with self._lock:
@@ -224,7 +252,8 @@ class Explorer:
 
     def _codes(self) -> tuple[Tensor, str]:
         if not self.missing:
-            codes = self.run.encode(self.run.data.train.images[:_CODES])
+            some = self.run.data.train.at(slice(_CODES))
+            codes = self.run.encode(some.images, labels=taken(self.run, some))
             return codes, f"{len(codes):,} training codes"
         fitted = [name for name in self.densities() if DENSITIES[name].needs_codes]
         if not fitted:
@@ -234,22 +263,43 @@ class Explorer:
         name = "gaussian" if "gaussian" in fitted else fitted[0]  # it has the exact covariance
         return self._draw(name), f"{_CODES:,} draws from the density {name}"
 
-    def walk(self, steps: Sequence[float], start: Tensor | None = None) -> Tensor:
+    def walk(
+        self,
+        steps: Sequence[float],
+        start: Tensor | None = None,
+        *,
+        start_label: int | None = None,
+        label: int | None = None,
+        toward: tuple[int, float] | None = None,
+    ) -> Tensor:
         """Decode the code at given steps along the principal axes from a start, to uint8 (C, H, W).
 
         Arguments:
             steps: distances along the first axes, in standard deviations.
             start: image, uint8 (C, H, W), whose code is the start; the default is the mean code.
+            start_label, label: for a conditional run, the class of the start, and that of the result.
+            toward: for other runs, a class and how far to move toward it; see ``Run.direction``.
         """
         axes, _ = self.axes()
-        begin = None if start is None else self.run.encode(start[None])[0]
+        begin = None
+        if start is not None:
+            begin = self.run.encode(start[None], labels=self._taken(start_label))[0]
         code = walk(axes, torch.tensor([list(steps)]), begin)
-        return self.run.decode(within(code, self.run.model.bottleneck.prior()))[0]
+        if toward is not None and toward[1] != 0:
+            code = code + toward[1] * self._direction(toward[0])
+        return self.run.decode(within(code, self.run.model.bottleneck.prior()), labels=self._taken(label))[0]
 
-    def reconstruct(self, image: Tensor) -> Reconstruction:
-        """Encode and decode an image, uint8 (C, H, W)."""
-        code = self.run.encode(image[None])
-        x_hat = self.run.decode(code)[0]
+    def _direction(self, toward: int) -> Tensor:
+        with self._lock:
+            if toward not in self._directions:
+                self._directions[toward] = self.run.direction(toward)
+            return self._directions[toward]
+
+    def reconstruct(self, image: Tensor, label: int | None = None) -> Reconstruction:
+        """Encode and decode an image, uint8 (C, H, W), with its label if the run is conditional."""
+        label = self._taken(label)
+        code = self.run.encode(image[None], labels=label)
+        x_hat = self.run.decode(code, labels=label)[0]
         return Reconstruction(
             image,
             x_hat,
@@ -303,11 +353,22 @@ class Explorer:
             if method not in self._maps:
                 test = self.run.data.test
                 some = torch.randperm(len(test.images), generator=generator(0))[:_MAPPED].sort().values
-                codes, prior = self.run.encode(test.images[some]), self.run.model.bottleneck.prior()
+                codes = self.run.encode(test.images[some], labels=taken(self.run, test.at(some)))
+                prior = self.run.model.bottleneck.prior()
                 labels = None if test.labels is None else test.labels[some].tolist()
                 self._maps[method] = CodeMap(some.tolist(), labels, map_codes(codes, prior, method=method))
             return self._maps[method]
 
-    def interpolate(self, start: Tensor, end: Tensor, *, steps: int, kind: str) -> Tensor:
-        """Decode interpolated codes between two images, (C, H, W): uint8 (steps, C, H, W)."""
-        return self.run.interpolate(start[None], end[None], steps=steps, kind=kind)[0]
+    def interpolate(
+        self,
+        start: Tensor,
+        end: Tensor,
+        *,
+        steps: int,
+        kind: str,
+        labels: tuple[int | None, int | None] = (None, None),
+    ) -> Tensor:
+        """Decode interpolated codes between two images, (C, H, W), with their labels: uint8 (steps, C, H, W)."""
+        first, last = map(self._taken, labels)
+        ends = {"labels": first, "end_labels": last}
+        return self.run.interpolate(start[None], end[None], steps=steps, kind=kind, **ends)[0]

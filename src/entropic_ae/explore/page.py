@@ -65,6 +65,8 @@ def _samples(explorer: Explorer) -> None:
         density.set_value(next(iter(density.options)))
         n = ui.number("Images", value=32, min=1, max=_MOST, step=1, format="%d").props("outlined dense")
         seed = ui.number("Seed", value=0, min=0, max=2**32 - 1, step=1, format="%d").props("outlined dense")
+        label = ui.select({-1: "drawn", **explorer.classes()}, value=-1, label="Label").props("outlined dense")
+        label.set_visibility(explorer.conditional)
         following = ui.button("Next seed", icon="casino").props("unelevated")
         beneath = ui.switch("Nearest training images", value=False)
         beneath.set_enabled(explorer.missing is None)
@@ -77,7 +79,8 @@ def _samples(explorer: Explorer) -> None:
             return None
         if not 1 <= count <= _MOST:
             raise InputError(f"from 1 to {_MOST} images are shown, got {count}.")
-        images = explorer.sample(density.value, count, seed=number)
+        chosen = None if label.value < 0 else label.value
+        images = explorer.sample(density.value, count, seed=number, label=chosen)
         return images, explorer.nearest(images) if beneath.value else None
 
     def show(found: tuple[Tensor, Nearest | None] | None) -> None:
@@ -99,7 +102,7 @@ def _samples(explorer: Explorer) -> None:
             says.set_text(f"The density {density.value} is fitted to the training codes, once …")
         await draw()
 
-    for control in (density, n, seed, beneath):
+    for control in (density, n, seed, label, beneath):
         control.on_value_change(redraw)
     following.on_click(lambda: seed.set_value((whole(seed.value) or 0) + 1))
     ui.timer(0, redraw, once=True)
@@ -142,7 +145,8 @@ def _map(explorer: Explorer) -> None:
         if not chosen:
             return None
         image = explorer.test_image(chosen[0])
-        return torch.stack([image, explorer.reconstruct(image).x_hat]), explorer.named(chosen[0])
+        x_hat = explorer.reconstruct(image, explorer.label_of(chosen[0])).x_hat
+        return torch.stack([image, x_hat]), explorer.named(chosen[0])
 
     def show(found: tuple[Tensor, str] | None) -> None:
         if found is not None:
@@ -225,7 +229,11 @@ def _sliders(explorer: Explorer, axes: PrincipalAxes) -> None:
         with ui.element("div").classes("shown"):
             place = ui.html("", sanitize=False).classes("big walked")
         with ui.element("div").classes("panel"):
-            sliders = [_slider(i, share) for i, share in enumerate(axes.shares.tolist(), start=1)]
+            sliders = [
+                _slider(f"Axis {i} · {100 * share:.1f} % of variance", f"Axis {i}, in standard deviations", 3)
+                for i, share in enumerate(axes.shares.tolist(), start=1)
+            ]
+            label, strength = _toward(explorer)
             with ui.element("div").classes("controls"):
                 back = ui.button("All to 0", icon="restart_alt").props("outline")
                 mean = ui.button("Start from the mean code", icon="filter_center_focus").props("outline")
@@ -233,16 +241,22 @@ def _sliders(explorer: Explorer, axes: PrincipalAxes) -> None:
             def work() -> tuple[Tensor, str]:
                 steps, picked = [slider.value for slider in sliders], start.image
                 origin = "the mean code" if picked is None else start.name
-                return explorer.walk(steps, picked), f"{'moved from ' * any(steps)}{origin}"
+                about: dict[str, Any] = {}
+                if explorer.conditional:
+                    about = {"start_label": start.label, "label": label.value}
+                elif label is not None:
+                    about = {"toward": (label.value, strength.value)}
+                moved = any(steps) or bool(about.get("toward", (0, 0))[1])
+                return explorer.walk(steps, picked, **about), f"{'moved from ' * moved}{origin}"
 
             start = ImagePicker(explorer, "Start from an image instead")
     show = Latest(work, lambda shown: place.set_content(figure(*shown)), place)
     start.on_change(show)
-    for slider in sliders:
-        slider.on_value_change(show)
+    for control in (*sliders, *([] if label is None else [label]), *([] if strength is None else [strength])):
+        control.on_value_change(show)
 
     def to_zero() -> None:
-        for slider in sliders:
+        for slider in (*sliders, *([] if strength is None else [strength])):
             slider.set_value(0)
 
     async def to_mean() -> None:
@@ -254,16 +268,29 @@ def _sliders(explorer: Explorer, axes: PrincipalAxes) -> None:
     ui.timer(0, show, once=True)
 
 
-def _slider(number: int, share: float) -> Any:
-    """Return the slider of an axis, with its share of the variance before it and its value after it."""
+def _toward(explorer: Explorer) -> tuple[Any, Any]:
+    """Return a selection of a class, and a slider toward it unless the run is conditional; None without labels."""
+    from nicegui import ui
+
+    classes = explorer.classes()
+    if len(classes) < 2:
+        return None, None
+    with ui.element("div").classes("controls"):
+        name = "Decode as" if explorer.conditional else "Toward the class"
+        label = ui.select(classes, value=0, label=name).props("outlined dense")
+    if explorer.conditional:
+        return label, None
+    return label, _slider("From the mean of the others to its own", "Toward the class", 2)
+
+
+def _slider(name: str, says: str, end: float) -> Any:
+    """Return a slider from ``-end`` to ``end``, with its name before it and its value after it."""
     from nicegui import ui
 
     with ui.element("div").classes("axis"):
-        ui.label(f"Axis {number} · {100 * share:.1f} % of variance").classes("name")
-        slider = ui.slider(min=-3, max=3, step=0.1, value=0)
-        slider.props(
-            f'aria-label="Axis {number}, in standard deviations" :markers="1" selection-color=transparent'
-        )
+        ui.label(name).classes("name")
+        slider = ui.slider(min=-end, max=end, step=0.1, value=0)
+        slider.props(f'aria-label="{says}" :markers="1" selection-color=transparent')
         ui.label().classes("value").bind_text_from(slider, "value", lambda value: f"{value or 0:.1f}")
     return slider
 
@@ -279,7 +306,7 @@ def _reconstruct(explorer: Explorer) -> None:
             says = ui.label().classes("says described")
 
     def work() -> Reconstruction | None:
-        return None if picker.image is None else explorer.reconstruct(picker.image)
+        return None if picker.image is None else explorer.reconstruct(picker.image, picker.label)
 
     def show(result: Reconstruction | None) -> None:
         if result is not None:
@@ -329,7 +356,8 @@ def _interpolate(explorer: Explorer) -> None:
             return None
         if not 2 <= count <= _STEPS:
             raise InputError(f"from 2 to {_STEPS} steps are shown, got {count}.")
-        return explorer.interpolate(start.image, end.image, steps=count, kind=kind.value)
+        labels = start.label, end.label
+        return explorer.interpolate(start.image, end.image, steps=count, kind=kind.value, labels=labels)
 
     def show(images: Tensor | None) -> None:
         says.set_text("Choose two images." if start.image is None or end.image is None else "")

@@ -122,6 +122,7 @@ class ImagePicker:
     Attributes:
         image: the chosen image, uint8 (C, H, W), or None.
         name: its name.
+        label: its class, for a conditional run: that of the test image, or as selected; else None.
     """
 
     def __init__(
@@ -134,12 +135,16 @@ class ImagePicker:
         self._changed: Callable[[], Awaitable[None]] | None = None
         self.image: Tensor | None = None
         self.name = ""
+        self._label: Any = None
         count = explorer.test_images
         with ui.element("section").classes("picker"):
             with ui.element("div").classes("choices"):
                 ui.html(heading, tag="h2", sanitize=False)
                 if count:
                     self._number_field(count, number)
+                if explorer.conditional:
+                    self._label = ui.select(explorer.classes(), value=0, label="Its label").props("outlined dense")
+                    self._label.on_value_change(self._relabelled)
                 upload = ui.upload(
                     auto_upload=True,
                     max_file_size=_LARGEST,
@@ -150,7 +155,13 @@ class ImagePicker:
             self.preview = ui.html("", sanitize=False).classes("preview")
             self.preview.set_visibility(False)
         if count and number is not None:
-            self._take(explorer.test_image(min(number, count - 1)), f"test image {number}")
+            number = min(number, count - 1)
+            self._take(explorer.test_image(number), f"test image {number}", explorer.label_of(number))
+
+    @property
+    def label(self) -> int | None:
+        """The class of the image, for a conditional run; else None."""
+        return None if self._label is None else int(self._label.value)
 
     def _number_field(self, count: int, number: int | None) -> None:
         from nicegui import ui
@@ -164,13 +175,19 @@ class ImagePicker:
             random = ui.button(icon="shuffle", on_click=self._any).props('flat aria-label="A random test image"')
             random.tooltip("a random test image")
 
-    def _take(self, image: Tensor, name: str) -> None:
+    def _take(self, image: Tensor, name: str, label: int | None = None) -> None:
         self.image, self.name = image, name
+        if self._label is not None and label is not None:
+            self._label.set_value(label)
         self.preview.set_content(figure(image, name))
         self.preview.set_visibility(self._shown)
 
-    async def _choose(self, image: Tensor, name: str) -> None:
-        self._take(image, name)
+    async def _relabelled(self) -> None:
+        if self.image is not None and self._changed is not None:
+            await self._changed()
+
+    async def _choose(self, image: Tensor, name: str, label: int | None = None) -> None:
+        self._take(image, name, label)
         if self._changed is not None:
             await self._changed()
 
@@ -194,7 +211,7 @@ class ImagePicker:
         except InputError as error:
             _complain(error)
         else:
-            await self._choose(image, f"test image {number}")
+            await self._choose(image, f"test image {number}", self.explorer.label_of(number))
 
     def _any(self) -> None:
         self.number.set_value(randrange(self.explorer.test_images))  # triggers _by_number

@@ -60,12 +60,10 @@ class TracedTransport(nn.Module):
 class _Encode(nn.Module):
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
-        self.encoder = model.encoder
-        self.bottleneck = model.bottleneck
+        self.model = model
 
-    def forward(self, images: Tensor) -> Tensor:
-        code: Code = self.bottleneck(self.encoder(images))
-        return code.z
+    def forward(self, images: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.model.encode(images, label)
 
 
 class _Decode(nn.Module):
@@ -73,8 +71,8 @@ class _Decode(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, codes: Tensor) -> Tensor:
-        return self.model.decode(codes)
+    def forward(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.model.decode(codes, label)
 
 
 def _copied(model: Autoencoder) -> Autoencoder:
@@ -120,18 +118,24 @@ def make_sampler(density: Density) -> Sampler:
 
 
 class Graph(NamedTuple):
-    """One ONNX file to write: the module, PyTorch's output, and inputs and outputs as (name, description).
+    """One ONNX file to write: the module, PyTorch's outputs, and the descriptions of inputs and outputs by name.
 
-    With ``decoded`` the module's output is the input of the decoder's graph, whose output comes first in the file.
+    With ``decoded`` the module takes the first input alone, and its output is the first input of the decoder's
+    graph, whose output comes first in the file, and whose further inputs are the file's.
     """
 
     module: nn.Module
-    answer: Callable[[Tensor], tuple[Tensor, ...]]
-    draw: Callable[[int], Tensor]
-    inputs: tuple[str, str]
+    answer: Callable[..., tuple[Tensor, ...]]
+    draw: Callable[[int], tuple[Tensor, ...]]
+    inputs: dict[str, str]
     outputs: dict[str, str]
     extra: dict[str, str]
     decoded: bool = False
+
+    @property
+    def own_inputs(self) -> int:
+        """The number of inputs of the module."""
+        return 1 if self.decoded else len(self.inputs)
 
 
 def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str, Density]) -> dict[str, Graph]:
@@ -151,23 +155,33 @@ def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str
     codes = f"float32 (N, {dim})" + ", the means of the posteriors" * model.bottleneck.has_posterior
     images = f"{axes}; pixels of 8 bits are round(255 * images)"
 
-    def normal(columns: int) -> Callable[[int], Tensor]:
-        return lambda n: torch.randn(n, columns, generator=source)
+    label, classes = {}, 0
+    if model.labels is not None:
+        classes = model.labels.classes
+        label = {"label": f"int64 (N,), the class of each image, from 0 to {classes - 1}"}
+
+    def given(first: Tensor) -> tuple[Tensor, ...]:
+        if not classes:
+            return (first,)
+        return first, torch.randint(classes, (len(first),), generator=source)
+
+    def normal(columns: int) -> Callable[[int], tuple[Tensor, ...]]:
+        return lambda n: given(torch.randn(n, columns, generator=source))
 
     graphs = {
         "encoder": Graph(
             _Encode(plain),
-            lambda x: (model.encode(x),),
-            lambda n: torch.rand(n, *shape, generator=source),
-            ("images", f"{axes}; pixels of 8 bits divided by 255"),
+            lambda x, y=None: (model.encode(x, y),),
+            lambda n: given(torch.rand(n, *shape, generator=source)),
+            {"images": f"{axes}; pixels of 8 bits divided by 255", **label},
             {"codes": codes},
             {},
         ),
         "decoder": Graph(
-            _Decode(plain) if isinstance(model.bottleneck, Transported) else plain.decoder,
-            lambda z: (model.decode(z),),
+            _Decode(plain) if label or isinstance(model.bottleneck, Transported) else plain.decoder,
+            lambda z, y=None: (model.decode(z, y),),
             normal(dim),
-            ("codes", f"float32 (N, {dim})"),
+            {"codes": f"float32 (N, {dim})", **label},
             {"images": images},
             {},
         ),
@@ -178,7 +192,10 @@ def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str
             sampler,
             partial(_sampled, sampler, model),
             normal(sampler.noise),
-            ("noise", f"float32 (N, {sampler.noise}), independent standard normal values; {sampler.columns}"),
+            {
+                "noise": f"float32 (N, {sampler.noise}), independent standard normal values; {sampler.columns}",
+                **label,
+            },
             {"images": images, "codes": f"float32 (N, {dim})"},
             {"density": name},
             decoded=True,
@@ -186,9 +203,11 @@ def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str
     return graphs
 
 
-def _sampled(sampler: Sampler, model: Autoencoder, noise: Tensor) -> tuple[Tensor, Tensor]:
+def _sampled(
+    sampler: Sampler, model: Autoencoder, noise: Tensor, label: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     codes = sampler(noise)
-    return model.decode(codes), codes
+    return model.decode(codes, label), codes
 
 
 def _plain_bottleneck(bottleneck: Any) -> Any:

@@ -33,6 +33,8 @@ _OPERATIONS: dict[type[nn.Module], Callable[[Any], dict[str, Any]]] = {
 }
 _MEANING = {
     "affine": "scale * x + shift, by value",
+    "append_label": "the row of table of the label, after the values of the code",
+    "append_label_planes": "the row of table of the label, each value a constant plane after the image's channels",
     "batch_norm": "(x - running_mean) / sqrt(running_var + eps), by channel, then times weight plus bias if given",
     "conv2d": "weight is (outputs, inputs, rows, columns); bias if given; zeros are the padding",
     "conv_transpose2d": "weight is (inputs, outputs, rows, columns); bias if given",
@@ -135,6 +137,19 @@ def _before_decoder(bottleneck: Bottleneck) -> _Part:
     return _operations(bottleneck, bottleneck.describe_inverse())
 
 
+def _of_label(model: Autoencoder, op: str) -> _Part:
+    """Describe what a network gets of the label: nothing, if the model takes none."""
+    if model.labels is None:
+        return _Part([], {})
+    return _Part([{"op": op, "table": "labels.table"}], {"labels.table": model.labels.table.weight})
+
+
+def _joined(*parts: _Part) -> _Part:
+    """Return parts in sequence."""
+    tensors = {name: tensor for part in parts for name, tensor in part.tensors.items()}
+    return _Part([layer for part in parts for layer in part.layers], tensors)
+
+
 def _operations(bottleneck: Bottleneck, described: Sequence[Mapping[str, Any]]) -> _Part:
     """Separate the tensors from the description of a bottleneck, each under the name of the argument."""
     layers: list[dict[str, Any]] = []
@@ -161,10 +176,8 @@ def describe(
     plain = plain_copy(model)
     encoder, bottleneck, decoder = _part(plain.encoder), _codes(plain.bottleneck), _part(plain.decoder)
     before = _before_decoder(plain.bottleneck)
-    parts = {
-        "encoder": _Part(encoder.layers + bottleneck.layers, encoder.tensors | bottleneck.tensors),
-        "decoder": _Part(before.layers + decoder.layers, before.tensors | decoder.tensors),
-    }
+    planes, values = _of_label(plain, "append_label_planes"), _of_label(plain, "append_label")
+    parts = {"encoder": _joined(planes, encoder, bottleneck), "decoder": _joined(before, values, decoder)}
     used = sorted({layer["op"] for part in parts.values() for layer in part.layers})
     content = {
         **about,
@@ -180,6 +193,7 @@ def describe(
             "posterior": "its mean" if model.bottleneck.has_posterior else None,
             "prior": as_prior(model.bottleneck.prior()).description,
         },
+        **({} if plain.labels is None else {"label": {"shape": [], "classes": plain.labels.classes}}),
         **{name: {"file": f"{name}.safetensors", "layers": part.layers} for name, part in parts.items()},
         "operations": {op: _MEANING[op] for op in used},
         "settings": dict(settings),

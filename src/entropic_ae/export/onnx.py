@@ -53,14 +53,19 @@ def onnx_files(graphs: Mapping[str, Graph], about: Mapping[str, str]) -> dict[st
 
 
 class _SideBySide(nn.Module):
-    """Modules, each with an input of its own."""
+    """Modules, each with inputs of its own."""
 
-    def __init__(self, modules: Iterable[nn.Module]) -> None:
+    def __init__(self, graphs: Iterable[Graph]) -> None:
         super().__init__()
-        self.inner = nn.ModuleList(modules)
+        parts = list(graphs)
+        self.inner = nn.ModuleList(graph.module for graph in parts)
+        self.numbers = [graph.own_inputs for graph in parts]
 
     def forward(self, *given: Tensor) -> tuple[Any, ...]:
-        return tuple(module(x) for module, x in zip(self.inner, given, strict=True))
+        rest = iter(given)
+        return tuple(
+            module(*islice(rest, number)) for module, number in zip(self.inner, self.numbers, strict=True)
+        )
 
 
 def _parts(graphs: Mapping[str, Graph]) -> dict[str, Any]:
@@ -68,23 +73,25 @@ def _parts(graphs: Mapping[str, Graph]) -> dict[str, Any]:
     import onnx_ir
 
     # a symbol for each batch size, or one part would take its own from the input of another
-    sizes = tuple({0: torch.export.Dim(f"{_BATCH}{i}")} for i in range(len(graphs)))
+    drawn = [graph.draw(2)[: graph.own_inputs] for graph in graphs.values()]
+    sizes = [{0: torch.export.Dim(f"{_BATCH}{i}")} for i, given in enumerate(drawn) for _ in given]
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
-            _SideBySide(graph.module for graph in graphs.values()).eval(),
-            tuple(graph.draw(2) for graph in graphs.values()),
+            _SideBySide(graphs.values()).eval(),
+            tuple(one for given in drawn for one in given),
             dynamo=True,
-            dynamic_shapes=(sizes,),
+            dynamic_shapes=(tuple(sizes),),
             verbose=False,
         )
     assert program is not None
     whole = program.model.graph
-    parts, outputs = {}, iter(whole.outputs)
-    for (name, graph), given in zip(graphs.items(), whole.inputs, strict=True):
-        names = ["codes"] if graph.decoded else list(graph.outputs)
-        part = onnx_ir.convenience.extract(whole, [given], list(islice(outputs, len(names))))
-        for value, called in zip((*part.inputs, *part.outputs), (graph.inputs[0], *names), strict=True):
-            value.name = called
+    parts, inputs, outputs = {}, iter(whole.inputs), iter(whole.outputs)
+    for name, graph in graphs.items():
+        called, names = list(graph.inputs)[: graph.own_inputs], ["codes"] if graph.decoded else list(graph.outputs)
+        given = list(islice(inputs, len(called)))
+        part = onnx_ir.convenience.extract(whole, given, list(islice(outputs, len(names))))
+        for value, own in zip((*part.inputs, *part.outputs), (*called, *names), strict=True):
+            value.name = own
         functions = list(program.model.functions.values())
         model = onnx_ir.Model(part, ir_version=program.model.ir_version, functions=functions)
         parts[name] = onnx_ir.to_proto(model)
@@ -100,7 +107,11 @@ def _single(name: str, graph: Graph) -> Any:
 
 
 def _append(graph: Any, decoder: Any) -> None:
-    """Let a graph of codes continue with the decoder's, which has the same names for the same values."""
+    """Let a graph of codes continue with the decoder's, which has the same names for the same values.
+
+    The decoder's further inputs, the label, become inputs of the whole.
+    """
+    graph.input.extend(decoder.input[1:])
     known = {tensor.name for tensor in graph.initializer}
     graph.node.extend(decoder.node)
     graph.initializer.extend(tensor for tensor in decoder.initializer if tensor.name not in known)
@@ -129,7 +140,7 @@ def _described(proto: Any, name: str, graph: Graph, about: Mapping[str, str]) ->
     proto.doc_string = f"{kind} of '{about['recipe']}', trained on '{about['data']}' by {about['library']}"
     described = {
         f"{way}.{key}": text
-        for way, part in (("input", dict([graph.inputs])), ("output", graph.outputs))
+        for way, part in (("input", graph.inputs), ("output", graph.outputs))
         for key, text in part.items()
     }
     onnx.helper.set_model_props(proto, {"kind": kind, **about, **graph.extra, **described})
@@ -163,8 +174,9 @@ def largest_difference(path: Path, graph: Graph) -> float:
     for size in BATCHES:
         given = graph.draw(size)
         with torch.no_grad():
-            expected = graph.answer(given)
-        for ours, theirs in zip(expected, session.run(None, {graph.inputs[0]: given.numpy()}), strict=True):
+            expected = graph.answer(*given)
+        feed = {name: one.numpy() for name, one in zip(graph.inputs, given, strict=True)}
+        for ours, theirs in zip(expected, session.run(None, feed), strict=True):
             difference = (ours - torch.from_numpy(theirs)).abs().max().item()
             # codes without a constraint may have any scale; the rounding error is relative to it
             if not difference <= _TOLERANCE * max(1.0, ours.abs().max().item()):

@@ -6,6 +6,7 @@ from entropic_ae.metrics.diagnostics import LEVEL, diagnose, least_codes, sliced
 from entropic_ae.metrics.distances import kernel_distance, sliced_distance
 from entropic_ae.metrics.frechet import FrechetEstimate, FrechetReference, frechet_distance
 from entropic_ae.metrics.images import psnr, reconstruction_error, spread, ssim, total_variance
+from entropic_ae.metrics.independence import label_information
 from entropic_ae.metrics.intervals import Interval, interval
 from entropic_ae.metrics.labels import knn_accuracy, linear_probe_accuracy
 from entropic_ae.metrics.neighbours import CopyReference, NearCopies, Neighbours, near_copies, nearest_neighbours
@@ -29,6 +30,7 @@ __all__ = [
     "interval",
     "kernel_distance",
     "knn_accuracy",
+    "label_information",
     "least_codes",
     "linear_probe_accuracy",
     "near_copies",

@@ -40,6 +40,8 @@ class Recipe:
         transport_settings: settings of its fit.
         after_training: a function of the trained ``Run``, called when its weights and transport are in the folder,
             before pictures are drawn; also when a resumed run ends. None for none.
+        conditional: whether encoder and decoder get the label of each image, see ``LabelEmbedding``. Such a recipe
+            needs data with labels, and is left out where systems are compared by default.
 
     Raises: InputError if a constructor does not accept the arguments of its partial, the recipe or a term has no
         valid name, or a density or transport is unknown.
@@ -67,6 +69,7 @@ class Recipe:
     transport: str | None = None
     transport_settings: Mapping[str, Scalar] = field(default_factory=lambda: MappingProxyType({}))
     after_training: Callable[[Any], object] | None = None
+    conditional: bool = False
 
     def __post_init__(self) -> None:
         check_name("recipe", self.name)

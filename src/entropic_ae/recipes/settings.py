@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.autoencoder import Autoencoder, LabelEmbedding
 from entropic_ae.bottlenecks import BOTTLENECKS, Code
 from entropic_ae.densities import DENSITIES
 from entropic_ae.errors import InputError, unknown_name
@@ -204,19 +204,28 @@ class System:
                 f"a term that is chosen by the setting terms needs defaults for all of its fields ({error})."
             ) from None
 
-    def build(self, shape: Shape, *, seed: int = 0) -> tuple[Autoencoder, Objective]:
+    def build(self, shape: Shape, *, seed: int = 0, classes: int | None = None) -> tuple[Autoencoder, Objective]:
         """Build the model, with weights initialised from the seed, and its objective, for images (C, H, W).
 
-        Models with custom parts are run on two images, so that wrong output shapes are found here.
+        A conditional recipe needs the number of classes: its encoder is built for images with more channels, and
+        its decoder for longer codes, see ``LabelEmbedding``. Others ignore it. Models with custom parts are run on
+        two images, so that wrong output shapes are found here.
 
-        Raises: InputError for sizes or parts that do not fit together.
+        Raises: InputError for sizes or parts that do not fit together, or a conditional recipe without classes.
         """
+        if self.recipe.conditional and classes is None:
+            raise InputError(
+                f"{self.recipe.name} needs the label of each image, got images without labels; put them into a "
+                "folder for each class, give a column of labels, or a pair of images and labels."
+            )
         self._check_names()
         with seeded(seed):
             bottleneck = self.recipe.bottleneck(self.preset.latent_dim)
-            encoder = self.encoder(shape, bottleneck.in_features)
-            decoder = self.decoder(shape, self.preset.latent_dim)
-            model = Autoencoder(encoder, bottleneck, decoder)
+            labels = LabelEmbedding(classes) if self.recipe.conditional and classes is not None else None
+            more = 0 if labels is None else labels.size
+            encoder = self.encoder((shape[0] + more, *shape[1:]), bottleneck.in_features)
+            decoder = self.decoder(shape, self.preset.latent_dim + more)
+            model = Autoencoder(encoder, bottleneck, decoder, labels)
             if self.own_parts:
                 _try(model, shape)
         for density, settings in self.recipe.densities.items():
@@ -317,14 +326,14 @@ def _try(model: Autoencoder, shape: Shape) -> None:
     n, bottleneck = 2, model.bottleneck
     model.eval()
     with torch.no_grad():
-        x = torch.zeros(n, *shape)
-        h = model.encoder(x)
+        x, labels = torch.zeros(n, *shape), torch.zeros(n, dtype=torch.long)
+        h = model.hidden(x, labels)
         _check_shape(model.encoder, h, (n, bottleneck.in_features))
         code = bottleneck(h)
         if not isinstance(code, Code):
             raise InputError(f"{type(bottleneck).__name__} gives {type(code).__name__}, expected Code(z).")
         _check_shape(bottleneck, code.z, (n, bottleneck.latent_dim))
-        _check_shape(model.decoder, model.decoder(code.z), tuple(x.shape))
+        _check_shape(model.decoder, model.decode(code.z, labels), tuple(x.shape))
     model.train()
 
 

@@ -46,6 +46,9 @@ __all__ = [
     "AE",
     "AE_L2",
     "BN_AE",
+    "CONDITIONAL_BN_AE",
+    "CONDITIONAL_EAE",
+    "CONDITIONAL_VAE",
     "CV_VAE",
     "EAE",
     "EAE_LINEAR",
@@ -60,6 +63,7 @@ __all__ = [
     "TWO_STAGE_VAE",
     "VAE",
     "WAE",
+    "compared",
 ]
 
 _GHOSH = "Ghosh et al. (2019), From variational to deterministic autoencoders"
@@ -276,6 +280,26 @@ TRANSPORTED_EAE = replace(
     transport="mixture",
 )
 
+# With the label of each image for encoder and decoder, see LabelEmbedding: the code has no need to tell it. The
+# weights are those of the systems without labels.
+_SOHN = "Sohn et al. (2015), Learning structured output representation using deep conditional generative models"
+
+CONDITIONAL_BN_AE = replace(
+    BN_AE,
+    name="c-bn-ae",
+    summary="bn-ae, conditional: both networks get the label",
+    reference=_SOHN,
+    conditional=True,
+)
+
+CONDITIONAL_EAE = replace(
+    EAE, name="c-eae", summary="eae, conditional: both networks get the label", reference=_SOHN, conditional=True
+)
+
+CONDITIONAL_VAE = replace(
+    VAE, name="c-vae", summary="vae, conditional: both networks get the label", reference=_SOHN, conditional=True
+)
+
 _ROWS = (
     AE,
     AE_L2,
@@ -293,6 +317,20 @@ _ROWS = (
     TWO_STAGE_EAE,
     TRANSPORTED_BN_AE,
     TRANSPORTED_EAE,
+    CONDITIONAL_BN_AE,
+    CONDITIONAL_EAE,
+    CONDITIONAL_VAE,
 )
 
 RECIPES: Registry[Recipe] = Registry("recipe", {recipe.name: recipe for recipe in _ROWS})
+
+
+def compared() -> list[str]:
+    """Return the names of the systems that are compared by default: all but the conditional ones.
+
+    Those know more of each image than the others, and need data with labels.
+
+    >>> "c-eae" in compared(), "eae" in compared()
+    (False, True)
+    """
+    return [name for name, recipe in RECIPES.items() if not recipe.conditional]

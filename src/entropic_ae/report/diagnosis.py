@@ -116,6 +116,10 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
                 f"{fixed(batch['least_std'], 3)} and {fixed(batch['largest_std'], 3)}",
             ),
         ]
+    if told := found.get("labels"):
+        own, low, _, high = (fixed(value, 3) for value in (told["information"], *told["null"]))
+        name = f"nats of the label's {fixed(told['entropy'], 2)} that codes tell (by chance, and p-value)"
+        facts.append((name, f"{own} ({low} to {high}, p = {told['p_value']:.2g})"))
     labels = {
         "error_from_own_codes": "reconstruction error from own codes",
         "error_from_others_codes": "from other images' codes",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from entropic_ae.distributed import is_first, sharers
 from entropic_ae.errors import InputError, warn
 from entropic_ae.export import FORMATS, exported
 from entropic_ae.pictures import above, save_images
+from entropic_ae.runs.labels import taken
 from entropic_ae.storage.files import write_text
 from entropic_ae.storage.run_folder import (
     INTERPOLATIONS,
@@ -17,6 +18,7 @@ from entropic_ae.storage.run_folder import (
     REAL,
     RECONSTRUCTIONS,
     REPORT,
+    edits_file,
     labelled_file,
     neighbours_file,
     samples_file,
@@ -39,12 +41,16 @@ def draw(run: Run, densities: Sequence[str]) -> None:
         )
     kept = is_first(sharers()) and run.is_current("its pictures are not drawn")
     held_out = run.data.test.images[:_SAMPLES]
-    test = held_out[:_REBUILT]
+    some = run.data.test.at(slice(_REBUILT))
+    test, labels = some.images, taken(run, some)
     pictures = [(REAL, held_out, 8)]
     pictures += [(samples_file(name), run.sample(_SAMPLES, density=name), 8) for name in densities]
-    pictures.append((RECONSTRUCTIONS, above(test, run.reconstruct(test), 16), 16))
+    pictures.append((RECONSTRUCTIONS, above(test, run.reconstruct(test, labels=labels), 16), 16))
     if pairs := min(8, len(test) // 2):
-        rows = run.interpolate(test[:pairs], test[pairs : 2 * pairs], steps=10)
+        ends: dict[str, Any] = (
+            {} if labels is None else {"labels": labels[:pairs], "end_labels": labels[pairs : 2 * pairs]}
+        )
+        rows = run.interpolate(test[:pairs], test[pairs : 2 * pairs], steps=10, **ends)
         pictures.append((INTERPOLATIONS, rows.flatten(0, 1), 10))
     for name, images, columns in pictures:
         if kept:
@@ -58,6 +64,7 @@ def draw_again(run: Run) -> None:
         return
     stale = [run.folder / METRICS_FILE, run.folder / MAP, run.folder / REPORT, *run.folder.glob(samples_file("*"))]
     stale += [*run.folder.glob(neighbours_file("*")), *run.folder.glob(labelled_file("*", ()))]
+    stale += run.folder.glob(edits_file("*"))
     stale += [path for to in FORMATS for path in exported(run.folder / to, to)]
     if not run.files.has_transport():  # one of earlier weights would be ignored
         stale.append(run.files.transport)

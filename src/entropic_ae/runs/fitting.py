@@ -27,9 +27,9 @@ _LEAST = 2  # codes of a label, for any density
 
 
 def default_density(run: Run, label: int | None = None) -> str:
-    """Return the default density: the recipe's; of a label, the recipe's first that is fitted to codes."""
+    """Return the default density: the recipe's, or for a label that the model does not take, its first fitted."""
     recipe = run.system.recipe
-    if label is None or DENSITIES.find(recipe.density).needs_codes:
+    if label is None or recipe.conditional or DENSITIES.find(recipe.density).needs_codes:
         return recipe.density
     return next((name for name in recipe.densities if DENSITIES.find(name).needs_codes), "gaussian")
 

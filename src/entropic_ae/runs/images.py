@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from entropic_ae.data import (
@@ -17,6 +18,7 @@ from entropic_ae.data import (
 from entropic_ae.data.decoding import Fit
 from entropic_ae.data.depth import ONES
 from entropic_ae.errors import InputError
+from entropic_ae.runs.labels import described
 from entropic_ae.storage.run_info import RunInfo
 
 __all__ = ["check_trained_on", "fit_of", "load_data"]
@@ -48,8 +50,11 @@ def load_data(info: RunInfo, name: str, limit: int | None, given: str | Path | G
         ) from None
 
 
-def check_trained_on(info: RunInfo, name: str, data: ImageData) -> None:
-    """Raise InputError unless these are, up to the limit, the images that a run was trained on."""
+def check_trained_on(info: RunInfo, name: str, data: ImageData, *, labelled: bool = False) -> None:
+    """Raise InputError unless these are, up to the limit, the images that a run was trained on.
+
+    With ``labelled``, for a conditional run, so must their labels be.
+    """
     if fingerprint(data.train.images[: info.limit]) != info.training_images_sha256:
         copies = count_copies(data).repeated
         moved = f" ({copies:,} are exact copies of others, which now stay in one split)" if copies else ""
@@ -57,6 +62,13 @@ def check_trained_on(info: RunInfo, name: str, data: ImageData) -> None:
             f"the training images of {info.source} are not those that {name} was trained on{moved}; restore them, "
             "or train again."
         )
+    if labelled and info.classes is not None:
+        now = described(replace(data, train=data.train.at(slice(info.limit))))
+        if now is None or now["labels_sha256"] != info.classes["labels_sha256"]:
+            raise InputError(
+                f"the labels of the training images of {info.source} are not those that {name} was trained with; "
+                "restore them, or train again."
+            )
 
 
 def fit_of(info: RunInfo) -> Fit:

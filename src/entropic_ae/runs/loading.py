@@ -94,8 +94,8 @@ def _load(
         reason = shown(_first_line(error), 160)[1:-1]
         raise InputError(f"{path} is damaged or of another model ({reason}); train again.") from None
     try:
-        _check_size(folder / INFO_FILE, system, info.shape, weights)
-        model, _ = system.build(info.shape, seed=info.seed)
+        _check_size(folder / INFO_FILE, system, info, weights)
+        model, _ = system.build(info.shape, seed=info.seed, classes=_classes(info))
         model.load_state_dict(weights)
     except InputError:
         raise
@@ -119,27 +119,31 @@ def read_info(files: RunFolder) -> RunInfo:
     return info
 
 
-def _check_size(info: Path, system: System, shape: tuple[int, int, int], weights: Mapping[str, Tensor]) -> None:
+def _classes(info: RunInfo) -> int | None:
+    return None if info.classes is None else len(info.classes["names"])
+
+
+def _check_size(path: Path, system: System, info: RunInfo, weights: Mapping[str, Tensor]) -> None:
     """Raise InputError for settings of a larger network than the file holds, before memory is allocated."""
     # every layer has at least one tensor
     if not system.own_parts and (depth := int(system.settings().get("depth", 1))) > len(weights):
         raise InputError(
-            f"{info} asks for {depth:,} layers, {WEIGHTS} holds {len(weights):,} tensors; train again."
+            f"{path} asks for {depth:,} layers, {WEIGHTS} holds {len(weights):,} tensors; train again."
         )
     # spectral norms would be computed, and add to the size
     plain = system.with_settings({"spectral": False} if "spectral" in system.settings() else {})
     try:
         with torch.device("meta"):
-            model, _ = plain.build(shape, seed=0)
+            model, _ = plain.build(info.shape, seed=0, classes=_classes(info))
         needed = sum(tensor.numel() for tensor in model.state_dict().values())
     except (RuntimeError, OverflowError, TypeError) as error:  # sizes beyond 64 bits
         if system.own_parts:
             return  # a custom network may not support the meta device
         reason = shown(_first_line(error), 160)[1:-1]
-        raise InputError(f"{info} asks for a network that cannot be built ({reason}); train again.") from None
+        raise InputError(f"{path} asks for a network that cannot be built ({reason}); train again.") from None
     held = sum(tensor.numel() for tensor in weights.values())
     if needed > held:
-        raise InputError(f"{info} asks for a network of {needed:,} values, {WEIGHTS} holds {held:,}; train again.")
+        raise InputError(f"{path} asks for a network of {needed:,} values, {WEIGHTS} holds {held:,}; train again.")
 
 
 def _first_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from entropic_ae import evaluation
+from entropic_ae import evaluation, generation
 from entropic_ae.bottlenecks import Transported
 from entropic_ae.data import ImageData, count_copies
 from entropic_ae.densities import DENSITIES
@@ -121,7 +121,7 @@ def _keep(
 ) -> None:
     """Write results, pictures of neighbours, by density, and the map of the codes into the run's folder."""
     some = torch.randperm(len(data.test.images), generator=generator(seed))[:_MAPPED].sort().values
-    codes = run.encode(data.test.images[some])  # by all processes; the first one writes
+    codes = generation.encode(run.model, *data.test.at(some))  # by all processes; the first one writes
     if not (is_first(sharers()) and run.is_current("the metrics are not saved")):
         return
     for name, images in pictures.items() if split == "test" else ():
@@ -139,11 +139,16 @@ def _train_on_samples(
     train, test = run.data.train, data.test if split == "test" else data.validation
     if train.labels is None or test.labels is None:
         raise InputError(f"to train on samples the images need labels, {data.name} has none; measure without it.")
-    density = default_density(run, int(train.labels[0]))
-    fitted = {}
-    for label in train.labels.unique().tolist():
-        tell(f"the density {density} of label {label}")
-        fitted[label] = run.density(density, label=label)
+    there = train.labels.unique().tolist()
+    if run.model.labels is None:
+        density = default_density(run, there[0])
+        fitted = {}
+        for label in there:
+            tell(f"the density {density} of label {label}")
+            fitted[label] = run.density(density, label=label)
+    else:  # the model takes the label, and codes do not tell it
+        density = default_density(run)
+        fitted = {there[0]: run.density(density)}
     tell("a classifier trained on samples, and one on real images")
     samples, real = evaluation.labelled_samples(run.model, fitted, train, n, seed)
     score = evaluation.classification_accuracy_score(samples, real, test)

@@ -10,18 +10,16 @@ from PIL import Image
 from torch import Tensor
 
 from entropic_ae import generation, sharing
-from entropic_ae.arrays import ArrayLike, as_tensor
-from entropic_ae.data import Given, images_for
 from entropic_ae.densities import Density
 from entropic_ae.errors import InputError
 from entropic_ae.export import check_export, export_model
 from entropic_ae.recipes import Scalar
 from entropic_ae.runs import transporting
 from entropic_ae.runs.drawing import draw
-from entropic_ae.runs.fitting import default_density, fitted
-from entropic_ae.runs.images import fit_of
+from entropic_ae.runs.fitting import fitted
+from entropic_ae.runs.inference import Inference
+from entropic_ae.runs.labels import Label, find_label
 from entropic_ae.runs.measuring import judged, measure
-from entropic_ae.runs.scoring import Anomalies, Scores, compared, score, validation_scores
 from entropic_ae.runs.showing import as_html, show
 from entropic_ae.runs.stored import StoredRun
 from entropic_ae.transports import Transport
@@ -29,10 +27,8 @@ from entropic_ae.verdict import Verdict
 
 __all__ = ["Run"]
 
-Images = str | Path | Image.Image | Given
 
-
-class Run(StoredRun):
+class Run(Inference, StoredRun):
     """A trained system with its folder. Made by ``train`` and ``load``.
 
     Attributes:
@@ -66,115 +62,8 @@ class Run(StoredRun):
         """
         weights = self.weights_sha256()
         if self._codes is None or self._codes[0] != weights:
-            self._codes = weights, generation.encode_posterior(self.model, self.data.train.images)
+            self._codes = weights, generation.encode_posterior(self.model, *self.data.train)
         return self._codes[1]
-
-    def encode(self, images: Images) -> Tensor:
-        """Return the codes, (N, D) float32, of images.
-
-        Arguments:
-            images: one or several, as uint8 (N, C, H, W) or in any other form: floats in [0, 1] (or in the run's
-                ``value_range``), with the channel last, or without one if they are grey; a PIL image or a path, or
-                a list of either, each fitted to the run's size as in training; a folder or a file of arrays, as
-                for ``load_images``, in the order of its names; a data set of PyTorch or ``datasets``.
-
-        Raises: InputError for arrays of another size or range, and for images that cannot be read.
-        """
-        return generation.encode(self.model, self._check(images))
-
-    def decode(self, codes: ArrayLike) -> Tensor:
-        """Return the images, uint8 (N, C, H, W), of finite codes, (N, D), a tensor or an array."""
-        codes = as_tensor(codes, "decode").float()
-        if codes.dim() != 2 or codes.shape[1] != self.system.preset.latent_dim:
-            raise InputError(
-                f"expected codes (N, {self.system.preset.latent_dim}), got shape {tuple(codes.shape)}."
-            )
-        if not bool(codes.isfinite().all()):
-            raise InputError("expected codes that are finite, got NaN or infinity.")
-        return generation.decode(self.model, codes)
-
-    def reconstruct(self, images: Images) -> Tensor:
-        """Encode and decode images, given as to ``encode``: uint8 (N, C, H, W)."""
-        return generation.reconstruct(self.model, self._check(images))
-
-    def interpolate(self, start: Images, end: Images, *, steps: int = 8, kind: str = "spherical") -> Tensor:
-        """Decode interpolated codes between pairs of images, given as to ``encode``: uint8 (N, steps, C, H, W)."""
-        return generation.interpolate(self.model, self._check(start), self._check(end), steps=steps, kind=kind)
-
-    def walk(
-        self,
-        n: int = 8,
-        *,
-        frames: int = 16,
-        images: Images | None = None,
-        density: str | Density | None = None,
-        kind: str | None = None,
-        seed: int = 0,
-    ) -> Tensor:
-        """Decode a closed walk through codes, for ``save_animation``: uint8 (n * frames, C, H, W).
-
-        Arguments:
-            n: number of codes, at least 2; with images, their number.
-            frames: images from each code to the next.
-            images: walk through their codes, given as to ``encode``; default: through draws from the density.
-            density: as for ``sample``.
-            kind: linear or spherical, see ``mix_codes``; default: spherical for a normal prior and on the sphere.
-            seed: of the draws.
-        """
-        if images is not None:
-            codes = self.encode(images)
-        else:
-            given = density if isinstance(density, Density) else self.density(density or default_density(self))
-            codes = given.sample(n, seed=seed)
-        kind = kind or generation.interpolation_for(self.model)
-        return self.decode(generation.walk_codes(codes, frames, kind))
-
-    def sample(
-        self, n: int, *, density: str | Density | None = None, label: int | None = None, seed: int = 0
-    ) -> Tensor:
-        """Draw n new images, uint8 (n, C, H, W); the same seed gives the same images.
-
-        The density is a name, or a ``Density`` that was fitted by hand, as to the codes of chosen images:
-        ``Gaussian.fit(run.encode(images), run.model.bottleneck.prior())``. With a label, the density is fitted to
-        the codes of the training images of that label, so the images are new ones of it; the model is the same.
-
-        The default is the recipe's density: the prior for eae and the variational systems, the mixture for systems
-        whose codes follow no prior. With a label it is the recipe's first that is fitted to codes.
-        """
-        if not isinstance(density, Density):
-            density = self.density(density or default_density(self, label), label=label)
-        elif label is not None:
-            raise InputError("a density that is given is not fitted again; give its name with a label.")
-        return generation.sample(self.model, density, n, seed=seed)
-
-    def score(self, images: Images, *, density: str | Density | None = None) -> Scores:
-        """Score how unusual images, given as to ``encode``, are: reconstruction error, and likelihood of the code.
-
-        The density is the recipe's by default, as for ``sample``. Raises: InputError for one without a likelihood.
-        """
-        return score(self, self._check(images), density)
-
-    def anomalies(
-        self,
-        images: Images,
-        *,
-        density: str | Density | None = None,
-        reference: Images | None = None,
-    ) -> Anomalies:
-        """Compare the scores of images with those of ordinary ones: both scores, their surprise, and its p-value.
-
-        Arguments:
-            images: as for ``encode``.
-            density: as for ``score``.
-            reference: ordinary images, which the model was not trained on, at least 20; default: the run's
-                validation images. Their scores are computed once for each density by name.
-
-        Raises: InputError as ``score``; for too few ordinary images, or validation images that are missing.
-        """
-        scores = self.score(images, density=density)
-        if reference is not None:
-            return compared(scores, self.score(reference, density=density))
-        return compared(scores, validation_scores(self, density, self._ordinary))
 
     @property
     def transport(self) -> Transport | None:
@@ -204,7 +93,7 @@ class Run(StoredRun):
         """Remove the transport, from the folder too."""
         transporting.remove_transport(self)
 
-    def density(self, name: str, *, label: int | None = None) -> Density:
+    def density(self, name: str, *, label: Label | None = None) -> Density:
         """Return a density by name: read from the folder, or fitted to the training codes once and saved.
 
         With a label it is fitted to the codes of the training images of that label alone.
@@ -215,7 +104,7 @@ class Run(StoredRun):
         Raises: InputError for an unknown name, or if it must be fitted and the training images are missing; with a
             label also if the images have no labels, fewer than two have this one, or the density is not fitted.
         """
-        return fitted(self, name, label, self._fitted)
+        return fitted(self, name, None if label is None else find_label(self, label), self._fitted)
 
     def export(
         self, to: str = "onnx", *, out: str | Path | None = None, densities: Sequence[str] | None = None
@@ -393,6 +282,3 @@ class Run(StoredRun):
     def _repr_html_(self) -> str:
         """Return what a notebook shows of the run: a line, samples from seed 0, the verdict, the next command."""
         return as_html(self, self._fitted)
-
-    def _check(self, images: Images) -> Tensor:
-        return images_for(fit_of(self.info), images, self.info.value_range)

@@ -11,6 +11,7 @@ from entropic_ae import generation
 from entropic_ae.densities import Density, Prior
 from entropic_ae.errors import InputError
 from entropic_ae.metrics import LEAST_REFERENCE, p_values, tail_surprise
+from entropic_ae.runs.labels import taken
 
 if TYPE_CHECKING:
     from entropic_ae.runs.run import Run
@@ -59,13 +60,13 @@ class Anomalies(NamedTuple):
     p_value: Tensor
 
 
-def score(run: Run, images: Tensor, density: str | Density | None) -> Scores:
-    """Score uint8 images, (N, C, H, W), as ``Run.score`` does."""
+def score(run: Run, images: Tensor, density: str | Density | None, labels: Tensor | None = None) -> Scores:
+    """Score uint8 images, (N, C, H, W), with the labels of a conditional run, as ``Run.score`` does."""
     from entropic_ae.runs.fitting import default_density
 
     if not isinstance(density, Density):
         density = run.density(density or default_density(run, None))
-    codes = run.encode(images)
+    codes = generation.encode(run.model, images, labels)
     prior = run.model.bottleneck.prior()
     log_prob = prior.log_prob(codes.double().cpu()) if isinstance(density, Prior) else density.log_prob(codes)
     if log_prob is None:
@@ -75,7 +76,7 @@ def score(run: Run, images: Tensor, density: str | Density | None) -> Scores:
         device = next(run.model.parameters()).device
         z = run.transport.inverse(codes.to(device))
         log_prob = log_prob + (run.transport.log_prob(z).cpu() - prior.log_prob(codes.double().cpu()))
-    return Scores(generation.reconstruction_errors(run.model, images), log_prob.detach().cpu().double())
+    return Scores(generation.reconstruction_errors(run.model, images, labels), log_prob.detach().cpu().double())
 
 
 def validation_scores(
@@ -84,11 +85,12 @@ def validation_scores(
     """Return the scores of a run's validation images; those under a density by name are kept for its weights."""
     from entropic_ae.runs.fitting import default_density
 
+    images, labels = run.data.validation.images, taken(run, run.data.validation)
     if isinstance(density, Density):
-        return score(run, run.data.validation.images, density)
+        return score(run, images, density, labels)
     key = density or default_density(run, None), run.weights_sha256()
     if key not in kept:
-        kept[key] = score(run, run.data.validation.images, key[0])
+        kept[key] = score(run, images, key[0], labels)
     return kept[key]
 
 

@@ -29,6 +29,7 @@ from entropic_ae.recipes import (
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.registry import imported
 from entropic_ae.runs.drawing import draw_again
+from entropic_ae.runs.labels import described, known_labels
 from entropic_ae.runs.loading import read_info
 from entropic_ae.runs.run import Run
 from entropic_ae.runs.starting import start_of
@@ -145,12 +146,13 @@ def train(
     system = system_for(recipe, images, changes, preset=preset)
     if system.preset.features != PRESETS[system.preset.name].features:
         changes["features"] = system.preset.features
-    model, objective = system.build(images.shape, seed=seed)
+    model, objective = system.build(images.shape, seed=seed, classes=images.classes)
     if start is not None:
         start.give(model, system, images.shape)
     check_features(system.preset.features)
     parts = (model, objective, images.train.images, images.validation.images, system.preset.training)
-    check_training(*parts, execution)
+    labels = known_labels(images) if recipe.conditional else None
+    check_training(*parts, execution, labels)
     first = is_first(execution.processes)
     if first and (copies := count_copies(images)).repeated:
         warn(f"{copies}.")
@@ -172,6 +174,7 @@ def train(
         "expanded": system.describe(),
         "shape": list(images.shape),
         **({} if images.white is None else {"white": images.white}),
+        **({} if (classes := described(images)) is None else {"classes": classes}),
         "training_images": len(images.train.images),
         "training_images_sha256": fingerprint(images.train.images),
         "device": str(execution.target),
@@ -201,6 +204,7 @@ def train(
                 progress=progress,
                 logger=tracker,
                 callbacks=callbacks,
+                labels=labels,
             )
         run.model.to(execution.target)
         with execution.together(), in_turn():  # the others read what the first process has written
@@ -251,6 +255,8 @@ def _check_same(files: RunFolder, info: RunInfo, recipe: Recipe) -> None:
     """Raise InputError if the run in a folder cannot be resumed with this recipe and these settings."""
     folder, before = files.path, read_info(files)
     differing = differences({name: before.get(name) for name in _SAME}, info)
+    if recipe.conditional:
+        differing += differences({"classes": before.get("classes")}, info)
     if before.recipe == recipe.name:
         settings = {**system_of(before, recipe).settings(), **before.expanded.settings}
         del settings["epochs"]

@@ -89,7 +89,7 @@ def fit_transport(run: Run, kind: str, seed: int, settings: Mapping[str, Scalar]
 
 
 def _fit(run: Run, kind: type[Transport], seed: int, settings: Mapping[str, Any]) -> Transport:
-    codes, std = generation.encode_posterior(run.model, run.data.train.images)
+    codes, std = generation.encode_posterior(run.model, *run.data.train)
     if std is not None:  # the aggregate posterior is what the decoder has seen
         codes = codes + std * torch.randn(codes.shape, generator=generator(seed))
     device = next(run.model.parameters()).device

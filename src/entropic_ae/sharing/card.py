@@ -47,6 +47,9 @@ def model_card(
         getattr(info, name) or getattr(about, name, "not known here")
         for name in ("summary", "reference", "density")
     )
+    conditional = about is not None and about.conditional
+    draw = "labels = run.draw_labels(64, seed=0)  # of the classes run.classes\n" * conditional
+    labels = ", labels=labels" * conditional
     shape = ", ".join(map(str, info.shape))
     body = f"""# {title}
 
@@ -62,9 +65,9 @@ With `entropic-ae` {info.versions.get("entropic-ae", "")} or later installed:
 import entropic_ae as eae
 
 run = eae.load("hf:{repo}")
-images = run.sample(64, seed=0)  # uint8 (64, {shape}), codes from the density {density}
+{draw}images = run.sample(64, seed=0)  # uint8 (64, {shape}), codes from the density {density}
 eae.save_images(images, "samples.png")
-codes = run.encode(images)  # float32 (64, {info.expanded.settings["latent_dim"]})
+codes = run.encode(images{labels})  # float32 (64, {info.expanded.settings["latent_dim"]})
 ```
 
 or `entropic-ae sample hf:{repo} --out samples.png`.

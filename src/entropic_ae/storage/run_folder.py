@@ -39,6 +39,7 @@ __all__ = [
     "check_run_folder",
     "density_file",
     "density_of",
+    "edits_file",
     "is_shared",
     "labelled_file",
     "neighbours_file",
@@ -66,6 +67,7 @@ _DIAGNOSTICS = {
     "verdict?": str,
     "error_from_own_codes?": float,
     "error_from_others_codes?": float,
+    "labels?": {"information": float, "entropy": float, "null": [float, float, float], "p_value": float, "n": int},
     "minibatch?": ({"rms_change": float, "mean": float, "least_std": float, "largest_std": float}, None),
 }
 RESULT: dict[str, Any] = {
@@ -187,6 +189,15 @@ def labelled_file(density: str, labels: Sequence[int]) -> str:
     'labels-gaussian-3-5.png'
     """
     return f"labels-{'-'.join([density, *map(str, labels)])}.png"
+
+
+def edits_file(toward: str) -> str:
+    """Return the picture of images that are moved toward a class; ``*`` matches all.
+
+    >>> edits_file("3")
+    'edits-3.png'
+    """
+    return f"edits-{toward}.png"
 
 
 def density_of(file: str) -> str:

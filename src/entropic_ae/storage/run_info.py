@@ -38,6 +38,7 @@ INFO: dict[str, Any] = {
     },
     "shape": [int, int, int],
     "white?": int,
+    "classes?": {"names": [str], "images": [int], "labels_sha256": str},
     "training_images?": int,
     "training_images_sha256?": str,
     "device?": str,
@@ -89,6 +90,8 @@ class RunInfo(_Json):
         data, source: name of the data, and the argument with which ``load_images`` finds them again.
         shape: (C, H, W) of the images.
         white: the value of the files that became 255; None for images of 8 bits.
+        classes: of data with labels, the ``names`` of the classes, the number of training ``images`` of each, and
+            the digest of the labels as ``labels_sha256``; None, and missing in the file, without labels.
         overrides: the changed settings.
         expanded: the recipe with all settings.
         summary, reference, density: of the recipe; empty if unknown.
@@ -114,6 +117,7 @@ class RunInfo(_Json):
     value_range: tuple[float, float] | None = None
     seed: int = 0
     start_from: Mapping[str, str] | None = None
+    classes: Mapping[str, Any] | None = None
     precision: str = "32"
     compiled: bool = False
     overrides: Mapping[str, Any] = field(default_factory=dict)

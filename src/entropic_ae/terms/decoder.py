@@ -106,7 +106,7 @@ class DecoderGradient(Term):
         if not (z.requires_grad and x_hat.requires_grad):
             with torch.enable_grad():
                 z = z.detach().to(torch.promote_types(z.dtype, torch.float32)).requires_grad_()
-                x_hat = model.decode(z)
+                x_hat = model.decode(z, trace.labels)
         signs = share(x_hat, lambda draws: draws.bernoulli_().mul_(2).sub_(1))
         (gradient,) = torch.autograd.grad(x_hat, z, signs, create_graph=is_minimised, retain_graph=True)
         return gradient.square().sum(1).mean()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -30,14 +29,15 @@ class _Rows(Dataset[Tensor]):
         return to_unit(batch) if batch.dtype == torch.uint8 else batch.float()
 
 
-class _Indexed(Dataset[tuple[Tensor, Tensor]]):
-    """Batches of another data set with their indices."""
+class _Indexed(Dataset[tuple[Tensor, ...]]):
+    """Batches of another data set with their indices, and with their labels if there are any."""
 
-    def __init__(self, data: Dataset[Tensor]) -> None:
-        self.data = data
+    def __init__(self, data: Dataset[Tensor], labels: Tensor | None) -> None:
+        self.data, self.labels = data, labels
 
-    def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        return self.data[indices], indices
+    def __getitem__(self, indices: Tensor) -> tuple[Tensor, ...]:
+        batch = self.data[indices], indices
+        return batch if self.labels is None else (*batch, self.labels[indices])
 
 
 def place(
@@ -111,12 +111,11 @@ def _part(batch: Tensor, count: int) -> Tensor:
     return batch if count == 1 else batch.chunk(count)[dist.get_rank()]
 
 
-def loader(data: Dataset[Tensor], batches: Sampler, *, indexed: bool = False) -> DataLoader:
-    """Return a loader that indexes the data one batch at a time; ``indexed`` gives the indices beside it."""
+def loader(data: Dataset[Tensor], batches: Sampler, labels: Tensor | None = None) -> DataLoader:
+    """Return a loader that indexes the data one batch at a time; indices are beside it, and labels, if given."""
     # a separate generator: a resumed run makes its first pass over a loader before the epoch is seeded, which must
     # not change its later draws from the global generator
-    chosen: Dataset[Any] = _Indexed(data) if indexed else data
-    return DataLoader(chosen, batch_size=None, sampler=batches, generator=torch.Generator())
+    return DataLoader(_Indexed(data, labels), batch_size=None, sampler=batches, generator=torch.Generator())
 
 
 def mix(seed: int, epoch: int) -> int:

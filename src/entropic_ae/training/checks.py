@@ -27,12 +27,16 @@ def check_training(
     validation: Tensor | Dataset[Tensor],
     settings: Settings,
     execution: Execution,
+    labels: tuple[Tensor, Tensor] | None = None,
 ) -> None:
     """Raise InputError if training cannot work; the arguments are those of ``fit``.
 
     Checked are the type of the data, that they suffice for the smallest batch of each part and for all processes,
-    and that the processes share each minibatch evenly.
+    that the processes share each minibatch evenly, and the labels of a conditional model.
     """
+    if model.labels is not None:
+        for one, its_labels in zip((train, validation), labels or (None, None), strict=True):
+            model.labels.checked(its_labels, length(one))
     data = {"training": train, "validation": validation}
     images = any(isinstance(one, Tensor) and not one.is_floating_point() for one in data.values())
     for name, one in data.items():

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from entropic_ae import distributed
+from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.errors import InputError
+from entropic_ae.terms import Objective
 
-__all__ = ["Execution", "quiet_lightning"]
+__all__ = ["Execution", "compiled", "quiet_lightning"]
 
 _DEVICES = ("auto", "cpu", "cuda")
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "64": "64-true"}  # with Lightning's names
@@ -80,6 +82,18 @@ class Execution:
         """Share encoding, decoding and features between the processes in the block, without Lightning's log."""
         with quiet_lightning(), distributed.together(self.target, self.devices, self.nodes):
             yield
+
+
+def compiled(model: Autoencoder, objective: Objective) -> AbstractContextManager[None]:
+    """Return a context in which the networks are compiled, unless a term needs a second derivative."""
+    if deep := [term.name for term in objective.terms if term.derives_twice]:
+        warnings.warn(
+            f"{' and '.join(deep)} needs a second derivative, which compiled networks do not have; training "
+            "continues without compiling.",
+            stacklevel=3,
+        )
+        return nullcontext()
+    return model.compiled()
 
 
 @contextmanager

@@ -6,9 +6,8 @@ import math
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ from entropic_ae.training.allocator import memory_kept
 from entropic_ae.training.batches import EqualBatches, ShuffledBatches, length, loader, mix, place
 from entropic_ae.training.checkpoint import check_checkpoint
 from entropic_ae.training.checks import check_training
-from entropic_ae.training.execution import Execution, quiet_lightning
+from entropic_ae.training.execution import Execution, compiled, quiet_lightning
 from entropic_ae.training.settings import Settings
 
 __all__ = ["fit", "fit_model"]
@@ -64,6 +63,7 @@ def fit(
     progress: bool = False,
     logger: Logger | None = None,
     callbacks: Sequence[Callback] = (),
+    labels: tuple[Tensor, Tensor] | None = None,
 ) -> list[dict[str, float]]:
     """Train a model in place and leave it with the weights of the lowest validation loss.
 
@@ -99,6 +99,8 @@ def fit(
         progress: show a progress bar on a terminal, one line per epoch elsewhere.
         logger: a Lightning logger, which gets the row of log.csv after each epoch.
         callbacks: further Lightning callbacks.
+        labels: of training and validation images, whole numbers (N,) each, for a conditional model, which learns
+            their frequencies, and for terms, which find them in the ``Trace``.
 
     Returns: the rows of log.csv, one per epoch.
 
@@ -117,7 +119,7 @@ def fit(
     [1, 2]
     """
     execution = Execution(device, devices, nodes, precision, compile)
-    check_training(model, objective, train, validation, settings, execution)
+    check_training(model, objective, train, validation, settings, execution, labels)
     return fit_model(
         model,
         objective,
@@ -131,6 +133,7 @@ def fit(
         progress=progress,
         logger=logger,
         callbacks=callbacks,
+        labels=labels,
     )
 
 
@@ -148,6 +151,7 @@ def fit_model(
     progress: bool,
     logger: Logger | None,
     callbacks: Sequence[Callback],
+    labels: tuple[Tensor, Tensor] | None = None,
 ) -> list[dict[str, float]]:
     """Train as ``fit`` does, with the same arguments, once ``check_training`` has passed."""
     target, count = execution.target, execution.processes
@@ -156,6 +160,8 @@ def fit_model(
     if execution.precision == "64":  # before Lightning does: it would read a checkpoint into float32 first
         model.double()
         objective.double()
+    if model.labels is not None and labels is not None:
+        model.labels.count(labels[0])
     train_data, validation_data = place(train, validation, target, local_rank() if count > 1 else 0)
     steps = _STEPS.get(target.type, 1) if count == 1 else 1
     batches = ShuffledBatches(length(train), settings.batch_size, seed, count, steps)
@@ -164,7 +170,7 @@ def fit_model(
     on_terminal = progress and sys.stderr.isatty()
     bars = [TQDMProgressBar()] if on_terminal else []
     checkpoint = folder / CHECKPOINT if resume and folder is not None else None
-    compiling = _compiled(model, objective) if execution.compile else nullcontext()
+    compiling = compiled(model, objective) if execution.compile else nullcontext()
     with quiet_lightning(), seeded(seed), memory_kept(), alone() if count == 1 else nullcontext(), compiling:
         trainer = Trainer(
             accelerator="gpu" if target.type == "cuda" else "cpu",
@@ -184,10 +190,11 @@ def fit_model(
             inference_mode=False,  # no_grad instead: a term may compute a gradient in validation
         )
         loaders = (
-            loader(train_data, batches, indexed=True),
+            loader(train_data, batches, labels and labels[0]),
             loader(
                 validation_data,
                 EqualBatches(settings.validated(length(validation)), settings.batch_size, count),
+                labels and labels[1],
             ),
         )
         try:
@@ -217,18 +224,6 @@ def _run(
             signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from None
         raise
-
-
-def _compiled(model: Autoencoder, objective: Objective) -> AbstractContextManager[None]:
-    """Return a context in which the networks are compiled, unless a term needs a second derivative."""
-    if deep := [term.name for term in objective.terms if term.derives_twice]:
-        warnings.warn(
-            f"{' and '.join(deep)} needs a second derivative, which compiled networks do not have; training "
-            "continues without compiling.",
-            stacklevel=3,
-        )
-        return nullcontext()
-    return model.compiled()
 
 
 class _Task(LightningModule):
@@ -281,11 +276,11 @@ class _Task(LightningModule):
         self.started, self.images = time.perf_counter(), 0
         self._start_sums()
 
-    def training_step(self, given: tuple[Tensor, Tensor], index: int) -> None:
+    def training_step(self, given: tuple[Tensor, ...], index: int) -> None:
         optimizer = self.trainer.optimizers[0]
         parts = zip(*(part.split(self.batches.own_size) for part in given), strict=True)
-        for step, (batch, rows) in enumerate(parts, start=index * self.batches.steps):
-            loss, values = self._measure(batch, rows, step)[:2]
+        for step, (batch, rows, *labels) in enumerate(parts, start=index * self.batches.steps):
+            loss, values = self._measure(batch, labels[0] if labels else None, rows, step)[:2]
             with torch.autocast(self.device.type, enabled=False):
                 optimizer.zero_grad()
                 self.manual_backward(loss)
@@ -303,8 +298,9 @@ class _Task(LightningModule):
         self._start_sums()
         self.codes: list[Tensor] = []
 
-    def validation_step(self, images: Tensor, batch_index: int) -> None:
-        loss, values, z = self._measure(images)
+    def validation_step(self, given: tuple[Tensor, ...], batch_index: int) -> None:
+        images, _, *labels = given
+        loss, values, z = self._measure(images, labels[0] if labels else None)
         self._add(batch_index, len(images), loss, values)
         if sum(map(len, self.codes)) < _ENTROPY_CODES:
             self.codes.append(gather(z))
@@ -331,13 +327,13 @@ class _Task(LightningModule):
         return terms | {"validation_loss": self.row["validation_loss"], "validation_entropy": self.row["entropy"]}
 
     def _measure(
-        self, images: Tensor, rows: Tensor | None = None, step: int | None = None
+        self, images: Tensor, labels: Tensor | None = None, rows: Tensor | None = None, step: int | None = None
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return loss, terms and codes; without a step, of validation, after all steps of the epoch."""
         epoch = self.current_epoch + (step is None)
         step = epoch * self.batches.per_epoch + (step or 0)
         progress = step / (self.batches.per_epoch * self.settings.epochs)
-        trace = self.model(images)._replace(rows=rows, step=step, epoch=epoch, progress=progress)
+        trace = self.model(images, labels)._replace(rows=rows, step=step, epoch=epoch, progress=progress)
         loss, values = self.objective(self.model, trace)
         return loss, values, trace.code.z.detach()
 
