@@ -77,10 +77,14 @@ from .networks import ConvDecoder as ConvDecoder
 from .networks import ConvEncoder as ConvEncoder
 from .networks import MLPDecoder as MLPDecoder
 from .networks import MLPEncoder as MLPEncoder
+from .networks import ResidualDecoder as ResidualDecoder
+from .networks import ResidualEncoder as ResidualEncoder
 from .pictures import image_grid as image_grid
 from .pictures import save_images as save_images
+from .recipes import NETWORKS as NETWORKS
 from .recipes import PRESETS as PRESETS
 from .recipes import RECIPES as RECIPES
+from .recipes import Networks as Networks
 from .recipes import Preset as Preset
 from .recipes import Recipe as Recipe
 from .recipes import System as System
