@@ -34,6 +34,7 @@ SYSTEMS = (
     | {name: ("eae", {"bottleneck": name}) for name, kind in BOTTLENECKS.items() if kind.bounds_entropy}
     | {"memory": ("eae", {"entropy.memory": 40}), "perceptron": ("eae", {"preset": "mlp"})}
     | {"residual": ("eae", {"network": "residual"})}
+    | {"features": ("eae", {"terms": "absolute_error+feature_error"})}
 )
 MOMENTS = tuple(name for name, kind in BOTTLENECKS.items() if kind(2).least_batch > 1)
 DENSITIES = ("prior", "gaussian", "mixture", "second-stage")

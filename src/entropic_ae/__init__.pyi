@@ -110,7 +110,9 @@ from .runs import Run as Run
 from .runs import load as load
 from .runs import train as train
 from .scikit import EntropicAutoencoder as EntropicAutoencoder
+from .terms import FEATURE_NETWORKS as FEATURE_NETWORKS
 from .terms import TERMS as TERMS
+from .terms import AbsoluteError as AbsoluteError
 from .terms import CodeLoss as CodeLoss
 from .terms import CodeMemory as CodeMemory
 from .terms import CodeNorm as CodeNorm
@@ -118,12 +120,14 @@ from .terms import CramerWold as CramerWold
 from .terms import DecoderDecay as DecoderDecay
 from .terms import DecoderGradient as DecoderGradient
 from .terms import EnergyDistance as EnergyDistance
+from .terms import FeatureError as FeatureError
 from .terms import GaussianLikelihood as GaussianLikelihood
 from .terms import KNNDivergence as KNNDivergence
 from .terms import KoLeo as KoLeo
 from .terms import KullbackLeibler as KullbackLeibler
 from .terms import MatricialFreeEnergy as MatricialFreeEnergy
 from .terms import MaximumMeanDiscrepancy as MaximumMeanDiscrepancy
+from .terms import MultiScaleSimilarity as MultiScaleSimilarity
 from .terms import NegativeEntropy as NegativeEntropy
 from .terms import NormTransport as NormTransport
 from .terms import Objective as Objective
