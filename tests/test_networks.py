@@ -284,3 +284,13 @@ def test_a_second_derivative_of_the_residual_decoder():
     decoder = ResidualDecoder((1, 8, 8), 2, width=1).double()
     z = torch.randn(4, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda z: decoder(z).sum(), z)
+
+
+def test_the_residual_networks_are_one_graph_to_the_compiler():
+    for network, x in (
+        (ResidualEncoder((1, 16, 16), 3, width=1), torch.rand(4, 1, 16, 16)),
+        (ResidualDecoder((1, 16, 16), 3, width=1), torch.randn(4, 3)),
+    ):
+        compiled = torch.compile(network.eval(), backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(x), network(x))
+    torch.compiler.reset()

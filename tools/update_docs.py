@@ -16,6 +16,7 @@ sys.path.extend(str(folder) for folder in (Path(__file__).parents[1], Path(__fil
 
 import conformance
 import fuzz
+import networks
 import photographs
 import shares
 import tables_of_formats as formats
@@ -26,6 +27,7 @@ from benchmarks.accelerator import render_gpu
 from benchmarks.densities import render_likelihood
 from benchmarks.memory import render_memory
 from benchmarks.neighbours import render_neighbours
+from benchmarks.networks import render_cost
 from benchmarks.pairs import render_speed
 from benchmarks.ranking import render_ranking
 from benchmarks.spaces import render_spaces
@@ -58,12 +60,14 @@ KINDS = {
     "startup": render_startup,
     "likelihood": render_likelihood,
     "gpu": render_gpu,
+    "cost": render_cost,
     "spaces": render_spaces,
     "ranking": render_ranking,
     # other records
     "checks": conformance.render_checks,
     "parity": conformance.render_parity,
     "damages": fuzz.render_damages,
+    "networks": networks.render_networks,
     "shares": shares.render_shares,
     "photographs": photographs.render_photographs,
     "supported": records.supported,
