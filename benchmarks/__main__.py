@@ -19,7 +19,7 @@ from entropic_ae.storage.files import write_json
 ROOT = Path(__file__).parent.parent
 NAMES = (
     *("training", "entropy", "neighbours", "densities", "sampling", "startup", "memory", "reading", "coverage"),
-    *("export", "evaluate", "limit", "frechet", "spaces", "ranking"),
+    *("export", "evaluate", "limit", "frechet", "spaces", "ranking", "networks"),
 )
 MODULES = {**{name: name for name in NAMES}, "gpu": "accelerator"}
 APART = ("evaluate", "limit", "frechet", "gpu", "spaces", "ranking")  # of what not every machine has
@@ -41,6 +41,7 @@ DRY: dict[str, dict[str, Any]] = {
     "memory": {"images": (200,), "codes": ((1000, 4),)},
     "reading": {"images": (200,)},
     "coverage": {"size": 100, "dim": 8},
+    "networks": {"sides": (8,), "width": 2, "batch": 2},
     "limit": {"images": 200, "limit": 2 << 30},
     "gpu": {"dry": True},
 }

@@ -64,15 +64,15 @@ def test_one_with_fewer_turns_is_paired_with_the_first():
 
 
 @pytest.mark.parametrize(
-    "name", ["coverage", "densities", "entropy", "gpu", "neighbours", "sampling", "reading", "spaces"]
+    "name", ["coverage", "densities", "entropy", "gpu", "neighbours", "networks", "sampling", "reading", "spaces"]
 )
 def test_a_benchmark_runs_in_little(name, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["benchmarks", name, "--dry", "--out", str(tmp_path)])
     benchmarks.__main__.main()
     result = json.loads((tmp_path / f"{name}.json").read_text())
     assert result["rows"]
-    kind = {"gpu": "gpu", "neighbours": "neighbours", "reading": "memory", "spaces": "spaces"}.get(name, "speed")
-    assert RENDER["KINDS"][kind](tmp_path / f"{name}.json")
+    kinds = {"gpu": "gpu", "neighbours": "neighbours", "reading": "memory", "spaces": "spaces", "networks": "cost"}
+    assert RENDER["KINDS"][kinds.get(name, "speed")](tmp_path / f"{name}.json")
 
 
 def test_known_images_are_ranked():

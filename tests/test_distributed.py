@@ -34,7 +34,9 @@ SYSTEMS = (
     {name: (name, QUICK if recipe.density == "second-stage" else {}) for name, recipe in RECIPES.items()}
     | {name: (name, SLOW) for name, recipe in RECIPES.items() if recipe.conditional}
     | {name: ("eae", {"bottleneck": name}) for name, kind in BOTTLENECKS.items() if kind.bounds_entropy}
-    | {"memory": ("eae", {"entropy.memory": 40}), "perceptron": ("eae", {"network": "mlp"})}
+    | {"memory": ("eae", {"entropy.memory": 40}), "perceptron": ("eae", {"preset": "mlp"})}
+    | {"residual": ("eae", {"network": "residual"})}
+    | {"features": ("eae", {"terms": "absolute_error+feature_error"})}
 )
 MOMENTS = tuple(name for name, kind in BOTTLENECKS.items() if kind(2).least_batch > 1)
 DENSITIES = ("prior", "gaussian", "mixture", "second-stage")
@@ -45,7 +47,7 @@ def train(folder, devices, names=SYSTEMS):
     for name in names:
         recipe, own = SYSTEMS[name]
         small = {"width": 2, "batch_size": 20, "learning_rate": 1e-2, "validation_images": 40, **own}
-        preset = "mlp" if small.pop("network", None) else None
+        preset = small.pop("preset", None)
         if preset:
             small.pop("width")
         options = {"set": small, "preset": preset, "limit": 80, "epochs": 2, "precision": "64", "device": "cpu"}

@@ -19,6 +19,7 @@ import pytest
 import typer
 from PIL import Image
 
+import entropic_ae as eae
 from entropic_ae import cli, scikit
 from entropic_ae.cli import commands
 from entropic_ae.experiments.studies import STUDIES
@@ -197,6 +198,8 @@ def test_blocks_run(page, folder, monkeypatch):
     monkeypatch.setattr(classifier, "_COLOUR_BUDGET", 0)
     fewer = [replace(axis, values=axis.values[:2], by_data={}) for axis in STUDIES["weight"][::3]]
     monkeypatch.setitem(STUDIES, "weight", tuple(fewer))
+    for registry in (eae.NETWORKS, eae.FEATURE_NETWORKS):
+        monkeypatch.setattr(registry, "data", dict(registry.data))
     run_page(page, monkeypatch)
 
 

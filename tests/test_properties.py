@@ -274,8 +274,9 @@ def takes_no_model(term):
     return "None" in inspect.signature(term.__call__).parameters["model"].annotation
 
 
-ALONE = [name for name, term in TERMS.items() if takes_no_model(term)]
-POWERS = {"squared_error": 2, "code_norm": 2}  # of the scale of z
+OF_IMAGES = ("multiscale_similarity", "feature_error")  # no vectors: tests/test_reconstruction_terms.py
+ALONE = [name for name, term in TERMS.items() if takes_no_model(term) and name not in OF_IMAGES]
+POWERS = {"squared_error": 2, "absolute_error": 1, "code_norm": 2}  # of the scale of z
 
 
 def trace_of(z):

@@ -19,6 +19,8 @@ from entropic_ae import (
     MLPEncoder,
     NegativeEntropy,
     Recipe,
+    ResidualDecoder,
+    ResidualEncoder,
     SquaredError,
     System,
     configure,
@@ -283,3 +285,46 @@ def test_a_setting_that_the_library_gained_since_is_no_difference():
         "eps was 1.0 and is 1e-05",
         "gone was 2 and is None",
     ]
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name != "mlp"])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_residual_network_by_one_setting(recipe, preset):
+    """On every recipe and preset of images; what both networks take is kept, what one lacks is gone."""
+    plain = configure(RECIPES[recipe], PRESETS[preset], {"width": 1})
+    system = configure(RECIPES[recipe], PRESETS[preset], {"width": 1, "network": "residual"})
+    model, objective = system.build((3, 16, 16))
+    assert (type(model.encoder), type(model.decoder)) == (ResidualEncoder, ResidualDecoder)
+    total, _ = objective(model, model(torch.rand(8, 3, 16, 16)))
+    total.backward()
+    assert total.isfinite()
+    changed = {"network": "residual"}
+    gone = {name: value for name, value in plain.settings().items() if name != "kernel_size"}
+    assert system.settings() == {**gone, **changed}
+    assert system.architecture()["encoder"] == "ResidualEncoder"
+    back = system.with_settings({"network": "paper", "kernel_size": plain.settings()["kernel_size"]})
+    assert back.describe() == plain.describe()
+
+
+def test_networks_that_cannot_be_replaced_are_refused():
+    with pytest.raises(InputError, match=r"network=residual is for images .* got perceptrons, as for tables"):
+        configure(EAE, PRESETS["mlp"], {"network": "residual"})
+    with pytest.raises(InputError, match=r"unknown network 'residal'; did you mean 'residual'"):
+        configure(EAE, PRESETS["digits"], {"network": "residal"})
+    with pytest.raises(InputError, match="unknown setting 'kernel_size'"):
+        configure(EAE, PRESETS["celeba"], {"network": "residual", "kernel_size": 4})
+    own = replace(EAE, name="own", encoder=partial(Mine))
+    assert configure(own, PRESETS["digits"]).settings()["network"] == "Mine-ConvDecoder"
+    with pytest.raises(InputError, match=r"replaces paper or residual, got custom networks, Mine-ConvDecoder"):
+        configure(own, PRESETS["digits"], {"network": "residual"})
+
+
+class Mine(nn.Flatten):
+    def __init__(self, shape, features):  # noqa: ARG002
+        super().__init__()
+
+
+def test_a_recipe_may_name_its_network():
+    own = replace(EAE, name="own", network={"network": "residual"}, settings={"digits": {"width": 4}})
+    assert configure(own, PRESETS["digits"]).settings()["network"] == "residual"
+    assert configure(own, PRESETS["digits"], {"network": "paper"}).describe()["encoder"] == "ConvEncoder"

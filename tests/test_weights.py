@@ -216,6 +216,7 @@ def test_a_start_on_other_images_of_the_same_shape(folder, tmp_path):
     [
         ({"set": {"width": 8}}, "width was 4 and is 8; give its settings and images of its shape"),
         ({"set": {"latent_dim": 6}, "image_size": 16}, r"latent_dim was 4 and is 6; shape was \[1, 8, 8\] and is"),
+        ({"set": {"network": "residual"}}, "decoder was 'ConvDecoder' and is 'ResidualDecoder'; encoder was"),
         ({"recipe": "ae"}, "bottleneck was 'BatchNorm' and is 'Identity'"),
     ],
 )

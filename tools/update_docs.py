@@ -18,6 +18,7 @@ import anomaly
 import conditional
 import conformance
 import fuzz
+import networks
 import photographs
 import shares
 import tables_of_formats as formats
@@ -28,6 +29,7 @@ from benchmarks.accelerator import render_gpu
 from benchmarks.densities import render_likelihood
 from benchmarks.memory import render_memory
 from benchmarks.neighbours import render_neighbours
+from benchmarks.networks import render_cost
 from benchmarks.pairs import render_speed
 from benchmarks.ranking import render_ranking
 from benchmarks.spaces import render_spaces
@@ -60,6 +62,7 @@ KINDS = {
     "startup": render_startup,
     "likelihood": render_likelihood,
     "gpu": render_gpu,
+    "cost": render_cost,
     "spaces": render_spaces,
     "ranking": render_ranking,
     # other records
@@ -68,6 +71,7 @@ KINDS = {
     "damages": fuzz.render_damages,
     "anomaly": anomaly.render_anomaly,
     "anomaly notes": anomaly.render_anomaly_notes,
+    "networks": networks.render_networks,
     "shares": shares.render_shares,
     "labels": conditional.render_conditional,
     "photographs": photographs.render_photographs,

@@ -30,6 +30,7 @@ from entropic_ae.data.images import IN_MEMORY, SPLITS, Given, ImageData, Split, 
 from entropic_ae.data.registered import RegisteredData
 from entropic_ae.data.sources import Source, resolve
 from entropic_ae.errors import InputError, warn
+from entropic_ae.networks import LARGEST, SIDES, fits
 
 __all__ = ["load_images", "read_images"]
 
@@ -53,7 +54,7 @@ def load_images(
             machine. Or the images themselves: an array; a list of PIL images, arrays or paths; a pair of images
             and labels; a map-style data set of PyTorch whose items are images or pairs of image and label; a data
             set of ``datasets``; or an ``ImageData`` with custom splits.
-        image_size: side in pixels, a multiple of 8 from 8 to 128: the centre square of each image is
+        image_size: side in pixels, a multiple of 8 from 8 to 256: the centre square of each image is
             resized to it, bilinear with antialiasing. A registered set is first padded or cropped as usual
             (MNIST padded, CelebA's centre of 140). Required if images differ in size.
         limit: keep at most this number of training images and of validation images, the first ones. The test
@@ -81,10 +82,10 @@ def load_images(
     """
     if limit is not None and limit < 2:
         raise InputError(f"limit must be at least 2 images, got {limit}; give more, or none for all.")
-    if image_size is not None and not _fits(image_size):
-        nearest = min(max(8 * round(image_size / 8), 8), 128)
+    if image_size is not None and not fits(image_size):
+        nearest = min(max(8 * round(image_size / 8), 8), LARGEST)
         raise InputError(
-            f"image_size must be a multiple of 8 from 8 to 128, got {image_size}; {nearest} is the nearest."
+            f"image_size must be a multiple of 8 from 8 to {LARGEST}, got {image_size}; {nearest} is the nearest."
         )
     found = resolve(source, image_size)
     if value_range is not None and (found.row is not None or found.tables):
@@ -209,15 +210,11 @@ def _of_one_size(
     )
 
 
-def _fits(side: int) -> bool:
-    return 8 <= side <= 128 and side % 8 == 0
-
-
 def _check_size(source: object, height: int, width: int, image_size: int | None) -> None:
-    if image_size is None and not (_fits(height) and _fits(width)):
+    if image_size is None and not (fits(height) and fits(width)):
         raise InputError(
-            f"the images of {source} are {width}x{height} pixels, but width and height must be multiples "
-            "of 8 from 8 to 128; resize them with --set image_size=32."
+            f"the images of {source} are {width}x{height} pixels, but width and height must be "
+            f"{SIDES}; resize them with --set image_size=32."
         )
 
 

@@ -27,8 +27,9 @@ from entropic_ae.training import Execution, check_training
 __all__ = ["Cell", "Rung", "parse_system", "read_cells", "run_cells", "shared_protocol", "silent", "without_newer"]
 
 # Settings added after the first results, with the value that keeps the old behaviour: at that value they are left
-# out of a cell's name, so that old results stay valid. (Bottleneck and terms are named by their classes.)
+# out of a cell's name, so that old results stay valid. (Classes name networks, bottleneck and terms.)
 _NEWER = {
+    "network": None,
     "bottleneck": None,
     "terms": None,
     "entropy.memory": 0,

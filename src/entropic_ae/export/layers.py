@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -11,7 +12,16 @@ from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import Bottleneck
 from entropic_ae.errors import InputError
 from entropic_ae.export.graphs import colours, is_older, plain_copy
-from entropic_ae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from entropic_ae.networks import (
+    ConvDecoder,
+    ConvEncoder,
+    MLPDecoder,
+    MLPEncoder,
+    ResidualBlock,
+    ResidualDecoder,
+    ResidualEncoder,
+    UpsamplingConv2d,
+)
 from entropic_ae.priors import as_prior
 
 __all__ = ["describe"]
@@ -24,6 +34,8 @@ _OPERATIONS: dict[type[nn.Module], Callable[[Any], dict[str, Any]]] = {
     nn.BatchNorm1d: lambda layer: {"op": "batch_norm", "eps": layer.eps},
     nn.BatchNorm2d: lambda layer: {"op": "batch_norm", "eps": layer.eps},
     nn.Conv2d: lambda layer: {"op": "conv2d", "stride": layer.stride, "padding": layer.padding},
+    nn.AvgPool2d: lambda layer: {"op": "mean_pool", "size": layer.kernel_size},
+    nn.Upsample: lambda layer: _upsample([int(factor) for factor in layer.scale_factor]),
     nn.ConvTranspose2d: lambda layer: {
         "op": "conv_transpose2d",
         "stride": layer.stride,
@@ -46,12 +58,15 @@ _MEANING = {
     "knothe_rosenblatt": "u_d = Phi^-1(P(X_d < x_d | x_1 ... x_(d-1))) for X of the mixture of Gaussians with "
     "these weights, means and covariances and the normal distribution function Phi; compute in float64",
     "linear": "x times weight transposed, weight being (outputs, inputs); plus bias if given",
+    "mean_pool": "the means of blocks of size rows and columns, at the edge of as many as there are",
     "multiply": "x times matrix",
     "normalise": "(x - mean) / deviation, by value; mean alone is taken away where no deviation is given",
     "relu": "max(x, 0)",
+    "residual": "the output of its layers plus that of its shortcut, both of x; a shortcut of no layers is x",
     "reshape": "(N, ...) to (N, *shape), the reverse of flatten",
     "sigmoid": "1 / (1 + exp(-x))",
     "tanh": "the hyperbolic tangent",
+    "upsample": "each row and column repeated, as many times as factor says",
 }
 
 
@@ -62,34 +77,59 @@ class _Part(NamedTuple):
     tensors: dict[str, Tensor]
 
 
+def _upsample(factor: Sequence[int]) -> dict[str, Any]:
+    return {"op": "upsample", "factor": list(factor)}
+
+
 def _rows(network: nn.Module, *names: str) -> _Part:
-    """Describe children of a network: layers, or sequences of layers."""
+    """Describe children of a network: layers, blocks, or sequences of these."""
     layers: list[dict[str, Any]] = []
     tensors: dict[str, Tensor] = {}
     for name in names:
         child = network.get_submodule(name)
         sequence = child.named_children() if isinstance(child, nn.Sequential) else [("", child)]
         for place, layer in sequence:
-            prefix = f"{name}.{place}".rstrip(".")
-            own = {t: f"{prefix}.{t}" for t in _TENSORS if getattr(layer, t, None) is not None}
-            # by its base class: a convolution may skip taps, a batch norm may span all processes
-            kind = next(base for base in type(layer).__mro__ if base in _OPERATIONS)
-            layers.append(_OPERATIONS[kind](layer) | own)
-            tensors |= {full: getattr(layer, t) for t, full in own.items()}
+            part = _row(layer, f"{name}.{place}".rstrip("."))
+            layers += part.layers
+            tensors |= part.tensors
     return _Part(layers, tensors)
+
+
+def _row(layer: nn.Module, prefix: str) -> _Part:
+    if isinstance(layer, ResidualBlock):
+        body, shortcut = (_rows(layer, name) for name in ("body", "shortcut"))
+        tensors = {f"{prefix}.{name}": tensor for name, tensor in (body.tensors | shortcut.tensors).items()}
+        both = {"layers": _prefixed(body.layers, prefix), "shortcut": _prefixed(shortcut.layers, prefix)}
+        return _Part([{"op": "residual", **both}], tensors)
+    own = {t: f"{prefix}.{t}" for t in _TENSORS if getattr(layer, t, None) is not None}
+    # by its base class: a convolution may skip taps, a batch norm may span all processes
+    kind = next(base for base in type(layer).__mro__ if base in _OPERATIONS)
+    before = [_upsample(layer.factor)] if isinstance(layer, UpsamplingConv2d) else []
+    tensors = {full: getattr(layer, t) for t, full in own.items()}
+    return _Part([*before, _OPERATIONS[kind](layer) | own], tensors)
+
+
+def _prefixed(layers: Sequence[Mapping[str, Any]], prefix: str) -> list[dict[str, Any]]:
+    return [{k: f"{prefix}.{v}" if k in _TENSORS else v for k, v in layer.items()} for layer in layers]
+
+
+def _operations_in(layers: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the operations of layers, those within blocks too."""
+    inner = [_operations_in([*layer["layers"], *layer["shortcut"]]) for layer in layers if "shortcut" in layer]
+    return {layer["op"] for layer in layers}.union(*inner)
 
 
 _CENTRE: dict[str, Any] = {"op": "affine", "scale": 2.0, "shift": -1.0}
 
 
-def _conv_encoder(network: ConvEncoder) -> _Part:
-    convolutions, linear = _rows(network, "convolutions"), _rows(network, "linear")
+def _encoder(network: ConvEncoder | ResidualEncoder, name: str) -> _Part:
+    convolutions, linear = _rows(network, name), _rows(network, "linear")
     layers = [_CENTRE, *convolutions.layers, {"op": "flatten"}, *linear.layers]
     return _Part(layers, convolutions.tensors | linear.tensors)
 
 
-def _conv_decoder(network: ConvDecoder) -> _Part:
-    linear, convolutions = _rows(network, "linear"), _rows(network, "convolutions")
+def _decoder(network: ConvDecoder | ResidualDecoder, name: str) -> _Part:
+    linear, convolutions = _rows(network, "linear"), _rows(network, name)
     end: list[dict[str, Any]] = [{"op": "crop", "size": network.shape[1:]}, {"op": "sigmoid"}]
     layers = [*linear.layers, {"op": "reshape", "shape": network.start}, *convolutions.layers, *end]
     return _Part(layers, linear.tensors | convolutions.tensors)
@@ -106,8 +146,10 @@ def _mlp_decoder(network: MLPDecoder) -> _Part:
 
 
 _PARTS: dict[type[nn.Module], Callable[[Any], _Part]] = {
-    ConvEncoder: _conv_encoder,
-    ConvDecoder: _conv_decoder,
+    ConvEncoder: partial(_encoder, name="convolutions"),
+    ConvDecoder: partial(_decoder, name="convolutions"),
+    ResidualEncoder: partial(_encoder, name="blocks"),
+    ResidualDecoder: partial(_decoder, name="blocks"),
     MLPEncoder: _mlp_encoder,
     MLPDecoder: _mlp_decoder,
 }
@@ -178,7 +220,7 @@ def describe(
     before = _before_decoder(plain.bottleneck)
     planes, values = _of_label(plain, "append_label_planes"), _of_label(plain, "append_label")
     parts = {"encoder": _joined(planes, encoder, bottleneck), "decoder": _joined(before, values, decoder)}
-    used = sorted({layer["op"] for part in parts.values() for layer in part.layers})
+    used = sorted(_operations_in([layer for part in parts.values() for layer in part.layers]))
     content = {
         **about,
         "images": {

@@ -1,5 +1,6 @@
 """Recipes (bottleneck, terms, networks) and presets (sizes) as data."""
 
+from entropic_ae.recipes.families import NETWORKS, Networks
 from entropic_ae.recipes.presets import PRESETS, Preset, preset_for
 from entropic_ae.recipes.recipe import Recipe, Scalar
 from entropic_ae.recipes.resolve import by_preset, recipe_for, system_for, system_of
@@ -45,6 +46,7 @@ __all__ = [
     "CV_VAE",
     "EAE",
     "EAE_LINEAR",
+    "NETWORKS",
     "PRESETS",
     "RAE",
     "RAE_GP",
@@ -57,6 +59,7 @@ __all__ = [
     "TWO_STAGE_VAE",
     "VAE",
     "WAE",
+    "Networks",
     "Preset",
     "Recipe",
     "Scalar",

@@ -49,7 +49,7 @@ def AE(
     """Build a plain autoencoder.
 
     Arguments:
-        shape: (C, H, W) of the images, sides multiples of 8 from 8 to 128.
+        shape: (C, H, W) of the images, sides multiples of 8 from 8 to 256.
         latent_dim: length D of a code.
         width, depth: of both networks, see ``ConvEncoder``.
         preset: a name in ``PRESETS``, for the arguments that are None; default: the one of the nearest image size.

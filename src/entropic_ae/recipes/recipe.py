@@ -31,7 +31,7 @@ class Recipe:
         bottleneck: partial constructor whose one open argument is ``latent_dim``.
         terms: terms of the objective.
         encoder, decoder: custom networks, as in a ``Preset``; None takes those of the preset.
-        network: options of encoder and decoder, such as ``{"spectral": True}``.
+        network: options of encoder and decoder, such as ``{"spectral": True}``, or ``{"network": "residual"}``.
         densities: settings of the densities used in evaluation, by name.
         density: default density for sampling.
         settings: settings for each data set, by the name of the preset.

@@ -17,6 +17,7 @@ from entropic_ae.densities import DENSITIES
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.networks import Shape
 from entropic_ae.randomness import seeded
+from entropic_ae.recipes.families import family, in_family
 from entropic_ae.recipes.presets import Preset
 from entropic_ae.recipes.recipe import Recipe, Scalar
 from entropic_ae.storage.json_schema import shown
@@ -66,6 +67,7 @@ class System:
         whole: dict[str, Scalar] = {
             "latent_dim": preset.latent_dim,
             "features": preset.features,
+            "network": family(self.encoder, self.decoder),
             "bottleneck": _bottleneck_name(recipe.bottleneck),
             "terms": _PLUS.join(term.name for term in recipe.terms),
             "transport": recipe.transport or _NONE,
@@ -126,13 +128,17 @@ class System:
     def with_settings(self, changes: Mapping[str, Scalar]) -> System:
         """Return a copy of the system with changed settings; strings are parsed as the type of the setting.
 
-        A different ``bottleneck`` starts from its default settings. So does a term that is new among ``terms``,
+        A different ``network`` keeps the settings that it shares with the former one, such as ``width``. A
+        different ``bottleneck`` starts from its default settings. So does a term that is new among ``terms``,
         the names of all terms of the objective, as in ``squared_error+sigreg``; the others keep theirs.
 
         Raises: InputError for an unknown name (the message suggests the closest one), or a value of the wrong type
             or out of range.
         """
         known = self.settings()
+        wanted = changes.get("network", known["network"])
+        if wanted != known["network"]:
+            return self._with_networks(str(wanted)).with_settings(changes)
         wanted = changes.get("bottleneck", known["bottleneck"])
         if wanted != known["bottleneck"]:
             recipe = replace(self.recipe, bottleneck=partial(BOTTLENECKS.find(str(wanted))))
@@ -188,6 +194,14 @@ class System:
             },
         )
         return System(recipe, preset)
+
+    def _with_networks(self, name: str) -> System:
+        """Return a copy with other networks, each where the former one stands: in the recipe or the preset."""
+        recipe, (encoder, decoder) = self.recipe, in_family(name, self.encoder, self.decoder)
+        return System(
+            replace(recipe, encoder=recipe.encoder and encoder, decoder=recipe.decoder and decoder),
+            replace(self.preset, encoder=encoder, decoder=decoder),
+        )
 
     def _terms(self, names: str) -> tuple[Term, ...]:
         own = {term.name: term for term in self.recipe.terms}
@@ -275,7 +289,7 @@ def configure(recipe: Recipe, preset: Preset, changes: Mapping[str, Scalar] | No
     system = System(recipe, preset)
     own = {**recipe.network, **recipe.settings.get(preset.name, {})}
     known = system.with_settings(
-        {name: own[name] for name in ("bottleneck", "terms", "transport") if name in own}
+        {name: own[name] for name in ("network", "bottleneck", "terms", "transport") if name in own}
     ).settings()
     if missing := [name for name in own if name not in known]:
         raise InputError(
@@ -315,8 +329,8 @@ def changes_of(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ["encoder was 'MLPEncoder' and is 'ConvEncoder'", 'width was 2 and is 4']
     """
     parts = {name: part for name, part in then.items() if name != "settings"}
-    # a custom bottleneck may have been registered since; its class is among the parts
-    settings = {name: value for name, value in then["settings"].items() if name != "bottleneck"}
+    # custom ones may have been registered since; their classes are among the parts
+    settings = {name: value for name, value in then["settings"].items() if name not in ("bottleneck", "network")}
     found = differences(parts, now) + differences(settings, now["settings"])
     return [text[:_LONGEST] for text in found[:_FEW]] + [f"and {len(found) - _FEW} more"] * (len(found) > _FEW)
 

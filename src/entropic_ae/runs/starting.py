@@ -21,7 +21,7 @@ from entropic_ae.storage.tensors import unpack_tensors
 
 __all__ = ["Start", "start_of"]
 
-_PARTS = frozenset({"bottleneck", "terms", "transport"})  # which decide what other settings there are
+_PARTS = frozenset({"network", "bottleneck", "terms", "transport"})  # which decide what other settings there are
 
 
 @dataclass(frozen=True)

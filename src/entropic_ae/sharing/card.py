@@ -10,7 +10,7 @@ from typing import Any
 from entropic_ae.bottlenecks import BOTTLENECKS
 from entropic_ae.data import DATASETS
 from entropic_ae.densities import DENSITIES
-from entropic_ae.recipes import PRESETS, RECIPES
+from entropic_ae.recipes import NETWORKS, PRESETS, RECIPES
 from entropic_ae.sharing.names import LIBRARY
 from entropic_ae.storage.run_folder import FLOOR, PREFIX
 from entropic_ae.storage.run_info import RunInfo
@@ -97,6 +97,7 @@ def _own_parts(info: RunInfo) -> str:
     named = (
         (info.recipe, "recipe", RECIPES.builtin),
         (info.preset, "preset", PRESETS.builtin),
+        (info.overrides.get("network", "paper"), "network", NETWORKS.builtin | {"mlp"}),
         (info.overrides.get("bottleneck", "identity"), "bottleneck", BOTTLENECKS.builtin),
         *((name, "density", DENSITIES.builtin) for name in info.expanded.densities),
     )

@@ -15,11 +15,14 @@ from entropic_ae.terms.normality import (
     SlicedWasserstein,
 )
 from entropic_ae.terms.objective import CodeMemory, Objective
-from entropic_ae.terms.reconstruction import GaussianLikelihood, SquaredError
+from entropic_ae.terms.perception import FEATURE_NETWORKS, FeatureError, MultiScaleSimilarity
+from entropic_ae.terms.reconstruction import AbsoluteError, GaussianLikelihood, SquaredError
 from entropic_ae.terms.term import Term
 
 __all__ = [
+    "FEATURE_NETWORKS",
     "TERMS",
+    "AbsoluteError",
     "CodeLoss",
     "CodeMemory",
     "CodeNorm",
@@ -27,12 +30,14 @@ __all__ = [
     "DecoderDecay",
     "DecoderGradient",
     "EnergyDistance",
+    "FeatureError",
     "GaussianLikelihood",
     "KNNDivergence",
     "KoLeo",
     "KullbackLeibler",
     "MatricialFreeEnergy",
     "MaximumMeanDiscrepancy",
+    "MultiScaleSimilarity",
     "NegativeEntropy",
     "NormTransport",
     "Objective",
@@ -44,6 +49,9 @@ __all__ = [
 
 _ROWS = (
     SquaredError,
+    AbsoluteError,
+    MultiScaleSimilarity,
+    FeatureError,
     GaussianLikelihood,
     NegativeEntropy,
     KullbackLeibler,

@@ -11,7 +11,7 @@ from entropic_ae.autoencoder import Autoencoder, Trace
 from entropic_ae.distributed import average
 from entropic_ae.terms.term import Term
 
-__all__ = ["GaussianLikelihood", "SquaredError"]
+__all__ = ["AbsoluteError", "GaussianLikelihood", "SquaredError"]
 
 _LEAST_ERROR = 1e-6  # lower limit of the learned variance, below the rounding of 8-bit images
 
@@ -32,6 +32,29 @@ class SquaredError(Term):
     def __call__(self, model: Autoencoder | None, trace: Trace) -> Tensor:  # noqa: ARG002
         """Return the error in squared units of [0, 1] pixels."""
         return (trace.x_hat - trace.x).square().flatten(1).sum(1).mean()
+
+
+@dataclass(frozen=True)
+class AbsoluteError(Term):
+    r"""Reconstruction error $\|\hat x - x\|_1$, summed over channels and pixels, averaged over the batch.
+
+    Its optimum is the median of what a code may stand for, where that of the squared error is the mean.
+
+    Reference: Zhao et al., "Loss functions for image restoration with neural networks", 2017,
+    https://arxiv.org/abs/1511.08861.
+
+    >>> import torch
+    >>> trace = Trace(torch.zeros(5, 1, 8, 8), None, torch.full((5, 1, 8, 8), 0.5))
+    >>> AbsoluteError()(None, trace).item()
+    32.0
+    """
+
+    name = "absolute_error"
+    setting = "absolute_error"
+
+    def __call__(self, model: Autoencoder | None, trace: Trace) -> Tensor:  # noqa: ARG002
+        """Return the error in units of [0, 1] pixels."""
+        return (trace.x_hat - trace.x).abs().flatten(1).sum(1).mean()
 
 
 @dataclass(frozen=True)
