@@ -1,4 +1,5 @@
 import csv
+import math
 import mmap
 import os
 import platform
@@ -274,11 +275,12 @@ class Still(nn.Module):
         return 0 * self.idle * z.sum() + torch.full((len(z), *SHAPE), 0.5)
 
 
-def test_learning_rate_halves_after_patience_epochs_without_a_lower_loss(images):
-    torch.manual_seed(0)
+@pytest.mark.parametrize("patience", [{"patience": 3}, {"patience": 1, "patience_steps": 5}])
+def test_learning_rate_halves_after_patience_epochs_without_a_lower_loss(images, patience):
+    torch.manual_seed(0)  # two minibatches an epoch: five steps are three epochs
     model = Autoencoder(nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), Identity(4), Still())
     objective = Objective([SquaredError()], model)
-    settings = Settings(epochs=8, learning_rate=1.0, patience=3)
+    settings = Settings(epochs=8, learning_rate=1.0, **patience)
     rows = fit(model, objective, *images, settings, device="cpu")
     # the first epoch sets the best loss; epochs 2 to 4 do not fall below it, nor do 5 to 7
     assert [row["learning_rate"] for row in rows] == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25]
@@ -486,6 +488,13 @@ def test_what_derives_twice_is_not_compiled_and_says_so(images):
         ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0, got 0.0"),
         ({"factor": 2.0}, "factor must be above 0 and at most 1, got 2.0"),
         ({"validation_images": 1}, "validation_images must be at least 2, or 0 for all, got 1"),
+        ({"patience_steps": -1}, "patience_steps must be at least 1 step, or 0 for none, got -1"),
+        ({"stop_after": -5}, "stop_after must be at least 1 step, or 0 for none, got -5"),
+        ({"stop_rate": 1.0}, "stop_rate must be at least 0 and below 1, got 1.0"),
+        ({"ema": math.nan}, "ema must be at least 0 and below 1, got nan"),
+        ({"augment": "miror"}, "unknown augmentation 'miror'; did you mean 'mirror'"),
+        ({"augment": "mirror+mirror"}, r"augment expects different names joined by \+, .* got 'mirror\+mirror'"),
+        ({"augment": "none+crop"}, "unknown augmentation 'none'"),
     ],
 )
 def test_settings_refuse(settings, sentence):

@@ -36,6 +36,11 @@ _NEWER = {
     "validation_images": 0,
     "encoder_rate": 1.0,
     "decoder_rate": 1.0,
+    "patience_steps": 0,
+    "stop_after": 0,
+    "stop_rate": 0.0,
+    "ema": 0.0,
+    "augment": "none",
     "transport": "none",
 }
 _WAIT = 2.0  # seconds between checks for cells that other processes measure

@@ -255,7 +255,8 @@ class _Task(LightningModule):
         self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer,
             factor=self.settings.factor,
-            patience=self.settings.patience - 1,  # PyTorch acts on the epoch after its patience is spent
+            patience=self.settings.patience_of(self.batches.per_epoch)
+            - 1,  # PyTorch acts on the epoch after its patience is spent
             threshold=0,
         )
         return {
