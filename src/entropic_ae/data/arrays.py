@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from entropic_ae.data.containers import named_arrays
+from entropic_ae.data.images import DataWarning
 from entropic_ae.errors import InputError
 
 __all__ = ["Range", "checked_arrays", "checked_labels", "read_arrays"]
@@ -137,7 +138,7 @@ def _scaled(source: str, array: np.ndarray, value_range: Range) -> np.ndarray:
         warnings.warn(
             f"{source} holds no value below {least:g}: with value_range=({low:g}, {high:g}) its darkest pixel is "
             f"{scaled.min()} of 255; should it be (0, {high:g})?",
-            UserWarning,
+            DataWarning,
             stacklevel=5,
         )
     return scaled

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from entropic_ae.data.formats import GREY
+from entropic_ae.data.images import DataWarning
 from entropic_ae.errors import InputError
 
 __all__ = ["ONES", "are_ones", "check_readable", "warn_of_few_bright", "white_of"]
@@ -77,6 +78,7 @@ def white_of(headers: Mapping[str, np.ndarray], source: str, white: int | None =
         warnings.warn(
             f"{count} have more than 8 bits and values up to {high:,}: {white:,} becomes white (255), for the "
             "whole set.",
+            DataWarning,
             stacklevel=4,  # the caller of load_images
         )
     return white
@@ -97,13 +99,20 @@ def are_ones(images: Sequence[Tensor], source: str | None = None) -> bool:
             if most >= _DARK:
                 return False
     if source is not None and most == 0:
-        warnings.warn(f"the images of {source} are all black: every value is 0; look at the files.", stacklevel=5)
+        warnings.warn(
+            f"the images of {source} are all black: every value is 0; look at the files.",
+            DataWarning,
+            stacklevel=5,
+        )
     elif source is not None and most == 1:
-        warnings.warn(f"the images of {source} hold 0 and 1 only: 1 becomes white (255).", stacklevel=5)
+        warnings.warn(
+            f"the images of {source} hold 0 and 1 only: 1 becomes white (255).", DataWarning, stacklevel=5
+        )
     elif source is not None and most > 1:
         warnings.warn(
             f"the largest value of the images of {source} is {most} of 255: they are nearly black; "
             "rescale them if white is meant.",
+            DataWarning,
             stacklevel=5,
         )
     return most == 1
@@ -127,5 +136,6 @@ def warn_of_few_bright(images: Sequence[Tensor], source: str, white: int) -> Non
         f"only {bright:,} of {total:,} pixels of {source} are brighter than {_DARK * white // 255:,} of "
         f"{white:,}, which becomes white (255): the rest is nearly black; limit the values if the few are defects "
         "or marks.",
+        DataWarning,
         stacklevel=5,
     )

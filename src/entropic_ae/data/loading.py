@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -25,9 +26,19 @@ from entropic_ae.data.copies import groups_of, hold_out
 from entropic_ae.data.decoding import Fit, Table, decode, scan
 from entropic_ae.data.depth import ONES, are_ones, check_readable, warn_of_few_bright, white_of
 from entropic_ae.data.folders import parquet_tables
-from entropic_ae.data.formats import GREY, passed_over
+from entropic_ae.data.formats import GREY, counted, passed_over
 from entropic_ae.data.hub import hub_tables
-from entropic_ae.data.images import IN_MEMORY, SPLITS, Given, ImageData, Split, resized, shuffled
+from entropic_ae.data.images import (
+    IN_MEMORY,
+    SPLITS,
+    DataWarning,
+    Given,
+    ImageData,
+    LeftOutWarning,
+    Split,
+    resized,
+    shuffled,
+)
 from entropic_ae.data.registered import RegisteredData
 from entropic_ae.data.sources import Source, resolve
 from entropic_ae.errors import InputError
@@ -128,7 +139,7 @@ def read_images(
     found = resolve(source, shape[1] if shape[1] == shape[2] else None)
     if found.tables:
         fit = Fit(*shape, white=white_of(_scanned(found.tables, found.source), found.source, white))
-        decoded, _ = _decoded(found.tables, fit, found.source, look=white in (None, ONES))
+        decoded, *_ = _decoded(found.tables, fit, found.source, look=white in (None, ONES))
         images = torch.cat([split.images for split in decoded.values()])
     elif found.path is not None:
         read = read_arrays(found.path, found.array, value_range)
@@ -257,18 +268,23 @@ def _own(
         first, last = (f"{w}x{h}" for w, h in (sizes[0], sizes[-1]))
         raise InputError(
             f"the images of {source} differ in size (for example {first} and {last}), expected one size; "
-            "crop and resize them with --set image_size=64."
+            f"crop and resize them with --set image_size={64 if torch.cuda.is_available() else 32}."
         )
     _check_size(source, int(sizes[0][1]), int(sizes[0][0]), image_size)
     channels = 1 if all(GREY.fullmatch(one) for one in modes) else 3
     side = (image_size or int(sizes[0][1]), image_size or int(sizes[0][0]))
     fit = Fit(channels, *side, white=white_of(headers, source, white))
-    splits, ones = _decoded(tables, fit, source, shuffled=True, look=white in (None, ONES))
+    splits, ones, damaged = _decoded(tables, fit, source, shuffled=True, look=white in (None, ONES))
     classes = max((table.classes or 0 for table in tables.values()), default=0) or None
     if all(split.labels is None for split in splits.values()):
         classes = None
     white = ONES if ones else fit.white
-    return _assembled(splits, name, source, image_size=image_size, limit=limit, classes=classes, white=white)
+    data = _assembled(splits, name, source, image_size=image_size, limit=limit, classes=classes, white=white)
+    return replace(data, damaged=tuple(damaged), passed_over=MappingProxyType(counted(_skipped(tables))))
+
+
+def _skipped(tables: Mapping[str, Table]) -> dict[str, int]:
+    return {suffix: n for table in tables.values() for suffix, n in table.skipped.items()}
 
 
 def _scanned(tables: Mapping[str, Table], source: str) -> dict[str, np.ndarray]:
@@ -276,13 +292,16 @@ def _scanned(tables: Mapping[str, Table], source: str) -> dict[str, np.ndarray]:
     found = [scan(table) for table in tables.values()]
     headers = {key: np.concatenate([one[key] for one in found]) for key in found[0]}
     check_readable(headers, source)
-    if others := passed_over({suffix: n for table in tables.values() for suffix, n in table.skipped.items()}):
-        warnings.warn(f"files of {source} that are no images here are passed over: {others}.", stacklevel=4)
+    if others := passed_over(_skipped(tables)):
+        warnings.warn(
+            f"files of {source} that are no images here are passed over: {others}.", LeftOutWarning, stacklevel=4
+        )
     more = headers["pages"] - 1
     if more.any() and not any(table.paged for table in tables.values()):
         warnings.warn(
             f"{more.sum():,} further pages of {(more > 0).sum():,} TIFF files of {source} are passed over; give "
             f"pages:{source} to read every page.",
+            DataWarning,
             stacklevel=4,
         )
     return headers
@@ -290,13 +309,13 @@ def _scanned(tables: Mapping[str, Table], source: str) -> dict[str, np.ndarray]:
 
 def _decoded(
     tables: Mapping[str, Table], fit: Fit, source: str, *, shuffled: bool = False, look: bool = True
-) -> tuple[dict[str, Split], bool]:
+) -> tuple[dict[str, Split], bool, list[str]]:
     """Decode every split; one warning counts the damaged images.
 
     Arguments:
         look: whether images of 0 and 1 become 0 and 255.
 
-    Returns: the splits, and whether their images held 0 and 1, which are now 0 and 255.
+    Returns: the splits, whether their images held 0 and 1, which are now 0 and 255, and the names of the damaged.
     """
     splits: dict[str, Split] = {}
     damaged: list[str] = []
@@ -313,7 +332,7 @@ def _decoded(
         warnings.warn(
             f"{len(damaged)} of {total} images of {source} cannot be read and are left out: "
             f"{', '.join(damaged[:3])}{more}.",
-            UserWarning,
+            LeftOutWarning,
             stacklevel=4,  # the caller of load_images
         )
     if look and fit.white is not None:
@@ -324,7 +343,7 @@ def _decoded(
             key: Split(decode(table, fit, shuffled=shuffled)[0], splits[key].labels)
             for key, table in tables.items()
         }
-    return splits, fit.ones
+    return splits, fit.ones, damaged
 
 
 def _assembled(
@@ -366,8 +385,10 @@ def _assembled(
             key: Split(resized(split.images, image_size, image_size), split.labels) for key, split in parts.items()
         }
     return ImageData(
-        name=re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip(".-") or "data",
-        **{key: parts[key] for key in SPLITS},
+        re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip(".-") or "data",
+        parts["train"],
+        parts["validation"],
+        parts["test"],
         classes=row.classes if row else classes,
         source=source,
         white=white,
