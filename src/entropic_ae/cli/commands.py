@@ -14,6 +14,7 @@ from rich.markup import escape
 from entropic_ae.cli.experiments import figure, table1, tune
 from entropic_ae.cli.hub import pull, push
 from entropic_ae.cli.images import interpolate, reconstruct, sample, score
+from entropic_ae.cli.options import Command, Group, flag
 from entropic_ae.cli.printing import errors, notes, speak, with_output_options
 from entropic_ae.cli.recipes import recipes
 from entropic_ae.cli.runs import evaluate, explore, export, report, train, transport
@@ -27,6 +28,7 @@ app = typer.Typer(
     name="entropic-ae",
     help="Train deterministic autoencoders that generate, draw new images from them, and measure them.",
     no_args_is_help=True,
+    cls=Group,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
@@ -47,7 +49,7 @@ def _expand(arguments: list[str]) -> list[str]:
 
 @app.callback(invoke_without_command=True)
 def _root(
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    show_version: Annotated[bool, flag("--version", "Print the version and exit.")] = False,
     modules: Annotated[
         list[str] | None, typer.Option("--import", metavar="MODULE", help="A module that registers custom parts.")
     ] = None,
@@ -64,7 +66,7 @@ for _command in (
     *(push, pull),
     *(table1, tune, figure),
 ):
-    app.command()(with_output_options(_command))
+    app.command(cls=Command)(with_output_options(_command))
 
 _INTERRUPTED = 130  # the shell's exit code for SIGINT
 _GOES_ON = {

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from entropic_ae.errors import InputError, given_once
 from entropic_ae.storage.run_folder import check_run_folder, is_shared
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 __all__ = [
     "IMAGES_OUT",
     "OUTPUT_OPTIONS",
+    "Command",
     "Compile",
     "Device",
     "Devices",
     "Epochs",
+    "Group",
     "Limit",
     "Moved",
     "Nodes",
@@ -32,6 +35,7 @@ __all__ = [
     "Settings",
     "Width",
     "check_run",
+    "flag",
     "load_run",
     "read_list",
     "read_numbers",
@@ -43,10 +47,39 @@ __all__ = [
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A run folder of [b]train[/b], or hf:owner/name on the Hub.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+class Command(TyperCommand):
+    """A command whose --help shows no type, as other flags do not."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the option --help."""
+        return _without_type(super().get_help_option(ctx))
+
+
+class Group(TyperGroup):
+    """The program, whose --help shows no type, as other flags do not."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the option --help."""
+        return _without_type(super().get_help_option(ctx))
+
+
+def _without_type(option: Any) -> Any:
+    if option is not None:
+        option.metavar = ""
+    return option
+
+
+def flag(name: str, help: str) -> Any:
+    """Return an option without a value; typer would show one of type bool."""
+    return typer.Option(name, metavar="", help=help)
+
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Devices = Annotated[int, typer.Option(help="Processes on each machine, which share the images.")]
 Precision = Annotated[str, typer.Option(help="Of training: 32, bf16 or 64.")]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the networks: for long runs.")]
+Compile = Annotated[bool, flag("--compile", "Compile the networks: for long runs.")]
 Nodes = Annotated[int, typer.Option(help="Machines; start the command on each, by torchrun or SLURM.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 Moved = Annotated[str | None, typer.Option(help="The new location of the run's images, if they were moved.")]
@@ -66,8 +99,8 @@ Recipes = Annotated[
     typer.Option(help="Systems, separated by commas; eae:entropy=0.3 changes a setting of one; default: all."),
 ]
 RunsFolder = Annotated[Path, typer.Option(help="The folder of the run folders.")]
-_AsJson = Annotated[bool, typer.Option("--json", help="Print results as one JSON document, and nothing else.")]
-_Quiet = Annotated[bool, typer.Option("--quiet", help="Print results only: no progress and no notes.")]
+_AsJson = Annotated[bool, flag("--json", "Print results as one JSON document, and nothing else.")]
+_Quiet = Annotated[bool, flag("--quiet", "Print results only: no progress and no notes.")]
 OUTPUT_OPTIONS = {"as_json": _AsJson, "quiet": _Quiet}  # of every command
 IMAGES_OUT = "FILE.png (a grid), FILE.npz or a folder of PNG files; must not exist"
 

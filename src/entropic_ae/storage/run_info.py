@@ -27,7 +27,9 @@ INFO: dict[str, Any] = {
     "start_from?": {"run": str, "weights_sha256": str},
     "precision?": str,
     "compiled?": bool,
+    "size?": str,
     "overrides": {"*": (str, float, bool)},
+    "fitted?": [str],
     "expanded": {
         "encoder?": str,
         "bottleneck": str,
@@ -89,7 +91,9 @@ class RunInfo(_Json):
         data, source: name of the data, and the argument with which ``load_images`` finds them again.
         shape: (C, H, W) of the images.
         white: the value of the files that became 255; None for images of 8 bits.
+        size: the argument of ``train``; None, and missing in the file, without one.
         overrides: the changed settings.
+        fitted: names of those that the device and the images decided.
         expanded: the recipe with all settings.
         summary, reference, density: of the recipe; empty if unknown.
         training_images: number of training images; 0 if unknown.
@@ -116,7 +120,9 @@ class RunInfo(_Json):
     start_from: Mapping[str, str] | None = None
     precision: str = "32"
     compiled: bool = False
+    size: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    fitted: Sequence[str] = ()
     summary: str = ""
     reference: str = ""
     density: str = ""
