@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from entropic_ae.cli.config import Config, settings_of
 from entropic_ae.cli.options import (
     Compile,
     Device,
@@ -23,6 +24,7 @@ from entropic_ae.cli.options import (
     Seed,
     Width,
     check_run,
+    flag,
     load_run,
     read_list,
     read_range,
@@ -31,11 +33,13 @@ from entropic_ae.cli.options import (
 from entropic_ae.cli.printing import Document, console, hint, notes, print_caution, print_metrics, speak_for
 from entropic_ae.errors import InputError
 from entropic_ae.storage.run_folder import LOG, METRICS_FILE, samples_file
+from entropic_ae.verdict import run_command
 
 __all__ = ["evaluate", "explore", "export", "report", "train", "transport"]
 
 
 def train(
+    context: typer.Context,
     recipe: Annotated[
         str | None, typer.Argument(metavar="RECIPE", help="A name listed by [b]recipes[/b].")
     ] = None,
@@ -48,9 +52,18 @@ def train(
             "hf:owner/name, or hf-stream:owner/name, which keeps no copy of the data set.",
         ),
     ] = None,
+    config: Config = None,  # noqa: ARG001 - read by its callback
     set: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE ...", help="Settings to change, e.g. entropy=0.5 latent_dim=8."),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Take recipe, data and settings of a run folder or hf:owner/name unless given; its weights are "
+            "not.",
+        ),
     ] = None,
     start_from: Annotated[
         str | None,
@@ -64,6 +77,12 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(help="Sizes to start from, listed by [b]recipes[/b]; default: by the data."),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="small, medium or paper: width, batch and schedule together; default: by device and data."
+        ),
     ] = None,
     width: Width = None,
     epochs: Epochs = None,
@@ -79,7 +98,10 @@ def train(
     nodes: Nodes = 1,
     precision: Precision = "32",
     compile: Compile = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
+    resume: Annotated[bool, flag("--resume", "Resume an interrupted run.")] = False,
+    overwrite: Annotated[
+        bool, flag("--overwrite", "Replace the run folder, if it is one and no other process trains in it.")
+    ] = False,
     logger: Annotated[
         str | None,
         typer.Option(help="One listed by [b]recipes[/b], in addition to log.csv; all but csv need an extra."),
@@ -88,15 +110,17 @@ def train(
 ) -> Document:
     """Train a system into a run folder, with pictures of its samples and reconstructions."""
     speak_for(devices * nodes)
-    settings = read_settings(set, width, epochs)
-    if start_from is not None or None not in (recipe, data):
-        notes.print(escape(_understood(recipe, data, start_from, settings, seed, resume)))
+    settings = {**settings_of(context), **read_settings(set, width, epochs)}
+    if start_from is not None or like is not None or None not in (recipe, data):
+        notes.print(escape(_understood(recipe, data, start_from, like, settings, seed, resume)))
     from entropic_ae import runs  # imports PyTorch, which takes seconds
 
     run = runs.train(
         recipe,
         data,
         start_from=start_from,
+        like=like,
+        size=size,
         set=settings,
         preset=preset,
         seed=seed,
@@ -109,6 +133,7 @@ def train(
         precision=precision,
         compile=compile,
         resume=resume,
+        overwrite=overwrite,
         progress=not notes.quiet,
         logger=logger,
         picture_every=picture_every,
@@ -118,13 +143,21 @@ def train(
     print_caution(run.caution)
     if density != "prior":
         hint(f"Its codes are not meant to follow the prior: entropic-ae sample {run.folder} draws from {density}.")
-    return {"run": run.folder, "best_epoch": run.best_epoch, "density": density, "caution": run.caution}
+    hint(escape(f"Next: {run_command('evaluate', run.folder, run.info)}"))
+    return {
+        "run": run.folder,
+        "best_epoch": run.best_epoch,
+        "density": density,
+        "caution": run.caution,
+        "understood": run.overview and run.overview.as_json(),
+    }
 
 
 def _understood(
     recipe: str | None,
     data: str | None,
     start_from: str | None,
+    like: str | None,
     settings: Mapping[str, Any],
     seed: int,
     resume: bool,
@@ -133,6 +166,8 @@ def _understood(
     line = f"{'resuming' if resume else 'training'} {recipe or 'its recipe'} on {data or 'its data'}"
     if start_from is not None:
         line += f" from {start_from}"
+    if like is not None:
+        line += f" like {like}"
     changes = "".join(f", {name}={value}" for name, value in settings.items())
     return f"{line}, seed {seed}{changes}"
 
@@ -156,9 +191,9 @@ def evaluate(
     weights: Annotated[Path | None, typer.Option(help="The feature space's weights, a file or a folder.")] = None,
     train_on_samples: Annotated[
         bool,
-        typer.Option(
+        flag(
             "--train-on-samples",
-            help="Also train a classifier on samples of each label and test it on real images; takes minutes.",
+            "Also train a classifier on samples of each label and test it on real images; takes minutes.",
         ),
     ] = False,
     data: Moved = None,
@@ -166,7 +201,7 @@ def evaluate(
     devices: Devices = 1,
     nodes: Nodes = 1,
     compile: Annotated[
-        bool, typer.Option("--compile", help="Compile the networks first: for very many images on a GPU.")
+        bool, flag("--compile", "Compile the networks first: for very many images on a GPU.")
     ] = False,
 ) -> Document:
     """Measure a run against the test images: metrics.json, a table, and a picture of each density."""
@@ -197,6 +232,7 @@ def evaluate(
     print_metrics(results, said)
     if loaded.origin is None:
         hint(f"{run}: {METRICS_FILE} and pictures written.")
+        hint(escape(f"Next: {run_command('report', loaded.folder, loaded.info)}"))
     else:
         hint(f"{run}: nothing is written into the Hub's cache; entropic-ae pull copies it to a run folder.")
     return {"run": run, "caution": loaded.caution, "verdict": said and asdict(said), **result}

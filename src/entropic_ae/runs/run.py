@@ -26,6 +26,7 @@ from entropic_ae.runs.drawing import draw
 from entropic_ae.runs.fitting import default_density, fitted
 from entropic_ae.runs.images import check_trained_on, load_data
 from entropic_ae.runs.measuring import judged, measure
+from entropic_ae.runs.overview import Overview
 from entropic_ae.runs.scoring import Scores, score
 from entropic_ae.storage.files import sha256
 from entropic_ae.storage.log import best_epoch
@@ -50,6 +51,7 @@ class Run:
         system: the recipe on its preset, with settings.
         model: the autoencoder, with the weights of the lowest validation loss, on its device. Results of a model
             that was changed in memory are returned, and never saved as the folder's.
+        overview: what its training was understood to be, of a run from ``train``; else None.
 
     >>> import tempfile
     >>> from entropic_ae import train
@@ -81,6 +83,7 @@ class Run:
         self.system = system
         self.model = model
         self._saved = None if weights is None else self.state_sha256()
+        self.overview: Overview | None = None
 
     @property
     def name(self) -> str:
