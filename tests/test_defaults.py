@@ -65,7 +65,7 @@ def test_batch_and_epochs_follow_the_number_of_images(number, batch, epochs):
 
 
 def test_the_batch_is_as_large_as_the_terms_need():
-    whitened = {"bottleneck": "whitened-batch-norm"}
+    whitened = {"bottleneck": "whitening"}
     assert fitted(EAE, images(number=80), {})["batch_size"] == 20
     assert fitted(EAE, images(number=80), whitened)["batch_size"] == 65  # one more than dimensions
     assert fitted(EAE, images(number=30), {"batch_size": "10"})["epochs"] == 1000
@@ -139,7 +139,7 @@ def test_it_says_once_what_it_understood(photos, tmp_path, capsys):
         said = capsys.readouterr().err.splitlines()
         again = eae.load(tmp_path / "run", device="cpu")
         assert len(again.data.test.images) == 4
-    assert said[0] == "41 images, 8x8 grey: 33 train: few, 4 validate, 4 test"
+    assert said[0] == "41 images, 8x8 grey: 34 train: few, 3 validate, 4 test"
     assert said[1] == "left out 1 damaged (broken.png), 1 .mov; 1 exact copy"
     assert said[2].endswith(" M weights on cpu; 1 epoch, 2 steps of 16")
     assert run.overview.damaged == ("broken.png",)
@@ -158,7 +158,9 @@ def test_resuming_does_not_depend_on_the_device(photos, tmp_path, monkeypatch):
         run = eae.train("eae", photos, **options)
         assert {"width", "epochs", "latent_dim", "entropy"} <= {*run.info.fitted}
         assert (run.info.overrides["width"], run.info.overrides["epochs"]) == (2, 2)
-        monkeypatch.setattr(runs.planning, "fitted", lambda *_, **__: {"width": 128, "entropy": 7.0})
+        monkeypatch.setattr(
+            runs.planning, "fitted", lambda *a, **o: fitted(*a, **o) | {"width": 128, "entropy": 7.0}
+        )
         longer = eae.train("eae", photos, epochs=3, resume=True, **options)
         alike = eae.train(like=run.folder, epochs=1, **{**options, "out": tmp_path / "alike"})
         other = eae.train(like=run.folder, data="digits", limit=20, epochs=1, **{**options, "out": tmp_path / "o"})
@@ -169,7 +171,7 @@ def test_resuming_does_not_depend_on_the_device(photos, tmp_path, monkeypatch):
     assert other.info.expanded.settings["width"] == 2
     assert other.info.expanded.settings["entropy"] == 7.0  # fits the images
     with pytest.raises(InputError, match="takes one other run, got two"):
-        eae.train(like=run.folder, start_from=run.folder, **options)
+        eae.train(like=run.folder, start_from=run.folder, **{**options, "out": tmp_path / "two"})
 
 
 def test_overwriting_replaces_a_run_and_nothing_else(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from rich.markup import escape
 from entropic_ae.cli.experiments import figure, table1, tune
 from entropic_ae.cli.hub import pull, push
 from entropic_ae.cli.images import interpolate, reconstruct, sample, score
-from entropic_ae.cli.options import Command, Group, flag
+from entropic_ae.cli.options import Command, Group
 from entropic_ae.cli.printing import errors, notes, speak, with_output_options
 from entropic_ae.cli.recipes import recipes
 from entropic_ae.cli.runs import evaluate, explore, export, report, train, transport
@@ -49,7 +49,7 @@ def _expand(arguments: list[str]) -> list[str]:
 
 @app.callback(invoke_without_command=True)
 def _root(
-    show_version: Annotated[bool, flag("--version", "Print the version and exit.")] = False,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     modules: Annotated[
         list[str] | None, typer.Option("--import", metavar="MODULE", help="A module that registers custom parts.")
     ] = None,

@@ -20,7 +20,6 @@ from entropic_ae.cli.options import (
     RunsFolder,
     Settings,
     Width,
-    flag,
     read_list,
     read_numbers,
     read_settings,
@@ -66,9 +65,9 @@ def table1(
         Path | None, typer.Option(help="Also draw the systems side by side, from the runs of the first seed.")
     ] = None,
     samples_only: Annotated[
-        bool, flag("--samples-only", "In the picture, show no real image and no reconstruction.")
+        bool, typer.Option("--samples-only", help="In the picture, show no real image and no reconstruction.")
     ] = False,
-    render: Annotated[bool, flag("--render", "Only print existing results, as Markdown.")] = False,
+    render: Annotated[bool, typer.Option("--render", help="Only print existing results, as Markdown.")] = False,
     workers: Workers = 1,
     ray: Ray = None,
 ) -> Document:
@@ -126,7 +125,7 @@ def tune(
     device: Device = "auto",
     precision: Precision = "32",
     compile: Compile = False,
-    render: Annotated[bool, flag("--render", "Only print existing results, as Markdown.")] = False,
+    render: Annotated[bool, typer.Option("--render", help="Only print existing results, as Markdown.")] = False,
     workers: Workers = 1,
     ray: Ray = None,
 ) -> Document:

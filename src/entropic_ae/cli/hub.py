@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from entropic_ae.cli.options import Device, flag, load_run
+from entropic_ae.cli.options import Device, load_run
 from entropic_ae.cli.printing import Document, console
 
 __all__ = ["pull", "push"]
@@ -18,7 +18,7 @@ def push(
     repo: Annotated[
         str, typer.Argument(metavar="OWNER/NAME", help="On the Hugging Face Hub; created if missing.")
     ],
-    public: Annotated[bool, flag("--public", "Make a new repository public, not private.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public, not private.")] = False,
     revision: Annotated[str | None, typer.Option(help="A branch; created if missing.")] = None,
     message: Annotated[str | None, typer.Option(help="The commit message.")] = None,
     license: Annotated[str | None, typer.Option(help="For the model card, e.g. mit; default: none.")] = None,

@@ -35,7 +35,6 @@ __all__ = [
     "Settings",
     "Width",
     "check_run",
-    "flag",
     "load_run",
     "read_list",
     "read_numbers",
@@ -50,36 +49,32 @@ RunName = Annotated[
 
 
 class Command(TyperCommand):
-    """A command whose --help shows no type, as other flags do not."""
+    """A command whose --help shows no type for flags, which take no value."""
 
-    def get_help_option(self, ctx: Any) -> Any:
-        """Return the option --help."""
-        return _without_type(super().get_help_option(ctx))
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options and arguments, --help included."""
+        return _without_type(super().get_params(ctx))
 
 
 class Group(TyperGroup):
-    """The program, whose --help shows no type, as other flags do not."""
+    """The program, whose --help shows no type for flags."""
 
-    def get_help_option(self, ctx: Any) -> Any:
-        """Return the option --help."""
-        return _without_type(super().get_help_option(ctx))
-
-
-def _without_type(option: Any) -> Any:
-    if option is not None:
-        option.metavar = ""
-    return option
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options, --help included."""
+        return _without_type(super().get_params(ctx))
 
 
-def flag(name: str, help: str) -> Any:
-    """Return an option without a value; typer would show one of type bool."""
-    return typer.Option(name, metavar="", help=help)
+def _without_type(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
 
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Devices = Annotated[int, typer.Option(help="Processes on each machine, which share the images.")]
 Precision = Annotated[str, typer.Option(help="Of training: 32, bf16 or 64.")]
-Compile = Annotated[bool, flag("--compile", "Compile the networks: for long runs.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the networks: for long runs.")]
 Nodes = Annotated[int, typer.Option(help="Machines; start the command on each, by torchrun or SLURM.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 Moved = Annotated[str | None, typer.Option(help="The new location of the run's images, if they were moved.")]
@@ -99,8 +94,8 @@ Recipes = Annotated[
     typer.Option(help="Systems, separated by commas; eae:entropy=0.3 changes a setting of one; default: all."),
 ]
 RunsFolder = Annotated[Path, typer.Option(help="The folder of the run folders.")]
-_AsJson = Annotated[bool, flag("--json", "Print results as one JSON document, and nothing else.")]
-_Quiet = Annotated[bool, flag("--quiet", "Print results only: no progress and no notes.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print results as one JSON document, and nothing else.")]
+_Quiet = Annotated[bool, typer.Option("--quiet", help="Print results only: no progress and no notes.")]
 OUTPUT_OPTIONS = {"as_json": _AsJson, "quiet": _Quiet}  # of every command
 IMAGES_OUT = "FILE.png (a grid), FILE.npz or a folder of PNG files; must not exist"
 

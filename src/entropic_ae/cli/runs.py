@@ -24,7 +24,6 @@ from entropic_ae.cli.options import (
     Seed,
     Width,
     check_run,
-    flag,
     load_run,
     read_list,
     read_range,
@@ -98,9 +97,12 @@ def train(
     nodes: Nodes = 1,
     precision: Precision = "32",
     compile: Compile = False,
-    resume: Annotated[bool, flag("--resume", "Resume an interrupted run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
     overwrite: Annotated[
-        bool, flag("--overwrite", "Replace the run folder, if it is one and no other process trains in it.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace the run folder, if it is one and no other process trains in it."
+        ),
     ] = False,
     logger: Annotated[
         str | None,
@@ -191,9 +193,9 @@ def evaluate(
     weights: Annotated[Path | None, typer.Option(help="The feature space's weights, a file or a folder.")] = None,
     train_on_samples: Annotated[
         bool,
-        flag(
+        typer.Option(
             "--train-on-samples",
-            "Also train a classifier on samples of each label and test it on real images; takes minutes.",
+            help="Also train a classifier on samples of each label and test it on real images; takes minutes.",
         ),
     ] = False,
     data: Moved = None,
@@ -201,7 +203,7 @@ def evaluate(
     devices: Devices = 1,
     nodes: Nodes = 1,
     compile: Annotated[
-        bool, flag("--compile", "Compile the networks first: for very many images on a GPU.")
+        bool, typer.Option("--compile", help="Compile the networks first: for very many images on a GPU.")
     ] = False,
 ) -> Document:
     """Measure a run against the test images: metrics.json, a table, and a picture of each density."""

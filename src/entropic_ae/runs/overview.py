@@ -71,11 +71,9 @@ class Overview:
         if self.width is None or self.width == PAPER_WIDTH:
             return [self._images(), *left_out, f"{weights}; {schedule}"]
         if left_out:
-            return [
-                self._images(),
-                *left_out,
-                f"{weights}, width {self.width} (paper: {PAPER_WIDTH}); {schedule}",
-            ]
+            paper = f"{weights}, width {self.width} (paper: {PAPER_WIDTH}); {schedule}"
+            short = f"{weights}, width {self.width}; {schedule}"
+            return [self._images(), *left_out, _first_fitting(paper, short)]
         where = "a CPU" if self.device == "cpu" else "this device"
         width = f"width {self.width} on {where}; --width {PAPER_WIDTH} is the paper's"
         return [self._images(), width, f"{weights}; {schedule}"]
