@@ -519,7 +519,7 @@ def test_fit_refuses(images):
         train((images[0].float(), torch.utils.data.TensorDataset(torch.zeros(1, 3))))
     with pytest.raises(InputError, match="precision must be one of 32, bf16, 64, got '8'"):
         train(images, precision="8")
-    with pytest.raises(InputError, match="device must be auto, cpu or cuda, got 'gpu'"):
+    with pytest.raises(InputError, match="device must be auto, cpu, cuda or mps, got 'gpu'"):
         train(images, device="gpu")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from entropic_ae.arrays import ArrayLike, as_tensor
+from entropic_ae.arrays import ArrayLike, as_tensor, has_double
 from entropic_ae.errors import InputError
 
 __all__ = ["checked_features", "checked_pair"]
@@ -37,7 +37,7 @@ def checked_pair(
     """
     x, y = (_checked(features, name, least) for features, name in zip((real, fake), names, strict=True))
     _same_width(x.shape[1], y.shape[1], names)
-    device = x.device if x.device.type == "cuda" else torch.device("cpu")  # others have no float64
+    device = x.device if has_double(x.device) else torch.device("cpu")
     return x.to(device), y.to(device)
 
 

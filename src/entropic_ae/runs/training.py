@@ -91,7 +91,7 @@ def train(
             be given in ``set`` instead.
         value_range: the values of black and white of arrays that are not uint8, such as (0, 1) or (-1, 1).
         out: the run folder, new or empty; default: ``runs/<recipe>-<data>-<seed>``.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         devices: processes on each machine, which share each minibatch; see ``fit``.
         nodes: machines.
         precision: 32, bf16 or 64.

@@ -22,6 +22,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from entropic_ae.arrays import has_double
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.distributed import alone, gather, local_rank, processes, synchronise
 from entropic_ae.errors import DivergenceError, InputError
@@ -86,7 +87,7 @@ def fit(
             or data sets, used unchanged. At least 2 of each.
         settings: epochs, batch size, learning rate and its schedule.
         seed: of the order of the images and of every random draw in the model.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         devices: processes on each machine.
         nodes: machines.
         precision: 32; bf16 for mixed precision with float32 codes, terms and statistics; or 64, for checks. The
@@ -167,7 +168,7 @@ def fit_model(
     compiling = _compiled(model, objective) if execution.compile else nullcontext()
     with quiet_lightning(), seeded(seed), memory_kept(), alone() if count == 1 else nullcontext(), compiling:
         trainer = Trainer(
-            accelerator="gpu" if target.type == "cuda" else "cpu",
+            accelerator={"cuda": "gpu"}.get(target.type, target.type),
             devices=execution.devices,
             num_nodes=execution.nodes,
             plugins=LightningEnvironment() if count == 1 else None,  # one process, even within a job of many tasks
@@ -344,13 +345,14 @@ class _Task(LightningModule):
 
     def _start_sums(self) -> None:
         size = len(self.names) + 1
-        self.sums = torch.zeros(size, dtype=torch.float64, device=self.device)
+        place = self.device if has_double(self.device) else torch.device("cpu")
+        self.sums = torch.zeros(size, dtype=torch.float64, device=place)
         self.first_bad = torch.full((size,), torch.inf, device=self.device)
         self.count = 0
 
     def _add(self, step: int, n: int, loss: Tensor, values: dict[str, Tensor]) -> None:
         stacked = torch.stack([values[name] for name in self.names] + [loss.detach()])
-        self.sums += n * stacked
+        self.sums += n * stacked.to(self.sums.device)
         self.first_bad = torch.where(stacked.isfinite(), self.first_bad, self.first_bad.clamp_max(step))
         self.count += n
 
