@@ -2,7 +2,7 @@
 
 The stand-in is the CPU, taken for a device without float64: a dispatch mode refuses operations with a float64
 result, except in what ``exact`` and ``as_double`` move to the CPU. So no float64 is left on the device in
-training, validation and generation. It does not show that the device has every operation, nor what its numbers are.
+training, validation and generation. It does not show that the device has every operation, or what it computes.
 """
 
 from contextlib import contextmanager
