@@ -38,6 +38,7 @@ from entropic_ae.storage.run_folder import CHECKPOINT, RunFolder
 from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.training import Execution, check_checkpoint, check_training, quiet_lightning
 from entropic_ae.training.loggers import check_logger, close_logger, make_logger
+from entropic_ae.training.stopping import STOP_SETTINGS, Stopped
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
@@ -104,8 +105,10 @@ def train(
         nodes: machines.
         precision: 32, bf16 or 64.
         compile: compile the networks; see ``fit``.
-        resume: resume an interrupted run with the same settings, or with more epochs. While one process trains
-            in a folder, another is refused; a run may be loaded while it is trained.
+        resume: resume an interrupted run with the same settings, or with more epochs, or other rules for when to
+            stop (``stop_after``, ``stop_rate``). A run that has stopped, and still meets its rules, is not trained
+            further, and a warning says so. While one process trains in a folder, another is refused; a run may be
+            loaded while it is trained.
         progress: show progress on the terminal.
         logger: a name in ``training.loggers.LOGGERS``; it gets the rows of log.csv, and pictures of samples.
         picture_every: epochs between two logged pictures of samples.
@@ -193,7 +196,7 @@ def train(
     same = partial(_check_same, run.files, info, recipe)
     with run.files.claimed(info, resume, same) if first else nullcontext():  # for all processes
         with _logging(run, logger, picture_every) as (tracker, callbacks):
-            fit_model(
+            fitted = fit_model(
                 *parts,
                 execution,
                 seed=seed,
@@ -203,12 +206,22 @@ def train(
                 logger=tracker,
                 callbacks=callbacks,
             )
+        _record_stop(run, fitted.stopped, first)
         run.model.to(execution.target)
         with execution.together(), in_turn():  # the others read what the first process has written
             _finish(run, recipe, seed)
         if first:
             draw_again(run)
     return run
+
+
+def _record_stop(run: Run, stopped: Stopped | None, first: bool) -> None:
+    """Say in run.json that the training ended early, if it did."""
+    if stopped is None:
+        return
+    run.info = RunInfo.of({**run.info, "stopped": stopped.record()})
+    if first:
+        run.files.write_info(run.info)
 
 
 def _finish(run: Run, recipe: Recipe, seed: int) -> None:
@@ -254,7 +267,8 @@ def _check_same(files: RunFolder, info: RunInfo, recipe: Recipe) -> None:
     differing = differences({name: before.get(name) for name in _SAME}, info)
     if before.recipe == recipe.name:
         settings = {**system_of(before, recipe).settings(), **before.expanded.settings}
-        del settings["epochs"]
+        for name in ("epochs", *STOP_SETTINGS):  # which decide how long it is trained, not what
+            settings.pop(name, None)
         differing += changes_of({**before.expanded, "settings": settings}, info.expanded)
     if files.weights.exists() and not files.checkpoint.is_file():
         raise InputError(

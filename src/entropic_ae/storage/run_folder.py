@@ -301,6 +301,10 @@ class RunFolder:
         check(content, INFO, str(self.path / INFO_FILE))
         return RunInfo.of(content)
 
+    def write_info(self, info: RunInfo) -> None:
+        """Write run.json, only under the claim."""
+        write_json(self.path / INFO_FILE, info)
+
     def read_log(self) -> dict[str, list[float]]:
         """Return the columns of the log; see ``log.read_log``."""
         return read_log(self.log)
@@ -383,7 +387,7 @@ class RunFolder:
                 check_same()
             for place in (self.path, self.checkpoint.parent, (self.path / density_file("*")).parent):
                 remove_unfinished(place, _CLAIMED)
-            write_json(self.path / INFO_FILE, info)
+            self.write_info(info)
             yield
 
 
