@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from entropic_ae.randomness import seeded
 from entropic_ae.storage.run_folder import CHECKPOINT
 from entropic_ae.terms import Objective
 from entropic_ae.training.allocator import memory_kept
+from entropic_ae.training.averaging import MINIBATCHES, Average
 from entropic_ae.training.batches import EqualBatches, ShuffledBatches, length, loader, mix, place
 from entropic_ae.training.checkpoint import check_checkpoint
 from entropic_ae.training.checks import check_training
@@ -165,7 +167,7 @@ def fit_model(
     train_data, validation_data = place(train, validation, target, local_rank() if count > 1 else 0)
     steps = _STEPS.get(target.type, 1) if count == 1 else 1
     batches = ShuffledBatches(length(train), settings.batch_size, seed, count, steps)
-    task = _Task(model, objective, settings, seed, batches)
+    task = _Task(model, objective, settings, seed, batches, train_data)
     keeper = Keeper(folder, progress, settings)
     on_terminal = progress and sys.stderr.isatty()
     bars = [TQDMProgressBar()] if on_terminal else []
@@ -241,7 +243,13 @@ class _Task(LightningModule):
     """Training and validation steps; sums stay on the device and are read once per epoch."""
 
     def __init__(
-        self, model: Autoencoder, objective: Objective, settings: Settings, seed: int, batches: ShuffledBatches
+        self,
+        model: Autoencoder,
+        objective: Objective,
+        settings: Settings,
+        seed: int,
+        batches: ShuffledBatches,
+        data: Dataset[Tensor],
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # several optimiser steps per call
@@ -250,6 +258,9 @@ class _Task(LightningModule):
         self.objective = objective
         self.settings = settings
         self.seed = seed
+        self.data = data
+        self.average: Average | None = None
+        self.saved_average: dict[str, Any] | None = None
         self.names = [term.name for term in objective.terms]
         self.row: dict[str, float] = {}
         # by number of draws, same estimator: below the maximum in many dimensions
@@ -285,11 +296,24 @@ class _Task(LightningModule):
         rate: float = self.trainer.optimizers[0].param_groups[0]["lr"]
         return rate / self.first_factor
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.average is not None:
+            checkpoint["average"] = self.average.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.saved_average = checkpoint.get("average")
+        Average.check(self.saved_average, self.settings.ema)
+
+    def on_train_start(self) -> None:
+        if self.settings.ema:
+            self.average = Average(self.model, self.settings.ema, self.saved_average)
+
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(mix(self.seed, self.current_epoch))  # a resumed run makes the same draws
         self.row = {"epoch": self.current_epoch + 1, "learning_rate": self.learning_rate}
         if self.objective.memory is not None:
             self.objective.memory.clear()
+        self.modes = {module: module.training for module in self.model.modules()}
         self.started, self.images = time.perf_counter(), 0
         self._start_sums()
 
@@ -302,6 +326,8 @@ class _Task(LightningModule):
                 optimizer.zero_grad()
                 self.manual_backward(loss)
                 optimizer.step()
+                if self.average is not None:
+                    self.average.update()
             torch.clear_autocast_cache()  # it holds casts of the weights from before the step
             self._add(step, len(batch), loss, values)
         self.images += len(given[0])
@@ -314,6 +340,15 @@ class _Task(LightningModule):
         self.row["images_per_s"] = processes() * self.images / (time.perf_counter() - self.started)
         self._start_sums()
         self.codes: list[Tensor] = []
+        if self.average is not None:
+            self._enter(self.average)
+
+    def _enter(self, average: Average) -> None:
+        """Give the model the average of its weights, until the keeper has taken them."""
+        first = next(self.model.parameters())
+        rows = islice((part for item in self.batches for part in item.split(self.batches.own_size)), MINIBATCHES)
+        with seeded(self.seed):  # draws of bottlenecks and data, which change none of the training's
+            average.enter((self.data[part].to(first) for part in rows), self.modes)
 
     def validation_step(self, images: Tensor, batch_index: int) -> None:
         loss, values, z = self._measure(images)
