@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.errors import InputError
 from entropic_ae.terms import Objective
+from entropic_ae.training.augment import NONE
 from entropic_ae.training.batches import EqualBatches, length
 from entropic_ae.training.execution import Execution
 from entropic_ae.training.settings import Settings
@@ -42,6 +43,11 @@ def check_training(
                 f"expected at least 2 {name} images as uint8 (N, C, H, W), or rows of floats for both "
                 f"training and validation, got {got}."
             )
+    if settings.augment != NONE and not images:
+        raise InputError(
+            f"augment={settings.augment} changes images, expected uint8 (N, C, H, W), got rows of floats; set "
+            f"augment={NONE}."
+        )
     validated = settings.validated(length(validation))
     batches = {
         "training": min(length(train), settings.batch_size),

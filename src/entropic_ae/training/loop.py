@@ -31,6 +31,7 @@ from entropic_ae.randomness import seeded
 from entropic_ae.storage.run_folder import CHECKPOINT
 from entropic_ae.terms import Objective
 from entropic_ae.training.allocator import memory_kept
+from entropic_ae.training.augment import Augmentation, augmentations
 from entropic_ae.training.averaging import MINIBATCHES, Average
 from entropic_ae.training.batches import EqualBatches, ShuffledBatches, length, loader, mix, place
 from entropic_ae.training.checkpoint import check_checkpoint
@@ -259,6 +260,7 @@ class _Task(LightningModule):
         self.settings = settings
         self.seed = seed
         self.data = data
+        self.augment = Augmentation(augmentations(settings.augment), batches.n, seed)
         self.average: Average | None = None
         self.saved_average: dict[str, Any] | None = None
         self.names = [term.name for term in objective.terms]
@@ -313,6 +315,7 @@ class _Task(LightningModule):
         self.row = {"epoch": self.current_epoch + 1, "learning_rate": self.learning_rate}
         if self.objective.memory is not None:
             self.objective.memory.clear()
+        self.augment.start(self.current_epoch)
         self.modes = {module: module.training for module in self.model.modules()}
         self.started, self.images = time.perf_counter(), 0
         self._start_sums()
@@ -321,7 +324,7 @@ class _Task(LightningModule):
         optimizer = self.trainer.optimizers[0]
         parts = zip(*(part.split(self.batches.own_size) for part in given), strict=True)
         for step, (batch, rows) in enumerate(parts, start=index * self.batches.steps):
-            loss, values = self._measure(batch, rows, step)[:2]
+            loss, values = self._measure(self.augment(batch, rows), rows, step)[:2]
             with torch.autocast(self.device.type, enabled=False):
                 optimizer.zero_grad()
                 self.manual_backward(loss)
