@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -31,15 +30,13 @@ class Keeper(Callback):
 
     Arguments:
         folder: of the run, if there is one.
-        progress: whether epochs are printed where there is no terminal.
         settings: of the training.
     """
 
-    def __init__(self, folder: Path | None, progress: bool, settings: Settings) -> None:
+    def __init__(self, folder: Path | None, settings: Settings) -> None:
         self.folder = folder
         self.settings = settings
         self.rates = [settings.encoder_rate, settings.decoder_rate]
-        self.progress = progress
         self.owed = False  # whether files of the latest epoch are still to be written
         self.best = math.inf
         self.weights: dict[str, Tensor] = {}
@@ -63,8 +60,6 @@ class Keeper(Callback):
         """Write the files that a killed run owes."""
         if self.folder is not None and trainer.is_global_zero and self.rows:
             self._write(self.folder, better=True)
-            if self.progress and not sys.stderr.isatty():
-                print(f"resuming after epoch {len(self.rows)}/{trainer.max_epochs}", file=sys.stderr, flush=True)
 
     def on_train_start(self, trainer: Trainer, task: Any) -> None:
         """Do not train on a resumed run that has stopped and still meets the rule by which it did."""
@@ -100,12 +95,6 @@ class Keeper(Callback):
             finally:  # even if the disk has no space for the checkpoint: the weights are smaller
                 self._write(self.folder, better)
         self._decide(trainer, task)
-        if self.progress and trainer.is_global_zero and not sys.stderr.isatty():
-            shown = "  ".join(f"{name} {value:.5g}" for name, value in task.summary().items())
-            speed = f"{row['images_per_s']:.0f} images/s"
-            print(f"epoch {row['epoch']}/{trainer.max_epochs}  {shown}  {speed}", file=sys.stderr, flush=True)
-            if self.stopped is not None:
-                print(self.stopped, file=sys.stderr, flush=True)
 
     def _decide(self, trainer: Trainer, task: Any) -> None:
         losses = [row["validation_loss"] for row in self.rows]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import signal
-import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -17,14 +16,13 @@ import torch
 import torch.distributed as dist
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.distributed import alone, gather, local_rank, processes, synchronise
+from entropic_ae.distributed import alone, gather, is_first, local_rank, processes, synchronise
 from entropic_ae.errors import DivergenceError
 from entropic_ae.estimators import distinct_codes
 from entropic_ae.randomness import seeded
@@ -38,6 +36,7 @@ from entropic_ae.training.checkpoint import check_checkpoint
 from entropic_ae.training.checks import check_training
 from entropic_ae.training.execution import Execution, quiet_lightning
 from entropic_ae.training.keeper import Keeper
+from entropic_ae.training.progress import Progress
 from entropic_ae.training.settings import Settings
 from entropic_ae.training.stopping import Stopped
 
@@ -105,7 +104,7 @@ def fit(
         folder: where log.csv, weights.safetensors (at each new best) and a checkpoint (each epoch) are written.
         resume: resume from the folder's checkpoint, if it has one. On the CPU a run that was killed at any moment
             ends with the same bits as an uninterrupted one.
-        progress: show a progress bar on a terminal, one line per epoch elsewhere.
+        progress: show a line in place on a terminal or in a notebook, one line per epoch elsewhere.
         logger: a Lightning logger, which gets the row of log.csv after each epoch.
         callbacks: further Lightning callbacks.
 
@@ -157,8 +156,12 @@ def fit_model(
     progress: bool,
     logger: Logger | None,
     callbacks: Sequence[Callback],
+    advise: Callable[[float], str | None] | None = None,
 ) -> Fitted:
-    """Train as ``fit`` does, with the same arguments, once ``check_training`` has passed."""
+    """Train as ``fit`` does, with the same arguments, once ``check_training`` has passed.
+
+    ``advise`` is called once with the seconds that a long training on a CPU takes; what it returns is shown.
+    """
     target, count = execution.target, execution.processes
     if count > 1:
         synchronise(model)
@@ -169,9 +172,8 @@ def fit_model(
     steps = _STEPS.get(target.type, 1) if count == 1 else 1
     batches = ShuffledBatches(length(train), settings.batch_size, seed, count, steps)
     task = _Task(model, objective, settings, seed, batches, train_data)
-    keeper = Keeper(folder, progress, settings)
-    on_terminal = progress and sys.stderr.isatty()
-    bars = [TQDMProgressBar()] if on_terminal else []
+    keeper = Keeper(folder, settings)
+    shown = Progress(keeper, advise) if progress and is_first(count) else None
     checkpoint = folder / CHECKPOINT if resume and folder is not None else None
     compiling = _compiled(model, objective) if execution.compile else nullcontext()
     with quiet_lightning(), seeded(seed), memory_kept(), alone() if count == 1 else nullcontext(), compiling:
@@ -183,10 +185,10 @@ def fit_model(
             strategy="auto" if count == 1 else DDPStrategy(broadcast_buffers=False),  # buffers are equal already
             precision=execution.lightning_precision,
             max_epochs=settings.epochs,
-            callbacks=[keeper, *bars, *callbacks],
+            callbacks=[keeper, *([] if shown is None else [shown]), *callbacks],
             logger=logger or False,
             enable_checkpointing=False,  # the keeper does: Lightning's own writing is not atomic across disks
-            enable_progress_bar=on_terminal,
+            enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
@@ -200,7 +202,8 @@ def fit_model(
             ),
         )
         try:
-            _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.is_file() else None)
+            with nullcontext() if shown is None else shown.shown_in_place():
+                _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.is_file() else None)
         finally:  # also after Ctrl-C or a loss that is not finite
             keeper.restore(model)
             if execution.precision == "64":
@@ -334,9 +337,6 @@ class _Task(LightningModule):
             torch.clear_autocast_cache()  # it holds casts of the weights from before the step
             self._add(step, len(batch), loss, values)
         self.images += len(given[0])
-        shown = self.trainer.progress_bar_callback is not None and index % 10 == 0
-        if shown and self.device.type == "cpu":  # on a GPU this would force a synchronisation
-            self.log_dict(values, prog_bar=True, logger=False, on_step=True, on_epoch=False)
 
     def on_validation_epoch_start(self) -> None:
         self._finish("train")
@@ -371,7 +371,7 @@ class _Task(LightningModule):
                     draws = bottleneck.prior().sample((len(codes),))
                 self.entropy_of_draws[len(codes)] = bottleneck.entropy(draws).item()
             self.row["entropy_of_draws"] = self.entropy_of_draws[len(codes)]
-        self.log_dict(self.summary(), prog_bar=True, logger=False)
+        self.log_dict(self.summary(), logger=False)  # for callbacks
         # Lightning would do this after the checkpoint is written, and a resumed run would lose the step
         self.schedule.step(self.row["validation_loss"])
 
