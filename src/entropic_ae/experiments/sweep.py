@@ -299,6 +299,7 @@ def _measure(cell: Cell, path: Path, folder: Path, *, moved: bool, progress: boo
             compile=cell.execution.compile,
             resume=interrupted or moved,
             progress=progress,
+            preview_every=0,
         )
         trained = time.perf_counter()
         metrics = run.evaluate(

@@ -9,6 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from entropic_ae import generation
 from entropic_ae.data import Given, count_copies, fingerprint, load_images
 from entropic_ae.densities import Prior
@@ -31,12 +34,14 @@ from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.registry import imported
 from entropic_ae.runs.drawing import draw_again
 from entropic_ae.runs.loading import read_info
+from entropic_ae.runs.pace import advice
 from entropic_ae.runs.run import Run
 from entropic_ae.runs.starting import start_of
 from entropic_ae.runs.transporting import attach_saved, fit_transport
 from entropic_ae.storage.run_folder import CHECKPOINT, RunFolder
 from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.training import Execution, check_checkpoint, check_training, quiet_lightning
+from entropic_ae.training.checks import check_preview
 from entropic_ae.training.loggers import check_logger, close_logger, make_logger
 from entropic_ae.training.stopping import STOP_SETTINGS, Stopped
 
@@ -57,6 +62,7 @@ _SAME = (
     "start_from",
 )  # in a resumed run
 _FEW = 4  # differences named in an error
+_PREVIEW_COLUMNS, _PREVIEW_ROWS = 16, 3  # images, and rows of samples
 
 
 def train(
@@ -81,6 +87,7 @@ def train(
     progress: bool = True,
     logger: str | None = None,
     picture_every: int = 5,
+    preview_every: int | None = None,
 ) -> Run:
     """Train a system on a data set, into a new run folder.
 
@@ -112,6 +119,9 @@ def train(
         progress: show progress on the terminal.
         logger: a name in ``training.loggers.LOGGERS``; it gets the rows of log.csv, and pictures of samples.
         picture_every: epochs between two logged pictures of samples.
+        preview_every: epochs between two versions of preview.png, validation images above their reconstructions
+            and samples of the prior, which is also drawn after the first epoch and the last; None for a tenth of
+            the epochs, 0 for no preview. A notebook shows it too.
 
     Returns: the run, with the weights of the lowest validation loss. A warning tells how many images are exact
     copies of others.
@@ -132,6 +142,7 @@ def train(
     image_size, changes = split_image_size(_changes(set, epochs=epochs, image_size=image_size))
     check_seed(seed)
     check_logger(logger, picture_every)
+    check_preview(preview_every)
     execution = Execution(device, devices, nodes, precision, compile)
     start = None if start_from is None else start_of(start_from, recipe, out, resume)
     if start is not None:
@@ -204,7 +215,8 @@ def train(
                 resume=resume,
                 progress=progress,
                 logger=tracker,
-                callbacks=callbacks,
+                callbacks=[*callbacks, *_previews(run, preview_every)],
+                advise=advice(system, images.shape),
             )
         _record_stop(run, fitted.stopped, first)
         run.model.to(execution.target)
@@ -251,6 +263,22 @@ def _logging(run: Run, name: str | None, picture_every: int) -> Iterator[tuple[L
         yield tracker, [EarlierEpochs(name, run.files.log), SamplePictures(name, draw, picture_every)]
     finally:  # also after Ctrl-C or a loss that is not finite
         close_logger(name, tracker)
+
+
+def _previews(run: Run, every: int | None) -> list[Callback]:
+    """Return the callback that draws preview.png; none for 0 epochs between two."""
+    if every == 0:
+        return []
+    from entropic_ae.training.preview import Preview
+
+    real = run.data.validation.images[:_PREVIEW_COLUMNS]
+    prior = Prior(run.model.bottleneck.prior())
+
+    def draw() -> Tensor:
+        samples = generation.sample(run.model, prior, _PREVIEW_ROWS * len(real), seed=0)
+        return torch.cat([real, generation.reconstruct(run.model, real), samples])
+
+    return [Preview(run.files.preview, draw, len(real), every)]
 
 
 def _changes(set: Mapping[str, Scalar] | None, **arguments: Scalar | None) -> dict[str, Any]:

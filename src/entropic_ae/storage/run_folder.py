@@ -27,6 +27,7 @@ __all__ = [
     "MEAN_IMAGE",
     "METRICS_FILE",
     "PREFIX",
+    "PREVIEW",
     "REAL",
     "RECONSTRUCTIONS",
     "REPORT",
@@ -50,6 +51,7 @@ INFO_FILE, METRICS_FILE, LOG, MAP = "run.json", "metrics.json", "log.csv", "map.
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoints/last.ckpt"
 TRANSPORT = "transport.safetensors"
 RECONSTRUCTIONS, INTERPOLATIONS, REPORT = "reconstructions.png", "interpolations.png", "report.html"
+PREVIEW = "preview.png"  # drawn while it is trained
 REAL = "real.png"  # held-out images, as many as samples
 _SAMPLES = "samples-", ".png"
 _NEIGHBOURS = "neighbours-", ".png"
@@ -248,6 +250,11 @@ class RunFolder:
     def log(self) -> Path:
         """log.csv, one row per epoch."""
         return self.path / LOG
+
+    @property
+    def preview(self) -> Path:
+        """Images of the model while it is trained."""
+        return self.path / PREVIEW
 
     @property
     def drawn(self) -> Path:

@@ -38,7 +38,7 @@ class Augmentation:
     >>> changes = Augmentation(("mirror",), n=10, seed=0)
     >>> changes.start(epoch=0)
     >>> sum(torch.equal(changes(images, torch.tensor([row])), images.flip(3)) for row in range(10))
-    4
+    6
     """
 
     def __init__(self, names: tuple[str, ...], n: int, seed: int) -> None:

@@ -16,7 +16,7 @@ from entropic_ae.training.batches import EqualBatches, length
 from entropic_ae.training.execution import Execution
 from entropic_ae.training.settings import Settings
 
-__all__ = ["check_training", "minibatches_to_settle"]
+__all__ = ["check_preview", "check_training", "minibatches_to_settle"]
 
 _SPANS = 10  # of a running average, until its initial value is negligible
 
@@ -88,3 +88,13 @@ def minibatches_to_settle(model: nn.Module) -> int:
     found = (getattr(module, "momentum", None) for module in model.modules())
     momenta = [momentum for momentum in found if isinstance(momentum, float | int) and momentum > 0]
     return math.ceil(_SPANS / min(momenta)) if momenta else 0
+
+
+def check_preview(every: int | None) -> None:
+    """Raise InputError unless a number of epochs between two previews is at least 0.
+
+    >>> check_preview(None), check_preview(0)
+    (None, None)
+    """
+    if every is not None and every < 0:
+        raise InputError(f"preview_every must be at least 1 epoch, or 0 for no preview, got {every}.")
