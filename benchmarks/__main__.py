@@ -19,10 +19,10 @@ from entropic_ae.storage.files import write_json
 ROOT = Path(__file__).parent.parent
 NAMES = (
     *("training", "entropy", "neighbours", "densities", "sampling", "startup", "memory", "reading", "coverage"),
-    *("export", "limit", "frechet", "spaces", "ranking"),
+    *("export", "evaluate", "limit", "frechet", "spaces", "ranking"),
 )
 MODULES = {**{name: name for name in NAMES}, "gpu": "accelerator"}
-APART = ("limit", "frechet", "gpu", "spaces", "ranking")  # of what not every machine has
+APART = ("evaluate", "limit", "frechet", "gpu", "spaces", "ranking")  # of what not every machine has
 MEASURES = ("spaces", "ranking")  # whose results are no times
 ROUNDS = 7
 GPU_ROUNDS = 3  # of a GPU that nobody else uses times swing little
@@ -35,6 +35,7 @@ DRY: dict[str, dict[str, Any]] = {
     "frechet": {"features": 100, "dim": 16, "images": 4},
     "startup": {"commands": 2},
     "export": {"densities": ("prior",)},
+    "evaluate": {"data": "digits", "width": 2, "n": 50},
     "spaces": {"data": ("digits",), "sizes": (60,)},
     "ranking": {"data": ("digits",), "sizes": (60, 120), "spaces": ("random",), "settings": {"epochs": 1}},
     "memory": {"images": (200,), "codes": ((1000, 4),)},
@@ -49,7 +50,7 @@ def main() -> None:
     """Run the benchmarks that were named, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     usual = [name for name in MODULES if name not in APART]
-    apart = "gpu, which needs one; limit, as root; frechet, with PYTHONPATH=.venv/fid; spaces, ranking, with data"
+    apart = "gpu, which needs one; limit, as root; frechet, with PYTHONPATH=.venv/fid; the others with data"
     names = f"{', '.join(usual)}: these unless given; {apart}"
     parser.add_argument("names", nargs="*", metavar="NAME", help=names)
     rounds = f"turns of each contender; {ROUNDS} unless given, of gpu {GPU_ROUNDS}"
@@ -57,7 +58,9 @@ def main() -> None:
     parser.add_argument(
         "--peers", type=Path, help="the Python of pythae's environment, which tests/peers says how to make"
     )
-    parser.add_argument("--older", type=Path, help="a checkout of an older version, for export to compare with")
+    parser.add_argument(
+        "--older", type=Path, help="a checkout of an older version, for export and evaluate to compare with"
+    )
     parser.add_argument("--dry", action="store_true", help="one round of little, on the CPU, to see that it works")
     parser.add_argument("--out", type=Path, help="folder of the results; with --dry in runs/ unless given")
     options = parser.parse_args()
@@ -77,7 +80,7 @@ def main() -> None:
         own = DRY.get(name, {}) if options.dry else {}
         if name in ("training", "gpu"):
             own = {**own, "peers": options.peers}
-        if name == "export":
+        if name in ("export", "evaluate"):
             own = {**own, "older": options.older}
         if name == "ranking":
             own = {**own, "folder": (options.out or ROOT / "runs") / "ranking"}

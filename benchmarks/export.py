@@ -46,11 +46,7 @@ def measure(
         older: the root of a checkout of an older version (``git worktree add PATH COMMIT``), which takes turns.
         densities: those of which a sampler is exported.
     """
-    roots = {"entropic-ae": ROOT}
-    if older is not None:
-        command = ["git", "-C", str(older), "rev-parse", "--short=7", "HEAD"]
-        commit = subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
-        roots[f"commit {commit}"] = older
+    roots = checkouts(older)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in roots}
     for root in roots.values():
         _export(root, densities)  # leaves compiled modules
@@ -61,6 +57,16 @@ def measure(
         times = {name: [one[clock] for one in taken] for name, taken in found.items()}
         graphs = int(found["entropic-ae"][0]["graphs"])
         yield {"clock": clock, "graphs": graphs, **compared(times, "entropic-ae")}
+
+
+def checkouts(older: Path | None) -> dict[str, Path]:
+    """Return the roots of this checkout and of an older one, if there is one, by their names in results."""
+    roots = {"entropic-ae": ROOT}
+    if older is not None:
+        command = ["git", "-C", str(older), "rev-parse", "--short=7", "HEAD"]
+        commit = subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+        roots[f"commit {commit}"] = older
+    return roots
 
 
 def _export(root: Path, densities: tuple[str, ...]) -> dict[str, float]:

@@ -34,6 +34,7 @@ OPTIONS = [  # command and the function it calls; option, argument, value; the v
     (*TRAIN, "--overwrite", "overwrite", True, False),
     (*TRAIN, "--logger csv", "logger", "csv", None),
     (*TRAIN, "--picture-every 3", "picture_every", 3, 5),
+    (*TRAIN, "--preview-every 3", "preview_every", 3, None),
     (*SAMPLE, "--devices 2", "devices", 2, 1),
     (*SAMPLE, "--nodes 3", "nodes", 3, 1),
     ("sample RUN", "load", "--data there", "data", "there", None),

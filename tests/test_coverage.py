@@ -129,7 +129,7 @@ def test_equal_points_have_nothing_inside():
     ("real", "fake", "k", "message"),
     [
         (normal(9, 2), normal(9, 2), 0, "at least 1, got 0"),
-        (normal(5, 2), normal(9, 2), 5, "more than k=5 rows of each, got 5 real and 9 fake"),
+        (normal(5, 2), normal(9, 2), 5, "more than k=5 rows of real features, got 5"),
         (normal(9, 2), normal(9, 3), 5, "one width"),
         (normal(9, 2), normal(9, 2) / 0, 5, "fake features must be finite"),
     ],
@@ -173,3 +173,20 @@ def test_doubtful_blocks_are_searched_in_float64():
     exact = (points[:, None] - points).square().sum(2)
     exact.fill_diagonal_(torch.inf)
     assert torch.equal(pairs.nearest(rows, 3, itself=True)[0], exact.sort(1).values[:, :3])
+
+
+@pytest.mark.parametrize("side", [3, 7, 1024])
+@pytest.mark.parametrize("scale", [1.0, 1e-7])
+def test_each_pair_of_one_set_is_looked_at_once(monkeypatch, side, scale):
+    """The neighbours are those of a search of all rows, ties and doubtful bounds included."""
+    monkeypatch.setattr("entropic_ae.metrics.pairs._SIDE", side)
+    points = (1e3 * normal(4, 8)).repeat(10, 1) + scale * (2 * normal(40, 8, seed=1)).round()
+    points = torch.cat([points, points[:6]])  # equal rows
+    pairs = Pairs(points, points)
+    exact = (points[:, None] - points).square().sum(2)
+    exact.fill_diagonal_(torch.inf)
+    for k in (1, 3, 45):
+        distances, numbers = pairs.nearest_others(k)
+        assert torch.equal(distances, exact.sort(1).values[:, :k])
+        assert torch.equal(exact.gather(1, numbers), distances)
+        assert all(len(set(row)) == k for row in numbers.tolist())

@@ -2,7 +2,10 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -14,6 +17,8 @@ from entropic_ae.data import DataWarning, ImageData, Split
 from entropic_ae.recipes import SIZES, fitted, system_for
 from entropic_ae.recipes.sizes import ENTROPY
 from entropic_ae.runs.overview import Overview
+from entropic_ae.storage.files import locked
+from entropic_ae.storage.runs_table import read_runs
 
 EAE = RECIPES["eae"]
 FEW = {"epochs": 1, "width": 2}
@@ -241,3 +246,51 @@ def test_flags_take_no_value_in_the_help(call):
         code, out, _ = call(*command, "--help")
         assert code == 0
         assert "bool" not in out
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """Run folders of every state, of which one is damaged and one is measured."""
+    folder = tmp_path / "runs"
+    info = {"recipe": "eae", "preset": "digits", "data": "digits", "source": "digits", "shape": [1, 8, 8]}
+    rest = {"image_size": None, "limit": None, "seed": 0, "overrides": {}, "versions": {}}
+    names = {"bottleneck": "BatchNorm", "terms": [], "densities": []}
+    rows = {"done": (2, [3.0, 1.5]), "cut": (9, [2.5]), "sub/none": (4, [])}
+    for name, (epochs, losses) in rows.items():
+        (folder / name).mkdir(parents=True)
+        expanded = {"expanded": {**names, "settings": {"epochs": epochs}}}
+        (folder / name / "run.json").write_text(json.dumps({**info, **rest, **expanded}))
+        if losses:
+            lines = [f"{i},{loss}" for i, loss in enumerate(losses, start=1)]
+            (folder / name / "log.csv").write_text("\n".join(["epoch,validation_loss", *lines, ""]))
+            (folder / name / "weights.safetensors").write_bytes(b"")
+    (folder / "odd").mkdir()
+    (folder / "odd" / "run.json").write_text("{")
+    return folder
+
+
+def test_runs_are_listed_by_what_their_files_say(listed, call, monkeypatch):
+    code, out, err = call("runs", listed, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert {
+        row["run"].rpartition("runs/")[2]: (row["epochs"], row["state"], row["loss"]) for row in found["runs"]
+    } == {
+        "cut": (1, "interrupted", 2.5),
+        "done": (2, "finished", 1.5),
+        "sub/none": (0, "interrupted", None),
+    }
+    assert len(found["damaged"]) == err.count("odd/run.json is damaged") == 1
+    lines = call("runs", listed, "--sort", "loss")[1].splitlines()
+    assert [line.split()[3:6:2] for line in lines[1:]] == [["2/2", "1.5"], ["1/9", "2.5"], ["0/4", "-"]]
+    assert "did you mean 'state'" in call("runs", listed, "--sort", "stat")[2]
+    assert "is no folder; give the one that holds the run folders" in call("runs", listed / "none")[2]
+    with locked(listed / "done" / ".lock") as mine:
+        assert mine
+        monkeypatch.setattr("entropic_ae.storage.run_folder.locked", lambda *_, **__: nullcontext(False))
+        assert read_runs(listed)[0][1].state == "running"
+
+
+def test_listing_runs_does_not_import_torch():
+    script = "import sys; from entropic_ae.cli import listing; listing.read_runs; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout == b"False\n"

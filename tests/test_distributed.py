@@ -29,10 +29,11 @@ from entropic_ae.storage.tensors import write_tensors
 from entropic_ae.training import CHECKPOINT, WEIGHTS, loop
 
 QUICK = {"second-stage.epochs": 1, "second-stage.hidden": 8}
+AVERAGED = {"ema": 0.5, "augment": "mirror+shift+crop"}
 SYSTEMS = (
     {name: (name, QUICK if recipe.density == "second-stage" else {}) for name, recipe in RECIPES.items()}
     | {name: ("eae", {"bottleneck": name}) for name, kind in BOTTLENECKS.items() if kind.bounds_entropy}
-    | {"memory": ("eae", {"entropy.memory": 40}), "perceptron": ("eae", {"network": "mlp"})}
+    | {"memory": ("eae", {"entropy.memory": 40}), "perceptron": ("eae", {"network": "mlp", **AVERAGED})}
 )
 MOMENTS = tuple(name for name, kind in BOTTLENECKS.items() if kind(2).least_batch > 1)
 DENSITIES = ("prior", "gaussian", "mixture", "second-stage")

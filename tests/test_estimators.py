@@ -44,8 +44,10 @@ def test_equals_the_paper_formula_by_hand():
     assert knn_entropy(z).item() == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("few", [0, 2**21])
 @pytest.mark.parametrize(("separation", "spread"), [(1e6, 1e-3), (1e6, 1e-6), (2, 1e-8), (1, 1)])
-def test_float64_neighbours_in_tight_clusters_far_apart(separation, spread):
+def test_float64_neighbours_in_tight_clusters_far_apart(separation, spread, few, monkeypatch):
+    monkeypatch.setattr(neighbours, "_FEW", few)
     z = spread * normal(400, 5)
     z[::2] += separation
     distance = (z[:, None] - z).norm(dim=2) + torch.diag(torch.full((400,), torch.inf))
@@ -68,11 +70,13 @@ def test_float32_codes_of_extreme_scale(scale):
 @pytest.mark.parametrize("separation", [0, 1e6])
 def test_many_points_find_what_few_do(n, others, d, k, separation, monkeypatch):
     z = normal(n + others, d) + separation * torch.arange(n + others, dtype=torch.float64)[:, None].remainder(2)
-    expected = neighbours.kth_neighbour(z - z.mean(0), n, k, certain=True)
+    expected = neighbours.kth_neighbour(z, n, k, certain=True)
+    monkeypatch.setattr(neighbours, "_FEW", 0)
+    assert torch.equal(neighbours.kth_neighbour(z, n, k, certain=True), expected)
     monkeypatch.setattr(neighbours, "_LONG", 1)
     # so small that there are several blocks, of which the last is smaller
     monkeypatch.setattr(neighbours, "_CHUNK", 500)
-    assert torch.equal(neighbours.kth_neighbour(z - z.mean(0), n, k, certain=True), expected)
+    assert torch.equal(neighbours.kth_neighbour(z, n, k, certain=True), expected)
     exact = torch.cdist(z[:n], z, compute_mode="donot_use_mm_for_euclid_dist").sort(1).indices[:, k]
     assert torch.equal(expected, exact)
 
@@ -81,6 +85,8 @@ def test_many_points_find_what_few_do(n, others, d, k, separation, monkeypatch):
 def test_many_points_that_coincide(copies, monkeypatch):
     z = normal(20, 3).repeat(copies, 1)
     expected = knn_entropy(z)
+    monkeypatch.setattr(neighbours, "_FEW", 0)
+    assert knn_entropy(z) == expected
     monkeypatch.setattr(neighbours, "_LONG", 1)
     assert knn_entropy(z) == expected
 
@@ -88,6 +94,7 @@ def test_many_points_that_coincide(copies, monkeypatch):
 @pytest.mark.parametrize("long", [1, 10_000])
 def test_codes_that_are_searched_again_take_no_more_memory(long, monkeypatch):
     sizes, cdist = [], torch.cdist
+    monkeypatch.setattr(neighbours, "_FEW", 0)
     monkeypatch.setattr(neighbours, "_LONG", long)
     monkeypatch.setattr(neighbours, "_CHUNK", 1000)
     monkeypatch.setattr(torch, "cdist", lambda a, b, **how: (sizes.append(len(a) * len(b)), cdist(a, b, **how))[1])
@@ -96,8 +103,10 @@ def test_codes_that_are_searched_again_take_no_more_memory(long, monkeypatch):
     assert max(sizes) <= 1000
 
 
-def test_many_points_that_are_not_finite_have_no_finite_entropy(monkeypatch):
-    monkeypatch.setattr(neighbours, "_LONG", 1)
+@pytest.mark.parametrize(("few", "long"), [(2**21, 1), (0, 4096), (0, 1)])
+def test_points_that_are_not_finite_have_no_finite_entropy(few, long, monkeypatch):
+    monkeypatch.setattr(neighbours, "_FEW", few)
+    monkeypatch.setattr(neighbours, "_LONG", long)
     z = normal(50, 3)
     z[7, 1] = torch.nan
     assert knn_entropy(z, check_finite=False).isnan()
@@ -106,6 +115,7 @@ def test_many_points_that_are_not_finite_have_no_finite_entropy(monkeypatch):
 def test_chunks_change_nothing(monkeypatch):
     z = normal(300, 4)
     whole = knn_entropy(z, 2)
+    monkeypatch.setattr(neighbours, "_FEW", 0)
     monkeypatch.setattr("entropic_ae.estimators.neighbours._CHUNK", 1000)
     assert knn_entropy(z, 2).item() == pytest.approx(whole.item(), abs=1e-12)
 

@@ -49,8 +49,8 @@ def info(folder):
 
 def test_run_folder(trained):
     assert sorted(p.name for p in trained.folder.iterdir()) == [
-        ".lock", "checkpoints", "interpolations.png", "log.csv", "real.png", "reconstructions.png", "run.json",
-        "samples-prior.png", "weights.safetensors",
+        ".lock", "checkpoints", "interpolations.png", "log.csv", "preview.png", "real.png", "reconstructions.png",
+        "run.json", "samples-prior.png", "weights.safetensors",
     ]  # fmt: skip
     assert info_of(trained.folder)["device"] == "cpu"
     info = json.loads((trained.folder / "run.json").read_text())

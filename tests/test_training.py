@@ -35,7 +35,7 @@ from entropic_ae import (
 )
 from entropic_ae.generation import encode
 from entropic_ae.recipes import PRESETS, RECIPES, configure
-from entropic_ae.training import loop, to_unit
+from entropic_ae.training import keeper, loop, to_unit
 
 SHAPE = (1, 8, 8)
 
@@ -443,7 +443,7 @@ def test_several_steps_at_a_time_are_the_same_steps(recipe, precision, monkeypat
 
 @pytest.mark.parametrize("name", ["write_tensors", "write_log"])
 def test_ctrl_c_between_the_files_of_an_epoch_leaves_all_of_them(name, images, tmp_path, monkeypatch):
-    write, calls = getattr(loop, name), []
+    write, calls = getattr(keeper, name), []
 
     def interrupted(*arguments):
         calls.append(arguments)
@@ -451,7 +451,7 @@ def test_ctrl_c_between_the_files_of_an_epoch_leaves_all_of_them(name, images, t
             raise KeyboardInterrupt
         write(*arguments)
 
-    monkeypatch.setattr(loop, name, interrupted)
+    monkeypatch.setattr(keeper, name, interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(images, 3, folder=tmp_path)
     assert (tmp_path / "weights.safetensors").is_file()

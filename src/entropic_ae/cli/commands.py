@@ -14,6 +14,7 @@ from rich.markup import escape
 from entropic_ae.cli.experiments import figure, table1, tune
 from entropic_ae.cli.hub import pull, push
 from entropic_ae.cli.images import interpolate, reconstruct, sample, score
+from entropic_ae.cli.listing import runs
 from entropic_ae.cli.options import Command, Group
 from entropic_ae.cli.printing import errors, notes, speak, with_output_options
 from entropic_ae.cli.recipes import recipes
@@ -62,7 +63,7 @@ def _root(
 
 # in the order of --help
 for _command in (
-    *(recipes, train, transport, sample, reconstruct, interpolate, score, evaluate, report, export, explore),
+    *(recipes, runs, train, transport, sample, reconstruct, interpolate, score, evaluate, report, export, explore),
     *(push, pull),
     *(table1, tune, figure),
 ):

@@ -20,7 +20,7 @@ from entropic_ae.cli.options import (
     check_run,
     load_run,
 )
-from entropic_ae.cli.printing import Document, console, speak_for
+from entropic_ae.cli.printing import Document, console, hint, speak_for
 from entropic_ae.errors import InputError
 from entropic_ae.storage.run_folder import (
     INTERPOLATIONS,
@@ -102,7 +102,10 @@ def reconstruct(
     if n < 1:
         raise InputError(f"--n must be at least 1, got {n}.")
     loaded = load_run(run, device)
-    images = _held_out(loaded, data)[:n]
+    available = _held_out(loaded, data)
+    images = available[:n]
+    if len(images) < len(available):
+        hint(f"The first {len(images):,} of {len(available):,} images; --n {len(available)} takes all.")
     rebuilt = loaded.reconstruct(images)
     if out is None or out.suffix.lower() == ".png":
         grid, place = above(images, rebuilt, _COLUMNS), _picture(loaded, RECONSTRUCTIONS, data)

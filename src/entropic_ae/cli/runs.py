@@ -109,6 +109,9 @@ def train(
         typer.Option(help="One listed by [b]recipes[/b], in addition to log.csv; all but csv need an extra."),
     ] = None,
     picture_every: Annotated[int, typer.Option(help="Epochs between logged pictures.")] = 5,
+    preview_every: Annotated[
+        int | None, typer.Option(help="Epochs between previews; default: a tenth of all; 0 for none.")
+    ] = None,
 ) -> Document:
     """Train a system into a run folder, with pictures of its samples and reconstructions."""
     speak_for(devices * nodes)
@@ -139,6 +142,7 @@ def train(
         progress=not notes.quiet,
         logger=logger,
         picture_every=picture_every,
+        preview_every=preview_every,
     )
     density = run.system.recipe.density
     console.print(f"{run.folder}: trained; {LOG} has the losses, {samples_file('prior')} new images.")

@@ -354,10 +354,7 @@ def _neighbour_square(sample: _Sample) -> Tensor:
     """
     certain = sample.check or sample.z.dtype == torch.float64
     z, points = sample.drawn(sample.kind)
-    exact = points.detach().double()
-    # one far point moves the mean, and with it the resolution of all others
-    centre = exact.median(0).values if certain else exact.mean(0)
-    neighbour = points[kth_neighbour(exact - centre, len(z), sample.k, certain=certain)]
+    neighbour = points[kth_neighbour(points.detach().double(), len(z), sample.k, certain=certain)]
     difference = z - neighbour
     square = difference.double().square().sum(1)  # a float32 square could over- or underflow
     if sample.check:

@@ -11,6 +11,7 @@ from torch import Tensor
 __all__ = ["kth_in_largest_norm", "kth_neighbour"]
 
 _CHUNK = 2**23  # distances held at once: 64 MiB in float64
+_FEW = 2**21  # differences of coordinates, up to which the distances themselves take less time
 _SPARE = 3  # candidates beyond the k-th, re-ranked by their exact distances
 _LONG = 4096  # points from which scikit-learn is faster on a CPU, despite one second of import
 
@@ -18,17 +19,23 @@ _LONG = 4096  # points from which scikit-learn is faster on a CPU, despite one s
 def kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
     """Return the index of the k-th nearest other point of each of the first n, (n,), in memory linear in N.
 
-    A matrix product in float64 finds candidates, which are re-ranked by their exact differences. Rounding could
-    choose wrong candidates for tight clusters far apart; with ``certain`` such rows are searched again by exact
-    differences.
+    Of few points all distances are computed. Of many, a matrix product in float64 finds candidates, which are
+    re-ranked by their exact differences. Rounding could choose wrong candidates for tight clusters far apart; with
+    ``certain`` such rows are searched again by exact differences.
 
     Arguments:
-        points: centred, (N, D) float64.
+        points: (N, D) float64.
         n: number of points whose neighbour is returned.
         k: order of the neighbour.
         certain: whether to search doubtful rows again; finding them waits for the device.
     """
     total, dim = points.shape
+    if n * total * dim <= _FEW:
+        distance = torch.cdist(points[:n], points, compute_mode="donot_use_mm_for_euclid_dist")
+        distance.fill_diagonal_(torch.inf)
+        return distance.argmin(1) if k == 1 else distance.topk(k, largest=False).indices[:, -1]
+    # one far point moves the mean, and with it the resolution of all others
+    points = points - (points.median(0).values if certain else points.mean(0))
     norm = points.square().sum(1)
     rounding = 4 * (dim + 4) * torch.finfo(torch.float64).eps
     # scikit-learn rejects non-finite points

@@ -20,12 +20,12 @@ from entropic_ae.evaluation.scale import blurred, mean_image, number_needed, tel
 from entropic_ae.features import Features
 from entropic_ae.generation import decode, encode_posterior, mix_codes, sample
 from entropic_ae.metrics import (
+    CopyReference,
+    FidelityReference,
     FrechetEstimate,
     FrechetReference,
     entropy_gap,
-    fidelity_coverage,
     kernel_distance,
-    near_copies,
     nearest_neighbours,
     psnr,
     reconstruction_error,
@@ -264,11 +264,15 @@ class _Table:
         self.rows: dict[str, dict[str, Any]] = {}
         self._estimates: dict[str, FrechetEstimate] = {}
         self._scale: dict[str, Tensor] = {}
+        self._fidelity: FidelityReference | None = None
+        self._copies: CopyReference | None = None
         self._seen: tuple[Tensor, Tensor] | None = None
 
     def look_closer(self, training: Tensor, held_out: Tensor) -> None:
         """Measure fidelity, coverage and near-copies of training images, too."""
-        self._seen = self.space(training), self.space.of_real(held_out)
+        seen, unseen = self._seen = self.space(training), self.space.of_real(held_out)
+        if _QUANTILE * (len(unseen) + 1) >= 1:
+            self._copies = CopyReference(unseen, seen, quantile=_QUANTILE)
 
     def add(self, group: _Group) -> None:
         """Measure a group of images."""
@@ -294,12 +298,14 @@ class _Table:
         """Return fidelity and coverage of a group, against as many real images, and what samples have copied."""
         found: dict[str, Any] = {}
         if len(features) > _NEIGHBOURS:
-            found = fidelity_coverage(self._real[self._order[: len(features)]], features, _NEIGHBOURS)
+            if self._fidelity is None:  # all groups have equally many images
+                self._fidelity = FidelityReference(self._real[self._order[: len(features)]], _NEIGHBOURS)
+            found = self._fidelity.measure(features)
         if self._seen is None or name in (FLOOR, *_REBUILT):
             return found
         training, held_out = self._seen
-        if _QUANTILE * (len(held_out) + 1) >= 1:
-            copies = near_copies(features, held_out, training, quantile=_QUANTILE)
+        if self._copies is not None:
+            copies = self._copies.find(features)
             found["near_copies"], self.rows[FLOOR]["near_copies"] = copies.share, copies.expected
             near, unseen = copies.samples, copies.held_out
         else:

@@ -300,6 +300,7 @@ def _measure(cell: Cell, path: Path, folder: Path, *, moved: bool, progress: boo
             resume=interrupted or moved,
             progress=progress,
             size=PAPER,
+            preview_every=0,
         )
         trained = time.perf_counter()
         metrics = run.evaluate(

@@ -1,17 +1,19 @@
 """Metrics: pure functions of features, codes and images; none depends on a batch size."""
 
 from entropic_ae.metrics.codes import active_codes, entropy_gap
-from entropic_ae.metrics.coverage import fidelity_coverage
+from entropic_ae.metrics.coverage import FidelityReference, fidelity_coverage
 from entropic_ae.metrics.diagnostics import LEVEL, diagnose, least_codes, sliced_wasserstein
 from entropic_ae.metrics.distances import kernel_distance, sliced_distance
 from entropic_ae.metrics.frechet import FrechetEstimate, FrechetReference, frechet_distance
 from entropic_ae.metrics.images import psnr, reconstruction_error, spread, ssim, total_variance
 from entropic_ae.metrics.intervals import Interval, interval
 from entropic_ae.metrics.labels import knn_accuracy, linear_probe_accuracy
-from entropic_ae.metrics.neighbours import NearCopies, Neighbours, near_copies, nearest_neighbours
+from entropic_ae.metrics.neighbours import CopyReference, NearCopies, Neighbours, near_copies, nearest_neighbours
 
 __all__ = [
     "LEVEL",
+    "CopyReference",
+    "FidelityReference",
     "FrechetEstimate",
     "FrechetReference",
     "Interval",

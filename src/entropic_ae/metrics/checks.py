@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from entropic_ae.arrays import ArrayLike, as_tensor, has_double
 from entropic_ae.errors import InputError
 
-__all__ = ["checked_features", "checked_pair"]
+__all__ = ["checked_features", "checked_pair", "checked_rows"]
 
 
 def checked_features(features: ArrayLike, name: str, *, least: int = 2, width: int | None = None) -> Tensor:
@@ -28,17 +27,39 @@ def checked_features(features: ArrayLike, name: str, *, least: int = 2, width: i
     return found.cpu().double()
 
 
-def checked_pair(
-    real: ArrayLike, fake: ArrayLike, *, least: int = 1, names: tuple[str, str] = ("real", "fake")
-) -> tuple[Tensor, Tensor]:
+def checked_pair(real: ArrayLike, fake: ArrayLike, *, least: int = 1) -> tuple[Tensor, Tensor]:
     """Return two sets of features in their own precision, on the GPU if the first is there, else on the CPU.
 
     Raises: InputError: as of ``checked_features``.
     """
-    x, y = (_checked(features, name, least) for features, name in zip((real, fake), names, strict=True))
-    _same_width(x.shape[1], y.shape[1], names)
-    device = x.device if has_double(x.device) else torch.device("cpu")
-    return x.to(device), y.to(device)
+    x = checked_rows(real, "real", least=least)
+    return x, checked_rows(fake, "fake", least=least, like=x)
+
+
+def checked_rows(
+    features: ArrayLike,
+    name: str,
+    *,
+    least: int = 1,
+    like: Tensor | None = None,
+    like_name: str = "real",
+) -> Tensor:
+    """Return features in their own precision, on the GPU if they are there, else on the CPU.
+
+    Arguments:
+        features: (N, F).
+        name: whose they are, in errors.
+        least: rows at least.
+        like: features that they are compared with, of the same width, on whose device they are moved.
+        like_name: whose those are.
+
+    Raises: InputError: as of ``checked_features``.
+    """
+    found = _checked(features, name, least)
+    if like is not None:
+        _same_width(like.shape[1], found.shape[1], (like_name, name))
+        return found.to(like.device)
+    return found if has_double(found.device) else found.cpu()
 
 
 def _checked(features: ArrayLike, name: str, least: int) -> Tensor:

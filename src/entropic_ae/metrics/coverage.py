@@ -10,10 +10,70 @@ from torch import Tensor
 
 from entropic_ae.arrays import ArrayLike
 from entropic_ae.errors import InputError
-from entropic_ae.metrics.checks import checked_pair
+from entropic_ae.metrics.checks import checked_rows
 from entropic_ae.metrics.pairs import Pairs
 
-__all__ = ["fidelity_coverage"]
+__all__ = ["FidelityReference", "fidelity_coverage"]
+
+
+class FidelityReference:
+    """Fidelity and coverage of several generated sets against one real set, whose balls are found once.
+
+    Arguments:
+        real: features of real images, (N, F), N > k.
+        k: order of the nearest neighbour.
+
+    Raises: InputError: as of ``fidelity_coverage``.
+
+    >>> real, fake = torch.randn(2, 100, 4, generator=torch.Generator().manual_seed(0))
+    >>> FidelityReference(real).measure(fake) == fidelity_coverage(real, fake)
+    True
+    """
+
+    def __init__(self, real: ArrayLike, k: int = 5) -> None:
+        if k < 1:
+            raise InputError(f"fidelity_coverage needs k of at least 1, got {k}; the default is 5.")
+        self._k = k
+        self._real = checked_rows(real, "real")
+        self._check_number(len(self._real), "real")
+        nearest, own = Pairs(self._real, self._real).nearest_others(k)
+        self._radius = nearest[:, -1:]
+        self._clipped = torch.minimum(self._radius, _median_squared(self._radius))
+        self._own_balls = torch.bincount(own[nearest <= self._clipped], minlength=len(self._real))
+
+    def measure(self, fake: ArrayLike) -> dict[str, float]:
+        """Return the values of ``fidelity_coverage`` of generated features, (M, F), M > k."""
+        real, k = self._real, self._k
+        fake = checked_rows(fake, "fake", like=real)
+        self._check_number(len(fake), "fake")
+        fake_radius = Pairs(fake, fake).nearest_others(k)[0][:, -1]
+        balls, clipped_balls = (torch.zeros(len(fake), dtype=torch.int64, device=fake.device) for _ in range(2))
+        covered, recalled = [], []
+        pairs = Pairs(real, fake)
+        for rows in pairs.blocks():
+            block = pairs.bounds(rows)
+            inside = pairs.inside(block, self._radius[rows])
+            balls += inside.sum(0)
+            covered.append(inside.sum(1))
+            clipped_balls += pairs.inside(block, self._clipped[rows], closed=True).sum(0)
+            recalled.append(pairs.inside(block, fake_radius[None]).any(1))
+        counts = torch.cat(covered)
+        share = counts.clamp_max(k).double().mean().item() / k
+        return {
+            "precision": _mean(balls > 0),
+            "recall": _mean(torch.cat(recalled)),
+            "density": _mean(balls) / k,
+            "coverage": _mean(counts > 0),
+            "clipped_density": min(1.0, _mean(clipped_balls.clamp_max(k)) / _mean(self._own_balls.clamp_max(k))),
+            "clipped_coverage": _calibrated(share, len(real), len(fake), k),
+        }
+
+    def _check_number(self, number: int, name: str) -> None:
+        if number <= self._k:
+            raise InputError(
+                f"fidelity_coverage needs more than k={self._k} rows of {name} features, got {number}; "
+                "give more images or a lower k."
+            )
 
 
 def fidelity_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> dict[str, float]:
@@ -72,39 +132,7 @@ def fidelity_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> dict[str,
     >>> fidelity_coverage(real, fake + 10)["clipped_density"]
     0.0
     """
-    if k < 1:
-        raise InputError(f"fidelity_coverage needs k of at least 1, got {k}; the default is 5.")
-    real, fake = checked_pair(real, fake)
-    if min(len(real), len(fake)) <= k:
-        raise InputError(
-            f"fidelity_coverage needs more than k={k} rows of each, got {len(real)} real and {len(fake)} fake "
-            "features; give more images or a lower k."
-        )
-    nearest, own = _radii(real, k)
-    radius = nearest[:, -1:]
-    clipped = torch.minimum(radius, _median_squared(radius))
-    own_balls = torch.bincount(own[nearest <= clipped], minlength=len(real))
-    fake_radius = _radii(fake, k)[0][:, -1]
-    balls, clipped_balls = (torch.zeros(len(fake), dtype=torch.int64, device=fake.device) for _ in range(2))
-    covered, recalled = [], []
-    pairs = Pairs(real, fake)
-    for rows in pairs.blocks():
-        block = pairs.bounds(rows)
-        inside = pairs.inside(block, radius[rows])
-        balls += inside.sum(0)
-        covered.append(inside.sum(1))
-        clipped_balls += pairs.inside(block, clipped[rows], closed=True).sum(0)
-        recalled.append(pairs.inside(block, fake_radius[None]).any(1))
-    counts = torch.cat(covered)
-    share = counts.clamp_max(k).double().mean().item() / k
-    return {
-        "precision": _mean(balls > 0),
-        "recall": _mean(torch.cat(recalled)),
-        "density": _mean(balls) / k,
-        "coverage": _mean(counts > 0),
-        "clipped_density": min(1.0, _mean(clipped_balls.clamp_max(k)) / _mean(own_balls.clamp_max(k))),
-        "clipped_coverage": _calibrated(share, len(real), len(fake), k),
-    }
+    return FidelityReference(real, k).measure(fake)
 
 
 def _mean(values: Tensor) -> float:
@@ -116,14 +144,6 @@ def _median_squared(square: Tensor) -> Tensor:
     ordered = square.flatten().sort().values
     low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
     return low if low == high else ((low.sqrt() + high.sqrt()) / 2).square()  # a radius keeps its digits
-
-
-def _radii(points: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the squared distances to the k nearest other points, (N, k), and their numbers."""
-    pairs = Pairs(points, points)
-    found = [pairs.nearest(rows, k, itself=True)[:2] for rows in pairs.blocks()]
-    distances, numbers = zip(*found, strict=True)
-    return torch.cat(distances), torch.cat(numbers)
 
 
 def _calibrated(share: float, n: int, m: int, k: int) -> float:

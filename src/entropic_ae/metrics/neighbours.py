@@ -10,10 +10,10 @@ from torch import Tensor
 
 from entropic_ae.arrays import ArrayLike
 from entropic_ae.errors import InputError
-from entropic_ae.metrics.checks import checked_pair
+from entropic_ae.metrics.checks import checked_rows
 from entropic_ae.metrics.pairs import Pairs
 
-__all__ = ["NearCopies", "Neighbours", "near_copies", "nearest_neighbours"]
+__all__ = ["CopyReference", "NearCopies", "Neighbours", "near_copies", "nearest_neighbours"]
 
 
 @dataclass(frozen=True)
@@ -118,35 +118,60 @@ def near_copies(
     >>> near_copies(training + 0.01, held_out, training).share
     1.0
     """
-    if not 0 < quantile < 1:
-        raise InputError(f"quantile must be above 0 and below 1, got {quantile}; the default is 0.01.")
-    if around < 1:
-        raise InputError(f"around must be at least 1, got {around}; the default is 5.")
-    held, relative_held = _relative(held_out, training, around)
-    n = len(relative_held)
-    order = math.floor(quantile * (n + 1) * (1 + 1e-12))  # 0.07 * 100 is no less than 7
-    if order == 0:
-        raise InputError(
-            f"a quantile of {quantile} needs at least {math.ceil(1 / quantile) - 1} held-out images, got {n}; "
-            "give more, or a higher quantile."
+    return CopyReference(held_out, training, quantile=quantile, around=around).find(samples)
+
+
+class CopyReference:
+    """Near-copies in several sets of samples, with one search for the neighbours of the held-out images.
+
+    Arguments:
+        held_out, training, quantile, around: of ``near_copies``.
+
+    Raises: InputError: as of ``near_copies``.
+
+    >>> training, held_out, fresh = torch.randn(3, 200, 8, generator=torch.Generator().manual_seed(0))
+    >>> CopyReference(held_out, training).find(fresh).share < 0.05
+    True
+    """
+
+    def __init__(
+        self, held_out: ArrayLike, training: ArrayLike, *, quantile: float = 0.01, around: int = 5
+    ) -> None:
+        if not 0 < quantile < 1:
+            raise InputError(f"quantile must be above 0 and below 1, got {quantile}; the default is 0.01.")
+        if around < 1:
+            raise InputError(f"around must be at least 1, got {around}; the default is 5.")
+        self._training, self._around = training, around
+        self._held, relative = _relative(held_out, training, around)
+        n = len(relative)
+        order = math.floor(quantile * (n + 1) * (1 + 1e-12))  # 0.07 * 100 is no less than 7
+        if order == 0:
+            raise InputError(
+                f"a quantile of {quantile} needs at least {math.ceil(1 / quantile) - 1} held-out images, got {n}; "
+                "give more, or a higher quantile."
+            )
+        self._threshold = relative.sort().values[order - 1]
+        self._expected = max(order / (n + 1), (self._held.distances == 0).double().mean().item())
+
+    def find(self, samples: ArrayLike) -> NearCopies:
+        """Return the near-copies among samples, (N, F)."""
+        found, relative = _relative(samples, self._training, self._around)
+        copies = (relative < self._threshold) | (found.distances == 0)
+        return NearCopies(
+            share=copies.double().mean().item(),
+            expected=self._expected,
+            threshold=self._threshold.item(),
+            exact=int((found.distances == 0).sum()),
+            copies=copies,
+            samples=found,
+            held_out=self._held,
         )
-    threshold = relative_held.sort().values[order - 1]
-    found, relative = _relative(samples, training, around)
-    copies = (relative < threshold) | (found.distances == 0)
-    return NearCopies(
-        share=copies.double().mean().item(),
-        expected=max(order / (n + 1), (held.distances == 0).double().mean().item()),
-        threshold=threshold.item(),
-        exact=int((found.distances == 0).sum()),
-        copies=copies,
-        samples=found,
-        held_out=held,
-    )
 
 
 def _search(rows: ArrayLike, training: ArrayLike, k: int) -> tuple[Neighbours, Tensor]:
     """Return the nearest training row of each row, and its distances from the k nearest, or all there are."""
-    rows, training = checked_pair(rows, training, names=("sample", "training"))
+    rows = checked_rows(rows, "sample")
+    training = checked_rows(training, "training", like=rows, like_name="sample")
     pairs = Pairs(rows, training)
     found = [pairs.nearest(block, min(k, len(training)), ties=True) for block in pairs.blocks()]
     squares, numbers, equal = (torch.cat(parts) for parts in zip(*found, strict=True))

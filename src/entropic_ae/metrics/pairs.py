@@ -19,6 +19,8 @@ __all__ = ["Pairs"]
 _CHUNK = 2**21  # pairs in a block
 _GATHERED = 2**22  # values gathered at once for exact distances
 _DENSE = 16  # float64 for a block of which more than one pair in so many is doubtful
+_SIDE = 1024  # rows of a square block of pairs of one set
+_SPARE = 3  # pairs of a row kept beyond the k nearest by their bounds, which may be in the wrong order
 
 
 class Block(NamedTuple):
@@ -39,7 +41,7 @@ class Pairs:
 
     def __init__(self, x: Tensor, y: Tensor) -> None:
         self.x, self.y = x, y
-        self._centre = y.mean(0, dtype=torch.float64)
+        self._centre = torch.stack([part.sum(0, dtype=torch.float64) for part in self._parts(y)]).sum(0) / len(y)
         largest = max(float((part.double() - self._centre).abs().max()) for z in (x, y) for part in self._parts(z))
         # a power of two, so that scaling is exact: float32 neither overflows nor loses small features
         self._scale = 2.0 ** -(torch.tensor(largest).double().frexp().exponent.item()) if largest else 1.0
@@ -101,13 +103,51 @@ class Pairs:
         equal = torch.bincount(row[exact <= distance[row, -1]], minlength=len(rows))
         return distance, column[chosen], equal
 
+    def nearest_others(self, k: int) -> tuple[Tensor, Tensor]:
+        """Return the k nearest other rows of each row, where y is x: squared distances and numbers, (N, k).
+
+        Each pair is looked at once, for both of its rows. A row keeps a few more pairs than k, by their bounds.
+        Where these may have left out one of the k nearest, all pairs of the row are searched again.
+
+        Arguments:
+            k: below N.
+        """
+        n, keep = len(self.x), min(k + _SPARE, len(self.x) - 1)
+        low = torch.full((n, keep), torch.inf, dtype=self._fast, device=self.x.device)
+        numbers = torch.zeros(n, keep, dtype=torch.int64, device=self.x.device)
+        parts = torch.arange(n, device=self.x.device).split(_SIDE)
+        for first, rows in enumerate(parts):
+            for columns in parts[first:]:
+                block = self._low(rows, self._fast, columns)[0]
+                if columns is rows:
+                    block.fill_diagonal_(torch.inf)
+                _keep(low, numbers, rows, columns, block, 1)
+                if columns is not rows:
+                    _keep(low, numbers, columns, rows, block, 0)
+        every = torch.arange(n, device=self.x.device)
+        exact = self.exact(every.repeat_interleave(k), numbers[:, :k].flatten()).view(n, k)
+        farthest = exact.amax(1, keepdim=True)  # the k-th nearest is no farther than the farthest of any k
+        limit = self._scaled(farthest, self._fast)
+        distances = torch.cat([exact, exact.new_full((n, keep - k), torch.inf)], 1)
+        row, column = ((low[:, k:] <= limit) & (farthest > 0)).nonzero(as_tuple=True)
+        if len(row):
+            distances[row, column + k] = self.exact(row, numbers[row, column + k])
+        numbers, order = numbers.sort(1)  # of equal distances the lowest number first
+        distances, order = distances.gather(1, order).sort(dim=1, stable=True)
+        distances, numbers = distances[:, :k].contiguous(), numbers.gather(1, order)[:, :k].contiguous()
+        if keep < n - 1:
+            open_rows = ((low[:, -1:] <= limit) & (farthest > 0))[:, 0].nonzero()[:, 0]
+            for rows in open_rows.split(max(1, _CHUNK // n)):
+                distances[rows], numbers[rows], _ = self.nearest(rows, k, itself=True)
+        return distances, numbers
+
     def _candidates(
         self, rows: Tensor, k: int, dtype: torch.dtype, *, itself: bool, ties: bool
     ) -> tuple[Tensor, Tensor]:
         """Return the pairs, ordered by row and column, among which the k nearest of each row are."""
         low, _ = self._low(rows, dtype)
         if itself:
-            low.diagonal(int(rows[0])).fill_(torch.inf)
+            low[torch.arange(len(rows), device=rows.device), rows] = torch.inf
         best = low.topk(k, largest=False).indices
         # the k-th nearest is no farther than the farthest of any k
         farthest = self.exact(rows.repeat_interleave(k), best.flatten()).view(-1, k).amax(1, keepdim=True)
@@ -121,10 +161,15 @@ class Pairs:
         row, column = possible.nonzero(as_tuple=True)
         return row, column
 
-    def _low(self, rows: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return the bounds below, (R, M), and by what those above exceed them for each row of x, (R, 1)."""
+    def _low(self, rows: Tensor, dtype: torch.dtype, columns: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the bounds below, (R, M), and by what those above exceed them for each row of x, (R, 1).
+
+        With the numbers of consecutive rows of y, those of these alone.
+        """
         y, norm, slack = self._of_y(dtype)
-        block = (self.x[rows[0] : rows[-1] + 1].double() - self._centre) * self._scale
+        if columns is not None:
+            y, norm, slack = (values[columns[0] : columns[-1] + 1] for values in (y, norm, slack))
+        block = (self.x[rows].double() - self._centre) * self._scale
         square = block.square().sum(1, keepdim=True)
         own = self._slack(square, dtype)
         low = _product(block.to(dtype) * -2, y).add_(norm - slack).add_((square - own).to(dtype))
@@ -167,6 +212,24 @@ class Pairs:
         """
         unit = torch.finfo(dtype).eps / 2
         return (self.x.shape[1] + 16) * unit * square + 16 * self._shift / unit
+
+
+def _keep(low: Tensor, numbers: Tensor, rows: Tensor, columns: Tensor, block: Tensor, dim: int) -> None:
+    """Keep the lowest bounds of some rows, (N, K), and the numbers of their pairs, after a block of more pairs.
+
+    Arguments:
+        low, numbers: (N, K), changed in place.
+        rows: consecutive numbers of R rows.
+        columns: numbers of the M rows that they are paired with.
+        block: the bounds, (R, M) with ``dim`` 1, (M, R) with ``dim`` 0.
+        dim: of the block that belongs to the columns.
+    """
+    here = slice(int(rows[0]), int(rows[-1]) + 1)
+    best, index = block.topk(min(low.shape[1], len(columns)), dim, largest=False)
+    if dim == 0:
+        best, index = best.T, index.T
+    low[here], order = torch.cat([low[here], best], 1).topk(low.shape[1], 1, largest=False)
+    numbers[here] = torch.cat([numbers[here], columns[index]], 1).gather(1, order)
 
 
 def _product(x: Tensor, y: Tensor) -> Tensor:

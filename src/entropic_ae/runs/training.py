@@ -10,6 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from entropic_ae import generation
 from entropic_ae.data import Given
 from entropic_ae.densities import Prior
@@ -20,13 +23,16 @@ from entropic_ae.recipes import Recipe, changes_of, differences, split_image_siz
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.runs.drawing import draw_again
 from entropic_ae.runs.loading import read_info
+from entropic_ae.runs.pace import advice
 from entropic_ae.runs.planning import Asked, completed, planned
 from entropic_ae.runs.run import Run
 from entropic_ae.runs.transporting import attach_saved, fit_transport
 from entropic_ae.storage.run_folder import CHECKPOINT, RunFolder
 from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.training import Execution, check_checkpoint, quiet_lightning
+from entropic_ae.training.checks import check_preview
 from entropic_ae.training.loggers import check_logger, close_logger, make_logger
+from entropic_ae.training.stopping import STOP_SETTINGS, Stopped
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
@@ -45,6 +51,7 @@ _SAME = (
     "start_from",
 )  # in a resumed run
 _FEW = 4  # differences named in an error
+_PREVIEW_COLUMNS, _PREVIEW_ROWS = 16, 3  # images, and rows of samples
 
 
 def train(
@@ -72,6 +79,7 @@ def train(
     picture_every: int = 5,
     like: str | Path | None = None,
     size: str | None = None,
+    preview_every: int | None = None,
 ) -> Run:
     """Train a system on a data set, into a new run folder.
 
@@ -96,13 +104,18 @@ def train(
         nodes: machines.
         precision: 32, bf16 or 64.
         compile: compile the networks; see ``fit``.
-        resume: resume an interrupted run with the same settings, or with more epochs. While one process trains
-            in a folder, another is refused; a run may be loaded while it is trained.
+        resume: resume an interrupted run with the same settings, or with more epochs, or other rules for when to
+            stop (``stop_after``, ``stop_rate``). A run that has stopped, and still meets its rules, is not trained
+            further, and a warning says so. While one process trains in a folder, another is refused; a run may be
+            loaded while it is trained.
         overwrite: replace the run in the folder, if there is one and no other process trains in it. Its files are
             kept until the new run starts; files that are not a run's stay.
         progress: show on the terminal what was understood, and progress.
         logger: a name in ``training.loggers.LOGGERS``; it gets the rows of log.csv, and pictures of samples.
         picture_every: epochs between two logged pictures of samples.
+        preview_every: epochs between two versions of preview.png, validation images above their reconstructions
+            and samples of the prior, which is also drawn after the first epoch and the last; None for a tenth of
+            the epochs, 0 for no preview. A notebook shows it too.
         like: a run folder, or ``hf:owner/name``: recipe, data and settings are its own where none are given; the
             initial weights are new.
         size: a name in ``SIZES``: width, batch and schedule together; each may be changed in ``set``. By default a
@@ -128,6 +141,7 @@ def train(
     """
     check_seed(seed)
     check_logger(logger, picture_every)
+    check_preview(preview_every)
     execution = Execution(device, devices, nodes, precision, compile)
     image_size, changes = split_image_size(_changes(set, epochs=epochs, image_size=image_size))
     asked = Asked(recipe, data, changes, preset, image_size, value_range, limit, size)
@@ -147,11 +161,10 @@ def train(
     from entropic_ae.training import fit_model  # imports Lightning
 
     same = partial(_check_same, files, plan.info, recipe)
-    with (
-        files.claimed(plan.info, resume, same, overwrite=overwrite) if first else nullcontext()
-    ):  # for all processes
+    claim = files.claimed(plan.info, resume, same, overwrite=overwrite) if first else nullcontext()
+    with claim:  # for all processes
         with _logging(run, logger, picture_every) as (tracker, callbacks):
-            fit_model(
+            fitted = fit_model(
                 plan.model,
                 plan.objective,
                 plan.images.train.images,
@@ -163,14 +176,25 @@ def train(
                 resume=resume,
                 progress=progress,
                 logger=tracker,
-                callbacks=callbacks,
+                callbacks=[*callbacks, *_previews(run, preview_every)],
+                advise=advice(plan.system, plan.images.shape),
             )
+        _record_stop(run, fitted.stopped, first)
         run.model.to(execution.target)
         with execution.together(), in_turn():  # the others read what the first process has written
             _finish(run, recipe, seed)
         if first:
             draw_again(run)
     return run
+
+
+def _record_stop(run: Run, stopped: Stopped | None, first: bool) -> None:
+    """Say in run.json that the training ended early, if it did."""
+    if stopped is None:
+        return
+    run.info = RunInfo.of({**run.info, "stopped": stopped.record()})
+    if first:
+        run.files.write_info(run.info)
 
 
 def _finish(run: Run, recipe: Recipe, seed: int) -> None:
@@ -202,6 +226,22 @@ def _logging(run: Run, name: str | None, picture_every: int) -> Iterator[tuple[L
         close_logger(name, tracker)
 
 
+def _previews(run: Run, every: int | None) -> list[Callback]:
+    """Return the callback that draws preview.png; none for 0 epochs between two."""
+    if every == 0:
+        return []
+    from entropic_ae.training.preview import Preview
+
+    real = run.data.validation.images[:_PREVIEW_COLUMNS]
+    prior = Prior(run.model.bottleneck.prior())
+
+    def draw() -> Tensor:
+        samples = generation.sample(run.model, prior, _PREVIEW_ROWS * len(real), seed=0)
+        return torch.cat([real, generation.reconstruct(run.model, real), samples])
+
+    return [Preview(run.files.preview, draw, len(real), every)]
+
+
 def _changes(set: Mapping[str, Scalar] | None, **arguments: Scalar | None) -> dict[str, Any]:
     """Return the changed settings, with the arguments that are short for a setting."""
     if set is not None and not isinstance(set, Mapping):
@@ -216,7 +256,8 @@ def _check_same(files: RunFolder, info: RunInfo, recipe: Recipe) -> None:
     differing = differences({name: before.get(name) for name in _SAME}, info)
     if before.recipe == recipe.name:
         settings = {**system_of(before, recipe).settings(), **before.expanded.settings}
-        del settings["epochs"]
+        for name in ("epochs", *STOP_SETTINGS):  # which decide how long it is trained, not what
+            settings.pop(name, None)
         differing += changes_of({**before.expanded, "settings": settings}, info.expanded)
     if files.weights.exists() and not files.checkpoint.is_file():
         raise InputError(

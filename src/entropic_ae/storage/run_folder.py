@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from entropic_ae.errors import InputError
-from entropic_ae.storage.files import claimed, read_json, remove_unfinished, set_aside, sha256, write_json
+from entropic_ae.storage.files import claimed, locked, read_json, remove_unfinished, set_aside, sha256, write_json
 from entropic_ae.storage.json_schema import check
 from entropic_ae.storage.log import read_log
 from entropic_ae.storage.run_info import INFO, RunInfo
@@ -27,6 +27,7 @@ __all__ = [
     "MEAN_IMAGE",
     "METRICS_FILE",
     "PREFIX",
+    "PREVIEW",
     "REAL",
     "RECONSTRUCTIONS",
     "REPORT",
@@ -50,6 +51,7 @@ INFO_FILE, METRICS_FILE, LOG, MAP = "run.json", "metrics.json", "log.csv", "map.
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoints/last.ckpt"
 TRANSPORT = "transport.safetensors"
 RECONSTRUCTIONS, INTERPOLATIONS, REPORT = "reconstructions.png", "interpolations.png", "report.html"
+PREVIEW = "preview.png"  # drawn while it is trained
 REAL = "real.png"  # held-out images, as many as samples
 _SAMPLES = "samples-", ".png"
 _NEIGHBOURS = "neighbours-", ".png"
@@ -250,6 +252,11 @@ class RunFolder:
         return self.path / LOG
 
     @property
+    def preview(self) -> Path:
+        """Images of the model while it is trained."""
+        return self.path / PREVIEW
+
+    @property
     def drawn(self) -> Path:
         """The digest of the weights that the pictures show."""
         return self.path / _DRAWN
@@ -300,6 +307,10 @@ class RunFolder:
         content = read_json(self.path / INFO_FILE)
         check(content, INFO, str(self.path / INFO_FILE))
         return RunInfo.of(content)
+
+    def write_info(self, info: RunInfo) -> None:
+        """Write run.json, only under the claim."""
+        write_json(self.path / INFO_FILE, info)
 
     def read_log(self) -> dict[str, list[float]]:
         """Return the columns of the log; see ``log.read_log``."""
@@ -357,16 +368,18 @@ class RunFolder:
         pictures = (samples_file("*"), neighbours_file("*"), labelled_file("*", ()), scores_file("*"))
         patterns = (*(INFO_FILE, METRICS_FILE, LOG, MAP, WEIGHTS, TRANSPORT, REPORT, REAL), *pictures)
         folders = (Path(CHECKPOINT).parts[0], Path(density_file("*")).parts[0])
-        shown = (f"{Path(name).stem}*.png" for name in (RECONSTRUCTIONS, INTERPOLATIONS))
+        shown = (f"{Path(name).stem}*.png" for name in (RECONSTRUCTIONS, INTERPOLATIONS, PREVIEW))
         return sorted({path for name in (*patterns, *folders, *shown) for path in self.path.glob(name)})
 
-    def check_trainable(self, resume: bool, overwrite: bool = False) -> None:
-        """Raise InputError if training can neither start nor resume in the folder.
+    def is_claimed(self) -> bool:
+        """Return whether a process trains in the folder; nothing is written."""
+        if not (self.path / _LOCK).is_file():
+            return False
+        with locked(self.path / _LOCK, wait=0) as mine:
+            return not mine
 
-        Arguments:
-            resume: whether a run that has begun is accepted, to go on with it.
-            overwrite: whether one is accepted, to replace it.
-        """
+    def check_trainable(self, resume: bool, overwrite: bool = False) -> None:
+        """Raise InputError if training can neither start in the folder, nor resume or overwrite what is there."""
         if resume and overwrite:
             raise InputError("train can resume a run or overwrite it, not both; give resume or overwrite.")
         if self.path.exists() and not self.path.is_dir():
@@ -404,7 +417,7 @@ class RunFolder:
             for place in (self.path, self.checkpoint.parent, (self.path / density_file("*")).parent):
                 remove_unfinished(place, _CLAIMED)
             with set_aside(self.path, self._own()) if overwrite and self.is_begun else nullcontext():
-                write_json(self.path / INFO_FILE, info)
+                self.write_info(info)
             yield
 
 

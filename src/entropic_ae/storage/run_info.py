@@ -42,6 +42,7 @@ INFO: dict[str, Any] = {
     "white?": int,
     "training_images?": int,
     "training_images_sha256?": str,
+    "stopped?": {"epoch": int, "steps": int, "reason": str},
     "device?": str,
     "machine?": {"*": (str, int)},
     "versions": {"*": str},
@@ -98,6 +99,8 @@ class RunInfo(_Json):
         summary, reference, density: of the recipe; empty if unknown.
         training_images: number of training images; 0 if unknown.
         training_images_sha256: their digest; empty if unknown.
+        stopped: the last ``epoch``, the optimiser ``steps`` and the ``reason`` of a training that ended early;
+            None, and missing in the file, for any other.
         device, machine, versions, git_commit: of the training.
         imports: modules that register custom pieces.
 
@@ -129,6 +132,7 @@ class RunInfo(_Json):
     expanded: Expanded = field(default_factory=lambda: Expanded.of({}))
     training_images: int = 0
     training_images_sha256: str = ""
+    stopped: Mapping[str, Any] | None = None
     device: str = ""
     machine: Mapping[str, str | int] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
