@@ -23,7 +23,7 @@ def recipes(
     from entropic_ae.data import DATASETS
     from entropic_ae.densities import DENSITIES
     from entropic_ae.features import FEATURES
-    from entropic_ae.recipes import PRESETS, RECIPES, by_preset
+    from entropic_ae.recipes import PRESETS, RECIPES, SIZES, by_preset
     from entropic_ae.training import LOGGERS
     from entropic_ae.transports import TRANSPORTS
 
@@ -33,7 +33,7 @@ def recipes(
             table.add_row(one.name, one.summary)
         print_table(table)
         console.print()
-        registries = (DATASETS, PRESETS, BOTTLENECKS, TRANSPORTS, DENSITIES, FEATURES, LOGGERS)
+        registries = (DATASETS, PRESETS, SIZES, BOTTLENECKS, TRANSPORTS, DENSITIES, FEATURES, LOGGERS)
         names = Table("what", "by name", box=None, padding=(0, 2, 0, 0))
         for registry in registries:
             names.add_row(registry.kind, ", ".join(registry))
