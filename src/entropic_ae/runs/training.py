@@ -29,7 +29,7 @@ from entropic_ae.runs.run import Run
 from entropic_ae.runs.transporting import attach_saved, fit_transport
 from entropic_ae.storage.run_folder import CHECKPOINT, RunFolder
 from entropic_ae.storage.run_info import RunInfo
-from entropic_ae.training import Execution, check_checkpoint, quiet_lightning
+from entropic_ae.training import Execution, check_checkpoint, quiet_lightning, to_unit
 from entropic_ae.training.checks import check_preview
 from entropic_ae.training.loggers import check_logger, close_logger, make_logger
 from entropic_ae.training.stopping import STOP_SETTINGS, Stopped
@@ -237,7 +237,9 @@ def _previews(run: Run, every: int | None) -> list[Callback]:
 
     def draw() -> Tensor:
         samples = generation.sample(run.model, prior, _PREVIEW_ROWS * len(real), seed=0)
-        return torch.cat([real, generation.reconstruct(run.model, real), samples])
+        with torch.no_grad():
+            codes = run.model.encode(to_unit(real).to(next(run.model.parameters())))  # float64 in that precision
+        return torch.cat([real, generation.decode(run.model, codes), samples])
 
     return [Preview(run.files.preview, draw, len(real), every)]
 

@@ -78,11 +78,11 @@ class Average:
         get_ema_multi_avg_fn(decay)(self.weights, [one.detach() for one in self.model.parameters()], self.steps)
 
     @torch.no_grad()
-    def enter(self, minibatches: Iterable[Tensor], modes: dict[nn.Module, bool]) -> None:
+    def enter(self, minibatches: Iterable[tuple[Tensor, ...]], modes: dict[nn.Module, bool]) -> None:
         """Give the model the average, and running averages that belong to it.
 
         Arguments:
-            minibatches: of training images in [0, 1], at least one.
+            minibatches: the arguments of the model, training images in [0, 1] first; at least one minibatch.
             modes: whether each module is in training mode while it is trained.
         """
         held = [*self.model.parameters(), *self.model.buffers()]
@@ -99,7 +99,7 @@ class Average:
         self.own = []
 
 
-def _estimate(model: nn.Module, minibatches: Iterable[Tensor], modes: dict[nn.Module, bool]) -> None:
+def _estimate(model: nn.Module, minibatches: Iterable[tuple[Tensor, ...]], modes: dict[nn.Module, bool]) -> None:
     """Set all running averages of a model to plain averages over minibatches."""
     norms = [one for one in modes if _momentum(one) is not None and modes[one]]
     buffers = [b for one in norms for b in one._buffers.values() if b is not None and b.is_floating_point()]
@@ -115,7 +115,7 @@ def _estimate(model: nn.Module, minibatches: Iterable[Tensor], modes: dict[nn.Mo
             module.momentum = 1.0  # type: ignore[assignment]  # each minibatch leaves its own statistics
         n = 0
         for minibatch in minibatches:
-            model(minibatch)
+            model(*minibatch)
             torch._foreach_add_(sums, buffers)
             n += 1
     for buffer, total in zip(buffers, sums, strict=True):

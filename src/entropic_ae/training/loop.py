@@ -6,7 +6,7 @@ import math
 import signal
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -172,7 +172,7 @@ def fit_model(
     train_data, validation_data = place(train, validation, target, local_rank() if count > 1 else 0)
     steps = _STEPS.get(target.type, 1) if count == 1 else 1
     batches = ShuffledBatches(length(train), settings.batch_size, seed, count, steps)
-    task = _Task(model, objective, settings, seed, batches, train_data)
+    task = _Task(model, objective, settings, seed, batches)
     keeper = Keeper(folder, settings)
     shown = Progress(keeper, advise) if progress and is_first(count) else None
     checkpoint = folder / CHECKPOINT if resume and folder is not None else None
@@ -248,13 +248,7 @@ class _Task(LightningModule):
     """Training and validation steps; sums stay on the device and are read once per epoch."""
 
     def __init__(
-        self,
-        model: Autoencoder,
-        objective: Objective,
-        settings: Settings,
-        seed: int,
-        batches: ShuffledBatches,
-        data: Dataset[Tensor],
+        self, model: Autoencoder, objective: Objective, settings: Settings, seed: int, batches: ShuffledBatches
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # several optimiser steps per call
@@ -263,7 +257,6 @@ class _Task(LightningModule):
         self.objective = objective
         self.settings = settings
         self.seed = seed
-        self.data = data
         self.augment = Augmentation(augmentations(settings.augment), batches.n, seed)
         self.average: Average | None = None
         self.saved_average: dict[str, Any] | None = None
@@ -349,10 +342,16 @@ class _Task(LightningModule):
 
     def _enter(self, average: Average) -> None:
         """Give the model the average of its weights, until the keeper has taken them."""
-        first = next(self.model.parameters())
-        rows = islice((part for item in self.batches for part in item.split(self.batches.own_size)), MINIBATCHES)
         with seeded(self.seed):  # draws of bottlenecks and data, which change none of the training's
-            average.enter((self.data[part].to(first) for part in rows), self.modes)
+            average.enter(islice(self._minibatches(), MINIBATCHES), self.modes)
+
+    def _minibatches(self) -> Iterator[tuple[Tensor, ...]]:
+        """Yield what the model takes of each minibatch of the epoch, without augmentation."""
+        data, like = self.trainer.train_dataloader.dataset, next(self.model.parameters())  # type: ignore[union-attr]
+        for item in self.batches:
+            for rows in item.split(self.batches.own_size):
+                images, _, *others = data[rows]
+                yield images.to(like), *(one.to(like.device) for one in others)
 
     def validation_step(self, images: Tensor, batch_index: int) -> None:
         loss, values, z = self._measure(images)
