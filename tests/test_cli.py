@@ -286,7 +286,7 @@ def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
             ["table1", "digits", "--features", "net.pt"],
             "net.pt does not exist; --features must name a feature space or a TorchScript file",
         ),
-        (["table1", "digits", "--device", "cud"], "device must be auto, cpu or cuda, got 'cud'."),
+        (["table1", "digits", "--device", "cud"], "device must be auto, cpu, cuda or mps, got 'cud'."),
         (["table1", "digits", "--picture", "all.jpg"], "got all.jpg; give FILE.png or FILE.pdf."),
         (["train", "nothing", "digits"], "unknown recipe 'nothing'; known: 2seae"),
         (["tune", "digits", "--rates", "x"], "--rates expects numbers separated by commas, got 'x'."),

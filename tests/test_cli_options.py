@@ -29,8 +29,12 @@ OPTIONS = [  # command and the function it calls; option, argument, value; the v
     (*TRAIN, "--precision bf16", "precision", "bf16", "32"),
     (*TRAIN, "--compile", "compile", True, False),
     (*TRAIN, "--value-range=-1,1", "value_range", (-1.0, 1.0), None),
+    (*TRAIN, "--size small", "size", "small", None),
+    (*TRAIN, "--like there", "like", "there", None),
+    (*TRAIN, "--overwrite", "overwrite", True, False),
     (*TRAIN, "--logger csv", "logger", "csv", None),
     (*TRAIN, "--picture-every 3", "picture_every", 3, 5),
+    (*TRAIN, "--preview-every 3", "preview_every", 3, None),
     (*SAMPLE, "--devices 2", "devices", 2, 1),
     (*SAMPLE, "--nodes 3", "nodes", 3, 1),
     ("sample RUN", "load", "--data there", "data", "there", None),
@@ -75,6 +79,7 @@ def heard(call, monkeypatch, tmp_path):
         return listen
 
     run = SimpleNamespace(folder=tmp_path, origin=None, caution=None, best_epoch=1, draw=lambda *_: None)
+    run.info, run.overview = SimpleNamespace(imports=()), None
     run.system = SimpleNamespace(recipe=SimpleNamespace(density="prior"))
     run.sample = lambda n, **_: torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
     monkeypatch.setattr(options, "check_run_folder", lambda _: None)

@@ -21,9 +21,9 @@ GOLDEN = Path(__file__).parent / "golden"
 def folder(tmp_path_factory):
     """A small run, measured and drawn, of which nothing names this machine."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs.training, "machine", lambda: {"processor": "x86_64", "cores": 2})
-        patch.setattr(runs.training, "versions", lambda: {"python": "3.12.0", "entropic-ae": "0.0.0"})
-        patch.setattr(runs.training, "git_commit", lambda: "0" * 40)
+        patch.setattr(runs.planning, "machine", lambda: {"processor": "x86_64", "cores": 2})
+        patch.setattr(runs.planning, "versions", lambda: {"python": "3.12.0", "entropic-ae": "0.0.0"})
+        patch.setattr(runs.planning, "git_commit", lambda: "0" * 40)
         patch.setattr("entropic_ae.registry._imported", [])
         small = {"width": 2, "batch_size": 20, "mixture.components": 2}
         options = {"limit": 100, "device": "cpu", "progress": False, "epochs": 2}

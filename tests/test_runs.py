@@ -49,8 +49,8 @@ def info(folder):
 
 def test_run_folder(trained):
     assert sorted(p.name for p in trained.folder.iterdir()) == [
-        ".lock", "checkpoints", "interpolations.png", "log.csv", "real.png", "reconstructions.png", "run.json",
-        "samples-prior.png", "weights.safetensors",
+        ".lock", "checkpoints", "interpolations.png", "log.csv", "preview.png", "real.png", "reconstructions.png",
+        "run.json", "samples-prior.png", "weights.safetensors",
     ]  # fmt: skip
     assert info_of(trained.folder)["device"] == "cpu"
     info = json.loads((trained.folder / "run.json").read_text())
@@ -266,7 +266,7 @@ def test_own_folder_of_images(tmp_path):
         ({"seed": 2**32}, "seed must be a whole number from 0 to 4294967295"),
         ({"limit": 1}, "limit must be at least 2 images, got 1"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"device": "tpu"}, "device must be auto, cpu or cuda, got 'tpu'"),
+        ({"device": "tpu"}, "device must be auto, cpu, cuda or mps, got 'tpu'"),
         ({"precision": "16"}, "precision must be one of 32, bf16, 64, got '16'"),
         ({"recipe": "ae", "set": {"entropy": 1}}, "unknown setting 'entropy'"),
         (

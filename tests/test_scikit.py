@@ -455,7 +455,7 @@ def test_history_has_a_row_an_epoch(small):
         ({"learning_rate": 0}, "learning_rate must be a finite number above 0, got 0.0."),
         ({"validation_fraction": 1}, "validation_fraction must be at least 0 and below 1, got 1."),
         ({"random_state": -1}, "seed must be a whole number from 0 to 4294967295, got -1."),
-        ({"device": "tpu"}, "device must be auto, cpu or cuda, got 'tpu'."),
+        ({"device": "tpu"}, "device must be auto, cpu, cuda or mps, got 'tpu'."),
         ({"bottleneck": "batchnorm"}, "unknown bottleneck 'batchnorm'; did you mean 'batch-norm'? Known: "),
         ({"bottleneck": "gaussian-posterior"}, "unknown bottleneck 'gaussian-posterior'; "),
         (

@@ -1,4 +1,5 @@
 import csv
+import math
 import mmap
 import os
 import platform
@@ -34,7 +35,7 @@ from entropic_ae import (
 )
 from entropic_ae.generation import encode
 from entropic_ae.recipes import PRESETS, RECIPES, configure
-from entropic_ae.training import loop, to_unit
+from entropic_ae.training import keeper, loop, to_unit
 
 SHAPE = (1, 8, 8)
 
@@ -274,11 +275,12 @@ class Still(nn.Module):
         return 0 * self.idle * z.sum() + torch.full((len(z), *SHAPE), 0.5)
 
 
-def test_learning_rate_halves_after_patience_epochs_without_a_lower_loss(images):
-    torch.manual_seed(0)
+@pytest.mark.parametrize("patience", [{"patience": 3}, {"patience": 1, "patience_steps": 5}])
+def test_learning_rate_halves_after_patience_epochs_without_a_lower_loss(images, patience):
+    torch.manual_seed(0)  # two minibatches an epoch: five steps are three epochs
     model = Autoencoder(nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), Identity(4), Still())
     objective = Objective([SquaredError()], model)
-    settings = Settings(epochs=8, learning_rate=1.0, patience=3)
+    settings = Settings(epochs=8, learning_rate=1.0, **patience)
     rows = fit(model, objective, *images, settings, device="cpu")
     # the first epoch sets the best loss; epochs 2 to 4 do not fall below it, nor do 5 to 7
     assert [row["learning_rate"] for row in rows] == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25]
@@ -441,7 +443,7 @@ def test_several_steps_at_a_time_are_the_same_steps(recipe, precision, monkeypat
 
 @pytest.mark.parametrize("name", ["write_tensors", "write_log"])
 def test_ctrl_c_between_the_files_of_an_epoch_leaves_all_of_them(name, images, tmp_path, monkeypatch):
-    write, calls = getattr(loop, name), []
+    write, calls = getattr(keeper, name), []
 
     def interrupted(*arguments):
         calls.append(arguments)
@@ -449,7 +451,7 @@ def test_ctrl_c_between_the_files_of_an_epoch_leaves_all_of_them(name, images, t
             raise KeyboardInterrupt
         write(*arguments)
 
-    monkeypatch.setattr(loop, name, interrupted)
+    monkeypatch.setattr(keeper, name, interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(images, 3, folder=tmp_path)
     assert (tmp_path / "weights.safetensors").is_file()
@@ -486,6 +488,13 @@ def test_what_derives_twice_is_not_compiled_and_says_so(images):
         ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0, got 0.0"),
         ({"factor": 2.0}, "factor must be above 0 and at most 1, got 2.0"),
         ({"validation_images": 1}, "validation_images must be at least 2, or 0 for all, got 1"),
+        ({"patience_steps": -1}, "patience_steps must be at least 1 step, or 0 for none, got -1"),
+        ({"stop_after": -5}, "stop_after must be at least 1 step, or 0 for none, got -5"),
+        ({"stop_rate": 1.0}, "stop_rate must be at least 0 and below 1, got 1.0"),
+        ({"ema": math.nan}, "ema must be at least 0 and below 1, got nan"),
+        ({"augment": "miror"}, "unknown augmentation 'miror'; did you mean 'mirror'"),
+        ({"augment": "mirror+mirror"}, r"augment expects different names joined by \+, .* got 'mirror\+mirror'"),
+        ({"augment": "none+crop"}, "unknown augmentation 'none'"),
     ],
 )
 def test_settings_refuse(settings, sentence):
@@ -510,7 +519,7 @@ def test_fit_refuses(images):
         train((images[0].float(), torch.utils.data.TensorDataset(torch.zeros(1, 3))))
     with pytest.raises(InputError, match="precision must be one of 32, bf16, 64, got '8'"):
         train(images, precision="8")
-    with pytest.raises(InputError, match="device must be auto, cpu or cuda, got 'gpu'"):
+    with pytest.raises(InputError, match="device must be auto, cpu, cuda or mps, got 'gpu'"):
         train(images, device="gpu")
 
 

@@ -148,7 +148,7 @@ def test_test_images_are_not_read(tmp_path, monkeypatch):
     from entropic_ae import runs
 
     scores = []
-    load = runs.training.load_images
+    load = runs.planning.load_images
     for flip in (False, True):
 
         def loaded(*args, flip=flip, **kwargs):
@@ -156,7 +156,7 @@ def test_test_images_are_not_read(tmp_path, monkeypatch):
             test = data.test._replace(images=255 - data.test.images)
             return replace(data, test=test) if flip else data
 
-        monkeypatch.setattr(runs.training, "load_images", loaded)
+        monkeypatch.setattr(runs.planning, "load_images", loaded)
         out = tmp_path / str(flip)
         search(["ae"], out, tmp_path / f"runs{flip}", rates=[1e-3], factors=[2.0], shares=[1.0])
         scores.append([tuning.score(cell) for cell in tuning.tries(out)])

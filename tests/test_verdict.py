@@ -116,6 +116,19 @@ def test_training(log, grade, sentence):
     assert found["training"].sentence.startswith(sentence)
 
 
+def test_training_that_stopped_early_is_done_and_goes_on_without_its_rules():
+    stopped = {"epoch": 10, "steps": 1000, "reason": "800 steps brought no lower validation loss than epoch 2"}
+    log = {**LOG, "validation_loss": [20, 11, *[12] * 8], "learning_rate": [1e-3] * 3 + [1e-6] * 7}
+    found, _ = judge(info={"stopped": stopped}, log=log)
+    assert found["training"].grade == "good"
+    assert found["training"].sentence.startswith(
+        f"stopped early, as {stopped['reason']}: epoch 2 of 10 was the best"
+    )
+    _, whole = judge(info={"training_images": 100, "stopped": stopped, "overrides": {"stop_after": 9}}, log=log)
+    assert "--set stop_after=0 stop_rate=0.0 --epochs 101" in whole.command
+    assert whole.command.endswith("--resume")
+
+
 def test_training_that_is_too_short_comes_first():
     found, whole = judge(info={"training_images": 900}, log={"epoch": [1], "validation_loss": [20.0]})
     assert found["training"].sentence == (

@@ -247,5 +247,6 @@ def test_the_command_starts_from_a_run(folder, tmp_path, call):
     assert (settings["learning_rate"], settings["width"]) == (1e-4, 4)
     assert call("train", "eae")[::2] == (
         2,
-        "error: train expects RECIPE and DATA; give both, or a run to start from (start_from, --from).\n",
+        "error: train expects RECIPE and DATA; give both, or a run to start from (start_from, --from) or to train "
+        "alike (like, --like).\n",
     )

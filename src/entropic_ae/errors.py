@@ -71,7 +71,7 @@ def given_once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return given
 
 
-def warn(message: str) -> None:
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the line outside of the library that led here: Python shows that line, not one of the library's.
 
     >>> with warnings.catch_warnings(record=True) as caught:
@@ -85,4 +85,4 @@ def warn(message: str) -> None:
         if frame.f_code.co_filename.startswith(_HERE):
             outermost = level
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=outermost + 1)
+    warnings.warn(message, category, stacklevel=outermost + 1)

@@ -15,7 +15,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from entropic_ae.arrays import ArrayLike, as_tensor
+from entropic_ae.arrays import ArrayLike, as_double, as_tensor
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.densities import Density
 from entropic_ae.distributed import share_out, sharers
@@ -149,7 +149,7 @@ def reconstruction_errors(model: Autoencoder, images: ArrayLike, labels: ArrayLi
 
     def errors(images: Tensor, y: Tensor | None) -> Tensor:
         x = to_unit(images)
-        return (model.decode(model.encode(x, y), y).double() - x).square().flatten(1).sum(1)
+        return (as_double(model.decode(model.encode(x, y), y)) - as_double(x)).square().flatten(1).sum(1)
 
     return _in_batches(model, errors, _images("reconstruction_errors", images), labels)
 

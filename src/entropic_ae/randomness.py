@@ -48,6 +48,11 @@ def seeded(seed: int) -> Iterator[None]:
     True
     """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(check_seed(seed))
-        yield
+    apple = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(check_seed(seed))
+            yield
+    finally:
+        if apple is not None:
+            torch.mps.set_rng_state(apple)

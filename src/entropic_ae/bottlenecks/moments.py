@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from entropic_ae.arrays import exact
 from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, as_float
 from entropic_ae.distributed import global_mean, processes, total
 from entropic_ae.errors import InputError
@@ -204,6 +205,7 @@ class Whitening(Bottleneck):
         """Return the centring and the multiplication by ``matrix()``."""
         return [{"op": "normalise", "mean": self.mean}, {"op": "multiply", "matrix": self.matrix().to(self.mean)}]
 
+    @exact
     def _inverse_root(self, covariance: Tensor) -> Tensor:
         """Return the inverse square root, (D, D) float64, by matrix products alone: no GPU synchronisation."""
         identity = torch.eye(self.latent_dim, dtype=torch.float64, device=covariance.device)

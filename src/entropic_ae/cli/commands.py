@@ -14,6 +14,8 @@ from rich.markup import escape
 from entropic_ae.cli.experiments import figure, table1, tune
 from entropic_ae.cli.hub import pull, push
 from entropic_ae.cli.images import edit, interpolate, reconstruct, sample, score
+from entropic_ae.cli.listing import runs
+from entropic_ae.cli.options import Command, Group
 from entropic_ae.cli.printing import errors, notes, speak, with_output_options
 from entropic_ae.cli.recipes import recipes
 from entropic_ae.cli.runs import evaluate, explore, export, report, train, transport
@@ -27,6 +29,7 @@ app = typer.Typer(
     name="entropic-ae",
     help="Train deterministic autoencoders that generate, draw new images from them, and measure them.",
     no_args_is_help=True,
+    cls=Group,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
@@ -60,11 +63,12 @@ def _root(
 
 # in the order of --help
 for _command in (
-    *(recipes, train, transport, sample, reconstruct, interpolate, edit, score, evaluate, report, export, explore),
+    *(recipes, runs, train, transport, sample, reconstruct, interpolate, edit, score),
+    *(evaluate, report, export, explore),
     *(push, pull),
     *(table1, tune, figure),
 ):
-    app.command()(with_output_options(_command))
+    app.command(cls=Command)(with_output_options(_command))
 
 _INTERRUPTED = 130  # the shell's exit code for SIGINT
 _GOES_ON = {

@@ -115,7 +115,10 @@ def reconstruct(
     if n < 1:
         raise InputError(f"--n must be at least 1, got {n}.")
     loaded = load_run(run, device)
-    images, labels = _held_out(loaded, data, label, n)
+    images, labels = _held_out(loaded, data, label)
+    if len(images) > n:
+        hint(f"The first {n:,} of {len(images):,} images; --n {len(images)} takes all.")
+    images, labels = images[:n], None if labels is None else labels[:n]
     rebuilt = loaded.reconstruct(images, labels=labels)
     if out is None or out.suffix.lower() == ".png":
         grid, place = above(images, rebuilt, _COLUMNS), _picture(loaded, RECONSTRUCTIONS, data)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from entropic_ae.errors import InputError, given_once
 from entropic_ae.storage.run_folder import check_run_folder, is_shared
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 __all__ = [
     "IMAGES_OUT",
     "OUTPUT_OPTIONS",
+    "Command",
     "Compile",
     "Device",
     "Devices",
     "Epochs",
+    "Group",
     "Limit",
     "Moved",
     "Nodes",
@@ -44,7 +47,32 @@ __all__ = [
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A run folder of [b]train[/b], or hf:owner/name on the Hub.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+class Command(TyperCommand):
+    """A command whose --help shows no type for flags, which take no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options and arguments, --help included."""
+        return _without_type(super().get_params(ctx))
+
+
+class Group(TyperGroup):
+    """The program, whose --help shows no type for flags."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options, --help included."""
+        return _without_type(super().get_params(ctx))
+
+
+def _without_type(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Devices = Annotated[int, typer.Option(help="Processes on each machine, which share the images.")]
 Precision = Annotated[str, typer.Option(help="Of training: 32, bf16 or 64.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the networks: for long runs.")]

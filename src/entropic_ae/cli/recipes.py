@@ -23,7 +23,7 @@ def recipes(
     from entropic_ae.data import DATASETS
     from entropic_ae.densities import DENSITIES
     from entropic_ae.features import FEATURES
-    from entropic_ae.recipes import NETWORKS, PRESETS, RECIPES, by_preset
+    from entropic_ae.recipes import NETWORKS, PRESETS, RECIPES, SIZES, by_preset
     from entropic_ae.terms import FEATURE_NETWORKS
     from entropic_ae.training import LOGGERS
     from entropic_ae.transports import TRANSPORTS
@@ -35,7 +35,7 @@ def recipes(
         print_table(table)
         console.print()
         parts = (NETWORKS, BOTTLENECKS, FEATURE_NETWORKS, TRANSPORTS, DENSITIES)
-        registries = (DATASETS, PRESETS, *parts, FEATURES, LOGGERS)
+        registries = (DATASETS, PRESETS, SIZES, *parts, FEATURES, LOGGERS)
         names = Table("what", "by name", box=None, padding=(0, 2, 0, 0))
         for registry in registries:
             names.add_row(registry.kind, ", ".join(registry))

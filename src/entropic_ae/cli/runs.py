@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from entropic_ae.cli.config import Config, settings_of
 from entropic_ae.cli.options import (
     Compile,
     Device,
@@ -31,11 +32,13 @@ from entropic_ae.cli.options import (
 from entropic_ae.cli.printing import Document, console, hint, notes, print_caution, print_metrics, speak_for
 from entropic_ae.errors import InputError
 from entropic_ae.storage.run_folder import LOG, METRICS_FILE, samples_file
+from entropic_ae.verdict import run_command
 
 __all__ = ["evaluate", "explore", "export", "report", "train", "transport"]
 
 
 def train(
+    context: typer.Context,
     recipe: Annotated[
         str | None, typer.Argument(metavar="RECIPE", help="A name listed by [b]recipes[/b].")
     ] = None,
@@ -48,9 +51,18 @@ def train(
             "hf:owner/name, or hf-stream:owner/name, which keeps no copy of the data set.",
         ),
     ] = None,
+    config: Config = None,  # noqa: ARG001 - read by its callback
     set: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE ...", help="Settings to change, e.g. entropy=0.5 latent_dim=8."),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Take recipe, data and settings of a run folder or hf:owner/name unless given; its weights are "
+            "not.",
+        ),
     ] = None,
     start_from: Annotated[
         str | None,
@@ -64,6 +76,12 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(help="Sizes to start from, listed by [b]recipes[/b]; default: by the data."),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="small, medium or paper: width, batch and schedule together; default: by device and data."
+        ),
     ] = None,
     width: Width = None,
     epochs: Epochs = None,
@@ -80,23 +98,34 @@ def train(
     precision: Precision = "32",
     compile: Compile = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace the run folder, if it is one and no other process trains in it."
+        ),
+    ] = False,
     logger: Annotated[
         str | None,
         typer.Option(help="One listed by [b]recipes[/b], in addition to log.csv; all but csv need an extra."),
     ] = None,
     picture_every: Annotated[int, typer.Option(help="Epochs between logged pictures.")] = 5,
+    preview_every: Annotated[
+        int | None, typer.Option(help="Epochs between previews; default: a tenth of all; 0 for none.")
+    ] = None,
 ) -> Document:
     """Train a system into a run folder, with pictures of its samples and reconstructions."""
     speak_for(devices * nodes)
-    settings = read_settings(set, width, epochs)
-    if start_from is not None or None not in (recipe, data):
-        notes.print(escape(_understood(recipe, data, start_from, settings, seed, resume)))
+    settings = {**settings_of(context), **read_settings(set, width, epochs)}
+    if start_from is not None or like is not None or None not in (recipe, data):
+        notes.print(escape(_understood(recipe, data, start_from, like, settings, seed, resume)))
     from entropic_ae import runs  # imports PyTorch, which takes seconds
 
     run = runs.train(
         recipe,
         data,
         start_from=start_from,
+        like=like,
+        size=size,
         set=settings,
         preset=preset,
         seed=seed,
@@ -109,22 +138,32 @@ def train(
         precision=precision,
         compile=compile,
         resume=resume,
+        overwrite=overwrite,
         progress=not notes.quiet,
         logger=logger,
         picture_every=picture_every,
+        preview_every=preview_every,
     )
     density = run.system.recipe.density
     console.print(f"{run.folder}: trained; {LOG} has the losses, {samples_file('prior')} new images.")
     print_caution(run.caution)
     if density != "prior":
         hint(f"Its codes are not meant to follow the prior: entropic-ae sample {run.folder} draws from {density}.")
-    return {"run": run.folder, "best_epoch": run.best_epoch, "density": density, "caution": run.caution}
+    hint(escape(f"Next: {run_command('evaluate', run.folder, run.info)}"))
+    return {
+        "run": run.folder,
+        "best_epoch": run.best_epoch,
+        "density": density,
+        "caution": run.caution,
+        "understood": run.overview and run.overview.as_json(),
+    }
 
 
 def _understood(
     recipe: str | None,
     data: str | None,
     start_from: str | None,
+    like: str | None,
     settings: Mapping[str, Any],
     seed: int,
     resume: bool,
@@ -133,6 +172,8 @@ def _understood(
     line = f"{'resuming' if resume else 'training'} {recipe or 'its recipe'} on {data or 'its data'}"
     if start_from is not None:
         line += f" from {start_from}"
+    if like is not None:
+        line += f" like {like}"
     changes = "".join(f", {name}={value}" for name, value in settings.items())
     return f"{line}, seed {seed}{changes}"
 
@@ -197,6 +238,7 @@ def evaluate(
     print_metrics(results, said)
     if loaded.origin is None:
         hint(f"{run}: {METRICS_FILE} and pictures written.")
+        hint(escape(f"Next: {run_command('report', loaded.folder, loaded.info)}"))
     else:
         hint(f"{run}: nothing is written into the Hub's cache; entropic-ae pull copies it to a run folder.")
     return {"run": run, "caution": loaded.caution, "verdict": said and asdict(said), **result}

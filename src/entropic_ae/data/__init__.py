@@ -2,8 +2,9 @@
 
 from entropic_ae.data.containers import array_named
 from entropic_ae.data.copies import Copies, count_copies
+from entropic_ae.data.formats import needed_for
 from entropic_ae.data.hub import HUB_NAME, HUB_SETS
-from entropic_ae.data.images import IN_MEMORY, Given, ImageData, Split, fingerprint
+from entropic_ae.data.images import IN_MEMORY, DataWarning, Given, ImageData, LeftOutWarning, Split, fingerprint
 from entropic_ae.data.loading import load_images, read_images
 from entropic_ae.data.reading import fit_image, images_for
 from entropic_ae.data.registered import DATASETS, RegisteredData
@@ -16,8 +17,10 @@ __all__ = [
     "IN_MEMORY",
     "PAGES",
     "Copies",
+    "DataWarning",
     "Given",
     "ImageData",
+    "LeftOutWarning",
     "RegisteredData",
     "Split",
     "array_named",
@@ -26,5 +29,6 @@ __all__ = [
     "fit_image",
     "images_for",
     "load_images",
+    "needed_for",
     "read_images",
 ]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from entropic_ae.data.containers import named_arrays
+from entropic_ae.data.images import DataWarning
 from entropic_ae.errors import InputError, warn
 
 __all__ = ["Range", "checked_arrays", "checked_labels", "read_arrays", "scaled"]
@@ -139,7 +140,8 @@ def scaled(source: str, array: np.ndarray, value_range: Range) -> np.ndarray:
     if array.size and low < 0 <= least:
         warn(
             f"{source} holds no value below {least:g}: with value_range=({low:g}, {high:g}) its darkest pixel is "
-            f"{rounded.min()} of 255; should it be (0, {high:g})?"
+            f"{rounded.min()} of 255; should it be (0, {high:g})?",
+            DataWarning,
         )
     return rounded
 

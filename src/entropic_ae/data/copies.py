@@ -31,6 +31,11 @@ class Copies(NamedTuple):
     test_in_training: int
     validation_in_training: int
 
+    @property
+    def shared(self) -> bool:
+        """Whether a test or validation image equals a training image."""
+        return self.test_in_training + self.validation_in_training > 0
+
     def __str__(self) -> str:
         """One sentence with the numbers, without a full stop.
 

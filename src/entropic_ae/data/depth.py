@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from entropic_ae.data.formats import GREY
+from entropic_ae.data.images import DataWarning
 from entropic_ae.errors import InputError, warn
 
 __all__ = ["ONES", "are_ones", "check_readable", "warn_of_few_bright", "white_of"]
@@ -75,7 +76,8 @@ def white_of(headers: Mapping[str, np.ndarray], source: str, white: int | None =
     if known is None and high > 1 and white < _FULL:
         warn(
             f"{count} have more than 8 bits and values up to {high:,}: {white:,} becomes white (255), for the "
-            "whole set."
+            "whole set.",
+            DataWarning,
         )
     return white
 
@@ -95,13 +97,14 @@ def are_ones(images: Sequence[Tensor], source: str | None = None) -> bool:
             if most >= _DARK:
                 return False
     if source is not None and most == 0:
-        warn(f"the images of {source} are all black: every value is 0; look at the files.")
+        warn(f"the images of {source} are all black: every value is 0; look at the files.", DataWarning)
     elif source is not None and most == 1:
-        warn(f"the images of {source} hold 0 and 1 only: 1 becomes white (255).")
+        warn(f"the images of {source} hold 0 and 1 only: 1 becomes white (255).", DataWarning)
     elif source is not None and most > 1:
         warn(
             f"the largest value of the images of {source} is {most} of 255: they are nearly black; "
-            "rescale them if white is meant."
+            "rescale them if white is meant.",
+            DataWarning,
         )
     return most == 1
 
@@ -123,5 +126,6 @@ def warn_of_few_bright(images: Sequence[Tensor], source: str, white: int) -> Non
     warn(
         f"only {bright:,} of {total:,} pixels of {source} are brighter than {_DARK * white // 255:,} of "
         f"{white:,}, which becomes white (255): the rest is nearly black; limit the values if the few are defects "
-        "or marks."
+        "or marks.",
+        DataWarning,
     )

@@ -9,7 +9,7 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -23,8 +23,10 @@ __all__ = [
     "GREY",
     "SUFFIXES",
     "Header",
+    "counted",
     "header",
     "is_deep",
+    "needed_for",
     "opened_image",
     "passed_over",
     "values_of",
@@ -49,6 +51,7 @@ _REMEDIES = {  # of formats that this installation may lack
     "JPEG2000": "a Pillow with OpenJPEG reads {} (pip install --upgrade pillow)",
     "HEIF": 'pillow-heif reads {} (pip install "entropic-ae[heic]")',
 }
+_NEEDED = {"AVIF": "a Pillow with AVIF", "JPEG2000": "a Pillow with OpenJPEG", "HEIF": "pillow-heif"}
 # files that go with images and hold none
 _NOTES = frozenset(
     ("csv", "tsv", "txt", "json", "jsonl", "xml", "yaml", "yml", "toml", "md", "rst", "html", "ini", "log", "db")
@@ -216,13 +219,31 @@ def _unknown_tiff(stream: io.BytesIO | Path) -> str:
     return ""
 
 
-def passed_over(suffixes: dict[str, int]) -> str | None:
+def counted(suffixes: Mapping[str, int]) -> dict[str, int]:
+    """Return the numbers of files by suffix, without those that go with images and hold none.
+
+    >>> counted({"pdf": 2, "csv": 1})
+    {'pdf': 2}
+    """
+    return {suffix: count for suffix, count in sorted(suffixes.items()) if suffix not in _NOTES}
+
+
+def needed_for(suffix: str) -> str | None:
+    """Return what this installation lacks to read files of a suffix; None for other files.
+
+    >>> needed_for("txt")
+    """
+    missing = (name for name, suffixes in _SUFFIXES.items() if suffix in suffixes and name not in FORMATS)
+    return next((_NEEDED[name] for name in missing), None)
+
+
+def passed_over(suffixes: Mapping[str, int]) -> str | None:
     """Return a line that counts files that are no images here, by suffix, with the remedy; None without any.
 
     >>> passed_over({"pdf": 2, "csv": 1})
     '2 .pdf'
     """
-    found = {suffix: count for suffix, count in sorted(suffixes.items()) if suffix not in _NOTES}
+    found = counted(suffixes)
     if not found:
         return None
     line = ", ".join(

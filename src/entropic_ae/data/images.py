@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +16,10 @@ from torch.utils.data import Dataset
 __all__ = [
     "IN_MEMORY",
     "SPLITS",
+    "DataWarning",
     "Given",
     "ImageData",
+    "LeftOutWarning",
     "Split",
     "fingerprint",
     "largest_part",
@@ -25,6 +29,14 @@ __all__ = [
 
 SPLITS = ("train", "validation", "test")
 IN_MEMORY = "an array in memory"  # the source of images without a name or path
+
+
+class DataWarning(UserWarning):
+    """Something about a set of images that its user should know."""
+
+
+class LeftOutWarning(DataWarning):
+    """Images of a set are damaged, or files of it are no images here: they are left out."""
 
 
 class Split(NamedTuple):
@@ -50,6 +62,7 @@ class ImageData:
     source given (an absolute path for files and folders); leave it out in a custom ``ImageData``. ``white`` is the
     value that became 255, None if the images had 8 bits: 1 for images of 0 and 1, 4,095 for 12 bits.
     ``class_names`` has the name of each class, such as that of its folder; None if they have none, or no labels.
+    Left out are the ``damaged`` images, by name, and the files ``passed_over``, whose number is by suffix.
 
     >>> from entropic_ae.data import load_images
     >>> load_images("digits").shape
@@ -64,6 +77,8 @@ class ImageData:
     source: str = IN_MEMORY
     white: int | None = None
     class_names: tuple[str, ...] | None = None
+    damaged: tuple[str, ...] = ()
+    passed_over: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def shape(self) -> tuple[int, int, int]:

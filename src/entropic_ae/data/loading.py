@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -24,9 +25,19 @@ from entropic_ae.data.copies import groups_of, hold_out
 from entropic_ae.data.decoding import Fit, Table, decode, scan
 from entropic_ae.data.depth import ONES, are_ones, check_readable, warn_of_few_bright, white_of
 from entropic_ae.data.folders import parquet_tables
-from entropic_ae.data.formats import GREY, passed_over
+from entropic_ae.data.formats import GREY, counted, passed_over
 from entropic_ae.data.hub import hub_tables
-from entropic_ae.data.images import IN_MEMORY, SPLITS, Given, ImageData, Split, resized, shuffled
+from entropic_ae.data.images import (
+    IN_MEMORY,
+    SPLITS,
+    DataWarning,
+    Given,
+    ImageData,
+    LeftOutWarning,
+    Split,
+    resized,
+    shuffled,
+)
 from entropic_ae.data.registered import RegisteredData
 from entropic_ae.data.sources import Source, resolve
 from entropic_ae.errors import InputError, warn
@@ -128,7 +139,7 @@ def read_images(
     found = resolve(source, shape[1] if shape[1] == shape[2] else None)
     if found.tables:
         fit = Fit(*shape, white=white_of(_scanned(found.tables, found.source), found.source, white))
-        decoded, _ = _decoded(found.tables, fit, found.source, look=white in (None, ONES))
+        decoded, *_ = _decoded(found.tables, fit, found.source, look=white in (None, ONES))
         images = torch.cat([split.images for split in decoded.values()])
     elif found.path is not None:
         read = read_arrays(found.path, found.array, value_range)
@@ -233,7 +244,7 @@ def _registered(name: str, row: RegisteredData, image_size: int | None, limit: i
     # cropped images are resized once, from the source
     size = image_size if row.crop and image_size else row.size
     fit = Fit(row.channels, size, size, row.pad, row.crop)
-    splits, _ = _decoded(tables, fit, name)
+    splits, *_ = _decoded(tables, fit, name)
     names = _class_names(tables, row.classes)
     return _assembled(splits, name, name, image_size=image_size, limit=limit, row=row, class_names=names)
 
@@ -275,18 +286,18 @@ def _own(
         first, last = (f"{w}x{h}" for w, h in (sizes[0], sizes[-1]))
         raise InputError(
             f"the images of {source} differ in size (for example {first} and {last}), expected one size; "
-            "crop and resize them with --set image_size=64."
+            f"crop and resize them with --set image_size={64 if torch.cuda.is_available() else 32}."
         )
     _check_size(source, int(sizes[0][1]), int(sizes[0][0]), image_size)
     channels = 1 if all(GREY.fullmatch(one) for one in modes) else 3
     side = (image_size or int(sizes[0][1]), image_size or int(sizes[0][0]))
     fit = Fit(channels, *side, white=white_of(headers, source, white))
-    splits, ones = _decoded(tables, fit, source, shuffled=True, look=white in (None, ONES))
+    splits, ones, damaged = _decoded(tables, fit, source, shuffled=True, look=white in (None, ONES))
     classes = max((table.classes or 0 for table in tables.values()), default=0) or None
     if all(split.labels is None for split in splits.values()):
         classes = None
     white = ONES if ones else fit.white
-    return _assembled(
+    data = _assembled(
         splits,
         name,
         source,
@@ -296,6 +307,7 @@ def _own(
         white=white,
         class_names=_class_names(tables, classes),
     )
+    return replace(data, damaged=tuple(damaged), passed_over=MappingProxyType(counted(_skipped(tables))))
 
 
 def _class_names(tables: Mapping[str, Table], classes: int | None) -> tuple[str, ...] | None:
@@ -305,31 +317,36 @@ def _class_names(tables: Mapping[str, Table], classes: int | None) -> tuple[str,
     return names if names and len(names) == len(set(names)) == classes else None
 
 
+def _skipped(tables: Mapping[str, Table]) -> dict[str, int]:
+    return {suffix: n for table in tables.values() for suffix, n in table.skipped.items()}
+
+
 def _scanned(tables: Mapping[str, Table], source: str) -> dict[str, np.ndarray]:
     """Return the headers of all splits; one warning each counts files and pages that are passed over."""
     found = [scan(table) for table in tables.values()]
     headers = {key: np.concatenate([one[key] for one in found]) for key in found[0]}
     check_readable(headers, source)
-    if others := passed_over({suffix: n for table in tables.values() for suffix, n in table.skipped.items()}):
-        warn(f"files of {source} that are no images here are passed over: {others}.")
+    if others := passed_over(_skipped(tables)):
+        warn(f"files of {source} that are no images here are passed over: {others}.", LeftOutWarning)
     more = headers["pages"] - 1
     if more.any() and not any(table.paged for table in tables.values()):
         warn(
             f"{more.sum():,} further pages of {(more > 0).sum():,} TIFF files of {source} are passed over; give "
-            f"pages:{source} to read every page."
+            f"pages:{source} to read every page.",
+            DataWarning,
         )
     return headers
 
 
 def _decoded(
     tables: Mapping[str, Table], fit: Fit, source: str, *, shuffled: bool = False, look: bool = True
-) -> tuple[dict[str, Split], bool]:
+) -> tuple[dict[str, Split], bool, list[str]]:
     """Decode every split; one warning counts the damaged images.
 
     Arguments:
         look: whether images of 0 and 1 become 0 and 255.
 
-    Returns: the splits, and whether their images held 0 and 1, which are now 0 and 255.
+    Returns: the splits, whether their images held 0 and 1, which are now 0 and 255, and the names of the damaged.
     """
     splits: dict[str, Split] = {}
     damaged: list[str] = []
@@ -345,7 +362,8 @@ def _decoded(
         more = ", ..." if len(damaged) > 3 else ""
         warn(
             f"{len(damaged)} of {total} images of {source} cannot be read and are left out: "
-            f"{', '.join(damaged[:3])}{more}."
+            f"{', '.join(damaged[:3])}{more}.",
+            LeftOutWarning,
         )
     if look and fit.white is not None:
         warn_of_few_bright([split.images for split in splits.values()], source, fit.white)
@@ -355,7 +373,7 @@ def _decoded(
             key: Split(decode(table, fit, shuffled=shuffled)[0], splits[key].labels)
             for key, table in tables.items()
         }
-    return splits, fit.ones
+    return splits, fit.ones, damaged
 
 
 def _assembled(
@@ -398,8 +416,10 @@ def _assembled(
             key: Split(resized(split.images, image_size, image_size), split.labels) for key, split in parts.items()
         }
     return ImageData(
-        name=re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip(".-") or "data",
-        **{key: parts[key] for key in SPLITS},
+        re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip(".-") or "data",
+        parts["train"],
+        parts["validation"],
+        parts["test"],
         classes=row.classes if row else classes,
         source=source,
         white=white,

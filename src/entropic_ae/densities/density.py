@@ -119,7 +119,7 @@ def check_codes(codes: ArrayLike, least: int, who: str) -> Tensor:
         raise InputError(f"{who} expects at least {least} codes (N, D), got shape {tuple(codes.shape)}.")
     if not bool(torch.isfinite(codes).all()):
         raise DivergenceError(f"{who} expects finite codes, got NaN or infinity; look at what produced them.")
-    return codes.detach().double().cpu()
+    return codes.detach().cpu().double()
 
 
 def square_root(covariance: Tensor) -> Tensor:

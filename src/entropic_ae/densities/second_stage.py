@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.utils.data import Dataset
 
-from entropic_ae.arrays import as_tensor
+from entropic_ae.arrays import as_double, as_tensor
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import Code, GaussianPosterior
 from entropic_ae.densities.density import Density, Sampler, check_codes
@@ -235,7 +235,7 @@ def _check_std(std: Tensor | None, codes: Tensor) -> Tensor | None:
             f"std expects a finite standard deviation of at least 0 for each value of the codes, "
             f"{tuple(codes.shape)}, got shape {tuple(std.shape)} or other values."
         )
-    return std.detach().double().cpu()
+    return std.detach().cpu().double()
 
 
 def _build(dim: int, hidden: int, depth: int) -> Autoencoder:
@@ -262,5 +262,5 @@ def _root_mean_squared_error(model: Autoencoder, samples: _Samples) -> Tensor:
     with torch.no_grad():
         for indices in torch.arange(len(samples)).split(_BATCH):
             trace = model(samples[indices])
-            total += (trace.x_hat - trace.x).double().square().sum().cpu()
+            total += as_double(trace.x_hat - trace.x).square().sum().cpu()
     return (total / samples.means.numel()).sqrt()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from entropic_ae.arrays import ArrayLike, as_tensor
+from entropic_ae.arrays import ArrayLike, as_tensor, exact
 from entropic_ae.errors import InputError
 from entropic_ae.estimators.entropy import digamma, knn_entropy, log_ball
 
@@ -18,6 +18,7 @@ __all__ = ["energy_distance", "knn_divergence", "mmd2", "pair_sum"]
 _CHUNK = 2**23  # distances held at once: 64 MiB in float64
 
 
+@exact
 def mmd2(
     x: ArrayLike,
     y: ArrayLike,
@@ -72,6 +73,7 @@ def mmd2(
         return (within_x + within_y - 2 * pair_sum(x, y, kernel) / (n * m)).to(kind)
 
 
+@exact
 def energy_distance(x: ArrayLike, y: ArrayLike, *, check_finite: bool = True) -> Tensor:
     r"""Unbiased estimate of the energy distance $2 E\|x - y\| - E\|x - x'\| - E\|y - y'\|$ of two samples.
 
@@ -104,6 +106,7 @@ def energy_distance(x: ArrayLike, y: ArrayLike, *, check_finite: bool = True) ->
         return (2 * pair_sum(x, y, _distance) / (n * m) - within).to(kind)
 
 
+@exact
 def knn_divergence(x: ArrayLike, y: ArrayLike, k: int = 1, *, check_finite: bool = True) -> Tensor:
     r"""Nearest-neighbour estimate of the Kullback-Leibler divergence $KL(p \,\|\, q)$ from samples, in nats.
 

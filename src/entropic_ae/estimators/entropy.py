@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from entropic_ae.arrays import ArrayLike, as_tensor
+from entropic_ae.arrays import ArrayLike, as_tensor, exact
 from entropic_ae.errors import InputError, warn
 from entropic_ae.estimators.neighbours import kth_in_largest_norm, kth_neighbour
 from entropic_ae.randomness import generator
@@ -24,6 +24,7 @@ _EULER = 0.57721566490153286061
 _REDUCTIONS = ("mean", "none")
 
 
+@exact
 def knn_entropy(
     z: ArrayLike,
     k: int = 1,
@@ -103,6 +104,7 @@ def knn_entropy(
         return sample.estimate(_neighbour_square(sample).log(), 0.5 * dim, log_ball(dim))
 
 
+@exact
 def sphere_entropy(
     z: ArrayLike,
     k: int = 1,
@@ -156,6 +158,7 @@ def sphere_entropy(
         return sample.estimate(_log_cap(2 * torch.asin((distance / 2).clamp_max(1 - 1e-12)), dim))
 
 
+@exact
 def cube_entropy(
     z: ArrayLike,
     k: int = 1,

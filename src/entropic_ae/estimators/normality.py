@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from entropic_ae.arrays import ArrayLike, as_tensor
+from entropic_ae.arrays import ArrayLike, as_tensor, exact
 from entropic_ae.errors import InputError
 from entropic_ae.estimators.discrepancy import pair_sum
 
@@ -20,6 +20,7 @@ _ORDER, _NODES = 12, 2000  # of the correction, and of the integral that it is f
 _CLOSEST = 1e-12  # relative distance at which two eigenvalues count as equal
 
 
+@exact
 def cramer_wold(z: ArrayLike) -> Tensor:
     r"""Squared Cramer-Wold distance of codes from N(0, I), in closed form.
 
@@ -89,6 +90,7 @@ def _corrections(dim: int) -> tuple[float, ...]:
     return tuple(np.polynomial.chebyshev.cheb2poly(fitted)[::-1].tolist())
 
 
+@exact
 def epps_pulley(
     z: ArrayLike,
     *,
@@ -140,6 +142,7 @@ def epps_pulley(
         return (2 * error).mean().to(kind)
 
 
+@exact
 def sliced_transport(z: ArrayLike, *, slices: int = 256, generator: torch.Generator | None = None) -> Tensor:
     r"""Squared sliced 2-Wasserstein distance of codes from N(0, I).
 
@@ -168,6 +171,7 @@ def sliced_transport(z: ArrayLike, *, slices: int = 256, generator: torch.Genera
         return (ordered - _normal_quantiles(len(z)).to(z)[:, None]).square().mean().to(kind)
 
 
+@exact
 def norm_transport(z: ArrayLike) -> Tensor:
     r"""Squared 2-Wasserstein distance of the norms of codes from those of N(0, I).
 
@@ -195,6 +199,7 @@ def norm_transport(z: ArrayLike) -> Tensor:
         return (norms.sort().values - _chi_quantiles(n, dim).to(z)).square().mean().to(kind)
 
 
+@exact
 def matricial_free_energy(z: ArrayLike) -> Tensor:
     r"""Free energy of the squared singular values of the matrix of codes, which is low for normal codes.
 

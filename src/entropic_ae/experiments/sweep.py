@@ -19,7 +19,7 @@ from entropic_ae.errors import DivergenceError, InputError, unknown_name
 from entropic_ae.evaluation import check_number
 from entropic_ae.features import check_features
 from entropic_ae.provenance import git_commit, machine, versions
-from entropic_ae.recipes import System, split_image_size, system_for
+from entropic_ae.recipes import PAPER, System, split_image_size, system_for
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.storage.files import locked, read_json, write_json
 from entropic_ae.training import Execution, check_training
@@ -37,6 +37,11 @@ _NEWER = {
     "validation_images": 0,
     "encoder_rate": 1.0,
     "decoder_rate": 1.0,
+    "patience_steps": 0,
+    "stop_after": 0,
+    "stop_rate": 0.0,
+    "ema": 0.0,
+    "augment": "none",
     "transport": "none",
 }
 _WAIT = 2.0  # seconds between checks for cells that other processes measure
@@ -295,6 +300,8 @@ def _measure(cell: Cell, path: Path, folder: Path, *, moved: bool, progress: boo
             compile=cell.execution.compile,
             resume=interrupted or moved,
             progress=progress,
+            size=PAPER,
+            preview_every=0,
         )
         trained = time.perf_counter()
         metrics = run.evaluate(

@@ -49,7 +49,7 @@ def serve(
         folder: the run folder.
         host: an address or a name of this machine. Anyone who can reach it can use the page.
         port: from 1 to 65535.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         tell: called with messages on the progress, and with the address.
 
     Raises: InputError if the extra is not installed, the port is in use or the folder is not a run.

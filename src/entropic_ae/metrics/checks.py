@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from entropic_ae.arrays import ArrayLike, as_tensor
+from entropic_ae.arrays import ArrayLike, as_tensor, has_double
 from entropic_ae.errors import InputError
 
 __all__ = ["checked_features", "checked_pair", "checked_rows"]
@@ -59,7 +59,7 @@ def checked_rows(
     if like is not None:
         _same_width(like.shape[1], found.shape[1], (like_name, name))
         return found.to(like.device)
-    return found if found.device.type == "cuda" else found.cpu()  # others have no float64
+    return found if has_double(found.device) else found.cpu()
 
 
 def _checked(features: ArrayLike, name: str, least: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from entropic_ae.arrays import ArrayLike, as_tensor
+from entropic_ae.arrays import ArrayLike, as_double, as_tensor
 from entropic_ae.errors import InputError
 
 __all__ = ["psnr", "reconstruction_error", "spread", "ssim", "total_variance"]
@@ -68,7 +68,7 @@ def psnr(images: ArrayLike, reconstructions: ArrayLike) -> float:
     pairs = zip(images.split(_FEW), reconstructions.split(_FEW), strict=True)
     total = 0.0
     for x, x_hat in pairs:
-        pixels = x_hat.to(x.device).double(), x.double()
+        pixels = as_double(x_hat.to(x.device)), as_double(x)
         total += float(peak_signal_noise_ratio(*pixels, data_range=255.0, reduction="sum", dim=(1, 2, 3)))
     return total / len(images)
 
@@ -108,7 +108,7 @@ def ssim(images: ArrayLike, reconstructions: ArrayLike) -> float:
     total = 0.0
     for x, x_hat in pairs:
         similarity = structural_similarity_index_measure(
-            x_hat.to(x.device).double(), x.double(), data_range=255.0, reduction="sum"
+            as_double(x_hat.to(x.device)), as_double(x), data_range=255.0, reduction="sum"
         )
         assert isinstance(similarity, Tensor)  # no tuple, which other arguments give
         total += similarity.item()

@@ -223,18 +223,26 @@ def _spaced(name: str) -> str:
     return " ".join(word.lower() if word.isalpha() else word for word in spaced)
 
 
+def _epochs(run: Contents) -> str:
+    """Return the number of epochs, with the reason if there are fewer than were asked for."""
+    done, asked = len(run.log.get("epoch", ())), run.settings.get("epochs")
+    if not done or done == asked:
+        return str(asked)
+    stopped = run.info.stopped
+    return f"{done} of {asked}" + ("" if stopped is None else f": stopped, as {stopped['reason']}")
+
+
 def _facts(run: Contents) -> list[tuple[str, str]]:
     """Return what there is to know first; the settings have the rest."""
     info, settings = run.info, run.settings
     shape = " x ".join(map(str, info.shape))
     images = f"{info.training_images:,} of " if info.training_images else ""
-    done, asked = len(run.log.get("epoch", ())), settings.get("epochs")
     size = [f"{key.replace('_', ' ')} {settings[key]}" for key in ("width", "latent_dim") if key in settings]
     facts = {
         "recipe": info.recipe,
         "data": info.data,
         "training images": f"{images}{shape} (channels, height, width)",
-        "epochs": f"{done} of {asked}" if done and done != asked else str(asked),
+        "epochs": _epochs(run),
         "size": ", ".join(size),
         "seed": str(info.seed),
     }

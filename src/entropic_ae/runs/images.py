@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 from entropic_ae.data import (
     DATASETS,
     IN_MEMORY,
+    DataWarning,
     Given,
     ImageData,
     RegisteredData,
@@ -25,7 +27,10 @@ __all__ = ["check_trained_on", "fit_of", "load_data"]
 
 
 def load_data(info: RunInfo, name: str, limit: int | None, given: str | Path | Given | None) -> ImageData:
-    """Load the images of a run, or those given in their place; InputError if they are missing."""
+    """Load the images of a run, or those given in their place; InputError if they are missing.
+
+    What is to be said of them was said before training, and is said again only of images in their place.
+    """
     source = info.source if given is None else given
     if isinstance(source, str) and source == IN_MEMORY:
         raise InputError(
@@ -33,13 +38,16 @@ def load_data(info: RunInfo, name: str, limit: int | None, given: str | Path | G
             "load(folder, data=images)."
         )
     try:
-        return load_images(
-            source,
-            image_size=info.image_size,
-            limit=limit,
-            value_range=info.value_range,
-            white=info.white,
-        )
+        with warnings.catch_warnings():
+            if given is None:
+                warnings.simplefilter("ignore", DataWarning)
+            return load_images(
+                source,
+                image_size=info.image_size,
+                limit=limit,
+                value_range=info.value_range,
+                white=info.white,
+            )
     except InputError as error:
         own = isinstance(source, str) and (Path(source).is_absolute() or source.startswith("./"))
         if given is not None or not own or Path(str(source)).exists():

@@ -43,7 +43,7 @@ def load(
         folder: a run folder, or ``hf:owner/name`` or ``hf:owner/name@revision`` on the Hugging Face Hub.
         recipe: the recipe of the run, if it is not in ``RECIPES``.
         data: the new place of the run's images, or the images; required for images in memory.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         token: access token of the Hub, for a private run; default: that of ``hf auth login`` or ``HF_TOKEN``.
         out: a new folder for a copy of a run from the Hub, which is then an ordinary run. By default the run is
             read from the Hub's cache, which is never written to: see ``Run.origin``.

@@ -40,6 +40,7 @@ class Run(Inference, StoredRun):
         system: the recipe on its preset, with settings.
         model: the autoencoder, with the weights of the lowest validation loss, on its device. Results of a model
             that was changed in memory are returned, and never saved as the folder's.
+        overview: what its training was understood to be, of a run from ``train``; else None.
 
     >>> import tempfile
     >>> from entropic_ae import train

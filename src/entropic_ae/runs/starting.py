@@ -1,4 +1,4 @@
-"""The start of a run from the weights of another: what it takes over, and whether the weights fit."""
+"""The start of a run from another: the settings that it takes over, and the weights, if they fit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from entropic_ae import sharing
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.data import IN_MEMORY
 from entropic_ae.errors import InputError
@@ -19,22 +20,25 @@ from entropic_ae.storage.run_folder import RunFolder, is_shared
 from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.storage.tensors import unpack_tensors
 
-__all__ = ["Start", "start_of"]
+__all__ = ["Start", "like_run", "start_of"]
 
 _PARTS = frozenset({"network", "bottleneck", "terms", "transport"})  # which decide what other settings there are
 
 
 @dataclass(frozen=True)
 class Start:
-    """The run whose weights another starts from.
+    """The run whose settings another takes over, with its weights or without.
 
     Attributes:
-        record: its name as given, and the digest of its weights, for run.json.
+        name: of the run, as given.
+        record: its name and the digest of its weights, for run.json; None if they are not taken over.
         info: run.json with the settings to take over; of a run to resume, its own.
-        source: the run; None if the new run resumes from a checkpoint, which holds all weights.
+        source: the run; None if the new run has its own initial weights, or resumes from a checkpoint, which holds
+            all weights.
     """
 
-    record: Mapping[str, str]
+    name: str
+    record: Mapping[str, str] | None
     info: RunInfo
     source: Run | None
 
@@ -42,17 +46,17 @@ class Start:
     def data(self) -> str:
         """The source of the images; InputError if they were in memory."""
         if self.info.source == IN_MEMORY:
-            raise InputError(f"{self.record['run']} was trained on images in memory; give the data to train on.")
+            raise InputError(f"{self.name} was trained on images in memory; give the data to train on.")
         return self.info.source
 
     def settings(
         self, recipe: Recipe, preset: str, changes: Mapping[str, Any], *, same_data: bool
     ) -> dict[str, Any]:
-        """Return the settings that the other run changed, as far as the recipe has them, below those given.
+        """Return the settings that the other run was given, as far as the recipe has them, below those given now.
 
         The feature space belongs to the data, and is taken over with them only. Another recipe has its own terms.
         """
-        own = dict(self.info.overrides)
+        own = {name: value for name, value in self.info.overrides.items() if name not in self.info.fitted}
         if recipe.name != self.info.recipe:
             own.pop("terms", None)
         if recipe.name != self.info.recipe or not _PARTS.isdisjoint(changes):
@@ -65,9 +69,9 @@ class Start:
 
     def give(self, model: Autoencoder, system: System, shape: tuple[int, int, int]) -> None:
         """Load the weights into a new model; InputError, with the settings that differ, if they do not fit."""
-        if self.source is None:
+        if self.source is None or self.record is None:
             return
-        name, source = self.record["run"], self.source
+        name, source = self.name, self.source
         then = {**source.system.architecture(), "shape": list(source.shape)}
         if differing := differences(then, {**system.architecture(), "shape": list(shape)}):
             raise InputError(
@@ -107,9 +111,20 @@ def start_of(run: str | Path, recipe: str | Recipe | None, out: str | Path | Non
                 f"{out} cannot be resumed from another start: it began from {was}, got {shown(name, 200)}; "
                 "restore it, or give another --out."
             )
-        return Start(before, info, None)
+        return Start(name, before, info, None)
     own = None
     if isinstance(recipe, Recipe) and not is_shared(name):  # a custom one, which may not be registered
         own = recipe if read_info(RunFolder(Path(run))).recipe == recipe.name else None
     source = load(run, device="cpu", recipe=own)
-    return Start({"run": name, "weights_sha256": source.weights_sha256()}, source.info, source)
+    return Start(name, {"run": name, "weights_sha256": source.weights_sha256()}, source.info, source)
+
+
+def like_run(run: str | Path) -> Start:
+    """Return the settings of a run folder or a run on the Hub, whose weights are not taken over.
+
+    Raises: InputError if it is no run, or its run.json is damaged.
+    """
+    if not isinstance(run, str | Path):
+        raise InputError(f"like expects a run folder or hf:owner/name, got {type(run).__name__}; give run.folder.")
+    path = sharing.fetch(str(run)) if is_shared(run) else Path(run)
+    return Start(str(run), None, read_info(RunFolder(path)), None)

@@ -15,6 +15,7 @@ from entropic_ae.errors import InputError, warn
 from entropic_ae.recipes import System
 from entropic_ae.runs.caution import caution
 from entropic_ae.runs.images import check_trained_on, load_data
+from entropic_ae.runs.overview import Overview
 from entropic_ae.runs.scoring import Scores
 from entropic_ae.storage.files import sha256
 from entropic_ae.storage.log import best_epoch
@@ -51,6 +52,7 @@ class StoredRun:
         self.system = system
         self.model = model
         self._saved = None if weights is None else self.state_sha256()
+        self.overview: Overview | None = None
 
     @property
     def name(self) -> str:

@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from entropic_ae import generation
-from entropic_ae.data import Given, count_copies, fingerprint, load_images
+from entropic_ae.data import Given
 from entropic_ae.densities import Prior
 from entropic_ae.distributed import in_turn, is_first
 from entropic_ae.errors import InputError, given_once, warn
-from entropic_ae.features import check_features
-from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.randomness import check_seed
-from entropic_ae.recipes import (
-    PRESETS,
-    Recipe,
-    changes_of,
-    differences,
-    recipe_for,
-    split_image_size,
-    system_for,
-    system_of,
-)
+from entropic_ae.recipes import Recipe, changes_of, differences, split_image_size, system_of
 from entropic_ae.recipes.recipe import Scalar
-from entropic_ae.registry import imported
 from entropic_ae.runs.drawing import draw_again
-from entropic_ae.runs.labels import described, known_labels
+from entropic_ae.runs.labels import taken
 from entropic_ae.runs.loading import read_info
+from entropic_ae.runs.pace import advice
+from entropic_ae.runs.planning import Asked, completed, planned
 from entropic_ae.runs.run import Run
-from entropic_ae.runs.starting import start_of
 from entropic_ae.runs.transporting import attach_saved, fit_transport
 from entropic_ae.storage.run_folder import CHECKPOINT, RunFolder
 from entropic_ae.storage.run_info import RunInfo
-from entropic_ae.training import Execution, check_checkpoint, check_training, quiet_lightning
+from entropic_ae.training import Execution, check_checkpoint, quiet_lightning, to_unit
+from entropic_ae.training.checks import check_preview
 from entropic_ae.training.loggers import check_logger, close_logger, make_logger
+from entropic_ae.training.stopping import STOP_SETTINGS, Stopped
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
@@ -56,6 +51,7 @@ _SAME = (
     "start_from",
 )  # in a resumed run
 _FEW = 4  # differences named in an error
+_PREVIEW_COLUMNS, _PREVIEW_ROWS = 16, 3  # images, and rows of samples
 
 
 def train(
@@ -77,9 +73,13 @@ def train(
     precision: str = "32",
     compile: bool = False,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
     logger: str | None = None,
     picture_every: int = 5,
+    like: str | Path | None = None,
+    size: str | None = None,
+    preview_every: int | None = None,
 ) -> Run:
     """Train a system on a data set, into a new run folder.
 
@@ -99,16 +99,29 @@ def train(
             be given in ``set`` instead.
         value_range: the values of black and white of arrays that are not uint8, such as (0, 1) or (-1, 1).
         out: the run folder, new or empty; default: ``runs/<recipe>-<data>-<seed>``.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         devices: processes on each machine, which share each minibatch; see ``fit``.
         nodes: machines.
         precision: 32, bf16 or 64.
         compile: compile the networks; see ``fit``.
-        resume: resume an interrupted run with the same settings, or with more epochs. While one process trains
-            in a folder, another is refused; a run may be loaded while it is trained.
-        progress: show progress on the terminal.
+        resume: resume an interrupted run with the same settings, or with more epochs, or other rules for when to
+            stop (``stop_after``, ``stop_rate``). A run that has stopped, and still meets its rules, is not trained
+            further, and a warning says so. While one process trains in a folder, another is refused; a run may be
+            loaded while it is trained.
+        overwrite: replace the run in the folder, if there is one and no other process trains in it. Its files are
+            kept until the new run starts; files that are not a run's stay.
+        progress: show on the terminal what was understood, and progress.
         logger: a name in ``training.loggers.LOGGERS``; it gets the rows of log.csv, and pictures of samples.
         picture_every: epochs between two logged pictures of samples.
+        preview_every: epochs between two versions of preview.png, validation images above their reconstructions
+            and samples of the prior, which is also drawn after the first epoch and the last; None for a tenth of
+            the epochs, 0 for no preview. A notebook shows it too.
+        like: a run folder, or ``hf:owner/name``: recipe, data and settings are its own where none are given; the
+            initial weights are new.
+        size: a name in ``SIZES``: width, batch and schedule together; each may be changed in ``set``. By default a
+            registered preset keeps its numbers, but for the width on a CPU, and other images get those that fit
+            their number, their shape and the device, see ``recipes.fitted``. They are recorded in run.json, and a
+            resumed run has them again.
 
     Returns: the run, with the weights of the lowest validation loss. A warning tells how many images are exact
     copies of others.
@@ -126,92 +139,63 @@ def train(
     >>> tuned.info.start_from["weights_sha256"] == run.weights_sha256()
     True
     """
-    image_size, changes = split_image_size(_changes(set, epochs=epochs, image_size=image_size))
     check_seed(seed)
     check_logger(logger, picture_every)
+    check_preview(preview_every)
     execution = Execution(device, devices, nodes, precision, compile)
-    start = None if start_from is None else start_of(start_from, recipe, out, resume)
-    if start is not None:
-        recipe, preset = recipe_for(recipe or start.info.recipe), preset or start.info.preset
-        changes = start.settings(recipe, preset, changes, same_data=data is None)
-        image_size = start.info.image_size if image_size is None else image_size
-        if data is None:
-            data, value_range = start.data, value_range or start.info.value_range
-    if recipe is None or data is None:
-        raise InputError("train expects RECIPE and DATA; give both, or a run to start from (start_from, --from).")
-    recipe = recipe_for(recipe)
-    if preset is not None:
-        PRESETS.find(preset)
-    images = load_images(data, image_size=image_size, limit=limit, value_range=value_range)
-    system = system_for(recipe, images, changes, preset=preset)
-    if system.preset.features != PRESETS[system.preset.name].features:
-        changes["features"] = system.preset.features
-    model, objective = system.build(images.shape, seed=seed, classes=images.classes)
-    if start is not None:
-        start.give(model, system, images.shape)
-    check_features(system.preset.features)
-    parts = (model, objective, images.train.images, images.validation.images, system.preset.training)
-    labels = known_labels(images) if recipe.conditional else None
-    check_training(*parts, execution, labels)
+    image_size, changes = split_image_size(_changes(set, epochs=epochs, image_size=image_size))
+    asked = Asked(recipe, data, changes, preset, image_size, value_range, limit, size)
     first = is_first(execution.processes)
-    if first and (copies := count_copies(images)).repeated:
-        warn(f"{copies}.")
-    content: dict[str, Any] = {
-        "recipe": recipe.name,
-        "preset": system.preset.name,
-        "data": images.name,
-        "source": images.source,
-        "image_size": image_size,
-        "limit": limit,
-        "seed": seed,
-        **({} if start is None else {"start_from": start.record}),
-        "precision": precision,
-        "compiled": compile,
-        "overrides": changes,
-        "summary": recipe.summary,
-        "reference": recipe.reference,
-        "density": recipe.density,
-        "expanded": system.describe(),
-        "shape": list(images.shape),
-        **({} if images.white is None else {"white": images.white}),
-        **({} if (classes := described(images)) is None else {"classes": classes}),
-        "training_images": len(images.train.images),
-        "training_images_sha256": fingerprint(images.train.images),
-        "device": str(execution.target),
-        "processes": execution.processes,
-        "machine": machine(),
-        "versions": versions(),
-        "git_commit": git_commit(),
-        "imports": imported(),
-    }
-    if value_range is not None:
-        content["value_range"] = [float(value) for value in value_range]
-    folder = Path(out) if out is not None else Path("runs") / f"{recipe.name}-{images.name}-{seed}"
-    info = RunInfo.of(content)
-    run = Run(folder, info, system, model, given=None if isinstance(data, str | Path) else data)
-    run.data = images
+    if out is not None and first:
+        RunFolder(Path(out)).check_trainable(resume, overwrite)
+    asked, start = completed(asked, start_from, like, out, resume)
+    plan = planned(asked, start, execution, seed=seed, out=out, resume=resume, progress=progress)
+    recipe, folder, files = plan.recipe, plan.folder, RunFolder(plan.folder)
+    given = None if isinstance(asked.data, str | Path) else asked.data
+    run = Run(folder, plan.info, plan.system, plan.model, given=given)
+    run.data, run.overview = plan.images, plan.overview
+    if first and plan.copies.repeated and (plan.copies.shared or not progress):
+        warn(f"{plan.copies}.")
+    if first and progress:
+        print(*plan.overview.lines(), sep="\n", file=sys.stderr, flush=True)
     from entropic_ae.training import fit_model  # imports Lightning
 
-    same = partial(_check_same, run.files, info, recipe)
-    with run.files.claimed(info, resume, same) if first else nullcontext():  # for all processes
+    same = partial(_check_same, files, plan.info, recipe)
+    claim = files.claimed(plan.info, resume, same, overwrite=overwrite) if first else nullcontext()
+    with claim:  # for all processes
         with _logging(run, logger, picture_every) as (tracker, callbacks):
-            fit_model(
-                *parts,
+            fitted = fit_model(
+                plan.model,
+                plan.objective,
+                plan.images.train.images,
+                plan.images.validation.images,
+                plan.system.preset.training,
                 execution,
                 seed=seed,
                 folder=folder,
                 resume=resume,
                 progress=progress,
                 logger=tracker,
-                callbacks=callbacks,
-                labels=labels,
+                callbacks=[*callbacks, *_previews(run, preview_every)],
+                labels=plan.labels,
+                advise=advice(plan.system, plan.images.shape),
             )
+        _record_stop(run, fitted.stopped, first)
         run.model.to(execution.target)
         with execution.together(), in_turn():  # the others read what the first process has written
             _finish(run, recipe, seed)
         if first:
             draw_again(run)
     return run
+
+
+def _record_stop(run: Run, stopped: Stopped | None, first: bool) -> None:
+    """Say in run.json that the training ended early, if it did."""
+    if stopped is None:
+        return
+    run.info = RunInfo.of({**run.info, "stopped": stopped.record()})
+    if first:
+        run.files.write_info(run.info)
 
 
 def _finish(run: Run, recipe: Recipe, seed: int) -> None:
@@ -243,6 +227,26 @@ def _logging(run: Run, name: str | None, picture_every: int) -> Iterator[tuple[L
         close_logger(name, tracker)
 
 
+def _previews(run: Run, every: int | None) -> list[Callback]:
+    """Return the callback that draws preview.png; none for 0 epochs between two."""
+    if every == 0:
+        return []
+    from entropic_ae.training.preview import Preview
+
+    split = run.data.validation.at(slice(_PREVIEW_COLUMNS))
+    real, labels = split.images, taken(run, split)
+    prior = Prior(run.model.bottleneck.prior())
+
+    def draw() -> Tensor:
+        samples = generation.sample(run.model, prior, _PREVIEW_ROWS * len(real), seed=0)
+        with torch.no_grad():
+            like = next(run.model.parameters())  # float64 in that precision
+            codes = run.model.encode(to_unit(real).to(like), None if labels is None else labels.to(like.device))
+        return torch.cat([real, generation.decode(run.model, codes, labels), samples])
+
+    return [Preview(run.files.preview, draw, len(real), every)]
+
+
 def _changes(set: Mapping[str, Scalar] | None, **arguments: Scalar | None) -> dict[str, Any]:
     """Return the changed settings, with the arguments that are short for a setting."""
     if set is not None and not isinstance(set, Mapping):
@@ -259,7 +263,8 @@ def _check_same(files: RunFolder, info: RunInfo, recipe: Recipe) -> None:
         differing += differences({"classes": before.get("classes")}, info)
     if before.recipe == recipe.name:
         settings = {**system_of(before, recipe).settings(), **before.expanded.settings}
-        del settings["epochs"]
+        for name in ("epochs", *STOP_SETTINGS):  # which decide how long it is trained, not what
+            settings.pop(name, None)
         differing += changes_of({**before.expanded, "settings": settings}, info.expanded)
     if files.weights.exists() and not files.checkpoint.is_file():
         raise InputError(

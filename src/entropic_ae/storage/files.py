@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +25,7 @@ __all__ = [
     "locked",
     "read_json",
     "remove_unfinished",
+    "set_aside",
     "sha256",
     "write_json",
     "write_text",
@@ -84,6 +85,29 @@ def atomic_folder(folder: Path | str, *, overwrite: bool = False) -> Iterator[Pa
         whole.rename(folder)
     finally:
         shutil.rmtree(whole, ignore_errors=True)
+
+
+@contextmanager
+def set_aside(folder: Path, paths: Iterable[Path]) -> Iterator[None]:
+    """Move files and folders out of the way; they are removed when the block ends, and put back if it fails.
+
+    Arguments:
+        folder: on whose disk they are kept meanwhile, in a hidden folder.
+        paths: of files and folders directly below ``folder``.
+    """
+    kept = Path(tempfile.mkdtemp(prefix=_UNFINISHED, suffix=f"-{folder.name}", dir=folder))
+    moved = []
+    try:
+        for path in paths:
+            path.rename(kept / path.name)
+            moved.append(path)
+        yield
+    except BaseException:
+        for path in moved:
+            (kept / path.name).replace(path)
+        raise
+    finally:
+        shutil.rmtree(kept, ignore_errors=True)
 
 
 def _publish(path: Path, mode: int) -> None:

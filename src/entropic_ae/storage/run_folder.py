@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from entropic_ae.errors import InputError
-from entropic_ae.storage.files import claimed, read_json, remove_unfinished, sha256, write_json
+from entropic_ae.storage.files import claimed, locked, read_json, remove_unfinished, set_aside, sha256, write_json
 from entropic_ae.storage.json_schema import check
 from entropic_ae.storage.log import read_log
 from entropic_ae.storage.run_info import INFO, RunInfo
@@ -27,6 +27,7 @@ __all__ = [
     "MEAN_IMAGE",
     "METRICS_FILE",
     "PREFIX",
+    "PREVIEW",
     "REAL",
     "RECONSTRUCTIONS",
     "REPORT",
@@ -51,6 +52,7 @@ INFO_FILE, METRICS_FILE, LOG, MAP = "run.json", "metrics.json", "log.csv", "map.
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoints/last.ckpt"
 TRANSPORT = "transport.safetensors"
 RECONSTRUCTIONS, INTERPOLATIONS, REPORT = "reconstructions.png", "interpolations.png", "report.html"
+PREVIEW = "preview.png"  # drawn while it is trained
 REAL = "real.png"  # held-out images, as many as samples
 _SAMPLES = "samples-", ".png"
 _NEIGHBOURS = "neighbours-", ".png"
@@ -261,6 +263,11 @@ class RunFolder:
         return self.path / LOG
 
     @property
+    def preview(self) -> Path:
+        """Images of the model while it is trained."""
+        return self.path / PREVIEW
+
+    @property
     def drawn(self) -> Path:
         """The digest of the weights that the pictures show."""
         return self.path / _DRAWN
@@ -311,6 +318,10 @@ class RunFolder:
         content = read_json(self.path / INFO_FILE)
         check(content, INFO, str(self.path / INFO_FILE))
         return RunInfo.of(content)
+
+    def write_info(self, info: RunInfo) -> None:
+        """Write run.json, only under the claim."""
+        write_json(self.path / INFO_FILE, info)
 
     def read_log(self) -> dict[str, list[float]]:
         """Return the columns of the log; see ``log.read_log``."""
@@ -363,38 +374,61 @@ class RunFolder:
             path.name != INFO_FILE and path.name[0] != "." for path in self.path.iterdir()
         )
 
-    def check_trainable(self, resume: bool) -> None:
-        """Raise InputError if training can neither start nor resume in the folder."""
+    def _own(self) -> list[Path]:
+        """Return what a run has in its folder, without what a user has put there."""
+        pictures = (samples_file("*"), neighbours_file("*"), labelled_file("*", ()), scores_file("*"))
+        patterns = (*(INFO_FILE, METRICS_FILE, LOG, MAP, WEIGHTS, TRANSPORT, REPORT, REAL), *pictures)
+        folders = (Path(CHECKPOINT).parts[0], Path(density_file("*")).parts[0])
+        shown = (f"{Path(name).stem}*.png" for name in (RECONSTRUCTIONS, INTERPOLATIONS, PREVIEW))
+        return sorted({path for name in (*patterns, *folders, *shown) for path in self.path.glob(name)})
+
+    def is_claimed(self) -> bool:
+        """Return whether a process trains in the folder; nothing is written."""
+        if not (self.path / _LOCK).is_file():
+            return False
+        with locked(self.path / _LOCK, wait=0) as mine:
+            return not mine
+
+    def check_trainable(self, resume: bool, overwrite: bool = False) -> None:
+        """Raise InputError if training can neither start in the folder, nor resume or overwrite what is there."""
+        if resume and overwrite:
+            raise InputError("train can resume a run or overwrite it, not both; give resume or overwrite.")
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file; give another --out.")
-        if self.is_begun and not resume:
+        if self.is_begun and not (resume or overwrite):
             raise InputError(
                 f"{self.path} exists and is not empty; give another folder (out, --out), or resume this one "
-                "(resume=True, --resume)."
+                "(resume=True, --resume), or replace it (overwrite=True, --overwrite)."
             )
         if self.is_begun and not (self.path / INFO_FILE).is_file():
             raise InputError(f"{self.path} is not a run folder: it has no {INFO_FILE}; give another --out.")
+        if self.is_begun and overwrite:
+            self.read_info()
 
     @contextmanager
-    def claimed(self, info: RunInfo, resume: bool, check_same: Callable[[], None]) -> Iterator[None]:
+    def claimed(
+        self, info: RunInfo, resume: bool, check_same: Callable[[], None], *, overwrite: bool = False
+    ) -> Iterator[None]:
         """Claim the folder within the block, write its run.json and remove leftovers.
 
         Arguments:
             info: run.json to write.
             resume: whether a run that has begun is accepted.
             check_same: raises if that run cannot be resumed; called under the claim.
+            overwrite: replace a run that has begun: its own files go once run.json is written, others stay.
 
         Raises: InputError if another process has claimed the folder, or it is in use by another run.
         """
-        self.check_trainable(resume)
+        self.check_trainable(resume, overwrite)
         taken = f"{self.path} is being trained by another process; wait for it, or give another folder."
         with claimed(self.path / _LOCK, taken):
-            self.check_trainable(resume)  # another process may have written to it meanwhile
-            if self.is_begun:
+            self.check_trainable(resume, overwrite)  # another process may have written to it meanwhile
+            if self.is_begun and not overwrite:
                 check_same()
             for place in (self.path, self.checkpoint.parent, (self.path / density_file("*")).parent):
                 remove_unfinished(place, _CLAIMED)
-            write_json(self.path / INFO_FILE, info)
+            with set_aside(self.path, self._own()) if overwrite and self.is_begun else nullcontext():
+                self.write_info(info)
             yield
 
 

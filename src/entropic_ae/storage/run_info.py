@@ -27,7 +27,9 @@ INFO: dict[str, Any] = {
     "start_from?": {"run": str, "weights_sha256": str},
     "precision?": str,
     "compiled?": bool,
+    "size?": str,
     "overrides": {"*": (str, float, bool)},
+    "fitted?": [str],
     "expanded": {
         "encoder?": str,
         "bottleneck": str,
@@ -41,6 +43,7 @@ INFO: dict[str, Any] = {
     "classes?": {"names": [str], "images": [int], "labels_sha256": str},
     "training_images?": int,
     "training_images_sha256?": str,
+    "stopped?": {"epoch": int, "steps": int, "reason": str},
     "device?": str,
     "machine?": {"*": (str, int)},
     "versions": {"*": str},
@@ -92,11 +95,15 @@ class RunInfo(_Json):
         white: the value of the files that became 255; None for images of 8 bits.
         classes: of data with labels, the ``names`` of the classes, the number of training ``images`` of each, and
             the digest of the labels as ``labels_sha256``; None, and missing in the file, without labels.
+        size: the argument of ``train``; None, and missing in the file, without one.
         overrides: the changed settings.
+        fitted: names of those that the device and the images decided.
         expanded: the recipe with all settings.
         summary, reference, density: of the recipe; empty if unknown.
         training_images: number of training images; 0 if unknown.
         training_images_sha256: their digest; empty if unknown.
+        stopped: the last ``epoch``, the optimiser ``steps`` and the ``reason`` of a training that ended early;
+            None, and missing in the file, for any other.
         device, machine, versions, git_commit: of the training.
         imports: modules that register custom pieces.
 
@@ -120,13 +127,16 @@ class RunInfo(_Json):
     classes: Mapping[str, Any] | None = None
     precision: str = "32"
     compiled: bool = False
+    size: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    fitted: Sequence[str] = ()
     summary: str = ""
     reference: str = ""
     density: str = ""
     expanded: Expanded = field(default_factory=lambda: Expanded.of({}))
     training_images: int = 0
     training_images_sha256: str = ""
+    stopped: Mapping[str, Any] | None = None
     device: str = ""
     machine: Mapping[str, str | int] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -11,11 +11,12 @@ from torch.utils.data import Dataset
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.errors import InputError
 from entropic_ae.terms import Objective
+from entropic_ae.training.augment import NONE
 from entropic_ae.training.batches import EqualBatches, length
 from entropic_ae.training.execution import Execution
 from entropic_ae.training.settings import Settings
 
-__all__ = ["check_training", "minibatches_to_settle"]
+__all__ = ["check_preview", "check_training", "minibatches_to_settle"]
 
 _SPANS = 10  # of a running average, until its initial value is negligible
 
@@ -46,6 +47,11 @@ def check_training(
                 f"expected at least 2 {name} images as uint8 (N, C, H, W), or rows of floats for both "
                 f"training and validation, got {got}."
             )
+    if settings.augment != NONE and not images:
+        raise InputError(
+            f"augment={settings.augment} changes images, expected uint8 (N, C, H, W), got rows of floats; set "
+            f"augment={NONE}."
+        )
     validated = settings.validated(length(validation))
     batches = {
         "training": min(length(train), settings.batch_size),
@@ -86,3 +92,13 @@ def minibatches_to_settle(model: nn.Module) -> int:
     found = (getattr(module, "momentum", None) for module in model.modules())
     momenta = [momentum for momentum in found if isinstance(momentum, float | int) and momentum > 0]
     return math.ceil(_SPANS / min(momenta)) if momenta else 0
+
+
+def check_preview(every: int | None) -> None:
+    """Raise InputError unless a number of epochs between two previews is at least 0.
+
+    >>> check_preview(None), check_preview(0)
+    (None, None)
+    """
+    if every is not None and every < 0:
+        raise InputError(f"preview_every must be at least 1 epoch, or 0 for no preview, got {every}.")

@@ -18,7 +18,7 @@ from entropic_ae.terms import Objective
 
 __all__ = ["Execution", "compiled", "quiet_lightning"]
 
-_DEVICES = ("auto", "cpu", "cuda")
+_DEVICES = ("auto", "cpu", "cuda", "mps")
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "64": "64-true"}  # with Lightning's names
 
 
@@ -30,7 +30,8 @@ class Execution:
     configured on one machine and executed on another.
 
     Attributes:
-        device: auto, cpu or cuda; auto takes a GPU if there is one.
+        device: auto, cpu, cuda or mps; auto takes an NVIDIA or AMD GPU if there is one, else the CPU. Apple's GPU,
+            mps, has no float64: what needs it is computed on the CPU, see ``arrays.exact``.
         devices: processes on each machine, one per device.
         nodes: machines.
         precision: 32, bf16 or 64.
@@ -50,11 +51,16 @@ class Execution:
 
     def __post_init__(self) -> None:
         if self.device not in _DEVICES:
-            raise InputError(f"device must be auto, cpu or cuda, got '{self.device}'.")
+            raise InputError(f"device must be auto, cpu, cuda or mps, got '{self.device}'.")
         if self.precision not in _PRECISIONS:
             raise InputError(f"precision must be one of {', '.join(_PRECISIONS)}, got '{self.precision}'.")
         if min(self.devices, self.nodes) < 1:
             raise InputError(f"devices and nodes must be at least 1, got {self.devices} and {self.nodes}.")
+
+        if self.device == "mps" and self.precision == "64":
+            raise InputError("precision 64 needs float64, which the device mps lacks; use --device cpu.")
+        if self.device == "mps" and self.processes > 1:
+            raise InputError(f"a machine has one device mps, got {self.processes} processes; use --device cpu.")
 
     @property
     def processes(self) -> int:
@@ -71,6 +77,10 @@ class Execution:
         """The device of a process; InputError if the machine has fewer GPUs than requested."""
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device cuda was requested, but PyTorch sees no GPU; use --device cpu.")
+        if self.device == "mps":
+            if not torch.backends.mps.is_available():
+                raise InputError("device mps was requested, but PyTorch sees no Apple GPU; use --device cpu.")
+            return torch.device("mps")
         if self.device == "cpu" or not torch.cuda.is_available():
             return torch.device("cpu")
         if self.devices > torch.cuda.device_count():

@@ -4,45 +4,54 @@ from __future__ import annotations
 
 import math
 import signal
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from entropic_ae.arrays import has_double
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.distributed import alone, gather, local_rank, processes, synchronise
-from entropic_ae.errors import DivergenceError, InputError
+from entropic_ae.distributed import alone, gather, is_first, local_rank, processes, synchronise
+from entropic_ae.errors import DivergenceError
 from entropic_ae.estimators import distinct_codes
 from entropic_ae.randomness import seeded
-from entropic_ae.storage.files import atomic
-from entropic_ae.storage.log import write_log
-from entropic_ae.storage.run_folder import CHECKPOINT, LOG, WEIGHTS
-from entropic_ae.storage.tensors import write_tensors
+from entropic_ae.storage.run_folder import CHECKPOINT
 from entropic_ae.terms import Objective
 from entropic_ae.training.allocator import memory_kept
+from entropic_ae.training.augment import Augmentation, augmentations
+from entropic_ae.training.averaging import MINIBATCHES, Average
 from entropic_ae.training.batches import EqualBatches, ShuffledBatches, length, loader, mix, place
 from entropic_ae.training.checkpoint import check_checkpoint
 from entropic_ae.training.checks import check_training
 from entropic_ae.training.execution import Execution, compiled, quiet_lightning
+from entropic_ae.training.keeper import Keeper
+from entropic_ae.training.progress import Progress
 from entropic_ae.training.settings import Settings
+from entropic_ae.training.stopping import Stopped
 
-__all__ = ["fit", "fit_model"]
+__all__ = ["Fitted", "fit", "fit_model"]
 
 _ENTROPY_CODES = 2000  # validation codes whose entropy is logged
 # optimiser steps per call; with one per call, a GPU would wait for Lightning's overhead
 _STEPS = {"cuda": 25}
+
+
+class Fitted(NamedTuple):
+    """What a training leaves besides the weights: the rows of log.csv, and why it stopped early if it did."""
+
+    rows: list[dict[str, float]]
+    stopped: Stopped | None
 
 
 def fit(
@@ -86,7 +95,7 @@ def fit(
             or data sets, used unchanged. At least 2 of each.
         settings: epochs, batch size, learning rate and its schedule.
         seed: of the order of the images and of every random draw in the model.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         devices: processes on each machine.
         nodes: machines.
         precision: 32; bf16 for mixed precision with float32 codes, terms and statistics; or 64, for checks. The
@@ -96,13 +105,13 @@ def fit(
         folder: where log.csv, weights.safetensors (at each new best) and a checkpoint (each epoch) are written.
         resume: resume from the folder's checkpoint, if it has one. On the CPU a run that was killed at any moment
             ends with the same bits as an uninterrupted one.
-        progress: show a progress bar on a terminal, one line per epoch elsewhere.
+        progress: show a line in place on a terminal or in a notebook, one line per epoch elsewhere.
         logger: a Lightning logger, which gets the row of log.csv after each epoch.
         callbacks: further Lightning callbacks.
         labels: of training and validation images, whole numbers (N,) each, for a conditional model, which learns
             their frequencies, and for terms, which find them in the ``Trace``.
 
-    Returns: the rows of log.csv, one per epoch.
+    Returns: the rows of log.csv, one per epoch; fewer than ``settings.epochs`` if training stopped early.
 
     Raises: InputError for too few or mixed data, an unknown device or an unknown precision. DivergenceError, an
         InputError, if a term is not finite: its message names the term and the epoch, and the best weights so far
@@ -134,7 +143,7 @@ def fit(
         logger=logger,
         callbacks=callbacks,
         labels=labels,
-    )
+    ).rows
 
 
 def fit_model(
@@ -152,8 +161,12 @@ def fit_model(
     logger: Logger | None,
     callbacks: Sequence[Callback],
     labels: tuple[Tensor, Tensor] | None = None,
-) -> list[dict[str, float]]:
-    """Train as ``fit`` does, with the same arguments, once ``check_training`` has passed."""
+    advise: Callable[[float], str | None] | None = None,
+) -> Fitted:
+    """Train as ``fit`` does, with the same arguments, once ``check_training`` has passed.
+
+    ``advise`` is called once with the seconds that a long training on a CPU takes; what it returns is shown.
+    """
     target, count = execution.target, execution.processes
     if count > 1:
         synchronise(model)
@@ -166,24 +179,23 @@ def fit_model(
     steps = _STEPS.get(target.type, 1) if count == 1 else 1
     batches = ShuffledBatches(length(train), settings.batch_size, seed, count, steps)
     task = _Task(model, objective, settings, seed, batches)
-    keeper = _Keeper(folder, progress, (settings.encoder_rate, settings.decoder_rate))
-    on_terminal = progress and sys.stderr.isatty()
-    bars = [TQDMProgressBar()] if on_terminal else []
+    keeper = Keeper(folder, settings)
+    shown = Progress(keeper, advise) if progress and is_first(count) else None
     checkpoint = folder / CHECKPOINT if resume and folder is not None else None
     compiling = compiled(model, objective) if execution.compile else nullcontext()
     with quiet_lightning(), seeded(seed), memory_kept(), alone() if count == 1 else nullcontext(), compiling:
         trainer = Trainer(
-            accelerator="gpu" if target.type == "cuda" else "cpu",
+            accelerator={"cuda": "gpu"}.get(target.type, target.type),
             devices=execution.devices,
             num_nodes=execution.nodes,
             plugins=LightningEnvironment() if count == 1 else None,  # one process, even within a job of many tasks
             strategy="auto" if count == 1 else DDPStrategy(broadcast_buffers=False),  # buffers are equal already
             precision=execution.lightning_precision,
             max_epochs=settings.epochs,
-            callbacks=[keeper, *bars, *callbacks],
+            callbacks=[keeper, *([] if shown is None else [shown]), *callbacks],
             logger=logger or False,
-            enable_checkpointing=False,  # _Keeper writes them: Lightning's own writing is not atomic across disks
-            enable_progress_bar=on_terminal,
+            enable_checkpointing=False,  # the keeper does: Lightning's own writing is not atomic across disks
+            enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
@@ -198,13 +210,14 @@ def fit_model(
             ),
         )
         try:
-            _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.is_file() else None)
+            with nullcontext() if shown is None else shown.shown_in_place():
+                _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.is_file() else None)
         finally:  # also after Ctrl-C or a loss that is not finite
             keeper.restore(model)
             if execution.precision == "64":
                 model.float()
             keeper.finish()
-    return keeper.rows
+    return Fitted(keeper.rows, keeper.stopped)
 
 
 def _run(
@@ -239,6 +252,9 @@ class _Task(LightningModule):
         self.objective = objective
         self.settings = settings
         self.seed = seed
+        self.augment = Augmentation(augmentations(settings.augment), batches.n, seed)
+        self.average: Average | None = None
+        self.saved_average: dict[str, Any] | None = None
         self.names = [term.name for term in objective.terms]
         self.row: dict[str, float] = {}
         # by number of draws, same estimator: below the maximum in many dimensions
@@ -247,10 +263,11 @@ class _Task(LightningModule):
     def configure_optimizers(self) -> Any:
         fused = self.device.type == "cuda"
         optimizer = torch.optim.Adam(self._groups(), self.settings.learning_rate, fused=fused)
+        patience = self.settings.patience_of(self.batches.per_epoch)
         self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer,
             factor=self.settings.factor,
-            patience=self.settings.patience - 1,  # PyTorch acts on the epoch after its patience is spent
+            patience=patience - 1,  # PyTorch acts on the epoch after its patience is spent
             threshold=0,
         )
         return {
@@ -267,12 +284,31 @@ class _Task(LightningModule):
         self.first_factor = next(iter(groups))
         return [{"params": found, "lr": self.settings.learning_rate * factor} for factor, found in groups.items()]
 
+    @property
+    def learning_rate(self) -> float:
+        """The current learning rate, without the factors of encoder and decoder."""
+        rate: float = self.trainer.optimizers[0].param_groups[0]["lr"]
+        return rate / self.first_factor
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.average is not None:
+            checkpoint["average"] = self.average.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.saved_average = checkpoint.get("average")
+        Average.check(self.saved_average, self.settings.ema)
+
+    def on_train_start(self) -> None:
+        if self.settings.ema:
+            self.average = Average(self.model, self.settings.ema, self.saved_average)
+
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(mix(self.seed, self.current_epoch))  # a resumed run makes the same draws
-        learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"] / self.first_factor
-        self.row = {"epoch": self.current_epoch + 1, "learning_rate": learning_rate}
+        self.row = {"epoch": self.current_epoch + 1, "learning_rate": self.learning_rate}
         if self.objective.memory is not None:
             self.objective.memory.clear()
+        self.augment.start(self.current_epoch)
+        self.modes = {module: module.training for module in self.model.modules()}
         self.started, self.images = time.perf_counter(), 0
         self._start_sums()
 
@@ -280,23 +316,38 @@ class _Task(LightningModule):
         optimizer = self.trainer.optimizers[0]
         parts = zip(*(part.split(self.batches.own_size) for part in given), strict=True)
         for step, (batch, rows, *labels) in enumerate(parts, start=index * self.batches.steps):
-            loss, values = self._measure(batch, labels[0] if labels else None, rows, step)[:2]
+            given_labels = labels[0] if labels else None
+            loss, values = self._measure(self.augment(batch, rows), given_labels, rows, step)[:2]
             with torch.autocast(self.device.type, enabled=False):
                 optimizer.zero_grad()
                 self.manual_backward(loss)
                 optimizer.step()
+                if self.average is not None:
+                    self.average.update()
             torch.clear_autocast_cache()  # it holds casts of the weights from before the step
             self._add(step, len(batch), loss, values)
         self.images += len(given[0])
-        shown = self.trainer.progress_bar_callback is not None and index % 10 == 0
-        if shown and self.device.type == "cpu":  # on a GPU this would force a synchronisation
-            self.log_dict(values, prog_bar=True, logger=False, on_step=True, on_epoch=False)
 
     def on_validation_epoch_start(self) -> None:
         self._finish("train")
         self.row["images_per_s"] = processes() * self.images / (time.perf_counter() - self.started)
         self._start_sums()
         self.codes: list[Tensor] = []
+        if self.average is not None:
+            self._enter(self.average)
+
+    def _enter(self, average: Average) -> None:
+        """Give the model the average of its weights, until the keeper has taken them."""
+        with seeded(self.seed):  # draws of bottlenecks and data, which change none of the training's
+            average.enter(islice(self._minibatches(), MINIBATCHES), self.modes)
+
+    def _minibatches(self) -> Iterator[tuple[Tensor, ...]]:
+        """Yield what the model takes of each minibatch of the epoch, without augmentation."""
+        data, like = self.trainer.train_dataloader.dataset, next(self.model.parameters())  # type: ignore[union-attr]
+        for item in self.batches:
+            for rows in item.split(self.batches.own_size):
+                images, _, *others = data[rows]
+                yield images.to(like), *(one.to(like.device) for one in others)
 
     def validation_step(self, given: tuple[Tensor, ...], batch_index: int) -> None:
         images, _, *labels = given
@@ -317,7 +368,7 @@ class _Task(LightningModule):
                     draws = bottleneck.prior().sample((len(codes),))
                 self.entropy_of_draws[len(codes)] = bottleneck.entropy(draws).item()
             self.row["entropy_of_draws"] = self.entropy_of_draws[len(codes)]
-        self.log_dict(self.summary(), prog_bar=True, logger=False)
+        self.log_dict(self.summary(), logger=False)  # for callbacks
         # Lightning would do this after the checkpoint is written, and a resumed run would lose the step
         self.schedule.step(self.row["validation_loss"])
 
@@ -339,13 +390,14 @@ class _Task(LightningModule):
 
     def _start_sums(self) -> None:
         size = len(self.names) + 1
-        self.sums = torch.zeros(size, dtype=torch.float64, device=self.device)
+        place = self.device if has_double(self.device) else torch.device("cpu")
+        self.sums = torch.zeros(size, dtype=torch.float64, device=place)
         self.first_bad = torch.full((size,), torch.inf, device=self.device)
         self.count = 0
 
     def _add(self, step: int, n: int, loss: Tensor, values: dict[str, Tensor]) -> None:
         stacked = torch.stack([values[name] for name in self.names] + [loss.detach()])
-        self.sums += n * stacked
+        self.sums += n * stacked.to(self.sums.device)
         self.first_bad = torch.where(stacked.isfinite(), self.first_bad, self.first_bad.clamp_max(step))
         self.count += n
 
@@ -366,78 +418,3 @@ class _Task(LightningModule):
             )
         for name, total in zip([*self.names, "loss"], (self.sums / self.count).tolist(), strict=True):
             self.row[f"{phase}_{name}"] = total
-
-
-class _Keeper(Callback):
-    """Keeps the best weights and the log, in memory and in the folder; the checkpoint holds both.
-
-    An epoch is done when its checkpoint is written. The other files are derived from the checkpoint: if a run is
-    killed before they are written, they are written when it is resumed.
-    """
-
-    def __init__(self, folder: Path | None, progress: bool, rates: tuple[float, float]) -> None:
-        self.folder = folder
-        self.rates = list(rates)
-        self.progress = progress
-        self.owed = False  # whether files of the latest epoch are still to be written
-        self.best = math.inf
-        self.weights: dict[str, Tensor] = {}
-        self.rows: list[dict[str, float]] = []
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "weights": self.weights, "rows": self.rows, "rates": self.rates}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if (before := state.get("rates", [1.0, 1.0])) != self.rates:
-            raise InputError(
-                f"the checkpoint has encoder_rate and decoder_rate {before}, got {self.rates}; restore them, or "
-                "train in another folder."
-            )
-        self.best, self.weights, self.rows = state["best"], state["weights"], state["rows"]
-
-    def on_fit_start(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
-        if self.folder is not None and trainer.is_global_zero and self.rows:
-            self._write(self.folder, better=True)
-            if self.progress and not sys.stderr.isatty():
-                print(f"resuming after epoch {len(self.rows)}/{trainer.max_epochs}", file=sys.stderr, flush=True)
-
-    def on_train_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
-        assert isinstance(task, _Task)
-        row = dict(task.row)
-        if better := row["validation_loss"] < self.best:
-            self.best = row["validation_loss"]
-            self.weights = {name: t.detach().cpu().clone() for name, t in task.model.state_dict().items()}
-        self.rows = [*self.rows, row]
-        if trainer.logger is not None:
-            # flushed before the checkpoint is written, so every finished epoch is logged; an epoch killed in
-            # between is logged again when the run is resumed
-            trainer.logger.log_metrics(row, step=trainer.current_epoch + 1)
-            trainer.logger.save()
-        if self.folder is not None and not trainer.is_global_zero:
-            trainer.save_checkpoint(self.folder / CHECKPOINT)  # all processes take part, one writes
-        elif self.folder is not None:
-            self.owed = True
-            try:
-                with atomic(self.folder / CHECKPOINT) as path:
-                    trainer.save_checkpoint(path)
-            finally:  # even if the disk has no space for the checkpoint: the weights are smaller
-                self._write(self.folder, better)
-        if self.progress and trainer.is_global_zero and not sys.stderr.isatty():
-            shown = "  ".join(f"{name} {value:.5g}" for name, value in task.summary().items())
-            speed = f"{row['images_per_s']:.0f} images/s"
-            print(f"epoch {row['epoch']}/{trainer.max_epochs}  {shown}  {speed}", file=sys.stderr, flush=True)
-
-    def _write(self, folder: Path, better: bool) -> None:
-        if better:
-            write_tensors(folder / WEIGHTS, self.weights)
-        write_log(folder / LOG, self.rows)
-        self.owed = False
-
-    def finish(self) -> None:
-        """Write the files that Ctrl-C interrupted."""
-        if self.owed and self.folder is not None:
-            self._write(self.folder, better=bool(self.weights))
-
-    def restore(self, model: Autoencoder) -> None:
-        if self.weights:
-            model.load_state_dict(self.weights)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from entropic_ae.errors import InputError
+from entropic_ae.training.augment import augmentations
 
 __all__ = ["Settings"]
 
@@ -23,6 +24,15 @@ class Settings:
         validation_images: number of validation images, the first ones, that choose the best epoch and reduce the
             learning rate; 0 takes all.
         encoder_rate, decoder_rate: factors on the learning rate of the encoder's and the decoder's weights.
+        patience_steps: the patience is at least so many optimiser steps, rounded up to epochs; 0 counts epochs
+            alone.
+        stop_after: training ends when so many optimiser steps, rounded up to epochs, have brought no lower
+            validation loss; 0 never ends it early.
+        stop_rate: training ends when the learning rate falls below this share of the initial one; 0 never does.
+        ema: decay of the exponential moving average of the weights that is validated and saved, see
+            ``training.averaging``; 0 validates and saves the weights themselves.
+        augment: random changes of the training images, ``none`` or names joined by ``+``, see
+            ``training.augment``.
 
     >>> Settings(epochs=20).batch_size
     100
@@ -36,6 +46,11 @@ class Settings:
     validation_images: int = 0
     encoder_rate: float = 1.0
     decoder_rate: float = 1.0
+    patience_steps: int = 0
+    stop_after: int = 0
+    stop_rate: float = 0.0
+    ema: float = 0.0
+    augment: str = "none"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
@@ -48,6 +63,21 @@ class Settings:
             raise InputError(f"factor must be above 0 and at most 1, got {self.factor}.")
         if self.validation_images < 0 or self.validation_images == 1:
             raise InputError(f"validation_images must be at least 2, or 0 for all, got {self.validation_images}.")
+        for name in ("patience_steps", "stop_after"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must be at least 1 step, or 0 for none, got {getattr(self, name)}.")
+        for name in ("stop_rate", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}.")
+        augmentations(self.augment)
+
+    def patience_of(self, per_epoch: int) -> int:
+        """Return the patience in epochs, for so many optimiser steps per epoch.
+
+        >>> Settings(patience=5, patience_steps=301).patience_of(10), Settings(patience=5).patience_of(10)
+        (31, 5)
+        """
+        return max(self.patience, math.ceil(self.patience_steps / per_epoch))
 
     def validated(self, available: int) -> int:
         """Return how many of the available validation images are used.

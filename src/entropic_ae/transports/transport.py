@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from typing_extensions import Self
 
+from entropic_ae.arrays import as_double, exact, has_double
 from entropic_ae.errors import DivergenceError, InputError
 from entropic_ae.priors import CodePrior, as_prior
 
@@ -78,7 +79,7 @@ class Transport(nn.Module):
                 "them."
             )
         with torch.no_grad():
-            scores = as_prior(prior).to_normal(codes.detach().double())
+            scores = as_prior(prior).to_normal(as_double(codes.detach()))
             return cls(prior, **cls.fit_scores(scores, seed=seed, **settings))
 
     @classmethod
@@ -97,16 +98,19 @@ class Transport(nn.Module):
         """Invert ``transform``: (N, S) float64."""
         raise NotImplementedError
 
+    @exact
     def forward(self, codes: Tensor) -> Tensor:
         """Map codes z, (N, D), to codes u, (N, D), that follow the prior as well as the fit does."""
         u, _ = self.transform(self.prior.to_normal(codes.double()))
         return self.prior.from_normal(u).to(codes.dtype)
 
+    @exact
     def inverse(self, codes: Tensor) -> Tensor:
         """Map codes u, (N, D), such as draws from the prior, to codes z, (N, D), for the decoder."""
         z = self.restore(self.prior.to_normal(codes.double()))
         return self.prior.from_normal(z).to(codes.dtype)
 
+    @exact
     def log_prob(self, codes: Tensor) -> Tensor:
         """Return the exact log density of codes z, (N, D), if u follows the prior: (N,) float64, in nats."""
         codes = codes.double()
@@ -142,7 +146,12 @@ class Transport(nn.Module):
         return self.describe()
 
     def _apply(self, function: Any, recurse: bool = True) -> Self:
-        """Follow the model to another device, but keep float64: a narrower type would break the inverse."""
+        """Follow the model to another device, but keep float64: a narrower type would break the inverse.
+
+        On a device without float64 the parameters stay on the CPU, where ``exact`` computes.
+        """
+        if not has_double(function(torch.empty(0)).device):
+            return self
         before: list[tuple[dict[str, Any], str, Tensor]] = [
             (own, name, value)
             for module in self.modules()

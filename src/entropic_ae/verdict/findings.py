@@ -145,6 +145,9 @@ def _training(info: RunInfo, log: Mapping[str, Sequence[float]]) -> Finding:
             "poor",
             f"too short: {seen:,} minibatches, and the running averages of the norms need {needed:,}.",
         )
+    if info.stopped is not None:
+        said = f"stopped early, as {info.stopped['reason']}: epoch {best} of {epochs} was the best"
+        return Finding("training", "good", f"{said} ({seen:,} minibatches).")
     rates, losses = log.get("learning_rate", ()), log["validation_loss"]
     after = epochs - best
     if rates and rates[-1] < _DEAD * rates[0] and after > epochs / 4:
@@ -283,5 +286,6 @@ def _next(
 def _resumed(info: RunInfo, epochs: int, folder: Path) -> str:
     """Return the command that trains a run for twice as many epochs, and until the running averages settle."""
     settled = math.floor(_needed(info) / _per_epoch(info)) + 1
-    longer = {**info, "overrides": {**info.overrides, "epochs": max(2 * epochs, settled)}}
+    rules = {"stop_after": 0, "stop_rate": 0.0} if info.stopped is not None else {}
+    longer = {**info, "overrides": {**info.overrides, **rules, "epochs": max(2 * epochs, settled)}}
     return train_command(RunInfo.of(longer), "--out", str(folder), "--resume")
