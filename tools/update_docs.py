@@ -17,6 +17,7 @@ sys.path.extend(str(folder) for folder in (Path(__file__).parents[1], Path(__fil
 import conformance
 import fuzz
 import photographs
+import schedules
 import shares
 import tables_of_formats as formats
 import tables_of_pieces as pieces
@@ -66,6 +67,7 @@ KINDS = {
     "damages": fuzz.render_damages,
     "shares": shares.render_shares,
     "photographs": photographs.render_photographs,
+    "schedules": schedules.render_schedules,
     "supported": records.supported,
     "caption": records.caption,
     "versions": records.versions,
