@@ -165,7 +165,10 @@ def test_score_writes_a_row_an_image(call, folder, tmp_path):
     )
     photos = tmp_path / "photos"
     eae.save_images(torch.randint(256, (5, 3, 40, 30), dtype=torch.uint8), photos)
-    assert call("score", folder, photos)[1].splitlines()[1] == str(folder / "scores-prior-photos.csv")
+    found = run.anomalies(images, density="prior")
+    assert [float(row["surprise"]) for row in rows] == pytest.approx(found.surprise.tolist(), rel=1e-4)
+    assert [float(row["p_value"]) for row in rows] == pytest.approx(found.p_value.tolist(), rel=1e-4)
+    assert call("score", folder, photos)[1].splitlines()[-1] == str(folder / "scores-prior-photos.csv")
     again = call("score", folder, "--out", folder / "scores-prior.csv")
     assert again[::2] == (2, f"error: {folder / 'scores-prior.csv'} exists; give another --out.\n")
     assert "--out expects a file .csv, got x.png" in call("score", folder, "--out", "x.png")[2]

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from entropic_ae.errors import InputError
+from entropic_ae.estimators import pairs
+from entropic_ae.estimators.pairs import Pairs
 from entropic_ae.metrics import fidelity_coverage
-from entropic_ae.metrics.pairs import Pairs
 
 BOUNDED = ("precision", "recall", "coverage", "clipped_density", "clipped_coverage")
 
@@ -175,18 +176,23 @@ def test_doubtful_blocks_are_searched_in_float64():
     assert torch.equal(pairs.nearest(rows, 3, itself=True)[0], exact.sort(1).values[:, :3])
 
 
-@pytest.mark.parametrize("side", [3, 7, 1024])
+@pytest.mark.parametrize(("group", "side"), [(1, 3), (2, 1), (3, 2), (128, 8)])
 @pytest.mark.parametrize("scale", [1.0, 1e-7])
-def test_each_pair_of_one_set_is_looked_at_once(monkeypatch, side, scale):
-    """The neighbours are those of a search of all rows, ties and doubtful bounds included."""
-    monkeypatch.setattr("entropic_ae.metrics.pairs._SIDE", side)
-    points = (1e3 * normal(4, 8)).repeat(10, 1) + scale * (2 * normal(40, 8, seed=1)).round()
-    points = torch.cat([points, points[:6]])  # equal rows
-    pairs = Pairs(points, points)
-    exact = (points[:, None] - points).square().sum(2)
-    exact.fill_diagonal_(torch.inf)
-    for k in (1, 3, 45):
-        distances, numbers = pairs.nearest_others(k)
-        assert torch.equal(distances, exact.sort(1).values[:, :k])
-        assert torch.equal(exact.gather(1, numbers), distances)
-        assert all(len(set(row)) == k for row in numbers.tolist())
+@pytest.mark.parametrize("queries", [None, 20])
+def test_nearest_of_all_rows(monkeypatch, group, side, scale, queries):
+    """The neighbours are those of the whole matrix, with ties, equal rows and doubtful bounds."""
+    monkeypatch.setattr(pairs, "_GROUP", group)
+    monkeypatch.setattr(pairs, "_SIDE", side)
+    y = (1e3 * normal(4, 8)).repeat(10, 1) + scale * (2 * normal(40, 8, seed=1)).round()
+    y = torch.cat([y, y[:6]])
+    x = y if queries is None else y[:queries]
+    exact = (x[:, None] - y).square().sum(2)
+    for itself in (True, False):
+        if itself:
+            exact = exact.fill_diagonal_(torch.inf)
+        for k in (1, 3, 45):
+            distances, numbers = Pairs(x, y).all_nearest(k, itself=itself)
+            assert torch.equal(distances, exact.sort(1).values[:, :k])
+            assert torch.equal(exact.gather(1, numbers), distances)
+            assert all(len(set(row)) == k for row in numbers.tolist())
+        exact = exact.where(exact.isfinite(), 0)

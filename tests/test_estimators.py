@@ -91,11 +91,9 @@ def test_many_points_that_coincide(copies, monkeypatch):
     assert knn_entropy(z) == expected
 
 
-@pytest.mark.parametrize("long", [1, 10_000])
-def test_codes_that_are_searched_again_take_no_more_memory(long, monkeypatch):
+def test_codes_that_are_searched_again_take_no_more_memory(monkeypatch):
     sizes, cdist = [], torch.cdist
     monkeypatch.setattr(neighbours, "_FEW", 0)
-    monkeypatch.setattr(neighbours, "_LONG", long)
     monkeypatch.setattr(neighbours, "_CHUNK", 1000)
     monkeypatch.setattr(torch, "cdist", lambda a, b, **how: (sizes.append(len(a) * len(b)), cdist(a, b, **how))[1])
     knn_entropy(normal(20, 3).repeat(12, 1))  # more copies than candidates: all are doubtful

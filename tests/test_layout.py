@@ -140,3 +140,14 @@ def test_docstring_examples(name, tmp_path, monkeypatch):
     with nullcontext() if ".metrics" in name else briefly():
         failures, _ = doctest.testmod(importlib.import_module(name))
     assert failures == 0
+
+
+def test_warnings_are_of_the_line_that_called_the_library(tmp_path):
+    """Whatever is in between: a notebook shows the user's line, and none of the library's."""
+    import numpy as np
+
+    images = np.zeros((20, 8, 8), np.uint8)
+    images[:, 0] = 1
+    with pytest.warns(UserWarning, match="hold 0 and 1 only") as caught:
+        entropic_ae.load_images(images)
+    assert {one.filename for one in caught} == {__file__}

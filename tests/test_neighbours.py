@@ -30,7 +30,7 @@ def test_of_equal_neighbours_the_first_is_returned_and_all_are_counted():
 
 
 def test_many_rows_are_searched_in_blocks(monkeypatch):
-    from entropic_ae.metrics import pairs
+    from entropic_ae.estimators import pairs
 
     samples, training = normal(70, 4), normal(50, 4, seed=1)
     whole = nearest_neighbours(samples, training)

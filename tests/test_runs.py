@@ -396,15 +396,15 @@ def test_wrong_arguments_of_a_run(trained):
         trained.sample(2, density="guassian")
     with pytest.raises(InputError, match="number of samples must be a whole number of at least 1, got 0"):
         trained.sample(0)
-    with pytest.raises(InputError, match=r"expected uint8 images \(N, 1, 8, 8\), got torch.float32"):
-        trained.encode(torch.rand(2, 1, 8, 8))
+    with pytest.raises(InputError, match=r"expected floats in \[0, 1\], got values from 0 to 255"):
+        trained.encode(torch.arange(256.0).reshape(4, 1, 8, 8))
     with pytest.raises(
-        InputError, match=r"expected uint8 images \(N, 1, 8, 8\), got torch.uint8 of shape \(2, 3, 8, 8\)"
+        InputError, match=r"expected uint8 images \(N, 1, 8, 8\), got uint8 of shape \(2, 3, 8, 8\)"
     ):
         trained.reconstruct(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
     with pytest.raises(InputError, match=r"expected codes \(N, 8\), got shape \(2, 3\)"):
         trained.decode(torch.zeros(2, 3))
-    with pytest.raises(InputError, match="images expects numbers in a tensor or an array, got str"):
+    with pytest.raises(InputError, match="unknown data set 'photos'"):
         trained.encode("photos")
     with pytest.raises(InputError, match="expected codes that are finite, got NaN or infinity"):
         trained.decode(torch.full((1, 8), torch.nan))
@@ -485,6 +485,23 @@ def test_scores_are_errors_and_exact_likelihoods(folder):
     mapped = run.score(images, density="prior")
     torch.testing.assert_close(mapped.log_prob, transport.log_prob(codes), rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(mapped.error, error, rtol=1e-3, atol=1e-3)
+
+
+def test_anomalies_are_compared_with_images_that_were_held_out(trained):
+    """Ordinary images are called as often as the p-value says, and white ones always."""
+    ordinary, white = trained.data.test.images, torch.full((2, 1, 8, 8), 255, dtype=torch.uint8)
+    found = trained.anomalies(ordinary, density="mixture")
+    assert torch.equal(torch.stack(found[:2]), torch.stack(trained.score(ordinary, density="mixture")))
+    assert (found.p_value <= 0.1).double().mean() == pytest.approx(0.1, abs=0.06)
+    assert trained.anomalies(white, density="mixture").p_value.max() <= 0.01
+    again = trained.anomalies(ordinary, density="mixture", reference=trained.data.validation.images)
+    assert torch.equal(again.surprise, found.surprise)
+    by_hand = trained.anomalies(ordinary, density=trained.density("mixture"))
+    assert torch.equal(by_hand.p_value, found.p_value)
+    with pytest.raises(
+        InputError, match="5 ordinary images are too few to say what is unusual, expected at least 20"
+    ):
+        trained.anomalies(ordinary, reference=ordinary[:5])
 
 
 def test_what_a_recipe_does_after_training_is_done_before_pictures(tmp_path):

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
@@ -270,6 +271,40 @@ def test_data_frames():
     )
     with pytest.raises(ValueError, match="feature names should match"):
         model.transform(X.rename(columns={"a": "z"}))
+
+
+def test_samples_come_in_the_form_of_the_data():
+    """A data frame for a data frame, or if set_output asks for one; the numbers are those of the array."""
+    X = pd.DataFrame(rows().astype(np.float32), columns=list("abcd"))
+    model = EntropicAutoencoder(2, **SMALL).fit(X)
+    drawn = model.sample(5, random_state=1)
+    assert list(drawn.columns) == list("abcd")
+    plain = clone(model).fit(X.to_numpy())
+    array = plain.sample(5, random_state=1)
+    np.testing.assert_array_equal(drawn, array)
+    assert drawn.dtypes.eq(np.float32).all()
+    assert isinstance(array, np.ndarray)
+    asked = plain.set_output(transform="pandas").sample(5, random_state=1)
+    assert list(asked.columns) == ["x0", "x1", "x2", "x3"]
+    np.testing.assert_array_equal(asked, array)
+    with sklearn.config_context(transform_output="pandas"):
+        assert isinstance(clone(model).fit(X.to_numpy()).sample(2), pd.DataFrame)
+
+
+def test_samples_are_whole_and_within_bounds_only_if_asked():
+    X = rows()[:, :2].copy()
+    X = np.column_stack([X, np.arange(60) % 3, np.exp(2 * X[:, 0])])  # whole numbers; a column bounded by 0
+    model = EntropicAutoencoder(2, **SMALL).fit(X)
+    drawn = {
+        key: model.sample(500, random_state=1, **dict.fromkeys(key, True))
+        for key in ((), ("round",), ("clip",), ("round", "clip"))
+    }
+    assert (drawn[()] < X.min(0)).any()
+    assert not np.array_equal(drawn[()][:, 2], np.rint(drawn[()][:, 2]))
+    np.testing.assert_array_equal(drawn["round",][:, 2], np.rint(drawn[()][:, 2]))
+    np.testing.assert_array_equal(np.delete(drawn["round",], 2, 1), np.delete(drawn[()], 2, 1))
+    np.testing.assert_array_equal(drawn["clip",], drawn[()].clip(X.min(0), X.max(0)))
+    assert set(drawn["round", "clip"][:, 2]) <= {0, 1, 2}
 
 
 def test_constant_columns_take_no_part():

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent
 STUB = Path(entropic_ae.__file__).with_suffix(".pyi")
 # Names by module: the public ones of the package, and those that only scripts of several processes need.
 MODULES = {"distributed": {"alone", "synchronise", "together"}}
+INHERITED = {"runs"}  # modules whose classes have public members of a base class that is not public
 for _module, _name in re.findall(r"^from \.([\w.]+) import (\w+)", STUB.read_text(encoding="utf-8"), re.MULTILINE):
     if _module != "version":
         MODULES.setdefault(_module, set()).add(_name)
@@ -67,4 +68,5 @@ def commands() -> str:
 def module_page(module: str, names: set[str]) -> str:
     """Return the page of a module, for mkdocstrings to fill in."""
     members = ", ".join(sorted(names))
-    return f"# {module}\n\n::: entropic_ae.{module}\n    options:\n      members: [{members}]\n"
+    options = f"members: [{members}]\n      inherited_members: {str(module in INHERITED).lower()}"
+    return f"# {module}\n\n::: entropic_ae.{module}\n    options:\n      {options}\n"

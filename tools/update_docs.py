@@ -14,6 +14,7 @@ from pathlib import Path
 
 sys.path.extend(str(folder) for folder in (Path(__file__).parents[1], Path(__file__).parent))
 
+import anomaly
 import conformance
 import fuzz
 import photographs
@@ -65,6 +66,8 @@ KINDS = {
     "checks": conformance.render_checks,
     "parity": conformance.render_parity,
     "damages": fuzz.render_damages,
+    "anomaly": anomaly.render_anomaly,
+    "anomaly notes": anomaly.render_anomaly_notes,
     "shares": shares.render_shares,
     "photographs": photographs.render_photographs,
     "schedules": schedules.render_schedules,

@@ -78,6 +78,8 @@ from .networks import ConvEncoder as ConvEncoder
 from .networks import MLPDecoder as MLPDecoder
 from .networks import MLPEncoder as MLPEncoder
 from .pictures import image_grid as image_grid
+from .pictures import picture as picture
+from .pictures import save_animation as save_animation
 from .pictures import save_images as save_images
 from .recipes import PRESETS as PRESETS
 from .recipes import RECIPES as RECIPES

@@ -1,12 +1,19 @@
-"""The exceptions for bad input and diverged training."""
+"""The exceptions for bad input and diverged training, and warnings."""
 
 from __future__ import annotations
 
 import difflib
+import os
+import sys
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
-__all__ = ["DivergenceError", "InputError", "given_once", "unknown_name"]
+__all__ = ["DivergenceError", "InputError", "given_once", "unknown_name", "warn"]
+
+_HERE = str(Path(__file__).parent) + os.sep
 
 _LONGEST = 80  # characters of a name in a sentence
 
@@ -62,3 +69,20 @@ def given_once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
             raise InputError(f"{name} was given twice, as {given[name]} and as {value}; give it once.")
         given[name] = value
     return given
+
+
+def warn(message: str) -> None:
+    """Warn at the line outside of the library that led here: Python shows that line, not one of the library's.
+
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warn("few images.")
+    >>> [(str(one.message), one.filename == __file__) for one in caught]
+    [('few images.', False)]
+    """
+    frame: FrameType | None = sys._getframe()
+    level = outermost = 1
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_HERE):
+            outermost = level
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=outermost + 1)

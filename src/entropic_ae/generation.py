@@ -17,6 +17,7 @@ from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.densities import Density
 from entropic_ae.distributed import share_out, sharers
 from entropic_ae.errors import InputError
+from entropic_ae.priors import Normal, UniformSphere, as_prior
 from entropic_ae.training import to_unit
 
 __all__ = [
@@ -26,11 +27,13 @@ __all__ = [
     "encode_hidden",
     "encode_posterior",
     "interpolate",
+    "interpolation_for",
     "mix_codes",
     "reconstruct",
     "reconstruction_errors",
     "sample",
     "to_uint8",
+    "walk_codes",
 ]
 
 INTERPOLATIONS = ("linear", "spherical")
@@ -189,6 +192,41 @@ def mix_codes(a: Tensor, b: Tensor, t: Tensor, kind: str = "spherical") -> Tenso
     turned = (((1 - t) * angle).sin() * unit_a + (t * angle).sin() * unit_b) / angle.sin()
     curve = ((1 - t) * length_a + t * length_b) * turned
     return torch.where(angle.sin() > 1e-6, curve, line).float()
+
+
+def walk_codes(codes: Tensor, frames: int, kind: str = "spherical") -> Tensor:
+    """Return a closed walk through codes, (N, D), with so many steps from each to the next: (N * frames, D).
+
+    The first step is the first code, and the last one is a step before it, so that a film of the walk repeats
+    without a jump.
+
+    Raises: InputError for fewer than 2 codes, fewer than 1 frame between two, or an unknown kind.
+
+    >>> corners = torch.tensor([[0.0, 0.0], [3.0, 0.0]])
+    >>> walk_codes(corners, 3, "linear")[:, 0].tolist()
+    [0.0, 1.0, 2.0, 3.0, 2.0, 1.0]
+    """
+    if codes.dim() != 2 or len(codes) < 2:
+        raise InputError(f"a walk expects at least 2 codes (N, D), got shape {tuple(codes.shape)}.")
+    if frames < 1:
+        raise InputError(f"a walk expects at least 1 frame from each code to the next, got {frames}.")
+    t = torch.linspace(0, 1, frames + 1)[:-1]
+    return mix_codes(codes, codes.roll(-1, 0), t, kind).flatten(0, 1)
+
+
+def interpolation_for(model: Autoencoder) -> str:
+    """Return the kind of interpolation that keeps codes typical of a model's prior.
+
+    Spherical for a normal prior, whose codes have nearly one length, and on the sphere; linear for other priors,
+    whose domain is convex.
+
+    >>> from entropic_ae.bottlenecks import BatchNorm, Cube
+    >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
+    >>> networks = MLPEncoder((1, 8, 8), 4), MLPDecoder((1, 8, 8), 4)
+    >>> [interpolation_for(Autoencoder(networks[0], kind(4), networks[1])) for kind in (BatchNorm, Cube)]
+    ['spherical', 'linear']
+    """
+    return "spherical" if isinstance(as_prior(model.bottleneck.prior()), Normal | UniformSphere) else "linear"
 
 
 def interpolate(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +18,25 @@ from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import InputError
 from entropic_ae.storage.files import atomic, atomic_folder
 
-__all__ = ["above", "comparison", "image_grid", "save_images"]
+__all__ = [
+    "ANIMATIONS",
+    "above",
+    "as_picture",
+    "check_animation",
+    "comparison",
+    "data_url",
+    "image_grid",
+    "picture",
+    "save_animation",
+    "save_images",
+]
 
 _GAP = 8  # pixels between images of a grid: dark ones would run into each other with less
 _TEXT = 18  # pixels, of the text beside images
 _LEAST_SIDE = 64  # smaller images are enlarged by an integer factor, for visibility
+_FRAME_SIDE = 256  # likewise of an animation, which is looked at alone
+_FASTEST = {".gif": 50, ".mp4": 240}  # frames a second: a GIF counts hundredths, and viewers slow down below two
+ANIMATIONS = tuple(_FASTEST)  # suffixes
 
 
 def image_grid(images: ArrayLike, columns: int | None = None) -> Tensor:
@@ -40,7 +58,7 @@ def image_grid(images: ArrayLike, columns: int | None = None) -> Tensor:
     columns = columns or int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)
     scale = max(1, _LEAST_SIDE // max(height, width))
-    images = images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    images = _enlarged(images, scale)
     height, width = height * scale, width * scale
     size = (channels, _GAP + rows * (height + _GAP), _GAP + columns * (width + _GAP))
     grid = torch.full(size, 255, dtype=torch.uint8)
@@ -48,6 +66,15 @@ def image_grid(images: ArrayLike, columns: int | None = None) -> Tensor:
         top, left = _GAP + i // columns * (height + _GAP), _GAP + i % columns * (width + _GAP)
         grid[:, top : top + height, left : left + width] = image
     return grid
+
+
+def picture(images: ArrayLike, columns: int | None = None) -> Image.Image:
+    """Return a grid of images as a PIL image, which a notebook shows; arguments and errors as ``image_grid``.
+
+    >>> picture(torch.zeros(6, 1, 64, 64, dtype=torch.uint8), columns=3).size
+    (224, 152)
+    """
+    return as_picture(image_grid(images, columns))
 
 
 def _checked(images: ArrayLike, columns: int | None) -> tuple[Tensor, int | None]:
@@ -95,7 +122,7 @@ def comparison(rows: Mapping[str, Sequence[Tensor | None]], headings: Sequence[s
     """
     font = ImageFont.load_default(_TEXT)
     drawn = {
-        label: [b if b is None else _picture(image_grid(b, len(b))) for b in row] for label, row in rows.items()
+        label: [b if b is None else as_picture(image_grid(b, len(b))) for b in row] for label, row in rows.items()
     }
     columns = list(zip(*drawn.values(), strict=True))
     widths = [max(block.width for block in column if block is not None) for column in columns]
@@ -147,7 +174,7 @@ def save_images(
         raise InputError(f"{out} exists and is not overwritten; give another place.")
     if suffix == ".png":
         with atomic(out) as path:
-            _picture(image_grid(images, columns)).save(path)
+            picture(images, columns).save(path)
     elif suffix == ".npz":
         with atomic(out) as path:
             np.savez_compressed(path, images=images.numpy())
@@ -155,11 +182,99 @@ def save_images(
         digits = len(str(len(images) - 1))
         with atomic_folder(out) as whole:
             for i, image in enumerate(images):
-                _picture(image).save(whole / f"{i:0{digits}}.png")
+                as_picture(image).save(whole / f"{i:0{digits}}.png")
     return out
 
 
-def _picture(image: Tensor) -> Image.Image:
-    """Turn one uint8 image, (C, H, W), into a picture."""
-    pixels = image.permute(1, 2, 0).numpy()
+def check_animation(out: str | Path, fps: float) -> Path:
+    """Return the path of an animation; InputError if it cannot be written there, before frames are computed."""
+    out = Path(out)
+    suffix = out.suffix.lower()
+    if suffix not in ANIMATIONS:
+        raise InputError(f"cannot write an animation as '{out.suffix}'; give FILE.gif or FILE.mp4, not {out}.")
+    if not 1 <= fps <= _FASTEST[suffix]:
+        raise InputError(f"fps must be from 1 to {_FASTEST[suffix]} for {suffix}, got {fps}.")
+    if suffix == ".mp4" and find_spec("av") is None:
+        raise InputError(
+            "an .mp4 file needs PyAV, which is not installed: pip install 'entropic-ae[video]', or give FILE.gif."
+        )
+    return out
+
+
+def save_animation(frames: ArrayLike, out: str | Path, *, fps: float = 12, overwrite: bool = False) -> Path:
+    """Write uint8 images, (N, C, H, W), as the frames of FILE.gif, which repeats for ever, or of FILE.mp4.
+
+    Small images are enlarged by repeating pixels. A GIF has exact greys, and of each colour frame the 256 colours
+    that suit it. A GIF shows each frame for a whole number of hundredths of a second, at least 2. An MP4 is H.264
+    with 4:2:0 chroma, which every browser plays; it needs the extra ``video`` (PyAV).
+
+    Arguments:
+        frames: at least one; grey (C = 1) or RGB (C = 3).
+        out: the file.
+        fps: frames a second, from 1 to 50 for a GIF, to 240 for an MP4.
+        overwrite: replace an existing file.
+
+    Returns: the path written.
+
+    Raises: InputError if ``out`` exists or has another suffix, for other frames or rates, or without PyAV.
+
+    >>> import tempfile
+    >>> out = Path(tempfile.mkdtemp()) / "fade.gif"
+    >>> shades = torch.arange(0, 256, 51, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8)
+    >>> Image.open(save_animation(shades, out)).n_frames
+    6
+    """
+    out = check_animation(out, fps)
+    frames, _ = _checked(frames, None)
+    if out.exists() and not (overwrite and out.is_file()):
+        raise InputError(f"{out} exists and is not overwritten; give another place.")
+    scale = max(1, _FRAME_SIDE // max(frames.shape[2:]))
+    write = _write_gif if out.suffix.lower() == ".gif" else _write_mp4
+    with atomic(out) as path:
+        write((as_picture(_enlarged(frame[None], scale)[0]) for frame in frames), path, fps)
+    return out
+
+
+def _enlarged(images: Tensor, scale: int) -> Tensor:
+    return images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+
+
+def _write_gif(frames: Iterator[Image.Image], path: Path, fps: float) -> None:
+    first = next(frames)
+    first.save(path, save_all=True, append_images=frames, duration=max(20, 10 * round(100 / fps)), loop=0)
+
+
+def _write_mp4(frames: Iterator[Image.Image], path: Path, fps: float) -> None:
+    import av
+
+    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as file:
+        stream = file.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000), options={"crf": "18"})
+        stream.pix_fmt = "yuv420p"
+        for number, frame in enumerate(frames):
+            colour = frame.convert("RGB")
+            even = (colour.width // 2 * 2, colour.height // 2 * 2)  # without an odd last pixel: chroma has half
+            if number == 0:
+                stream.width, stream.height = even
+            file.mux(stream.encode(av.VideoFrame.from_image(colour.crop((0, 0, *even)))))
+        file.mux(stream.encode(None))
+
+
+def as_picture(image: Tensor) -> Image.Image:
+    """Turn one uint8 image, (C, H, W), into a PIL image: grey if C = 1, else RGB.
+
+    >>> as_picture(torch.zeros(3, 8, 16, dtype=torch.uint8)).size
+    (16, 8)
+    """
+    pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def data_url(image: Image.Image) -> str:
+    """Return a PIL image as the address of a PNG file that a page holds itself.
+
+    >>> data_url(Image.new("L", (8, 8)))[:26]
+    'data:image/png;base64,iVBO'
+    """
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -138,7 +140,7 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         """Train on rows, (N, F), N at least 2; y is ignored."""
         self._check_parameters()
         self.__dict__.pop("model_", None)  # unfitted if this fails, because validate_data sets attributes first
-        X = validate_data(self, X, dtype=_DTYPES)
+        library, X = _library(X), validate_data(self, X, dtype=_DTYPES)
         mean, scale, varies = _standard(X) if self.image_shape is None else _range(X, self.image_shape)
         seed = _seed(self.random_state)
         rows = _standardised(X, mean, scale, varies)
@@ -160,6 +162,8 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self._variance = 1.0 if self.image_shape is None else float(rows.var(0, correction=0).mean())
         self._fit_seed = seed
         self._densities: dict[str, Density] = {}
+        self._library, self._low, self._high = library, X.min(0), X.max(0)
+        self._whole = (np.rint(X) == X).all(0)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -188,10 +192,14 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         *,
         density: str | None = None,
         random_state: int | np.random.RandomState | None = None,
-    ) -> np.ndarray:
+        round: bool = False,
+        clip: bool = False,
+    ) -> Any:
         """Draw new rows, (n_samples, F), in the units and the floating-point type of the data.
 
-        Samples are outputs of the decoder, so they lack any detail that ``n_components`` values cannot encode.
+        Samples are outputs of the decoder, so they lack any detail that ``n_components`` values cannot encode, and
+        nothing keeps them whole or inside bounds. They come as a data frame with the columns of the data if the
+        estimator was fitted on one, or if ``set_output`` asks for one; else as an array.
 
         Arguments:
             n_samples: number of rows, at least 1.
@@ -199,6 +207,8 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
                 ``embedding_`` on first use. None takes the prior, or the mixture if the bottleneck is
                 ``identity``.
             random_state: None takes that of the estimator; if it is an int, every call returns the same rows.
+            round: round the columns in which all training rows are whole numbers.
+            clip: limit each column to its values in the training rows. The share at a bound is then too high.
 
         Raises: InputError for n_samples below 1 or an unknown density.
         """
@@ -213,7 +223,16 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             self._densities[name] = DENSITIES.find(name).fit(codes, prior, seed=self._fit_seed)
         seed = _seed(self.random_state if random_state is None else random_state)
         codes = self._densities[name].sample(int(n_samples), seed=seed)
-        return self._decode(codes.double()).astype(self.embedding_.dtype, copy=False)
+        rows = self._decode(codes.double()).astype(self.embedding_.dtype, copy=False)
+        if round:
+            rows[:, self._whole] = np.rint(rows[:, self._whole])
+        rows = rows.clip(self._low, self._high) if clip else rows
+        config = getattr(self, "_sklearn_output_config", {})  # of set_output, which scikit-learn has no reader for
+        library = config.get("transform", get_config()["transform_output"])
+        if (library := self._library if library == "default" else library) is None:
+            return rows
+        names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(rows.shape[1])])
+        return import_module(library).DataFrame(dict(zip(names, rows.T, strict=True)))
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
         """Return the fraction of variance explained: 1 minus the mean squared error divided by the variance.
@@ -307,6 +326,13 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         rows = np.tile(self.mean_, (len(codes), 1))
         rows[:, self.varies_] += self.scale_[self.varies_] * _in_batches(self.model_.decode, codes).numpy()
         return rows
+
+
+def _library(X: Any) -> str | None:
+    """Return the library of a data frame whose columns have names; None for anything else."""
+    library = type(X).__module__.partition(".")[0]
+    named = library in ("pandas", "polars") and all(isinstance(name, str) for name in getattr(X, "columns", [0]))
+    return library if named else None
 
 
 def _standard(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

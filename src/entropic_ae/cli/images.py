@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from entropic_ae.cli.options import (
     IMAGES_OUT,
@@ -20,7 +21,7 @@ from entropic_ae.cli.options import (
     check_run,
     load_run,
 )
-from entropic_ae.cli.printing import Document, console, speak_for
+from entropic_ae.cli.printing import Document, console, hint, speak_for
 from entropic_ae.errors import InputError
 from entropic_ae.storage.run_folder import (
     INTERPOLATIONS,
@@ -115,23 +116,74 @@ def reconstruct(
 def interpolate(
     run: RunName,
     data: OptionalData = None,
-    n: Annotated[int, typer.Option(help="Maximum number of pairs of images.")] = 8,
-    steps: Annotated[int, typer.Option(help="Images per row, including both ends.")] = 10,
-    kind: Annotated[str, typer.Option(help="spherical or linear.")] = "spherical",
+    n: Annotated[
+        int, typer.Option(help="Maximum number of pairs of images; of an animation, number of images.")
+    ] = 8,
+    steps: Annotated[
+        int, typer.Option(help="Images per row, including both ends; of an animation, from each to the next.")
+    ] = 10,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="spherical or linear; default: spherical, and linear in an animation of another prior."),
+    ] = None,
+    density: Annotated[
+        str | None, typer.Option(help="Of an animation: walk through codes drawn from it, in place of images.")
+    ] = None,
+    fps: Annotated[float, typer.Option(help="Of an animation: frames a second.")] = 12,
+    seed: Seed = 0,
     out: Annotated[
-        Path | None, typer.Option(help=f"{IMAGES_OUT}; default: RUN/interpolations[-DATA].png, replaced.")
+        Path | None,
+        typer.Option(
+            help=f"{IMAGES_OUT}; FILE.gif or FILE.mp4 (extra [b]video[/b]), an animation; default: "
+            "RUN/interpolations[-DATA].png, replaced."
+        ),
     ] = None,
     device: Device = "auto",
 ) -> Document:
-    """Interpolate between the codes of two images, one row per pair."""
+    """Interpolate between the codes of two images, one row per pair; or animate a closed walk through several."""
+    if out is not None and out.suffix.lower() in (".gif", ".mp4"):
+        return _animate(run, data, n, steps, kind, density, fps, seed, out, device)
+    if density is not None:
+        raise InputError("--density is of an animation, which walks through its codes; give --out FILE.gif.")
     loaded = load_run(run, device)
     images = _held_out(loaded, data)
     pairs = min(n, len(images) // 2)
     if pairs < 1:
         raise InputError(f"interpolate needs at least 2 images and --n 1, got {len(images)} images and --n {n}.")
-    rows = loaded.interpolate(images[:pairs], images[pairs : 2 * pairs], steps=steps, kind=kind)
+    ends = images[:pairs], images[pairs : 2 * pairs]
+    rows = loaded.interpolate(*ends, steps=steps, kind=kind or "spherical")
     files = _save(rows.flatten(0, 1), out, _picture(loaded, INTERPOLATIONS, data), columns=steps)
     return {"run": run, "pairs": pairs, "steps": steps, "files": files}
+
+
+def _animate(
+    run: str,
+    data: str | None,
+    n: int,
+    steps: int,
+    kind: str | None,
+    density: str | None,
+    fps: float,
+    seed: int,
+    out: Path,
+    device: str,
+) -> Document:
+    """Write a closed walk through the codes of images, or through draws from a density."""
+    from entropic_ae.pictures import check_animation, save_animation
+
+    check_animation(out, fps)
+    if out.exists():
+        raise InputError(f"{out} exists and is not overwritten; give another place.")
+    if density is not None and data is not None:
+        raise InputError("DATA and --density both say where the codes come from; give one of them.")
+    if n < 2:
+        raise InputError(f"an animation needs --n 2 at least, got {n}.")
+    loaded = load_run(run, device)
+    images = None if density is not None else _held_out(loaded, data)[:n]
+    walk = loaded.walk(n, frames=steps, images=images, density=density, kind=kind, seed=seed)
+    save_animation(walk, out, fps=fps)
+    console.print(str(out))
+    return {"run": run, "frames": len(walk), "fps": fps, "files": [out]}
 
 
 def score(
@@ -145,11 +197,16 @@ def score(
     ] = None,
     device: Device = "auto",
 ) -> Document:
-    """Score how unusual images are: error of the reconstruction, log likelihood of the code, a row an image."""
+    """Score how unusual images are: reconstruction error, log likelihood of the code, and both beside others.
+
+    With the run's validation images at hand, each row also has the surprise, in which both scores count, and its
+    p-value: the share of validation images that are at least as surprising.
+    """
     import csv
     import io
 
     from entropic_ae.runs.fitting import default_density
+    from entropic_ae.runs.scoring import Anomalies, Scores, compared
     from entropic_ae.storage.files import write_text
 
     if out is not None and out.suffix != ".csv":
@@ -159,21 +216,31 @@ def score(
     loaded = load_run(run, device)
     images = _held_out(loaded, data)
     density = density or default_density(loaded)
-    scores = loaded.score(images, density=density)
+    columns = {"image": list(range(len(images)))}
+    scored = loaded.score(images, density=density)
+    scores: Scores | Anomalies = scored
+    try:
+        scores = compared(scored, loaded.score(loaded.data.validation.images, density=density))
+    except InputError as error:  # the run's own images are missing or few
+        hint(escape(f"without surprise and p_value: {error}"))
+    columns |= {name: part.tolist() for name, part in scores._asdict().items()}
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["image", "error", "log_prob"])
-    rows.writerows(
-        [i, f"{error:.6g}", f"{log_prob:.6g}"]
-        for i, (error, log_prob) in enumerate(zip(*(part.tolist() for part in scores), strict=True))
-    )
+    rows.writerow(columns)
+    rows.writerows([i, *(f"{value:.6g}" for value in row)] for i, *row in zip(*columns.values(), strict=True))
     path = out or _picture(loaded, scores_file(density), data)
     write_text(path, text.getvalue())
     highest = scores.error.argsort(descending=True)[:5].tolist()
     shown = ", ".join(f"{i} ({scores.error[i].item():.4g})" for i in highest)
     console.print(f"likelihood under the density {density}; highest errors, of images: {shown}")
+    document = {"run": run, "density": density, "images": len(images), "highest_error": highest}
+    if isinstance(scores, Anomalies):
+        odd = scores.surprise.argsort(descending=True)[:5].tolist()
+        shown = ", ".join(f"{i} (p {scores.p_value[i].item():.3g})" for i in odd)
+        console.print(f"most surprising beside {len(loaded.data.validation.images):,} validation images: {shown}")
+        document["most_surprising"] = odd
     console.print(str(path))
-    return {"run": run, "density": density, "images": len(images), "highest_error": highest, "files": [path]}
+    return {**document, "files": [path]}
 
 
 def _held_out(run: Run, data: str | None) -> Tensor:

@@ -5,6 +5,7 @@ from entropic_ae.data.copies import Copies, count_copies
 from entropic_ae.data.hub import HUB_NAME, HUB_SETS
 from entropic_ae.data.images import IN_MEMORY, Given, ImageData, Split, fingerprint
 from entropic_ae.data.loading import load_images, read_images
+from entropic_ae.data.reading import fit_image, images_for
 from entropic_ae.data.registered import DATASETS, RegisteredData
 from entropic_ae.data.sources import PAGES
 
@@ -22,6 +23,8 @@ __all__ = [
     "array_named",
     "count_copies",
     "fingerprint",
+    "fit_image",
+    "images_for",
     "load_images",
     "read_images",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Collection
 from pathlib import Path
 
@@ -13,9 +12,9 @@ import torch
 from torch import Tensor
 
 from entropic_ae.data.containers import named_arrays
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, warn
 
-__all__ = ["Range", "checked_arrays", "checked_labels", "read_arrays"]
+__all__ = ["Range", "checked_arrays", "checked_labels", "read_arrays", "scaled"]
 
 _ROWS = 1000  # images scaled at a time
 _SLACK = 1e-5  # of the range, for rounded values
@@ -100,7 +99,7 @@ def checked_arrays(
         raise InputError(f"{source} holds masked values, expected pixels; fill them: images.filled(255).")
     array = _as_array(images)
     if value_range is not None:
-        array = _scaled(source, array, value_range)
+        array = scaled(source, array, value_range)
     return _checked_images(source, array), checked_labels(
         source, len(array), None if labels is None else _as_array(labels)
     )
@@ -110,14 +109,18 @@ def _as_array(values: np.ndarray | Tensor) -> np.ndarray:
     return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
 
 
-def _scaled(source: str, array: np.ndarray, value_range: Range) -> np.ndarray:
-    """Return values scaled from ``value_range`` to 0 to 255 and rounded, uint8."""
+def scaled(source: str, array: np.ndarray, value_range: Range) -> np.ndarray:
+    """Return values scaled from ``value_range`` to 0 to 255 and rounded, uint8.
+
+    >>> scaled("x", np.array([-1.0, 0.0, 1.0]), (-1, 1)).tolist()
+    [0, 128, 255]
+    """
     low, high = value_range
     if not (np.isfinite([low, high]).all() and low < high):
         raise InputError(f"value_range must be (black, white), two numbers, black the smaller, got {value_range}.")
     if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or np.iscomplexobj(array):
         raise InputError(f"{source} holds values of {array.dtype}, expected numbers from {low:g} to {high:g}.")
-    scaled = np.empty(array.shape, np.uint8)
+    rounded = np.empty(array.shape, np.uint8)
     slack = _SLACK * (high - low)
     least, largest = np.inf, -np.inf
     for start in range(0, len(array), _ROWS):
@@ -127,20 +130,18 @@ def _scaled(source: str, array: np.ndarray, value_range: Range) -> np.ndarray:
                 f"{source} holds NaN or infinity, expected values from {low:g} to {high:g}; remove them."
             )
         least, largest = min(least, part.min(initial=np.inf)), max(largest, part.max(initial=-np.inf))
-        scaled[start : start + _ROWS] = np.rint(((part - low) * (255 / (high - low))).clip(0, 255))
+        rounded[start : start + _ROWS] = np.rint(((part - low) * (255 / (high - low))).clip(0, 255))
     if array.size and (least < low - slack or largest > high + slack):
         raise InputError(
             f"{source} holds values from {least:g} to {largest:g}, expected those of value_range, {low:g} to "
             f"{high:g}; give the values of black and white, such as value_range=(-1, 1)."
         )
     if array.size and low < 0 <= least:
-        warnings.warn(
+        warn(
             f"{source} holds no value below {least:g}: with value_range=({low:g}, {high:g}) its darkest pixel is "
-            f"{scaled.min()} of 255; should it be (0, {high:g})?",
-            UserWarning,
-            stacklevel=5,
+            f"{rounded.min()} of 255; should it be (0, {high:g})?"
         )
-    return scaled
+    return rounded
 
 
 def _checked_images(path: str, array: np.ndarray) -> Tensor:

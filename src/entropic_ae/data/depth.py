@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
 
 from entropic_ae.data.formats import GREY
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, warn
 
 __all__ = ["ONES", "are_ones", "check_readable", "warn_of_few_bright", "white_of"]
 
@@ -74,10 +73,9 @@ def white_of(headers: Mapping[str, np.ndarray], source: str, white: int | None =
             "save them with 8 bits."
         )
     if known is None and high > 1 and white < _FULL:
-        warnings.warn(
+        warn(
             f"{count} have more than 8 bits and values up to {high:,}: {white:,} becomes white (255), for the "
-            "whole set.",
-            stacklevel=4,  # the caller of load_images
+            "whole set."
         )
     return white
 
@@ -97,14 +95,13 @@ def are_ones(images: Sequence[Tensor], source: str | None = None) -> bool:
             if most >= _DARK:
                 return False
     if source is not None and most == 0:
-        warnings.warn(f"the images of {source} are all black: every value is 0; look at the files.", stacklevel=5)
+        warn(f"the images of {source} are all black: every value is 0; look at the files.")
     elif source is not None and most == 1:
-        warnings.warn(f"the images of {source} hold 0 and 1 only: 1 becomes white (255).", stacklevel=5)
+        warn(f"the images of {source} hold 0 and 1 only: 1 becomes white (255).")
     elif source is not None and most > 1:
-        warnings.warn(
+        warn(
             f"the largest value of the images of {source} is {most} of 255: they are nearly black; "
-            "rescale them if white is meant.",
-            stacklevel=5,
+            "rescale them if white is meant."
         )
     return most == 1
 
@@ -123,9 +120,8 @@ def warn_of_few_bright(images: Sequence[Tensor], source: str, white: int) -> Non
             bright += int((part[start : start + 1000] >= _DARK).sum())
             if bright * _FEW >= total:
                 return
-    warnings.warn(
+    warn(
         f"only {bright:,} of {total:,} pixels of {source} are brighter than {_DARK * white // 255:,} of "
         f"{white:,}, which becomes white (255): the rest is nearly black; limit the values if the few are defects "
-        "or marks.",
-        stacklevel=5,
+        "or marks."
     )

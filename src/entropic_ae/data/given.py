@@ -23,7 +23,7 @@ from entropic_ae.data.formats import DAMAGE
 from entropic_ae.data.images import ImageData
 from entropic_ae.errors import InputError
 
-__all__ = ["Arrays", "unpacked"]
+__all__ = ["Arrays", "encoded", "is_rows", "unpacked"]
 
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I", "I;16", "F")  # of Pillow, in TIFF
 Arrays = tuple[np.ndarray | Tensor, np.ndarray | Tensor | None]
@@ -45,7 +45,7 @@ def unpacked(content: Any, source: str) -> ImageData | Arrays | dict[str, Table]
     """
     if isinstance(content, ImageData):
         return content
-    if _is_rows(content):
+    if is_rows(content):
         return rows_tables(content, source, trusted=True)
     images, labels = content if isinstance(content, tuple) and len(content) == 2 else (content, None)
     if isinstance(content, Dataset) and not isinstance(content, IterableDataset):
@@ -79,7 +79,7 @@ def _advice(content: Any) -> str:
     return "give an array, np.stack(images), or a list of images of one kind"
 
 
-def _is_rows(content: Any) -> bool:
+def is_rows(content: Any) -> bool:
     """Return whether this is a ``Dataset`` or ``DatasetDict``; whoever has one has imported ``datasets``."""
     datasets = sys.modules.get("datasets")
     return datasets is not None and isinstance(content, datasets.Dataset | datasets.DatasetDict)
@@ -118,7 +118,7 @@ def _stacked(source: str, images: Sequence[Any]) -> np.ndarray:
         some = " and ".join(f"{dtype} of shape {shape}" for shape, dtype in sorted(kinds, key=str)[:2])
         raise InputError(
             f"{source} is a list of arrays that differ, such as {some}, expected one shape and type; resize them, "
-            "or give PIL images and image_size."
+            "or give PIL images, which can be resized."
         )
     return np.stack(arrays)
 
@@ -150,17 +150,19 @@ def _of_paths(paths: list[Any]) -> tuple[list[str], str]:
 
 def _of_pictures(images: list[Image.Image]) -> tuple[list[dict[str, Any]], str]:
     """Return images encoded without loss, damaged ones as nothing, and a digest of them."""
-    entries: list[dict[str, Any]] = []
-    for number, image in enumerate(images):
-        if image.mode not in _MODES:
-            raise InputError(
-                f"image {number} has the mode {image.mode}, expected {', '.join(_MODES)}; convert it."
-            )
-        stream = io.BytesIO()
-        with suppress(*DAMAGE):
-            _plain(ImageOps.exif_transpose(image)).save(stream, "TIFF")
-        entries.append({"bytes": stream.getvalue(), "path": f"image {number}"})
-    return entries, digest("pictures", [hashlib.sha256(entry["bytes"]).hexdigest() for entry in entries])
+    files = [encoded(image, number) for number, image in enumerate(images)]
+    entries = [{"bytes": file, "path": f"image {number}"} for number, file in enumerate(files)]
+    return entries, digest("pictures", [hashlib.sha256(file).hexdigest() for file in files])
+
+
+def encoded(image: Image.Image, number: int) -> bytes:
+    """Return a PIL image encoded without loss, or nothing of a damaged one; InputError for an unusual mode."""
+    if image.mode not in _MODES:
+        raise InputError(f"image {number} has the mode {image.mode}, expected {', '.join(_MODES)}; convert it.")
+    stream = io.BytesIO()
+    with suppress(*DAMAGE):
+        _plain(ImageOps.exif_transpose(image)).save(stream, "TIFF")
+    return stream.getvalue()
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -30,7 +29,7 @@ from entropic_ae.data.hub import hub_tables
 from entropic_ae.data.images import IN_MEMORY, SPLITS, Given, ImageData, Split, resized, shuffled
 from entropic_ae.data.registered import RegisteredData
 from entropic_ae.data.sources import Source, resolve
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, warn
 
 __all__ = ["load_images", "read_images"]
 
@@ -277,13 +276,12 @@ def _scanned(tables: Mapping[str, Table], source: str) -> dict[str, np.ndarray]:
     headers = {key: np.concatenate([one[key] for one in found]) for key in found[0]}
     check_readable(headers, source)
     if others := passed_over({suffix: n for table in tables.values() for suffix, n in table.skipped.items()}):
-        warnings.warn(f"files of {source} that are no images here are passed over: {others}.", stacklevel=4)
+        warn(f"files of {source} that are no images here are passed over: {others}.")
     more = headers["pages"] - 1
     if more.any() and not any(table.paged for table in tables.values()):
-        warnings.warn(
+        warn(
             f"{more.sum():,} further pages of {(more > 0).sum():,} TIFF files of {source} are passed over; give "
-            f"pages:{source} to read every page.",
-            stacklevel=4,
+            f"pages:{source} to read every page."
         )
     return headers
 
@@ -310,11 +308,9 @@ def _decoded(
         if len(damaged) == total:
             raise InputError(f"none of the {total} images of {source} can be read; give undamaged images.")
         more = ", ..." if len(damaged) > 3 else ""
-        warnings.warn(
+        warn(
             f"{len(damaged)} of {total} images of {source} cannot be read and are left out: "
-            f"{', '.join(damaged[:3])}{more}.",
-            UserWarning,
-            stacklevel=4,  # the caller of load_images
+            f"{', '.join(damaged[:3])}{more}."
         )
     if look and fit.white is not None:
         warn_of_few_bright([split.images for split in splits.values()], source, fit.white)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from entropic_ae.arrays import ArrayLike, as_tensor
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, warn
 from entropic_ae.estimators.neighbours import kth_in_largest_norm, kth_neighbour
 from entropic_ae.randomness import generator
 
@@ -362,11 +361,10 @@ def _neighbour_square(sample: _Sample) -> Tensor:
 def _warn_of_equal(sample: _Sample, distance: Tensor) -> None:
     """Warn if codes equal their k-th neighbour, with their share and the remedy."""
     if equal := int((distance == 0).sum()):
-        warnings.warn(
+        warn(
             f"{equal:,} of {len(distance):,} codes ({equal / len(distance):.2%}) equal their neighbour of order "
             f"k={sample.k}, which makes the estimate of {sample.who} far too low; raise k above the number of "
-            "equal codes, add uniform noise of the step to which values were rounded, or leave copies out.",
-            stacklevel=4,
+            "equal codes, add uniform noise of the step to which values were rounded, or leave copies out."
         )
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import torch
 
 from entropic_ae.arrays import ArrayLike, as_tensor
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, warn
 
 __all__ = ["mutual_information"]
 
@@ -92,10 +90,9 @@ def _without_copies(x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
     if len(first) == len(np.unique(x, axis=0)) == len(np.unique(y, axis=0)):
         first.sort()
         return [x[first], y[first]]
-    warnings.warn(
+    warn(
         f"{len(x) - len(first):,} of {len(x):,} pairs equal another. If they are copies, the estimate of "
-        "mutual_information is far too high: leave them out. If values are rounded or classes, it holds.",
-        stacklevel=3,
+        "mutual_information is far too high: leave them out. If values are rounded or classes, it holds."
     )
     return [x, y]
 

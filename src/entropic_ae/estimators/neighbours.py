@@ -8,20 +8,22 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from entropic_ae.estimators.pairs import Pairs
+
 __all__ = ["kth_in_largest_norm", "kth_neighbour"]
 
 _CHUNK = 2**23  # distances held at once: 64 MiB in float64
 _FEW = 2**21  # differences of coordinates, up to which the distances themselves take less time
 _SPARE = 3  # candidates beyond the k-th, re-ranked by their exact distances
-_LONG = 4096  # points from which scikit-learn is faster on a CPU, despite one second of import
+_LONG = 2048  # points from which products in float32, with bounds of their rounding, are faster on a CPU
 
 
 def kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
     """Return the index of the k-th nearest other point of each of the first n, (n,), in memory linear in N.
 
-    Of few points all distances are computed. Of many, a matrix product in float64 finds candidates, which are
+    Of few points all distances are computed. Of more, a matrix product in float64 finds candidates, which are
     re-ranked by their exact differences. Rounding could choose wrong candidates for tight clusters far apart; with
-    ``certain`` such rows are searched again by exact differences.
+    ``certain`` such rows are searched again by exact differences. Of many on a CPU, ``Pairs`` bounds the rounding.
 
     Arguments:
         points: (N, D) float64.
@@ -34,20 +36,17 @@ def kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
         distance = torch.cdist(points[:n], points, compute_mode="donot_use_mm_for_euclid_dist")
         distance.fill_diagonal_(torch.inf)
         return distance.argmin(1) if k == 1 else distance.topk(k, largest=False).indices[:, -1]
+    # pairs have no bounds with points that are not finite
+    if total >= _LONG and points.device.type == "cpu" and bool(points.isfinite().all()):
+        return Pairs(points if n == total else points[:n], points).all_nearest(k, itself=True)[1][:, -1]
     # one far point moves the mean, and with it the resolution of all others
     points = points - (points.median(0).values if certain else points.mean(0))
     norm = points.square().sum(1)
     rounding = 4 * (dim + 4) * torch.finfo(torch.float64).eps
-    # scikit-learn rejects non-finite points
-    many = total >= _LONG and points.device.type == "cpu" and bool(torch.isfinite(norm).all())
-    search = _in_cache if many else _by_rows
     found = []
-    for start, candidates, bound in search(points, norm, n, min(k + _SPARE, total - 1)):
+    for start, candidates, bound in _by_rows(points, norm, n, min(k + _SPARE, total - 1)):
         block = points[start : start + len(candidates)]
         exact = (block[:, None] - points[candidates]).square().sum(2)
-        if many:
-            itself = torch.arange(start, start + len(candidates))
-            exact.masked_fill_(candidates == itself[:, None], torch.inf)
         exact, order = exact.topk(k, largest=False)
         chosen = candidates.gather(1, order[:, -1:]).squeeze(1)
         if certain and bound is not None:
@@ -62,13 +61,12 @@ def kth_neighbour(points: Tensor, n: int, k: int, *, certain: bool) -> Tensor:
     return torch.cat(found)
 
 
-# first row of a block; its candidates, (R, C), with the point itself if scikit-learn finds them; lower bound of
-# the squared distances of all others, (R,), or None
-_Candidates = Iterator[tuple[int, Tensor, Tensor | None]]
+def _by_rows(points: Tensor, norm: Tensor, n: int, count: int) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+    """Yield the nearest candidates of blocks of the first n points.
 
-
-def _by_rows(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates:
-    """Yield the nearest candidates of blocks of the first n points."""
+    Yields: the first row of a block; its candidates, (R, C); a lower bound of the squared distances of all others,
+        (R,), or None where there are none.
+    """
     total, dim = points.shape
     rows = max(1, _CHUNK // max(total, count * dim))
     buffer = points.new_empty(min(rows, n), total)
@@ -80,19 +78,6 @@ def _by_rows(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates:
         values, candidates = square.topk(count, largest=False)
         own = norm[start : start + len(block)]
         yield start, candidates, values[:, -1] + own if count < total - 1 else None
-
-
-def _in_cache(points: Tensor, norm: Tensor, n: int, count: int) -> _Candidates:  # noqa: ARG001
-    """Do the same as ``_by_rows`` on a CPU: scikit-learn does not write the distances to memory."""
-    from sklearn.neighbors import NearestNeighbors
-
-    total, dim = points.shape
-    nearest = NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(points.numpy())  # itself is one
-    rows = max(1, _CHUNK // (count * dim))
-    for start in range(0, n, rows):
-        distance, candidates = nearest.kneighbors(points[start : min(start + rows, n)].numpy())
-        bound = torch.from_numpy(distance[:, -1]).square() if count < total - 1 else None
-        yield start, torch.from_numpy(candidates), bound
 
 
 def kth_in_largest_norm(points: Tensor, n: int, k: int) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, warn
 from entropic_ae.experiments import cluster
 from entropic_ae.experiments.sweep import Cell, Rung, read_cells, run_cells, silent
 from entropic_ae.recipes import RECIPES
@@ -229,9 +228,7 @@ def best(out: Path, recipe: str, data: str | None = None) -> dict[str, Scalar]:
     if "diverged" in chosen:
         raise InputError(f"all tries of '{recipe}' in {out} diverged; run entropic-ae tune with lower --rates.")
     if data is not None and chosen["cell"]["data"] != data:
-        warnings.warn(
-            f"the settings in {out} were tried on {chosen['cell']['data']}, and are used for {data}.", stacklevel=2
-        )
+        warn(f"the settings in {out} were tried on {chosen['cell']['data']}, and are used for {data}.")
     return dict(chosen["cell"]["own"])
 
 

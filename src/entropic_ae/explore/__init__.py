@@ -3,10 +3,12 @@
 ``serve`` opens the page and needs the extra ``explore``; the computations work without it.
 """
 
+from entropic_ae.data import fit_image
 from entropic_ae.explore.codes import PrincipalAxes, norm_percentile, principal_axes, walk, within
 from entropic_ae.explore.explorer import Explorer
-from entropic_ae.explore.images import figure, figures, fit_image, fit_of
+from entropic_ae.explore.images import figure, figures
 from entropic_ae.explore.server import leave, serve
+from entropic_ae.runs.images import fit_of
 
 __all__ = [
     "Explorer",

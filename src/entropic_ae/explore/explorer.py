@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from entropic_ae.data import fit_image
 from entropic_ae.densities import DENSITIES, Density
 from entropic_ae.errors import InputError
 from entropic_ae.evaluation import map_codes
 from entropic_ae.explore.codes import PrincipalAxes, norm_percentile, principal_axes, walk, within
-from entropic_ae.explore.images import fit_image, fit_of
 from entropic_ae.features import Features, load_features
 from entropic_ae.metrics import nearest_neighbours, reconstruction_error
 from entropic_ae.randomness import generator
 from entropic_ae.runs import Run
+from entropic_ae.runs.images import fit_of
 from entropic_ae.storage.run_folder import density_file
 
 __all__ = ["CodeMap", "Explorer", "Nearest", "Reconstruction"]

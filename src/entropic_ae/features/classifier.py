@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from entropic_ae.data import ImageData, Split, load_images
 from entropic_ae.distributed import in_turn
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, warn
 from entropic_ae.features.space import Features
 from entropic_ae.randomness import seeded
 from entropic_ae.storage.tensors import read_tensors, write_tensors
@@ -201,10 +200,9 @@ def _write_cache(path: Path, network: nn.Module, accuracy: float) -> None:
     try:
         write_tensors(path, network.state_dict(), {"accuracy": repr(accuracy)})
     except OSError as error:
-        warnings.warn(
+        warn(
             f"the trained classifier could not be kept at {path} ({error}), so the next run trains it again; "
-            "set ENTROPIC_AE_CACHE to a folder that can be written.",
-            stacklevel=2,
+            "set ENTROPIC_AE_CACHE to a folder that can be written."
         )
 
 

@@ -9,8 +9,10 @@ from entropic_ae.metrics.images import psnr, reconstruction_error, spread, ssim,
 from entropic_ae.metrics.intervals import Interval, interval
 from entropic_ae.metrics.labels import knn_accuracy, linear_probe_accuracy
 from entropic_ae.metrics.neighbours import CopyReference, NearCopies, Neighbours, near_copies, nearest_neighbours
+from entropic_ae.metrics.tails import LEAST_REFERENCE, p_values, tail_surprise
 
 __all__ = [
+    "LEAST_REFERENCE",
     "LEVEL",
     "CopyReference",
     "FidelityReference",
@@ -31,11 +33,13 @@ __all__ = [
     "linear_probe_accuracy",
     "near_copies",
     "nearest_neighbours",
+    "p_values",
     "psnr",
     "reconstruction_error",
     "sliced_distance",
     "sliced_wasserstein",
     "spread",
     "ssim",
+    "tail_surprise",
     "total_variance",
 ]

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from entropic_ae.arrays import ArrayLike
 from entropic_ae.errors import InputError
+from entropic_ae.estimators.pairs import Pairs
 from entropic_ae.metrics.checks import checked_rows
-from entropic_ae.metrics.pairs import Pairs
 
 __all__ = ["FidelityReference", "fidelity_coverage"]
 
@@ -36,7 +36,7 @@ class FidelityReference:
         self._k = k
         self._real = checked_rows(real, "real")
         self._check_number(len(self._real), "real")
-        nearest, own = Pairs(self._real, self._real).nearest_others(k)
+        nearest, own = Pairs(self._real, self._real).all_nearest(k, itself=True)
         self._radius = nearest[:, -1:]
         self._clipped = torch.minimum(self._radius, _median_squared(self._radius))
         self._own_balls = torch.bincount(own[nearest <= self._clipped], minlength=len(self._real))
@@ -46,7 +46,7 @@ class FidelityReference:
         real, k = self._real, self._k
         fake = checked_rows(fake, "fake", like=real)
         self._check_number(len(fake), "fake")
-        fake_radius = Pairs(fake, fake).nearest_others(k)[0][:, -1]
+        fake_radius = Pairs(fake, fake).all_nearest(k, itself=True)[0][:, -1]
         balls, clipped_balls = (torch.zeros(len(fake), dtype=torch.int64, device=fake.device) for _ in range(2))
         covered, recalled = [], []
         pairs = Pairs(real, fake)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from entropic_ae.arrays import ArrayLike
 from entropic_ae.errors import InputError
+from entropic_ae.estimators.pairs import Pairs
 from entropic_ae.metrics.checks import checked_rows
-from entropic_ae.metrics.pairs import Pairs
 
 __all__ = ["CopyReference", "NearCopies", "Neighbours", "near_copies", "nearest_neighbours"]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from entropic_ae.distributed import is_first, sharers
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, warn
 from entropic_ae.export import FORMATS, exported
 from entropic_ae.pictures import above, save_images
 from entropic_ae.storage.files import write_text
@@ -63,9 +62,7 @@ def draw_again(run: Run) -> None:
     if not run.files.has_transport():  # one of earlier weights would be ignored
         stale.append(run.files.transport)
     if removed := sorted(path.name for path in stale if path.name != samples_file("prior") and path.exists()):
-        warnings.warn(
-            f"{', '.join(removed)} in {run.folder} belonged to earlier weights and are removed.", stacklevel=3
-        )
+        warn(f"{', '.join(removed)} in {run.folder} belonged to earlier weights and are removed.")
     for path in stale:
         path.unlink(missing_ok=True)
     run.draw("prior")

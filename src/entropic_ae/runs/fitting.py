@@ -18,7 +18,10 @@ from entropic_ae.storage.tensors import read_tensors, write_tensors
 if TYPE_CHECKING:
     from entropic_ae.runs.run import Run
 
-__all__ = ["default_density", "fitted"]
+__all__ = ["Fitted", "already_fitted", "default_density", "fitted"]
+
+Fitted = MutableMapping[tuple[str, int | None, str], Density]
+"""Densities that are not saved, by name, label and digest of the weights."""
 
 _LEAST = 2  # codes of a label, for any density
 
@@ -31,9 +34,22 @@ def default_density(run: Run, label: int | None = None) -> str:
     return next((name for name in recipe.densities if DENSITIES.find(name).needs_codes), "gaussian")
 
 
-def fitted(
-    run: Run, name: str, label: int | None, kept: MutableMapping[tuple[str, int | None, str], Density]
-) -> Density:
+def already_fitted(run: Run, name: str, label: int | None, kept: Fitted) -> Density | None:
+    """Return a density that was fitted to the codes of the weights in memory, or needs no codes; else None."""
+    kind, prior = DENSITIES.find(name), run.model.bottleneck.prior()
+    if not kind.needs_codes:
+        return kind.fit(torch.empty(0), prior)
+    weights = run.weights_sha256()
+    if (name, label, weights) in kept:
+        return kept[name, label, weights]
+    tensors, metadata = read_tensors(run.folder / density_file(name, label))
+    if metadata.get("weights") == weights:
+        with suppress(KeyError):  # a parameter is missing or of another model
+            return kind.from_state(tensors, prior)
+    return None
+
+
+def fitted(run: Run, name: str, label: int | None, kept: Fitted) -> Density:
     """Return a density by name: the implementation of ``Run.density``.
 
     Arguments:
@@ -50,15 +66,9 @@ def fitted(
                 f"such as {default_density(run, label)}."
             )
         return kind.fit(torch.empty(0), prior)
-    weights = run.weights_sha256()
-    if (name, label, weights) in kept:
-        return kept[name, label, weights]
-    path = run.folder / density_file(name, label)
     with in_turn():
-        tensors, metadata = read_tensors(path)
-        if metadata.get("weights") == weights:
-            with suppress(KeyError):  # a parameter is missing or of another model: fit again
-                return kind.from_state(tensors, prior)
+        if (density := already_fitted(run, name, label, kept)) is not None:
+            return density
         try:
             codes, std = run.codes
         except InputError as error:
@@ -72,8 +82,9 @@ def fitted(
         settings = run.system.recipe.densities.get(name, {})
         device = next(run.model.parameters()).device  # a density that needs training is trained there
         density = kind.fit(codes.to(device), prior, std=std, seed=run.info.seed, **settings)
+        weights = run.weights_sha256()
         if run.origin is None and run.is_current(f"the density '{name}' of its codes is not saved"):
-            write_tensors(path, density.state(), {"weights": weights})
+            write_tensors(run.folder / density_file(name, label), density.state(), {"weights": weights})
         else:
             kept[name, label, weights] = density
         return density

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from entropic_ae.data import IN_MEMORY, Given, ImageData, count_copies, fingerprint, load_images
+from entropic_ae.data import (
+    DATASETS,
+    IN_MEMORY,
+    Given,
+    ImageData,
+    RegisteredData,
+    count_copies,
+    fingerprint,
+    load_images,
+)
+from entropic_ae.data.decoding import Fit
+from entropic_ae.data.depth import ONES
 from entropic_ae.errors import InputError
 from entropic_ae.storage.run_info import RunInfo
 
-__all__ = ["check_trained_on", "load_data"]
+__all__ = ["check_trained_on", "fit_of", "load_data"]
 
 
 def load_data(info: RunInfo, name: str, limit: int | None, given: str | Path | Given | None) -> ImageData:
@@ -46,3 +57,26 @@ def check_trained_on(info: RunInfo, name: str, data: ImageData) -> None:
             f"the training images of {info.source} are not those that {name} was trained on{moved}; restore them, "
             "or train again."
         )
+
+
+def fit_of(info: RunInfo) -> Fit:
+    """Return how an image is fitted to a run, from its run.json: padded like the run's images, else resized.
+
+    An image of more than 8 bits is scaled by the factor of the run's images; for a run of images of 0 and 1, so is
+    one of 0 and 1.
+
+    >>> info = {"recipe": "eae", "preset": "mnist", "data": "mnist", "source": "mnist", "shape": [1, 32, 32]}
+    >>> fit_of(RunInfo.of(info))
+    Fit(channels=1, height=32, width=32, pad=2, crop=None, white=None, ones=False)
+    """
+    row = DATASETS.get(info.source)
+    channels, height, width = info.shape
+    # without the crop of CelebA, whose 140 pixels suit only its own images
+    return Fit(
+        channels,
+        height,
+        width,
+        pad=row.pad if isinstance(row, RegisteredData) and info.image_size is None else 0,
+        white=info.white if info.white != ONES else None,
+        ones=info.white == ONES,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,7 +15,7 @@ from entropic_ae.bottlenecks import Transported
 from entropic_ae.data import ImageData, count_copies
 from entropic_ae.densities import DENSITIES
 from entropic_ae.distributed import is_first, sharers
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, warn
 from entropic_ae.features import check_features, load_features, takes_weights
 from entropic_ae.pictures import above, image_grid, save_images
 from entropic_ae.priors import as_prior
@@ -65,7 +64,7 @@ def measure(
     if run.origin is not None or copies.repeated:
         run.check_trained_on(data)
     if copies.repeated and is_first(sharers()):
-        warnings.warn(f"{copies}.", stacklevel=3)
+        warn(f"{copies}.")
     learnt = _train_on_samples(run, data, n, seed, split, tell) if train_on_samples else {}
     device = str(next(run.model.parameters()).device)
     spaces = []

@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
+from PIL import Image
 from torch import Tensor
 
 from entropic_ae import generation, sharing
 from entropic_ae.arrays import ArrayLike, as_tensor
-from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.data import Given, ImageData
+from entropic_ae.data import Given, images_for
 from entropic_ae.densities import Density
 from entropic_ae.errors import InputError
 from entropic_ae.export import check_export, export_model
-from entropic_ae.recipes import Scalar, System
+from entropic_ae.recipes import Scalar
 from entropic_ae.runs import transporting
-from entropic_ae.runs.caution import caution
 from entropic_ae.runs.drawing import draw
 from entropic_ae.runs.fitting import default_density, fitted
-from entropic_ae.runs.images import check_trained_on, load_data
+from entropic_ae.runs.images import fit_of
 from entropic_ae.runs.measuring import judged, measure
-from entropic_ae.runs.scoring import Scores, score
-from entropic_ae.storage.files import sha256
-from entropic_ae.storage.log import best_epoch
-from entropic_ae.storage.run_folder import RunFolder
-from entropic_ae.storage.run_info import RunInfo
-from entropic_ae.storage.tensors import digest
+from entropic_ae.runs.scoring import Anomalies, Scores, compared, score, validation_scores
+from entropic_ae.runs.showing import as_html, show
+from entropic_ae.runs.stored import StoredRun
 from entropic_ae.transports import Transport
 from entropic_ae.verdict import Verdict
 
 __all__ = ["Run"]
 
+Images = str | Path | Image.Image | Given
 
-class Run:
+
+class Run(StoredRun):
     """A trained system with its folder. Made by ``train`` and ``load``.
 
     Attributes:
@@ -59,67 +53,10 @@ class Run:
     torch.Size([360, 8])
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        info: RunInfo,
-        system: System,
-        model: Autoencoder,
-        *,
-        origin: str | None = None,
-        given: str | Path | Given | None = None,
-        weights: str | None = None,
-    ) -> None:
-        self.folder = folder
-        self.files = RunFolder(folder)
-        self.origin = origin
-        self._given = given
-        self._weights = weights
-        self._fitted: dict[tuple[str, int | None, str], Density] = {}  # by name, label and digest of the weights
-        self._codes: tuple[str, tuple[Tensor, Tensor | None]] | None = None
-        self.info = info
-        self.system = system
-        self.model = model
-        self._saved = None if weights is None else self.state_sha256()
-
-    @property
-    def name(self) -> str:
-        """The name by which the run was loaded: its folder, or ``hf:owner/name``."""
-        return self.origin or str(self.folder)
-
-    @property
-    def best_epoch(self) -> int | None:
-        """The epoch of the lowest validation loss, whose weights the run has; None without a readable log."""
-        with suppress(OSError, InputError):
-            return best_epoch(self.files.read_log())
-        return None
-
-    @property
-    def caution(self) -> str | None:
-        """A warning if training was too short for its metrics to be meaningful; else, or without a log, None.
-
-        In evaluation the norms use running averages, which start at mean 0 and variance 1 and follow the weights
-        with a delay. After ten times the minibatches that an average spans, the initial values are negligible;
-        before that, entropies may be far below the maximum, and even reconstructions may look alike.
-        """
-        return caution(self.model, self.info, self.best_epoch, self.system.preset.training.batch_size)
-
     @property
     def verdict(self) -> Verdict | None:
         """What the metrics of the weights mean, in words, and the next command; None before ``evaluate``."""
         return judged(self)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the images."""
-        return self.info.shape
-
-    @cached_property
-    def data(self) -> ImageData:
-        """The images that the run was trained on; InputError if they are missing or have changed."""
-        data = self.load_data(self.info.limit)
-        self.check_trained_on(data)
-        return data
 
     @property
     def codes(self) -> tuple[Tensor, Tensor | None]:
@@ -132,8 +69,17 @@ class Run:
             self._codes = weights, generation.encode_posterior(self.model, self.data.train.images)
         return self._codes[1]
 
-    def encode(self, images: ArrayLike) -> Tensor:
-        """Return the codes, (N, D) float32, of uint8 images, (N, C, H, W)."""
+    def encode(self, images: Images) -> Tensor:
+        """Return the codes, (N, D) float32, of images.
+
+        Arguments:
+            images: one or several, as uint8 (N, C, H, W) or in any other form: floats in [0, 1] (or in the run's
+                ``value_range``), with the channel last, or without one if they are grey; a PIL image or a path, or
+                a list of either, each fitted to the run's size as in training; a folder or a file of arrays, as
+                for ``load_images``, in the order of its names; a data set of PyTorch or ``datasets``.
+
+        Raises: InputError for arrays of another size or range, and for images that cannot be read.
+        """
         return generation.encode(self.model, self._check(images))
 
     def decode(self, codes: ArrayLike) -> Tensor:
@@ -147,13 +93,41 @@ class Run:
             raise InputError("expected codes that are finite, got NaN or infinity.")
         return generation.decode(self.model, codes)
 
-    def reconstruct(self, images: ArrayLike) -> Tensor:
-        """Encode and decode uint8 images, (N, C, H, W)."""
+    def reconstruct(self, images: Images) -> Tensor:
+        """Encode and decode images, given as to ``encode``: uint8 (N, C, H, W)."""
         return generation.reconstruct(self.model, self._check(images))
 
-    def interpolate(self, start: ArrayLike, end: ArrayLike, *, steps: int = 8, kind: str = "spherical") -> Tensor:
-        """Decode interpolated codes between pairs of uint8 images, both (N, C, H, W): (N, steps, C, H, W)."""
+    def interpolate(self, start: Images, end: Images, *, steps: int = 8, kind: str = "spherical") -> Tensor:
+        """Decode interpolated codes between pairs of images, given as to ``encode``: uint8 (N, steps, C, H, W)."""
         return generation.interpolate(self.model, self._check(start), self._check(end), steps=steps, kind=kind)
+
+    def walk(
+        self,
+        n: int = 8,
+        *,
+        frames: int = 16,
+        images: Images | None = None,
+        density: str | Density | None = None,
+        kind: str | None = None,
+        seed: int = 0,
+    ) -> Tensor:
+        """Decode a closed walk through codes, for ``save_animation``: uint8 (n * frames, C, H, W).
+
+        Arguments:
+            n: number of codes, at least 2; with images, their number.
+            frames: images from each code to the next.
+            images: walk through their codes, given as to ``encode``; default: through draws from the density.
+            density: as for ``sample``.
+            kind: linear or spherical, see ``mix_codes``; default: spherical for a normal prior and on the sphere.
+            seed: of the draws.
+        """
+        if images is not None:
+            codes = self.encode(images)
+        else:
+            given = density if isinstance(density, Density) else self.density(density or default_density(self))
+            codes = given.sample(n, seed=seed)
+        kind = kind or generation.interpolation_for(self.model)
+        return self.decode(generation.walk_codes(codes, frames, kind))
 
     def sample(
         self, n: int, *, density: str | Density | None = None, label: int | None = None, seed: int = 0
@@ -173,12 +147,34 @@ class Run:
             raise InputError("a density that is given is not fitted again; give its name with a label.")
         return generation.sample(self.model, density, n, seed=seed)
 
-    def score(self, images: ArrayLike, *, density: str | Density | None = None) -> Scores:
-        """Score how unusual uint8 images, (N, C, H, W), are: error of the reconstruction, likelihood of the code.
+    def score(self, images: Images, *, density: str | Density | None = None) -> Scores:
+        """Score how unusual images, given as to ``encode``, are: reconstruction error, and likelihood of the code.
 
         The density is the recipe's by default, as for ``sample``. Raises: InputError for one without a likelihood.
         """
         return score(self, self._check(images), density)
+
+    def anomalies(
+        self,
+        images: Images,
+        *,
+        density: str | Density | None = None,
+        reference: Images | None = None,
+    ) -> Anomalies:
+        """Compare the scores of images with those of ordinary ones: both scores, their surprise, and its p-value.
+
+        Arguments:
+            images: as for ``encode``.
+            density: as for ``score``.
+            reference: ordinary images, which the model was not trained on, at least 20; default: the run's
+                validation images. Their scores are computed once for each density by name.
+
+        Raises: InputError as ``score``; for too few ordinary images, or validation images that are missing.
+        """
+        scores = self.score(images, density=density)
+        if reference is not None:
+            return compared(scores, self.score(reference, density=density))
+        return compared(scores, validation_scores(self, density, self._ordinary))
 
     @property
     def transport(self) -> Transport | None:
@@ -385,59 +381,18 @@ class Run:
             include=include,
         )
 
-    def state_sha256(self) -> str:
-        """The digest of the model in memory: of the classes of its parts, its parameters and its buffers."""
-        parts = " ".join(f"{name}:{type(part).__qualname__}" for name, part in self.model.named_modules())
-        return sha256(f"{parts} {digest(self.model.state_dict())}".encode())
+    def show(self, n: int = 8, *, density: str | Density | None = None, seed: int = 0) -> Image.Image:
+        """Return a picture of real validation images, their reconstructions and as many samples, a row each.
 
-    def mark_saved(self) -> None:
-        """Take the model in memory for that of the folder, as training does when it has written the weights."""
-        self._saved, self._weights = self.state_sha256(), None
+        A notebook shows it; elsewhere ``run.show().show()`` opens a window and ``.save("run.png")`` writes a file.
 
-    @property
-    def is_changed(self) -> bool:
-        """Whether the model in memory was changed since it was loaded or trained."""
-        return self.state_sha256() != self._saved
+        Raises: InputError if n is below 1, or the run's images are missing.
+        """
+        return show(self, n, density, seed)
 
-    @property
-    def _changed(self) -> str:
-        return f"the model in memory is no longer that of {self.name}:"
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows of the run: a line, samples from seed 0, the verdict, the next command."""
+        return as_html(self, self._fitted)
 
-    def weights_sha256(self) -> str:
-        """The digest of the weights in memory: of the file loaded or written; of the model, if it was changed."""
-        if self._weights is None:
-            self._weights = self.files.weights_sha256()
-        state = self.state_sha256()
-        return self._weights if state == self._saved else state
-
-    def is_current(self, otherwise: str) -> bool:
-        """Return whether the folder has the weights in memory; if not, warn with the consequence ``otherwise``."""
-        if self.is_changed:
-            warnings.warn(f"{self._changed} {otherwise}; load it again.", stacklevel=3)
-            return False
-        if self.files.weights_sha256() == self.weights_sha256():
-            return True
-        warnings.warn(
-            f"{self.folder} has other weights since it was loaded: {otherwise}; load it again.", stacklevel=3
-        )
-        return False
-
-    def load_data(self, limit: int | None) -> ImageData:
-        """Load the images that the run names, or that ``load`` was given; InputError if they are missing."""
-        return load_data(self.info, self.name, limit, self._given)
-
-    def check_trained_on(self, data: ImageData) -> None:
-        """Raise InputError unless these are, up to the limit, the images that the run was trained on."""
-        check_trained_on(self.info, self.name, data)
-
-    def __repr__(self) -> str:
-        return f"Run({self.name!r}, {self.info.recipe} on {self.info.data}, images {self.shape})"
-
-    def _check(self, images: ArrayLike) -> Tensor:
-        came = as_tensor(images, "images")
-        if came.dtype != torch.uint8 or tuple(came.shape[1:]) != self.shape:
-            raise InputError(
-                f"expected uint8 images (N, {', '.join(map(str, self.shape))}), got {came.dtype} of shape "
-                f"{tuple(came.shape)}; those in [0, 1] are (255 * images).round() in bytes."
-            )
-        return came
+    def _check(self, images: Images) -> Tensor:
+        return images_for(fit_of(self.info), images, self.info.value_range)

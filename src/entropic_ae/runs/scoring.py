@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
@@ -9,11 +10,12 @@ from torch import Tensor
 from entropic_ae import generation
 from entropic_ae.densities import Density, Prior
 from entropic_ae.errors import InputError
+from entropic_ae.metrics import LEAST_REFERENCE, p_values, tail_surprise
 
 if TYPE_CHECKING:
     from entropic_ae.runs.run import Run
 
-__all__ = ["Scores", "score"]
+__all__ = ["Anomalies", "Scores", "compared", "score", "validation_scores"]
 
 
 class Scores(NamedTuple):
@@ -34,6 +36,29 @@ class Scores(NamedTuple):
     log_prob: Tensor
 
 
+class Anomalies(NamedTuple):
+    """Scores of images compared with those of ordinary images, a row each.
+
+    Attributes:
+        error: squared error of the reconstruction, as in ``Scores``: (N,) float64.
+        log_prob: log density of the code, as in ``Scores``: (N,) float64.
+        surprise: how far out both are in the tails of ordinary images, in nats, (N,) float64: the sum of
+            ``tail_surprise`` of the error and of minus the log density. Sort by it.
+        p_value: the share of ordinary images that are at least as surprising, (N,) float64. Calling an image
+            unusual at 0.01 is wrong for about one ordinary image in a hundred.
+
+    >>> import torch
+    >>> ordinary, odd = torch.tensor([2.0, -20.0, 1.4, 0.6]), torch.tensor([9.0, -35.0, 12.1, 0.001])
+    >>> Anomalies(*torch.stack([ordinary, odd]).T).surprise.argmax().item()
+    1
+    """
+
+    error: Tensor
+    log_prob: Tensor
+    surprise: Tensor
+    p_value: Tensor
+
+
 def score(run: Run, images: Tensor, density: str | Density | None) -> Scores:
     """Score uint8 images, (N, C, H, W), as ``Run.score`` does."""
     from entropic_ae.runs.fitting import default_density
@@ -51,3 +76,37 @@ def score(run: Run, images: Tensor, density: str | Density | None) -> Scores:
         z = run.transport.inverse(codes.to(device))
         log_prob = log_prob + (run.transport.log_prob(z).cpu() - prior.log_prob(codes.double().cpu()))
     return Scores(generation.reconstruction_errors(run.model, images), log_prob.detach().cpu().double())
+
+
+def validation_scores(
+    run: Run, density: str | Density | None, kept: MutableMapping[tuple[str, str], Scores]
+) -> Scores:
+    """Return the scores of a run's validation images; those under a density by name are kept for its weights."""
+    from entropic_ae.runs.fitting import default_density
+
+    if isinstance(density, Density):
+        return score(run, run.data.validation.images, density)
+    key = density or default_density(run, None), run.weights_sha256()
+    if key not in kept:
+        kept[key] = score(run, run.data.validation.images, key[0])
+    return kept[key]
+
+
+def compared(scores: Scores, ordinary: Scores) -> Anomalies:
+    """Compare scores with those of ordinary images, as ``Run.anomalies`` does.
+
+    The two parts are not independent, so the sum of their surprises has no known distribution: its p-value is that
+    among the ordinary images, whose parts depend on each other in the same way.
+    """
+    if len(ordinary.error) < LEAST_REFERENCE:
+        raise InputError(
+            f"{len(ordinary.error)} ordinary images are too few to say what is unusual, expected at least "
+            f"{LEAST_REFERENCE}; give more (reference)."
+        )
+
+    def surprise(of: Scores) -> Tensor:
+        error = tail_surprise(of.error, ordinary.error)
+        return error + tail_surprise(-of.log_prob, -ordinary.log_prob)
+
+    found = surprise(scores)
+    return Anomalies(*scores, found, p_values(found, surprise(ordinary)))

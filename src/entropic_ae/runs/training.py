@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -16,7 +15,7 @@ from entropic_ae import generation
 from entropic_ae.data import Given, count_copies, fingerprint, load_images
 from entropic_ae.densities import Prior
 from entropic_ae.distributed import in_turn, is_first
-from entropic_ae.errors import InputError, given_once
+from entropic_ae.errors import InputError, given_once, warn
 from entropic_ae.features import check_features
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.randomness import check_seed
@@ -168,7 +167,7 @@ def train(
     check_training(*parts, execution)
     first = is_first(execution.processes)
     if first and (copies := count_copies(images)).repeated:
-        warnings.warn(f"{copies}.", stacklevel=2)
+        warn(f"{copies}.")
     content: dict[str, Any] = {
         "recipe": recipe.name,
         "preset": system.preset.name,
