@@ -19,10 +19,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.extend(str(folder) for folder in (Path(__file__).parents[1], Path(__file__).parent))
 
 import torch
-from tools.photographs import NUMBER, crops
+from photographs import NUMBER, crops
 
 import entropic_ae as eae
 from entropic_ae.features import load_features
@@ -95,11 +95,12 @@ def render_schedules(path: Path) -> str:
                 continue
             shares = [100 * row["variance_left"] for row in mine]
             distances = [1000 * row["kernel_distance"] for row in mine]
+            each = ", ".join(f"{one:.1f}" for one in shares)
             lines.append(
                 [
                     name,
                     f"`{change}`" if change != "none" else "neither",
-                    f"{mean(shares):.1f} % ({', '.join(f'{one:.1f}' for one in shares)})",
+                    f"{mean(shares):.1f} %" + f" ({each})" * (len(shares) > 1),
                     f"{mean(distances):.2f} ± {1000 * _error(mine):.2f}",
                     f"{mean(row['entropy_gap'] for row in mine):.2f}",
                     f"{mean(row['best_epoch'] for row in mine):.0f} of {mine[0]['settings']['epochs']}",

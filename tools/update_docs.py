@@ -20,6 +20,7 @@ import conformance
 import fuzz
 import networks
 import photographs
+import schedules
 import shares
 import tables_of_formats as formats
 import tables_of_pieces as pieces
@@ -75,6 +76,7 @@ KINDS = {
     "shares": shares.render_shares,
     "labels": conditional.render_conditional,
     "photographs": photographs.render_photographs,
+    "schedules": schedules.render_schedules,
     "supported": records.supported,
     "caption": records.caption,
     "versions": records.versions,
