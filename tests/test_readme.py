@@ -37,7 +37,7 @@ def test_every_dependency_has_its_licence_listed():
 
 def test_tables_are_those_of_the_results():
     tool = runpy.run_path(str(ROOT / "tools" / "update_docs.py"))
-    assert "<!-- comparison: " in README
+    assert "<!-- leaders: " in README
     for page in tool["PAGES"]:
         text = page.read_text(encoding="utf-8")
         assert tool["with_tables"](text) == text, page.name

@@ -108,6 +108,45 @@ def _but_for_precision(cell: Mapping[str, Any], other: Mapping[str, Any]) -> boo
     )
 
 
+def leaders(path: Path) -> str:
+    """Return the systems of one table, each by the density that it is meant for: means over seeds, best first.
+
+    Beside the distance are that of the reconstructions, which no density can be far below, and recall and
+    near-copies of the samples.
+    """
+    cells = [cell for cell in read_cells(path) if "metrics" in cell]
+    rows: dict[str, list[list[float]]] = {}
+    for cell in cells:
+        metrics = cell["metrics"]
+        drawn = metrics["distances"][density := RECIPES[cell["cell"]["recipe"]].density]
+        values = (
+            metrics["reconstruction_error"],
+            metrics["distances"]["reconstructions"]["frechet"],
+            drawn["frechet"],
+            metrics["distances"]["mixture"]["frechet"],
+            100 * drawn["recall"],
+            100 * drawn["near_copies"],
+        )
+        rows.setdefault(f"| `{cell['cell']['recipe']}` | {density} ", []).append([*map(float, values)])
+    columns = ("samples from", "error", "reconstructions", "samples", "mixture", "recall, %", "near-copies, %")
+    lines = []
+    for name, found in sorted(rows.items(), key=lambda row: sum(one[2] for one in row[1]) / len(row[1])):
+        _, recipe, density = (part.strip() for part in name.split("|"))
+        lines.append([recipe, density, *map(mean_text, zip(*found, strict=True))])
+    first, seeds = cells[0], {len(found) for found in rows.values()}
+    settings, real = first["expanded"]["settings"], first["metrics"]["distances"][FLOOR]
+    many = str(max(seeds)) if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
+    return (
+        f"{markdown(['', *columns], lines)}\n\n{SETS[first['cell']['data']]}: Frechet distances to test images in "
+        f"{first['metrics']['features']} features, lower is better; held-out images are at {real['frechet']:.2f}, "
+        f"with a recall of {100 * real['recall']:.0f} % and {100 * real['near_copies']:.1f} % near-copies. *Error* "
+        "is squared, summed over an image. Mean ± standard deviation over "
+        f"{many} seed{'s' * (max(seeds) > 1)}; {first['training_images']:,} training images, "
+        f"{settings['epochs']} epochs, width {settings['width']}; settings searched with equal tries on "
+        "validation images."
+    )
+
+
 def comparison(path: Path) -> str:
     """Return the distances of every system on both data sets, and which of the paper's statements hold.
 

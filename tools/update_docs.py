@@ -49,6 +49,7 @@ KINDS = {
     "table": render,
     "brief table": partial(render, brief=True),
     "comparison": sweeps.comparison,
+    "leaders": sweeps.leaders,
     "tries": render_tries,
     "choice": sweeps.choice,
     "factors": sweeps.factors,
