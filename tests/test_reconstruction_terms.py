@@ -77,7 +77,7 @@ def test_similarity_is_that_of_scipys_windows(shape, scales):
 
 
 def test_similarity_has_finite_gradients_where_structures_are_opposite():
-    """There the contrast is negative, and its power is no number; torchmetrics' gradients are not finite."""
+    """There the contrast is negative, and its power is no number; in torchmetrics it is NaN, or clamped to 0."""
     x = torch.rand(2, 1, 32, 32, dtype=torch.float64)
     y = (1 - x).requires_grad_()
     value = of(MultiScaleSimilarity(), x, y)

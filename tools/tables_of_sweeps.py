@@ -139,8 +139,8 @@ def leaders(path: Path) -> str:
     return (
         f"{markdown(['', *columns], lines)}\n\n{SETS[first['cell']['data']]}: Frechet distances to test images in "
         f"{first['metrics']['features']} features, lower is better; held-out images are at {real['frechet']:.2f}, "
-        f"with a recall of {100 * real['recall']:.0f} % and {100 * real['near_copies']:.1f} % near-copies. *Error* "
-        "is squared, summed over an image. Mean ± standard deviation over "
+        f"with a recall of {100 * real['recall']:.0f} % and {100 * real['near_copies']:.1f} % near-copies. "
+        "*Error* is squared, summed over an image. Mean ± standard deviation over "
         f"{many} seed{'s' * (max(seeds) > 1)}; {first['training_images']:,} training images, "
         f"{settings['epochs']} epochs, width {settings['width']}; settings searched with equal tries on "
         "validation images."
