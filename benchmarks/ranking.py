@@ -24,8 +24,8 @@ from entropic_ae.data import ImageData, load_images
 from entropic_ae.evaluation.scale import blurred, mean_image
 from entropic_ae.features import load_features
 from entropic_ae.metrics import (
+    FidelityReference,
     FrechetReference,
-    fidelity_coverage,
     kernel_distance,
     near_copies,
     sliced_distance,
@@ -175,13 +175,13 @@ def compare(kinds: _Kinds, size: int, draws: int) -> dict[str, Any]:
 
 def _values(real: Tensor, sets: dict[str, Tensor], training: Tensor) -> dict[str, dict[str, float]]:
     """Return each measure of each kind."""
-    reference = FrechetReference(real)
+    reference, fidelity = FrechetReference(real), FidelityReference(real)
     found: dict[str, dict[str, float]] = {name: {} for name in _MEASURES}
     for kind, rows in sets.items():
         found["frechet"][kind] = reference.estimate(rows, error=False).distance
         found["kernel"][kind] = kernel_distance(real[:_PAIRED], rows[:_PAIRED])[0]
         found["sliced"][kind] = sliced_distance(real, rows, projections=_DIRECTIONS)
-        for name, value in fidelity_coverage(real, rows).items():
+        for name, value in fidelity.measure(rows).items():
             found[name][kind] = value
     if len(real) >= _LEAST:
         kinds = ("real", "good samples", *_COPIED)

@@ -58,6 +58,8 @@ def test_recipes(document):
 def test_train(document, tmp_path):
     found = document("train", "ae", "digits", *SMALL, "--out", tmp_path / "run")
     run = eae.load(tmp_path / "run", device="cpu")
+    understood = found.pop("understood")
+    assert (understood["images"]["train"], understood["device"], understood["epochs"]) == (100, "cpu", 1)
     expected = {"run": str(run.folder), "best_epoch": 1, "density": "mixture", "caution": run.caution}
     assert found == expected
 

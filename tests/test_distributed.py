@@ -279,7 +279,7 @@ def launched(tmp_path_factory):
 
 def test_a_command_of_two_processes_leaves_one_run(launched):
     folder, lines, *_ = launched
-    assert [line.partition(":")[0] for line in lines] == ["run", "short training"]  # one speaks
+    assert [line.partition(":")[0] for line in lines] == ["run", "short training", "Next"]  # one speaks
     assert json.loads((folder / "before" / "run.json").read_text())["processes"] == 2
     assert [row["epoch"] for row in csv.DictReader((folder / "before" / LOG).open())] == ["1"]
 

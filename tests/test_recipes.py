@@ -293,9 +293,10 @@ def test_the_residual_network_by_one_setting(recipe, preset):
     """On every recipe and preset of images; what both networks take is kept, what one lacks is gone."""
     plain = configure(RECIPES[recipe], PRESETS[preset], {"width": 1})
     system = configure(RECIPES[recipe], PRESETS[preset], {"width": 1, "network": "residual"})
-    model, objective = system.build((3, 16, 16))
+    model, objective = system.build((3, 16, 16), classes=4)
     assert (type(model.encoder), type(model.decoder)) == (ResidualEncoder, ResidualDecoder)
-    total, _ = objective(model, model(torch.rand(8, 3, 16, 16)))
+    labels = torch.arange(8) % 4 if RECIPES[recipe].conditional else None
+    total, _ = objective(model, model(torch.rand(8, 3, 16, 16), labels))
     total.backward()
     assert total.isfinite()
     changed = {"network": "residual"}

@@ -260,7 +260,7 @@ def test_own_folder_of_images(tmp_path):
         ({"data": "no/such/folder"}, "no/such/folder does not exist"),
         ({"set": {"latentdim": 3}}, "unknown setting 'latentdim'; did you mean 'latent_dim'"),
         ({"set": {"image_size": "big"}}, "image_size expects a whole number, got 'big'"),
-        ({"set": {"image_size": 20}}, "image_size must be a multiple of 8 from 8 to 128, got 20"),
+        ({"set": {"image_size": 20}}, "image_size must be a multiple of 8 from 8 to 256, got 20"),
         ({"preset": "mnits"}, "unknown preset 'mnits'; did you mean 'mnist'"),
         ({"seed": -1}, "seed must be a whole number from 0 to 4294967295, got -1"),
         ({"seed": 2**32}, "seed must be a whole number from 0 to 4294967295"),
@@ -516,7 +516,7 @@ def test_what_a_recipe_does_after_training_is_done_before_pictures(tmp_path):
 
     recipe = replace(eae.RECIPES["bn-ae"], name="whitened", after_training=whiten)
     run = train(tmp_path / "run", recipe=recipe, epochs=1)
-    assert seen == [(1, True, [])]
+    assert seen == [(1, True, [run.files.preview])]
     assert (run.folder / "samples-prior.png").exists()
     assert run.transport.name == "gaussian"
     covariance = torch.cov(run.encode(run.data.train.images).T)

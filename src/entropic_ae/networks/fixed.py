@@ -60,5 +60,5 @@ def _kernels() -> list[Tensor]:
             half = kernel[: outputs // 2]
             half -= half.mean((2, 3), keepdims=True)
         kernel *= np.sqrt(2 / np.square(kernel).sum((1, 2, 3), keepdims=True))
-        kernels.append(torch.from_numpy(np.round(kernel / _STEP) * _STEP).float())
+        kernels.append(torch.from_numpy((np.round(kernel / _STEP) * _STEP).astype(np.float32)))
     return kernels

@@ -13,7 +13,7 @@ settings that fit them, see ``fitted``:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from entropic_ae.data import DATASETS, ImageData
@@ -167,7 +167,7 @@ def _schedule(
     if "batch_size" in given:
         batch = min(number, system.preset.training.batch_size)
     else:
-        wanted = max(number // _LEAST_BATCHES, _SMALLEST, _least_batch(system, images.shape))
+        wanted = max(number // _LEAST_BATCHES, _SMALLEST, _least_batch(system, images))
         batch = max(2, min(_BATCH, wanted, number) // processes * processes)
     per_epoch = number // batch
     return {
@@ -181,8 +181,8 @@ def _schedule(
     }
 
 
-def _least_batch(system: System, shape: Sequence[int]) -> int:
+def _least_batch(system: System, images: ImageData) -> int:
     """Return the smallest batch that the bottleneck and the terms accept."""
     narrow = {"width": 1} if "width" in system.settings() else {}
-    model, objective = system.with_settings(narrow).build(shape)
+    model, objective = system.with_settings(narrow).build(images.shape, classes=images.classes)
     return max(model.bottleneck.least_batch, *(term.least_batch_of(model) for term in objective.terms))

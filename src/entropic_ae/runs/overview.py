@@ -136,7 +136,7 @@ def overview_of(
     >>> model, _ = system.build(digits.shape)
     >>> found = overview_of(digits, count_copies(digits), system, model, torch.device("cpu"), chosen=False)
     >>> found.steps, found.batch_size
-    (1200, 100)
+    (1000, 100)
     """
     settings, number = system.preset.training, len(images.train.images)
     batch = min(number, settings.batch_size)

@@ -129,7 +129,7 @@ class StoredRun:
 
     def check_trained_on(self, data: ImageData) -> None:
         """Raise InputError unless these are, up to the limit, the images that the run was trained on."""
-        check_trained_on(self.info, self.name, data)
+        check_trained_on(self.info, self.name, data, labelled=self.model.labels is not None)
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}, {self.info.recipe} on {self.info.data}, images {self.shape})"

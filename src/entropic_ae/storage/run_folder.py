@@ -167,11 +167,7 @@ def density_file(name: str, label: int | None = None) -> str:
 
 
 def scores_file(density: str) -> str:
-    """Return the name of the file of scores with the likelihood under a density.
-
-    >>> scores_file("prior")
-    'scores-prior.csv'
-    """
+    """Return the name of the file of scores with the likelihood under a density."""
     return f"scores-{density}.csv"
 
 
@@ -185,20 +181,12 @@ def samples_file(density: str) -> str:
 
 
 def labelled_file(density: str, labels: Sequence[int]) -> str:
-    """Return the picture of samples of some labels.
-
-    >>> labelled_file("gaussian", [3, 5])
-    'labels-gaussian-3-5.png'
-    """
+    """Return the picture of samples of some labels."""
     return f"labels-{'-'.join([density, *map(str, labels)])}.png"
 
 
 def edits_file(toward: str) -> str:
-    """Return the picture of images that are moved toward a class; ``*`` matches all.
-
-    >>> edits_file("3")
-    'edits-3.png'
-    """
+    """Return the picture of images that are moved toward a class; ``*`` matches all."""
     return f"edits-{toward}.png"
 
 
@@ -376,8 +364,12 @@ class RunFolder:
 
     def _own(self) -> list[Path]:
         """Return what a run has in its folder, without what a user has put there."""
-        pictures = (samples_file("*"), neighbours_file("*"), labelled_file("*", ()), scores_file("*"))
-        patterns = (*(INFO_FILE, METRICS_FILE, LOG, MAP, WEIGHTS, TRANSPORT, REPORT, REAL), *pictures)
+        pictures = (samples_file("*"), neighbours_file("*"), labelled_file("*", ()), edits_file("*"))
+        patterns = (
+            *(INFO_FILE, METRICS_FILE, LOG, MAP, WEIGHTS, TRANSPORT, REPORT, REAL),
+            scores_file("*"),
+            *pictures,
+        )
         folders = (Path(CHECKPOINT).parts[0], Path(density_file("*")).parts[0])
         shown = (f"{Path(name).stem}*.png" for name in (RECONSTRUCTIONS, INTERPOLATIONS, PREVIEW))
         return sorted({path for name in (*patterns, *folders, *shown) for path in self.path.glob(name)})

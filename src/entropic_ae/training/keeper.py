@@ -100,7 +100,7 @@ class Keeper(Callback):
         losses = [row["validation_loss"] for row in self.rows]
         rate = task.learning_rate / self.settings.learning_rate
         self.stopped = stopped(losses, rate, self.settings, task.batches.per_epoch)
-        trainer.should_stop = self.stopped is not None
+        trainer.should_stop |= self.stopped is not None  # a callback may stop it, too
 
     def _write(self, folder: Path, better: bool) -> None:
         if better:
