@@ -166,6 +166,14 @@ def test_nearest_rows_with_equal_ones_among_them():
     assert equal.tolist() == [3] * 20
 
 
+@pytest.mark.parametrize("scale", [1e-160, 1e38, 1e150])
+def test_rows_of_extreme_scale(scale):
+    points = normal(300, 3) * scale
+    exact = (points[:, None] - points).square().sum(2)
+    exact.fill_diagonal_(torch.inf)
+    assert torch.equal(Pairs(points, points).all_nearest(2, itself=True)[0], exact.sort(1).values[:, :2])
+
+
 def test_doubtful_blocks_are_searched_in_float64():
     """Tight clusters far apart: float32 cannot order the points of a cluster."""
     points = (1e3 * normal(4, 8)).repeat(40, 1) + 1e-5 * normal(160, 8, seed=1)

@@ -22,6 +22,7 @@ _GATHERED = 2**22  # values gathered at once for exact distances
 _DENSE = 16  # float64 for a block of which more than one pair in so many is doubtful
 _GROUP = 128  # rows of y of whose bounds only the lowest is kept
 _SIDE = 8  # groups along a side of a square block of pairs of one set
+_EXPONENT = 500  # of the unit of bounds, at most
 _SOME = 1000  # rows whose median is the centre; exactness does not depend on it
 _SPARE = 3  # groups kept beyond k: by the bounds, the k nearest may seem to be in others
 
@@ -48,7 +49,8 @@ class Pairs:
         self._centre = y[:: math.ceil(len(y) / _SOME)].double().median(0).values
         largest = max(float((part.double() - self._centre).abs().max()) for z in (x, y) for part in self._parts(z))
         # a power of two, so that scaling is exact: float32 neither overflows nor loses small features
-        self._scale = 2.0 ** -(torch.tensor(largest).double().frexp().exponent.item()) if largest else 1.0
+        # and within bounds, so that its square is finite too
+        self._scale = 2.0 ** -max(-_EXPONENT, min(_EXPONENT, math.frexp(largest)[1])) if largest else 1.0
         self._prepared: dict[torch.dtype, tuple[Tensor, Tensor, Tensor]] = {}
 
     def exact(self, rows: Tensor, columns: Tensor) -> Tensor:

@@ -41,8 +41,8 @@ def label_information(
         seed: of permutations and of the choice of codes.
 
     Returns: ``information``, in nats, less its median over permutations, the bias; ``entropy`` of the labels,
-        which it cannot exceed; ``null``, the 5th, 50th and 95th percentile of permuted labels, less the same;
-        ``p_value``; and ``n``, the number of codes.
+        which the true value cannot exceed (the estimate can, by a few hundredths); ``null``, the 5th, 50th and
+        95th percentile of permuted labels, less the same; ``p_value``; and ``n``, the number of codes.
 
     Raises: InputError for codes that are not finite, labels of another length, too few of them, or k or
         permutations below 1.

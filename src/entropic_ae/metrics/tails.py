@@ -45,7 +45,8 @@ def tail_surprise(values: ArrayLike, reference: ArrayLike) -> Tensor:
     n = len(ordered)
     beyond = math.ceil(_TAIL * n)
     start = ordered[n - beyond - 1]
-    excess = (ordered[n - beyond :] - start).mean()
+    over = ordered[ordered > start]  # fewer, if several are equal to the start
+    beyond, excess = len(over), (over - start).mean() if len(over) else torch.zeros(())
     within = (n + 1) / (1 + n - torch.searchsorted(ordered, values)).double()
     tail = math.log((n + 1) / (1 + beyond)) + (values - start) / excess
     # without an excess all of the tail are one value, and nothing says how fast it ends

@@ -5,7 +5,8 @@ settings that fit them, see ``fitted``:
 
 - The error is a sum over the values of an image, so at twice the side it is four times as large, and the entropy's
   weight that keeps the balance is four times as large: the weight is a constant times C H W.
-- The schedule is counted in optimiser steps: an epoch of 600 images has 4 of them, one of 60,000 has 540.
+- The schedule is counted in optimiser steps: an epoch of a folder of 600 images has 4 of them, one of 60,000 has
+  486.
 
 ``results/measures/defaults.json`` holds what the numbers were chosen by; ``tools/defaults.py`` measures it again.
 """
@@ -44,7 +45,7 @@ class Size:
         name: as in ``--size``.
         summary: in one line.
         width: channels of the first convolution.
-        steps: optimiser steps of the whole training, at most; rounded up to epochs.
+        steps: optimiser steps of the whole training, rounded up to epochs, of which there are 2 at least.
         learning_rate: the initial one.
         patience_steps, stop_after: as in ``training.Settings``.
 

@@ -21,8 +21,8 @@ def direction(run: Run, toward: Label, away: Label | None) -> Tensor:
     """Return the direction between two classes: the implementation of ``Run.direction``."""
     if run.model.labels is not None:
         raise InputError(
-            f"{run.name} is conditional, so its codes do not tell the label and have no direction for it; edit "
-            "images by decoding them with another label."
+            f"{run.name} is conditional: its decoder takes the label, and its codes have no direction for it; "
+            "edit images by decoding them with another label."
         )
     to, of = find_label(run, toward), None if away is None else find_label(run, away)
     if to == of:

@@ -222,7 +222,7 @@ class Inference:
         It is the mean code of the training images of one label, less that of another; by default, less that of all
         other images. With a transport it is a direction of the mapped codes.
 
-        Raises: InputError for a conditional run, whose codes do not tell the label; for a label without training
+        Raises: InputError for a conditional run, whose decoder takes the label; for a label without training
             images; and if the training images or their labels are missing.
 
         Reference: Larsen et al., "Autoencoding beyond pixels using a learned similarity metric", 2016, section

@@ -146,7 +146,7 @@ def _train_on_samples(
         for label in there:
             tell(f"the density {density} of label {label}")
             fitted[label] = run.density(density, label=label)
-    else:  # the model takes the label, and codes do not tell it
+    else:  # the decoder takes the label
         density = default_density(run)
         fitted = {there[0]: run.density(density)}
     tell("a classifier trained on samples, and one on real images")

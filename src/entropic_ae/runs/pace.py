@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -44,10 +45,13 @@ def _said(system: System, shape: Sequence[int], seconds: float) -> str:
 def flops(system: System, shape: Sequence[int]) -> int:
     """Return the floating-point operations of a pass through the networks of a system, for one image (C, H, W).
 
+    Those that a conditional system adds for its labels are left out.
+
     >>> from entropic_ae.recipes import PRESETS, RECIPES
     >>> flops(System(RECIPES["ae"], PRESETS["mlp"]).with_settings({"hidden": 10, "depth": 1}), (1, 8, 8))
     2880
     """
+    system = replace(system, recipe=replace(system.recipe, conditional=False))
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model, _ = system.build(tuple(shape))
         model.eval()

@@ -77,7 +77,7 @@ class FeatureError(Term):
     $\frac{P}{L} \sum_l \mathrm{mean}_{hw} \|\hat a_l - a_l\|^2$
 
     for L layers and P values of an image, which make it stand beside squared errors. Unlike in LPIPS the channels
-    have no learned weights, and norms below 0.1 are not scaled up.
+    have no learned weights, and no norm is scaled up more than tenfold.
 
     The network is built at the first step of training and belongs to no model: it is not in the weights of a run,
     and a run is loaded without it.
@@ -167,5 +167,6 @@ def _similarity(x: Tensor, y: Tensor) -> Tensor:
 def _blurred(images: Tensor, window: Tensor) -> Tensor:
     """Return weighted means over windows within the images, (..., H - 10, W - 10)."""
     maps = images.flatten(0, -3).unsqueeze(1)
-    maps = functional.conv2d(functional.conv2d(maps, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+    with torch.backends.cudnn.flags(allow_tf32=False):  # a variance is the difference of two of these
+        maps = functional.conv2d(functional.conv2d(maps, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
     return maps.view(*images.shape[:-2], *maps.shape[-2:])

@@ -26,11 +26,11 @@ class Average:
     The average takes the place of the parameters for validation (``enter``) and they return after it (``leave``).
     The running averages of norms and bottlenecks and the vectors of spectral norms belong to the parameters, and
     those of an average of parameters are not the average of theirs: its codes would vary less than the prior. They
-    are estimated anew from ``MINIBATCHES`` minibatches.
+    are estimated anew from ``MINIBATCHES`` minibatches of an epoch, or all if there are fewer.
 
     Lightning's ``EMAWeightAveraging`` (2.6) averages once per call of the training step, which holds several
-    optimiser steps on a GPU; averages all buffers, counters included; and puts the parameters back before the best
-    weights are taken. Its arithmetic, ``torch.optim.swa_utils``, is the one used here.
+    optimiser steps on a GPU; averages, by default, all buffers, counters included; and puts the parameters back
+    before the best weights are taken. Its arithmetic, ``torch.optim.swa_utils``, is the one used here.
 
     Arguments:
         model: the model, on its device.
