@@ -294,3 +294,28 @@ def test_runs_are_listed_by_what_their_files_say(listed, call, monkeypatch):
 def test_listing_runs_does_not_import_torch():
     script = "import sys; from entropic_ae.cli import listing; listing.read_runs; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout == b"False\n"
+
+
+def test_a_run_is_resumed_by_its_folder_alone(tmp_path):
+    """Recipe, data and settings are those of run.json; the seed is given, where it is another than 0."""
+    options = {"out": tmp_path / "run", "device": "cpu", "progress": False}
+    eae.train("ae", "digits", set={"width": 2}, epochs=1, limit=60, seed=3, **options)
+    resumed = eae.train(resume=True, epochs=2, seed=3, **options)
+    options["out"] = tmp_path / "whole"
+    whole = eae.train("ae", "digits", set={"width": 2}, epochs=2, limit=60, seed=3, **options)
+    assert resumed.weights_sha256() == whole.weights_sha256()
+    with pytest.raises(InputError, match="seed"):
+        eae.train(resume=True, epochs=3, **options)
+
+
+def test_a_narrow_table_of_runs_keeps_names_whole():
+    from entropic_ae.cli.listing import _fitting
+
+    head = ["run", "recipe", "data", "epochs", "state", "loss", "pixels", "date"]
+    lines = [
+        ["runs/a-long-name-of-a-run", "eae", "photographs", "12/12", "finished", "44.6", "10.4", "2026-11-29"]
+    ]
+    shown = {width: [column.header for column in _fitting(head, lines, width).columns] for width in (200, 80, 30)}
+    assert shown[200] == head
+    assert "date" not in shown[80]
+    assert shown[30][0] == "run"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -28,9 +29,10 @@ def runs(
     found, damaged = read_runs(folder)
     rows = sort_runs(found, sort)
     spaces = list(dict.fromkeys(space for row in rows for space in row.distances))
-    table = Table(*COLUMNS[:-1], *spaces, COLUMNS[-1], box=None, padding=(0, 2, 0, 0))
-    for row in rows:
-        table.add_row(*_cells(row, spaces))
+    lines = [_cells(row, spaces) for row in rows]
+    table = _fitting(
+        [*COLUMNS[:-1], *spaces, COLUMNS[-1]], lines, console.width if console.is_terminal else sys.maxsize
+    )
     if rows:
         print_table(table)
         if spaces:
@@ -40,6 +42,30 @@ def runs(
     for sentence in damaged:
         errors.print(f"[bold yellow]warning:[/] {escape(sentence)}")
     return {"runs": [asdict(row) for row in rows], "damaged": damaged}
+
+
+def _fitting(head: list[str], lines: list[list[str]], width: int) -> Table:
+    """Return a table whose names are whole: on a narrow terminal without the columns that can be spared."""
+    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+    kept = list(range(len(head)))
+    spared = [
+        len(head) - 1,
+        2,
+        1,
+        *range(len(head) - 2, 5, -1),
+        3,
+        4,
+    ]  # date, data, recipe, distances, epochs, state
+    for index in dict.fromkeys(spared):
+        if sum(widths[i] + 2 for i in kept) <= width:
+            break
+        kept = [i for i in kept if i != index]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for i in kept:
+        table.add_column(head[i], no_wrap=True, overflow="fold" if i == 0 else "ellipsis")
+    for line in lines:
+        table.add_row(*(line[i] for i in kept))
+    return table
 
 
 def _cells(row: RunRow, spaces: list[str]) -> list[str]:

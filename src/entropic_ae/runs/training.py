@@ -148,6 +148,8 @@ def train(
     first = is_first(execution.processes)
     if out is not None and first:
         RunFolder(Path(out)).check_trainable(resume, overwrite)
+    if resume and out is not None and recipe is data is start_from is like is None:
+        like = out  # the run itself
     asked, start = completed(asked, start_from, like, out, resume)
     plan = planned(asked, start, execution, seed=seed, out=out, resume=resume, progress=progress)
     recipe, folder, files = plan.recipe, plan.folder, RunFolder(plan.folder)

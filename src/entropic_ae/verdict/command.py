@@ -16,14 +16,15 @@ def train_command(info: RunInfo, *options: str) -> str:
 
     Arguments:
         info: run.json.
-        options: further options, such as ``--resume``.
+        options: further options, such as ``--resume``, which takes settings that fit the images from run.json.
 
     >>> info = {"recipe": "eae", "preset": "mlp", "data": "photos", "source": "my photos", "shape": [1, 32, 32]}
     >>> changed = {"seed": 1, "image_size": 32, "overrides": {"width": 16, "spectral": True, "epochs": 2}}
     >>> train_command(RunInfo.of({**info, **changed}))
     "entropic-ae train eae 'my photos' --preset mlp --set image_size=32 width=16 spectral=true --epochs 2 --seed 1"
     """
-    settings = dict(info.overrides)
+    known = info.fitted if "--resume" in options else ()
+    settings = {name: value for name, value in info.overrides.items() if name == "epochs" or name not in known}
     epochs = settings.pop("epochs", None)
     if info.image_size is not None:
         settings = {"image_size": info.image_size, **settings}
