@@ -18,7 +18,7 @@ from torch import Tensor
 __all__ = ["Pairs"]
 
 _CHUNK = 2**21  # pairs in a block
-_GATHERED = 2**22  # values gathered at once for exact distances
+_GATHERED = 2**20  # values gathered at once for exact distances
 _DENSE = 16  # float64 for a block of which more than one pair in so many is doubtful
 _GROUP = 128  # rows of y of whose bounds only the lowest is kept
 _SIDE = 8  # groups along a side of a square block of pairs of one set
@@ -57,7 +57,7 @@ class Pairs:
         """Return the squared distances of chosen pairs, (P,) float64, from the differences of given values."""
         step = max(1, _GATHERED // self.x.shape[1])
         parts = zip(rows.split(step), columns.split(step), strict=True)
-        return torch.cat([(self.x[i].double() - self.y[j].double()).square().sum(1) for i, j in parts])
+        return torch.cat([self.x[i].double().sub_(self.y[j]).square_().sum(1) for i, j in parts])
 
     def blocks(self) -> Iterator[Tensor]:
         """Yield the numbers of consecutive rows of x, for ``bounds``."""
