@@ -83,3 +83,10 @@ def test_wrong_values_are_refused(values, reference, said):
     for function in (tail_surprise, p_values):
         with pytest.raises(InputError, match=said):
             function(values, reference)
+
+
+def test_values_at_the_start_of_the_tail_are_not_beyond_it():
+    """Of 950 zeros and 50 larger values, 51 of 1,001 are beyond what is just above 0."""
+    reference = torch.cat([torch.zeros(950), torch.linspace(1, 2, 50)])
+    (found,) = tail_surprise(torch.tensor([1e-9], dtype=torch.float64), reference).tolist()
+    assert found == pytest.approx(-math.log(51 / 1001), abs=1e-6)
