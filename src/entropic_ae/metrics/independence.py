@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import scipy
+import torch
 from torch import Tensor
 
 from entropic_ae.arrays import ArrayLike, as_tensor
