@@ -19,7 +19,6 @@ from entropic_ae.cli.options import (
     OptionalData,
     RunName,
     Seed,
-    check_run,
     load_run,
 )
 from entropic_ae.cli.printing import Document, console, hint, speak_for
@@ -27,6 +26,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.storage.run_folder import (
     INTERPOLATIONS,
     RECONSTRUCTIONS,
+    check_run,
     edits_file,
     labelled_file,
     samples_file,
@@ -333,10 +333,10 @@ def _held_out(
 
 
 def _place(run: Run, name: str) -> Path:
-    """Return the path of a file in a run folder; for a run on the Hub, in the current folder, with its name."""
+    """Return the path of a file in a run folder; of a read-only run in the current folder, with its name."""
     if run.origin is None:
         return run.folder / name
-    return Path(re.sub(r"[^\w.-]+", "-", run.origin.partition("/")[2]) + f"-{name}")
+    return Path(re.sub(r"[^\w.-]+", "-", run.origin.partition("/")[2] or run.origin) + f"-{name}")
 
 
 def _picture(run: Run, name: str, data: str | None) -> Path:

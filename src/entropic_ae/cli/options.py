@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from entropic_ae.errors import InputError, given_once
-from entropic_ae.storage.run_folder import check_run_folder, is_shared
+from entropic_ae.storage.run_folder import check_run
 
 if TYPE_CHECKING:
     from entropic_ae.runs import Run
@@ -35,7 +35,6 @@ __all__ = [
     "Seed",
     "Settings",
     "Width",
-    "check_run",
     "load_run",
     "read_list",
     "read_numbers",
@@ -45,7 +44,10 @@ __all__ = [
 ]
 
 RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run folder of [b]train[/b], or hf:owner/name on the Hub.")
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run folder of [b]train[/b], hf:owner/name on the Hub, or example:mnist."
+    ),
 ]
 
 
@@ -153,14 +155,8 @@ def read_settings(set: list[str] | None, width: int | None, epochs: int | None) 
     return given_once([*pairs, *((name, str(value)) for name, value in short.items() if value is not None)])
 
 
-def check_run(run: str) -> None:
-    """Raise InputError unless a path is a run folder, before PyTorch is imported, which takes seconds."""
-    if not is_shared(run):
-        check_run_folder(Path(run))
-
-
 def load_run(run: str, device: str, data: str | None = None) -> Run:
-    """Load a run after checking its folder."""
+    """Load a run after checking its folder, before PyTorch is imported, which takes seconds."""
     check_run(run)
     from entropic_ae import runs
 

@@ -23,7 +23,6 @@ from entropic_ae.cli.options import (
     RunName,
     Seed,
     Width,
-    check_run,
     load_run,
     read_list,
     read_range,
@@ -31,7 +30,7 @@ from entropic_ae.cli.options import (
 )
 from entropic_ae.cli.printing import Document, console, hint, notes, print_caution, print_metrics, speak_for
 from entropic_ae.errors import InputError
-from entropic_ae.storage.run_folder import LOG, METRICS_FILE, samples_file
+from entropic_ae.storage.run_folder import LOG, METRICS_FILE, check_run, samples_file
 from entropic_ae.verdict import run_command
 
 __all__ = ["evaluate", "explore", "export", "report", "train", "transport"]
@@ -240,7 +239,7 @@ def evaluate(
         hint(f"{run}: {METRICS_FILE} and pictures written.")
         hint(escape(f"Next: {run_command('report', loaded.folder, loaded.info)}"))
     else:
-        hint(f"{run}: nothing is written into the Hub's cache; entropic-ae pull copies it to a run folder.")
+        hint(f"{run} is read-only, so metrics are not saved; entropic-ae pull copies it to a run folder.")
     return {"run": run, "caution": loaded.caution, "verdict": said and asdict(said), **result}
 
 
@@ -284,7 +283,7 @@ def transport(
     from entropic_ae.runs.drawing import draw_again
 
     if loaded.origin is not None:
-        raise InputError(f"nothing is written into the Hub's cache, which holds {run}; entropic-ae pull it first.")
+        raise InputError(f"{run} is read-only: nothing is written into its folder; entropic-ae pull it first.")
     if kind == "none":
         loaded.remove_transport()
         draw_again(loaded)

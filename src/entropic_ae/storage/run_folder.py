@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from entropic_ae.errors import InputError
+from entropic_ae.storage.examples import EXAMPLE, example_folder
 from entropic_ae.storage.files import claimed, locked, read_json, remove_unfinished, set_aside, sha256, write_json
 from entropic_ae.storage.json_schema import check
 from entropic_ae.storage.log import read_log
@@ -37,6 +38,7 @@ __all__ = [
     "WEIGHTS",
     "RunFolder",
     "SavedTransport",
+    "check_run",
     "check_run_folder",
     "density_file",
     "density_of",
@@ -425,12 +427,20 @@ class RunFolder:
 
 
 def is_shared(source: object) -> bool:
-    """Return whether a name is that of a run on the Hub; ``./hf:x`` is a folder of that name.
+    """Return whether a name is that of a run on the Hub or of an example; ``./hf:x`` is a folder of that name.
 
-    >>> is_shared("hf:owner/name"), is_shared("runs/eae-mnist-0")
-    (True, False)
+    >>> is_shared("hf:owner/name"), is_shared("example:mnist"), is_shared("runs/eae-mnist-0")
+    (True, True, False)
     """
-    return str(source).startswith(PREFIX)
+    return str(source).startswith((PREFIX, EXAMPLE))
+
+
+def check_run(run: str) -> None:
+    """Raise InputError for a folder that is no run and for an unknown example; the Hub is not asked."""
+    if run.startswith(EXAMPLE):
+        example_folder(run)
+    elif not is_shared(run):
+        check_run_folder(Path(run))
 
 
 def check_run_folder(path: Path) -> None:
