@@ -133,7 +133,8 @@ def photos(tmp_path_factory):
     eae.save_images(noise, folder)
     shutil.copy(folder / "00.png", folder / "copy.png")
     (folder / "broken.png").write_bytes(b"no image")
-    (folder / "clip.mov").touch()
+    for name in ("clip.mov", "notes.txt", ".hidden.txt"):
+        (folder / name).touch()
     return folder
 
 
@@ -145,7 +146,7 @@ def test_it_says_once_what_it_understood(photos, tmp_path, capsys):
         again = eae.load(tmp_path / "run", device="cpu")
         assert len(again.data.test.images) == 4
     assert said[0] == "41 images, 8x8 grey: 34 train: few, 3 validate, 4 test"
-    assert said[1] == "left out 1 damaged (broken.png), 1 .mov; 1 exact copy"
+    assert said[1] == "left out 1 damaged (broken.png), 1 .mov, 1 .txt; 1 exact copy"
     assert said[2].endswith(" M weights on cpu; 1 epoch, 2 steps of 16")
     assert run.overview.damaged == ("broken.png",)
     with pytest.warns(DataWarning, match=r"1 \.mov"), pytest.warns(UserWarning, match="1 of 41 images are exact"):
@@ -233,6 +234,7 @@ def test_a_file_gives_the_options_and_the_command_line_beats_it(call, tmp_path, 
         ("width: 3\nset: {width: 4}", "width was given twice, as 4 and as 3"),
         ("- a", "holds no options; write one a line"),
         ("a: [", "is no YAML or JSON"),
+        ("latent_dim: 16", "is a setting, expected options; write it below set:, as in set: {latent_dim: 16}."),
         ("set: width=3", "expects settings by name, as in set: {width: 16}"),
     ):
         file.write_text(text)

@@ -29,7 +29,7 @@ class Overview:
         classes: number of classes; None without labels.
         copies: images that equal an earlier one.
         damaged: names of images that cannot be read.
-        passed_over: number of files that are no images here, by suffix.
+        passed_over: number of files that are no images here, by suffix; hidden ones are not counted.
         parameters: number of trained weights and biases.
         device: cpu, cuda or mps.
         width: of the networks, if the device chose it; else None.
@@ -70,13 +70,8 @@ class Overview:
         schedule = f"{epochs}, {self.steps:,} steps of {self.batch_size}"
         if self.width is None or self.width == PAPER_WIDTH:
             return [self._images(), *left_out, f"{weights}; {schedule}"]
-        if left_out:
-            paper = f"{weights}, width {self.width} (paper: {PAPER_WIDTH}); {schedule}"
-            short = f"{weights}, width {self.width}; {schedule}"
-            return [self._images(), *left_out, _first_fitting(paper, short)]
-        where = "a CPU" if self.device == "cpu" else "this device"
-        width = f"width {self.width} on {where}; --width {PAPER_WIDTH} is the paper's"
-        return [self._images(), width, f"{weights}; {schedule}"]
+        whole = f"{weights}, width {self.width} (paper: {PAPER_WIDTH}); {schedule}"
+        return [self._images(), *left_out, _first_fitting(whole, f"{weights}, width {self.width}; {schedule}")]
 
     def _images(self) -> str:
         channels, height, width = self.shape
