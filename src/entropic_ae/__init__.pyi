@@ -96,6 +96,9 @@ from .recipes import configure as configure
 from .recipes.constructors import AE as AE
 from .recipes.constructors import AEL2 as AEL2
 from .recipes.constructors import BNAE as BNAE
+from .recipes.constructors import CBNAE as CBNAE
+from .recipes.constructors import CEAE as CEAE
+from .recipes.constructors import CVAE as CVAE
 from .recipes.constructors import CVVAE as CVVAE
 from .recipes.constructors import EAE as EAE
 from .recipes.constructors import RAE as RAE
