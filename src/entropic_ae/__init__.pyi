@@ -47,6 +47,7 @@ from .evaluation import evaluate as evaluate
 from .features import FEATURES as FEATURES
 from .features import Features as Features
 from .features import FeatureSpace as FeatureSpace
+from .features import feature_network as feature_network
 from .features import load_features as load_features
 from .generation import decode as decode
 from .generation import encode as encode
