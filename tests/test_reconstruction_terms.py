@@ -211,7 +211,7 @@ def test_features_of_the_classifier_of_the_images(striped, tmp_path, monkeypatch
     assert not (tmp_path / "none").exists()
     parts = {name: Split(getattr(striped, name).images, None) for name in SPLITS}
     bare = replace(striped, classes=None, **parts)
-    with pytest.raises(InputError, match="network=classifier needs a label for each .* image, striped has none"):
+    with pytest.raises(InputError, match=r"network=classifier needs a label for each .* image, striped has none"):
         eae.train("ae", bare, **options, out=tmp_path / "bare")
     assert not (tmp_path / "bare").exists()
     with pytest.raises(InputError, match="network 'classifier' is at hand in a run"):

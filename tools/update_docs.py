@@ -78,6 +78,7 @@ KINDS = {
     "labels": conditional.render_conditional,
     "photographs": photographs.render_photographs,
     "schedules": schedules.render_schedules,
+    "effects": schedules.render_effects,
     "supported": records.supported,
     "caption": records.caption,
     "versions": records.versions,

@@ -225,4 +225,6 @@ def _fitted(
     recorded = other.expanded.settings
     if before is None and not asked.same_data:
         recorded = {name: recorded[name] for name in _OF_WEIGHTS if name in recorded}
+    if before is not None:  # one of an earlier version may lack a setting, whose default it then has
+        return {name: recorded[name] for name in found if name in recorded}
     return {name: recorded.get(name, value) for name, value in found.items()}
