@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +36,7 @@ __all__ = [
     "Seed",
     "Settings",
     "Width",
+    "check_data",
     "load_run",
     "read_list",
     "read_numbers",
@@ -82,8 +84,11 @@ Nodes = Annotated[int, typer.Option(help="Machines; start the command on each, b
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 Moved = Annotated[str | None, typer.Option(help="The new location of the run's images, if they were moved.")]
 OptionalData = Annotated[
-    str | None,
-    typer.Argument(metavar="[DATA]", help="Images to use; default: the run's own test images."),
+    list[str] | None,
+    typer.Argument(
+        metavar="[DATA ...]",
+        help="Images to use: image files, or what [b]train[/b] takes; default: the run's own test images.",
+    ),
 ]
 OfLabel = Annotated[
     str | None,
@@ -108,7 +113,7 @@ RunsFolder = Annotated[Path, typer.Option(help="The folder of the run folders.")
 _AsJson = Annotated[bool, typer.Option("--json", help="Print results as one JSON document, and nothing else.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", help="Print results only: no progress and no notes.")]
 OUTPUT_OPTIONS = {"as_json": _AsJson, "quiet": _Quiet}  # of every command
-IMAGES_OUT = "FILE.png (a grid), FILE.npz or a folder of PNG files; must not exist"
+IMAGES_OUT = "FILE.png (a grid), FILE.npz or a folder of PNG files; must not exist, folders above it are created"
 
 
 def read_list(names: str) -> list[str]:
@@ -153,6 +158,22 @@ def read_settings(set: list[str] | None, width: int | None, epochs: int | None) 
     pairs = [(name, value) for name, _, value in (pair.partition("=") for pair in set or [])]
     short = {"width": width, "epochs": epochs}
     return given_once([*pairs, *((name, str(value)) for name, value in short.items() if value is not None)])
+
+
+def check_data(*sources: str) -> None:
+    """Raise InputError for a path that does not exist, before PyTorch is imported.
+
+    A name without a slash may be that of a registered data set, which is known once PyTorch is imported.
+    """
+    for source in sources:
+        path = Path(source.removeprefix("pages:")).expanduser()
+        named = Path(str(path).rpartition(":")[0])  # of FILE:NAME
+        is_path = re.search(r"[/\\]", source) and not re.match(r"hf(-stream)?:", source)
+        if is_path and not path.exists() and not named.is_file():
+            raise InputError(
+                f"{path} does not exist; give a folder, a file, hf:owner/name or a name that entropic-ae recipes "
+                "lists."
+            )
 
 
 def load_run(run: str, device: str, data: str | None = None) -> Run:

@@ -18,7 +18,7 @@ from entropic_ae.runs import transporting
 from entropic_ae.runs.drawing import draw
 from entropic_ae.runs.fitting import fitted
 from entropic_ae.runs.inference import Inference
-from entropic_ae.runs.labels import Label, find_label
+from entropic_ae.runs.labels import Label, either_spelling, find_label
 from entropic_ae.runs.measuring import judged, measure
 from entropic_ae.runs.showing import as_html, show
 from entropic_ae.runs.stored import StoredRun
@@ -94,6 +94,7 @@ class Run(Inference, StoredRun):
         """Remove the transport, from the folder too."""
         transporting.remove_transport(self)
 
+    @either_spelling
     def density(self, name: str, *, label: Label | None = None) -> Density:
         """Return a density by name: read from the folder, or fitted to the training codes once and saved.
 

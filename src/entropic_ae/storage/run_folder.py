@@ -182,9 +182,9 @@ def samples_file(density: str) -> str:
     return f"{_SAMPLES[0]}{density}{_SAMPLES[1]}"
 
 
-def labelled_file(density: str, labels: Sequence[int]) -> str:
-    """Return the picture of samples of some labels."""
-    return f"labels-{'-'.join([density, *map(str, labels)])}.png"
+def labelled_file(density: str, classes: Sequence[str]) -> str:
+    """Return the picture of samples of some classes, by their names."""
+    return f"labels-{'-'.join([density, *classes])}.png"
 
 
 def edits_file(toward: str) -> str:
