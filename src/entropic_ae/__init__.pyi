@@ -5,6 +5,7 @@ from .autoencoder import LabelEmbedding as LabelEmbedding
 from .autoencoder import Trace as Trace
 from .bottlenecks import BOTTLENECKS as BOTTLENECKS
 from .bottlenecks import BatchNorm as BatchNorm
+from .bottlenecks import Binary as Binary
 from .bottlenecks import Bottleneck as Bottleneck
 from .bottlenecks import Code as Code
 from .bottlenecks import Codes as Codes
@@ -13,6 +14,7 @@ from .bottlenecks import Cube as Cube
 from .bottlenecks import GaussianPosterior as GaussianPosterior
 from .bottlenecks import Identity as Identity
 from .bottlenecks import L1Norm as L1Norm
+from .bottlenecks import Levels as Levels
 from .bottlenecks import Sphere as Sphere
 from .bottlenecks import Transported as Transported
 from .bottlenecks import Whitening as Whitening
@@ -33,6 +35,7 @@ from .densities import SecondStage as SecondStage
 from .errors import InputError as InputError
 from .estimators import cramer_wold as cramer_wold
 from .estimators import cube_entropy as cube_entropy
+from .estimators import discrete_entropy as discrete_entropy
 from .estimators import energy_distance as energy_distance
 from .estimators import epps_pulley as epps_pulley
 from .estimators import knn_divergence as knn_divergence

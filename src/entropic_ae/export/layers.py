@@ -48,6 +48,8 @@ _MEANING = {
     "append_label": "the row of table of the label, after the values of the code",
     "append_label_planes": "the row of table of the label, each value a constant plane after the image's channels",
     "batch_norm": "(x - running_mean) / sqrt(running_var + eps), by channel, then times weight plus bias if given",
+    "cell_levels": "for values in [-1, 1], the level of the cell, min(floor(levels * (x + 1) / 2), levels - 1): a "
+    "number k from 0, which stands for 2 * k / (levels - 1) - 1",
     "conv2d": "weight is (outputs, inputs, rows, columns); bias if given; zeros are the padding",
     "conv_transpose2d": "weight is (inputs, outputs, rows, columns); bias if given",
     "crop": "the first rows and columns, as many as size says",
@@ -60,11 +62,14 @@ _MEANING = {
     "linear": "x times weight transposed, weight being (outputs, inputs); plus bias if given",
     "mean_pool": "the means of blocks of size rows and columns, at the edge of as many as there are",
     "multiply": "x times matrix",
+    "nearest_levels": "the nearest of the values 2 * k / (levels - 1) - 1, k from 0 to levels - 1, the "
+    "larger of two equally near ones",
     "normalise": "(x - mean) / deviation, by value; mean alone is taken away where no deviation is given",
     "relu": "max(x, 0)",
     "residual": "the output of its layers plus that of its shortcut, both of x; a shortcut of no layers is x",
     "reshape": "(N, ...) to (N, *shape), the reverse of flatten",
     "sigmoid": "1 / (1 + exp(-x))",
+    "sign": "1 where x is at least 0, -1 elsewhere",
     "tanh": "the hyperbolic tangent",
     "upsample": "each row and column repeated, as many times as factor says",
 }
