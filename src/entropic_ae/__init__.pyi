@@ -135,6 +135,7 @@ from .terms import KullbackLeibler as KullbackLeibler
 from .terms import MatricialFreeEnergy as MatricialFreeEnergy
 from .terms import MaximumMeanDiscrepancy as MaximumMeanDiscrepancy
 from .terms import MultiScaleSimilarity as MultiScaleSimilarity
+from .terms import NegativeDiscreteEntropy as NegativeDiscreteEntropy
 from .terms import NegativeEntropy as NegativeEntropy
 from .terms import NormTransport as NormTransport
 from .terms import Objective as Objective

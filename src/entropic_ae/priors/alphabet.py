@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import Any, ClassVar
 
 import torch
@@ -111,8 +112,8 @@ class UniformLevels(Alphabet):
             if signs
             else f"independent values, each one of {levels} equally likely and equally spaced levels from -1 to 1"
         )
-        middle = torch.arange(1, levels, dtype=torch.float64)
-        self._noise = torch.special.ndtri(middle / levels)  # where the state of a normal value changes
+        # where the state of a normal value changes
+        self._edges = [NormalDist().inv_cdf(level / levels) for level in range(1, levels)]
 
     def to_states(self, codes: Tensor) -> Tensor:
         """Return the nearest level of each value of codes, (N, D), from 0 to L - 1: int64."""
@@ -125,7 +126,8 @@ class UniformLevels(Alphabet):
     def from_noise(self, noise: Tensor) -> Tensor:
         """Return the levels of the normal distribution function of noise, (N, D)."""
         # compared with normal quantiles, so that a graph finds the same level as PyTorch
-        return level_values((noise[..., None] >= self._noise.to(noise)).to(noise.dtype).sum(-1), self.states)
+        edges = torch.tensor(self._edges, dtype=noise.dtype, device=noise.device)
+        return level_values((noise[..., None] >= edges).to(noise.dtype).sum(-1), self.states)
 
 
 def level_values(levels: Tensor, count: int) -> Tensor:
