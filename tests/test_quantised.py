@@ -8,13 +8,15 @@ import torch
 
 from entropic_ae import (
     BOTTLENECKS,
+    Autoregressive,
     Binary,
     InputError,
     Levels,
     diagnose,
 )
 from entropic_ae.metrics import LEVEL, entropy_gap
-from entropic_ae.priors import Alphabet, UniformLevels
+from entropic_ae.networks import CausalTransformer
+from entropic_ae.priors import Alphabet, Normal, UniformLevels
 from entropic_ae.randomness import generator
 
 DISCRETE = [name for name, kind in BOTTLENECKS.items() if kind.is_discrete]
@@ -166,3 +168,66 @@ def test_the_gap_of_codes_counts_equal_ones():
     assert (found["n"], found["distinct"]) == (100, 2)
     assert found["entropy"] == pytest.approx(BIT)
     assert found["gap"] == pytest.approx(BIT)
+
+
+# the autoregressive density
+
+
+def test_a_transformer_over_codes_is_an_exact_distribution_that_its_draws_follow():
+    """Of codes whose second half copies the first; a symbol is half a code."""
+    prior, codes = UniformLevels(12, 2), bits(1000, 6).repeat(1, 2)
+    density = Autoregressive.fit(codes, prior, width=16, depth=1, epochs=12, learning_rate=1e-2)
+    assert (density.network.symbols, density.network.states) == (2, 64)
+    every = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 12)
+    log_p = density.log_prob(every)
+    assert log_p.exp().sum().item() == pytest.approx(1, abs=1e-4)
+    new = -density.log_prob(bits(500, 6, seed=1).repeat(1, 2)).mean().item()
+    assert 6 * BIT < new < 7 * BIT  # the prior has 12 bits
+    drawn = density.sample(4000, seed=1)
+    entropy = -(log_p.exp() * log_p).sum().item()
+    assert -density.log_prob(drawn).mean().item() == pytest.approx(entropy, abs=0.1)
+    assert (drawn[:, :6] == drawn[:, 6:]).all(1).float().mean() > 0.5
+    assert density.log_prob(torch.zeros(1, 12)).item() == -math.inf
+
+
+def test_a_transformer_draws_by_the_logits_of_a_whole_pass():
+    network = CausalTransformer(5, 3, width=16)
+    torch.manual_seed(0)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    drawn = network.draw(6000, generator(0))
+    every = torch.cartesian_prod(*[torch.arange(3)] * 5)
+    with torch.no_grad():
+        p = network.log_prob(every).exp()
+    counts = (drawn * 3 ** torch.arange(5).flip(0)).sum(1).bincount(minlength=3**5)
+    likely = p > 5 / 6000
+    kept = torch.cat([counts[likely], counts[~likely].sum()[None]])
+    expected = torch.cat([p[likely], p[~likely].sum()[None]]).double()
+    assert scipy.stats.chisquare(kept, 6000 * expected / expected.sum()).pvalue > 0.001
+
+
+def test_codes_of_few_states_are_joined_to_symbols_that_divide_them():
+    sizes = {(d, k): Autoregressive.fit(UniformLevels(d, k).sample((4,)), UniformLevels(d, k), width=16, epochs=1)
+             for d, k in ((16, 2), (12, 2), (7, 2), (11, 2), (4, 8), (3, 300))}  # fmt: skip
+    found = {key: (one.network.symbols, one.network.states) for key, one in sizes.items()}
+    assert found == {
+        (16, 2): (2, 256),
+        (12, 2): (2, 64),
+        (7, 2): (1, 128),
+        (11, 2): (11, 2),
+        (4, 8): (2, 64),
+        (3, 300): (3, 300),
+    }
+    for (d, k), density in sizes.items():
+        drawn = density.sample(200, seed=0)
+        assert torch.equal(UniformLevels(d, k).nearest(drawn), drawn)
+
+
+def test_a_transformer_of_continuous_codes_is_refused():
+    with pytest.raises(InputError, match=r"expects codes of a finite alphabet .* got the prior N\(0, I\)"):
+        Autoregressive.fit(torch.randn(50, 3), Normal.standard(3))
+    for wrong in ({"width": 20}, {"depth": 0}, {"epochs": 0}, {"batch_size": 0}, {"learning_rate": -1.0}):
+        with pytest.raises(InputError, match=rf"autoregressive\.{next(iter(wrong))} must be"):
+            Autoregressive.check(**wrong)
+    with pytest.raises(InputError, match="width must be a multiple of 16, got 8"):
+        CausalTransformer(3, 2, width=8)

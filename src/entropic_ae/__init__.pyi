@@ -23,6 +23,7 @@ from .data import ImageData as ImageData
 from .data import Split as Split
 from .data import load_images as load_images
 from .densities import DENSITIES as DENSITIES
+from .densities import Autoregressive as Autoregressive
 from .densities import Copula as Copula
 from .densities import Density as Density
 from .densities import Flow as Flow
