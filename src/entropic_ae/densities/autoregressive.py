@@ -56,6 +56,7 @@ class Autoregressive(Density):
     """
 
     name = "autoregressive"
+    has_sampler = False
     is_discrete = True
 
     def __init__(self, prior: Alphabet, network: CausalTransformer) -> None:

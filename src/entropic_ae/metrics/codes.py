@@ -51,7 +51,8 @@ def entropy_gap(
 
     Returns:
         ``n``, ``distinct``, ``entropy``, ``maximum``, ``gap`` = maximum - entropy, ``prior_estimate`` and
-        ``corrected_gap`` = prior_estimate - entropy; in nats, all but the first three None without a prior.
+        ``corrected_gap`` = prior_estimate - entropy; in nats, all but the first three None without a prior. Under
+        a ``priors.Alphabet`` also ``states``, the number of states of a token.
 
     Raises:
         InputError: codes that are not a finite matrix, N <= k, or a prior of another width.
@@ -88,6 +89,8 @@ def entropy_gap(
     maximum = prior.entropy().item()
     with seeded(seed):
         prior_estimate = estimator(prior.sample((len(codes),)).double(), k).item()
+    if isinstance(prior, Alphabet):
+        result["states"] = prior.states
     return result | {
         "maximum": maximum,
         "gap": maximum - entropy,

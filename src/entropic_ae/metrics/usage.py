@@ -51,10 +51,10 @@ def compare_usage(codes: Tensor, prior: Alphabet, seed: int) -> dict[str, Any]:
         seed: of the halves and the samples.
 
     Returns: ``divergence``, ``parts``, ``bias`` of the groups, ``p_values``, ``dependent``, the number of tokens
-        that another determines but for a hundredth of their entropy, and ``usage``: ``tokens``, ``states``,
-        ``unused``, how many of the T K states no code has, ``entropy`` of each token, ``perplexity``, the
-        exponential of their mean, ``group``, the size of a group, and ``pairs``, the information of two tokens in
-        nats, ``mean`` and ``largest``, None where there are too many states to compare.
+        that another determines but for a hundredth of their entropy, and ``usage``: ``quantum``, what a token is
+        called, ``tokens``, ``states``, ``unused``, how many of the T K states no code has, ``entropy`` of each
+        token, ``perplexity``, the exponential of their mean, ``group``, the size of a group, and ``pairs``, the
+        information of two tokens in nats, ``mean`` and ``largest``, None for too many states to compare.
 
     Reference: Miller, "Note on the bias of information estimates", 1955.
 
@@ -90,6 +90,7 @@ def compare_usage(codes: Tensor, prior: Alphabet, seed: int) -> dict[str, Any]:
         "bias": statistics.mean(null["groups"]) if groups else 0.0,
         "p_values": {name: p for name, (_, p) in tests.items()},
         "usage": {
+            "quantum": prior.quantum,
             "tokens": prior.tokens,
             "states": prior.states,
             "unused": int((shares == 0).sum()),

@@ -77,6 +77,7 @@ class CausalTransformer(nn.Module):
         for place in range(self.symbols):
             x = self.before(drawn[:, -1:]) + self.place.weight[place]
             for i, block in enumerate(self.blocks):
+                assert isinstance(block, _Block)
                 x, kept[i] = block.step(x, kept[i])
             p = self.logits(self.norm(x))[:, 0].double().softmax(-1)
             drawn = torch.cat([drawn, torch.multinomial(p, 1, generator=source)], 1)
