@@ -45,6 +45,7 @@ NETWORKS = {
     "spectral": ("digits", (1, 8, 8), {"width": 2, "spectral": True}),
     "large": ("celeba", (3, 64, 48), {"width": 1, "depth": 2}),
     "residual": ("digits", (2, 16, 40), {"network": "residual", "width": 1, "depth": 2, "spectral": True}),
+    "grid": ("digits", (1, 8, 8), {"network": "grid", "grid": 1, "width": 2}),
     "mlp": ("mlp", (3, 5, 2), {"hidden": 5}),
 }
 FOLDED = ("spectral",)  # exported as "conv" is: test_the_model_is_left_as_it_is compares the folded weights
@@ -456,6 +457,18 @@ def test_safetensors_are_read_by_the_documented_code(network, bottleneck, tmp_pa
     assert said["settings"] == {"width": 2}
     used = set(re.findall(r'"op": ?"(\w+)"', json.dumps([said["encoder"], said["decoder"]])))
     assert set(said["operations"]) == used
+
+
+def test_a_grid_of_codes_is_read_by_the_documented_code(tmp_path):
+    changes = {"network": "grid", "grid": 2, "width": 2, "latent_dim": 12, "bottleneck": "binary"}
+    model, _ = eae.configure(eae.RECIPES["ae"], eae.PRESETS["digits"], changes).build((1, 8, 8))
+    export_model(model.eval(), (1, 8, 8), tmp_path / "out", to="safetensors")
+    code = {}
+    exec(compile(BLOCKS[1].partition("\n\n\npixels")[0], "export.md", "exec"), code)
+    x, z = torch.rand(7, 1, 8, 8, generator=generator(0)), torch.randn(7, 12, generator=generator(1))
+    with torch.no_grad():
+        assert torch.equal(code["apply"](tmp_path / "out", "encoder", x), model.encode(x))
+        torch.testing.assert_close(code["apply"](tmp_path / "out", "decoder", z), model.decode(z))
 
 
 def test_a_model_that_several_processes_trained_is_described_alike(tmp_path):

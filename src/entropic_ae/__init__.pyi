@@ -81,6 +81,8 @@ from .metrics import spread as spread
 from .metrics import ssim as ssim
 from .networks import ConvDecoder as ConvDecoder
 from .networks import ConvEncoder as ConvEncoder
+from .networks import GridDecoder as GridDecoder
+from .networks import GridEncoder as GridEncoder
 from .networks import MLPDecoder as MLPDecoder
 from .networks import MLPEncoder as MLPEncoder
 from .networks import ResidualDecoder as ResidualDecoder

@@ -20,6 +20,7 @@ from entropic_ae.networks.perceptrons import MLPDecoder, MLPEncoder, Perceptron
 from entropic_ae.networks.residual import ResidualBlock, ResidualDecoder, ResidualEncoder, UpsamplingConv2d
 from entropic_ae.networks.sequences import CausalTransformer
 from entropic_ae.networks.sizes import LARGEST, SIDES, Shape, fits
+from entropic_ae.networks.spatial import FromCells, GridDecoder, GridEncoder, ToCells
 
 __all__ = [
     "LARGEST",
@@ -27,6 +28,9 @@ __all__ = [
     "CausalTransformer",
     "ConvDecoder",
     "ConvEncoder",
+    "FromCells",
+    "GridDecoder",
+    "GridEncoder",
     "MLPDecoder",
     "MLPEncoder",
     "Perceptron",
@@ -35,6 +39,7 @@ __all__ = [
     "ResidualDecoder",
     "ResidualEncoder",
     "Shape",
+    "ToCells",
     "UpsamplingConv2d",
     "fits",
 ]
