@@ -64,7 +64,9 @@ def test_one_with_fewer_turns_is_paired_with_the_first():
 
 
 @pytest.mark.parametrize(
-    "name", ["coverage", "densities", "entropy", "gpu", "neighbours", "networks", "sampling", "reading", "spaces"]
+    "name",
+    ["densities", "entropy", "neighbours", "networks", "sampling", "spaces"]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in ("coverage", "gpu", "reading")],  # many processes
 )
 def test_a_benchmark_runs_in_little(name, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["benchmarks", name, "--dry", "--out", str(tmp_path)])

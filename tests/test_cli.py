@@ -61,7 +61,7 @@ run = runs.load({str(folder)!r}, device="cpu")
 run.encode(run.data.test.images)
 explore.Explorer(run).sample("prior", 3, seed=0)
 heavy = ("pytorch_lightning", "lightning", "lightning_fabric", "torchmetrics")
-heavy += ("torch._dynamo", "datasets", "pandas", "sklearn", "scipy.stats")
+heavy += ("torch._dynamo", "datasets", "pandas", "sklearn", "scipy.stats", "scipy.special")
 print([name for name in heavy if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

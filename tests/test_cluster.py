@@ -35,11 +35,12 @@ def started():
     ray.shutdown()
 
 
-def test_workers_share_a_sweep_and_measure_what_one_process_does(tmp_path, started):
-    run_cells(CELLS, tmp_path / "one", tmp_path / "runs-one")
-    run_cells(CELLS[:1], tmp_path / "ray", tmp_path / "runs-ray")  # it goes on from there
+@pytest.mark.parametrize(("cells", "workers"), [(CELLS[:2], 1), pytest.param(CELLS, 2, marks=pytest.mark.slow)])
+def test_workers_share_a_sweep_and_measure_what_one_process_does(tmp_path, started, cells, workers):
+    run_cells(cells, tmp_path / "one", tmp_path / "runs-one")
+    run_cells(cells[:1], tmp_path / "ray", tmp_path / "runs-ray")  # it goes on from there
     before = (tmp_path / "ray" / f"{CELLS[0].name}.json").read_bytes()
-    run_on_ray(CELLS, tmp_path / "ray", tmp_path / "runs-ray", 2)
+    run_on_ray(cells, tmp_path / "ray", tmp_path / "runs-ray", workers)
     assert (tmp_path / "ray" / f"{CELLS[0].name}.json").read_bytes() == before
     one, by_ray = ({cell["name"]: cell for cell in read_cells(tmp_path / name)} for name in ("one", "ray"))
     assert one.keys() == by_ray.keys()

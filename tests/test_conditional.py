@@ -114,7 +114,9 @@ def test_a_conditional_run_needs_labels_and_others_take_none(run, plain):
         run.encode(images, labels="seven")
     with pytest.raises(InputError, match="from 0 to 9, got 12 to 12"):
         run.sample(2, label=12)
-    with pytest.raises(InputError, match="its codes have no direction for it; edit images by decoding them with another label"):
+    with pytest.raises(
+        InputError, match="its codes have no direction for it; edit images by decoding them with another label"
+    ):
         run.direction(3)
     with pytest.raises(InputError, match="has no strength"):
         run.edit(images, 3, strength=2, labels=labels)

@@ -20,7 +20,15 @@ def null_once(bottleneck, n, **options):
     return NULLS[key]
 
 
-@pytest.mark.parametrize("name", ["batch-norm", "whitening", "l1-norm", "cube", "sphere"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "batch-norm",
+        "l1-norm",
+        "sphere",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("whitening", "cube")),
+    ],
+)
 def test_raising_the_entropy_alone_drives_points_to_the_prior(name, monkeypatch):
     """Three clusters are told from the prior; what becomes of them is not, at a level of 1 in 100."""
     monkeypatch.setattr(constraints, "null_distances", null_once)

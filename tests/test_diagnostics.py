@@ -160,14 +160,14 @@ def test_the_largest_of_many_statistics_rejects_at_the_stated_rate(n, d):
 
 @pytest.mark.parametrize(("n", "d"), [(150, 2), pytest.param(300, 8, marks=pytest.mark.slow)])
 def test_exact_draws_pass_at_the_stated_rate(n, d):
-    """Each test rejects 1 in 100 draws of the prior: of 100, more than 5 would come once in 2,000 times."""
+    """Each test rejects 1 in 100 draws of the prior: of 40, more than 3 would come once in 1,400 times."""
     prior = BatchNorm(d).prior()
     rejected = dict.fromkeys(TESTS, 0)
-    for seed in range(100):
+    for seed in range(40):
         p_values = diagnose(draws(n, d, seed=1000 + seed), prior, seed=seed)["p_values"]
         for test in TESTS:
             rejected[test] += p_values[test] <= LEVEL
-    assert max(rejected.values()) <= 5, rejected
+    assert max(rejected.values()) <= 3, rejected
 
 
 @few
@@ -175,13 +175,13 @@ def test_exact_draws_pass_at_the_stated_rate(n, d):
 def test_exact_draws_of_every_prior_pass(name):
     prior = BOTTLENECKS[name](5).prior()
     told = 0
-    for seed in range(10):
+    for seed in range(5):
         torch.manual_seed(1000 + seed)  # not the draws of diagnose
         codes = prior.sample((500,))
         result = diagnose(codes, prior, estimator=BOTTLENECKS[name].entropy, seed=seed)
         told += min(result["p_values"].values()) <= LEVEL
         assert abs(result["divergence"]) < 0.4
-    assert told <= 3  # five tests at 0.01: 1 in 20 is expected
+    assert told <= 2  # five tests at 0.01: 1 in 20 is expected
 
 
 def test_uneven_codes_on_the_sphere_are_told():

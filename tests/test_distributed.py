@@ -46,6 +46,11 @@ SYSTEMS = (
     | {"features": ("eae", {"terms": "absolute_error+feature_error"})}
 )
 MOMENTS = tuple(name for name, kind in BOTTLENECKS.items() if kind(2).least_batch > 1)
+# a system for each piece that looks at the whole minibatch; the others have no piece of their own
+QUICKLY = (
+    *("eae", "2seae", "wae", "rae-gp", "rae-sn", "vae", "2svae", "c-vae", "t-bn-ae"),
+    *("l1-norm", "whitening", "sphere", "memory", "perceptron", "residual", "features"),
+)
 DENSITIES = ("prior", "gaussian", "mixture", "second-stage")
 TWO = "from test_distributed import die_resume_and_use; import sys; die_resume_and_use(*sys.argv[1:])"
 
@@ -76,7 +81,7 @@ def train_and_die(folder):
     train(folder, 2, ["eae", "vae"])
 
 
-def die_resume_and_use(folder, port):
+def die_resume_and_use(folder, port, *names):
     """Do all that two processes do: to start them takes longer. What is killed is a fork of each.
 
     The forks meet at a port of their own: torchrun's, where they would leave their addresses, is for those after.
@@ -90,7 +95,7 @@ def die_resume_and_use(folder, port):
     if os.environ["RANK"] == "0":
         assert code == -signal.SIGKILL
         shutil.copytree(Path(folder) / "killed", Path(folder) / "left")
-    train(Path(folder) / "two", 2)
+    train(Path(folder) / "two", 2, names)
     train(Path(folder) / "killed", 2, ["eae", "vae"])
     use(Path(folder) / "shared", 2)
 
@@ -126,6 +131,9 @@ def count_rows(module):
     return calls
 
 
+EQUAL = "test_two_processes_equal_one"
+
+
 def in_two(code, *arguments):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "--no-python"]
     done = subprocess.run(
@@ -140,7 +148,7 @@ def in_two(code, *arguments):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, request):
     """What one process did, alone, and two did, shared; two were killed, with a copy of what they left."""
     folder = tmp_path_factory.mktemp("distributed")
     small = {"width": 2, "second-stage.epochs": 2, "second-stage.hidden": 16}
@@ -150,8 +158,10 @@ def folder(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    in_two(TWO, folder, port)
-    train(folder / "one", devices=1)
+    wanted = {item.callspec.params["name"] for item in request.session.items if item.originalname == EQUAL}
+    names = [name for name in SYSTEMS if name in wanted or name in ("eae", "vae")]  # of the tests that will run
+    in_two(TWO, folder, port, *names)
+    train(folder / "one", 1, names)
     use(folder / "alone", 1)
     return folder
 
@@ -171,7 +181,9 @@ def test_a_run_by_itself_is_whole_as_a_later_task_of_a_job_too(tmp_path, monkeyp
     assert (tmp_path / CHECKPOINT).is_file()
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICKLY else pytest.mark.slow) for name in SYSTEMS]
+)
 def test_two_processes_equal_one(folder, name):
     one, two = (load_file(folder / processes / name / WEIGHTS) for processes in ("one", "two"))
     for parameter, value in one.items():

@@ -205,16 +205,16 @@ def test_codes_that_differ_by_rounding_coincide():
     assert z.grad.norm() < 10
 
 
-@pytest.mark.parametrize("far", [1e6, 1e12, 1e30])
+@pytest.mark.parametrize("far", [1e6, 1e30])
 def test_one_far_point_does_not_change_the_distances_of_the_others(far):
-    z = torch.randn(10_000, 1, generator=generator())
+    z = torch.randn(5_000, 1, generator=generator())
     z[0] = far
     z.requires_grad_()
     estimate = knn_entropy(z)
     assert estimate.item() == pytest.approx(knn_entropy(z.double()).item(), abs=1e-3)
-    assert estimate.item() == pytest.approx(1.43, abs=0.01)
+    assert estimate.item() == pytest.approx(1.43, abs=0.02)
     estimate.backward()
-    assert z.grad.eq(0).sum() < 30  # a code, and the one below its resolution, of 10,000
+    assert z.grad.eq(0).sum() < 15  # a code, and the one below its resolution, of 5,000
 
 
 @pytest.mark.parametrize("dim", [1, 4])

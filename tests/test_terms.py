@@ -286,9 +286,9 @@ def test_decoder_gradient_is_the_jacobian_in_expectation(training):
     copies = 1 if training else 20  # apart from each other only in evaluation: so many draws at once
     many = z.repeat(copies, 1)
     trace = Trace(None, Code(many), model.decode(many))
-    drawn = torch.stack([DecoderGradient()(model, trace).detach() for _ in range(4000 // copies)])
+    drawn = torch.stack([DecoderGradient()(model, trace).detach() for _ in range(2000 // copies)])
     standard_error = drawn.std().item() / math.sqrt(len(drawn))
-    assert standard_error < 0.03 * drawn.mean()
+    assert standard_error < 0.04 * drawn.mean()
     assert drawn.mean().item() == pytest.approx(jacobian.square().sum().item() / 4, abs=5 * standard_error)
 
 
@@ -301,13 +301,13 @@ def test_decoder_gradient_is_minimised_through_convolutions_and_batch_norm():
     exact = torch.autograd.functional.jacobian(model.decode, z, create_graph=True).square().sum() / 3
     (expected,) = torch.autograd.grad(exact, weight)
     drawn = []
-    for _ in range(1500):
+    for _ in range(600):
         value = DecoderGradient()(model, Trace(None, Code(z), model.decode(z)))
         drawn.append(torch.autograd.grad(value, weight)[0])
     drawn = torch.stack(drawn)
     error = drawn.std(0) / math.sqrt(len(drawn))
     assert ((drawn.mean(0) - expected).abs() < 5 * error + 1e-9).all()
-    assert error.norm() < 0.1 * expected.norm()
+    assert error.norm() < 0.15 * expected.norm()
 
 
 def test_decoder_gradient_of_a_linear_decoder():

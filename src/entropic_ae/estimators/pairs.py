@@ -56,8 +56,11 @@ class Pairs:
     def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Return the squared distances of chosen pairs, (P,) float64, from the differences of given values."""
         step = max(1, _GATHERED // self.x.shape[1])
-        parts = zip(rows.split(step), columns.split(step), strict=True)
-        return torch.cat([self.x[i].double().sub_(self.y[j]).square_().sum(1) for i, j in parts])
+        # made first: small results between large buffers would keep the allocator from using these again
+        exact = torch.empty(len(rows), dtype=torch.float64, device=self.x.device)
+        for i, j, part in zip(rows.split(step), columns.split(step), exact.split(step), strict=True):
+            torch.sum(self.x[i].double().sub_(self.y[j]).square_(), 1, out=part)
+        return exact
 
     def blocks(self) -> Iterator[Tensor]:
         """Yield the numbers of consecutive rows of x, for ``bounds``."""

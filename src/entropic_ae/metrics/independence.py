@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import scipy
 import torch
-from scipy.special import digamma
 from torch import Tensor
 
 from entropic_ae.arrays import ArrayLike, as_tensor
@@ -112,5 +112,6 @@ def _estimate(order: Tensor, labels: Tensor, k: int) -> float:
         nearer[missing] = place
         missing, width = missing[place == 0], n
     return (
-        digamma(n) + (torch.digamma(kth.double()) - own.double().digamma() - nearer.double().digamma()).mean()
+        scipy.special.digamma(n)
+        + (torch.digamma(kth.double()) - own.double().digamma() - nearer.double().digamma()).mean()
     ).item()
