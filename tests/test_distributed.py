@@ -49,7 +49,7 @@ MOMENTS = tuple(name for name, kind in BOTTLENECKS.items() if kind(2).least_batc
 # a system for each piece that looks at the whole minibatch; the others have no piece of their own
 QUICKLY = (
     *("eae", "2seae", "wae", "rae-gp", "rae-sn", "vae", "2svae", "c-vae", "t-bn-ae"),
-    *("l1-norm", "whitening", "sphere", "memory", "perceptron", "residual", "features"),
+    *("l1-norm", "whitening", "sphere", "binary", "memory", "perceptron", "residual", "features"),
 )
 DENSITIES = ("prior", "gaussian", "mixture", "second-stage")
 TWO = "from test_distributed import die_resume_and_use; import sys; die_resume_and_use(*sys.argv[1:])"

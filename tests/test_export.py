@@ -94,6 +94,11 @@ def centred(x, shape):
     return corner(x, shape) - 0.5
 
 
+def as_codes(x):
+    """Values in [0, 1] as codes of both signs."""
+    return 4 * x - 2
+
+
 def session_of(parts, columns):
     """Export modules as one graph; each is given the part of the input that its function takes."""
     outputs = {f"output{i}": "" for i in range(len(parts))}
@@ -179,8 +184,9 @@ def test_encoders_of_every_network_and_bottleneck():
 def test_decoders_of_every_network():
     models = [build(network) for network in NETWORKS if network not in FOLDED]
     models += [build("mlp", name) for name, kind in eae.BOTTLENECKS.items() if kind.is_discrete]  # move codes
-    parts = [(graphs.make_graphs(model, shape, {})["decoder"].module, lambda z: z) for model, shape in models]
-    agree(session_of(parts, (3,)), [model.decode for model, _ in models], (3,))
+    parts = [(graphs.make_graphs(model, shape, {})["decoder"].module, as_codes) for model, shape in models]
+    expected = [lambda z, decode=model.decode: decode(as_codes(z)) for model, _ in models]
+    agree(session_of(parts, (3,)), expected, (3,))
 
 
 @pytest.mark.parametrize("recipe", eae.RECIPES)

@@ -176,7 +176,7 @@ def test_the_gap_of_codes_counts_equal_ones():
 def test_a_transformer_over_codes_is_an_exact_distribution_that_its_draws_follow():
     """Of codes whose second half copies the first; a symbol is half a code."""
     prior, codes = UniformLevels(12, 2), bits(1000, 6).repeat(1, 2)
-    density = Autoregressive.fit(codes, prior, width=16, depth=1, epochs=12, learning_rate=1e-2)
+    density = Autoregressive.fit(codes, prior, width=16, depth=1, epochs=12, batch_size=100, learning_rate=1e-2)
     assert (density.network.symbols, density.network.states) == (2, 64)
     every = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 12)
     log_p = density.log_prob(every)

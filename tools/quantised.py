@@ -16,6 +16,7 @@ schedule are those of the tables. A cell is written when it is done, and another
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -97,6 +98,10 @@ class Codebook(Quantised):
             return eae.Code(self.prior().nearest(h.float()))
         return eae.Code(self.quantiser(h.float().unflatten(1, (self.tokens, -1)))[0].flatten(1))
 
+    def entropy(self, z: Tensor, k: int = 1, **options: Any) -> Tensor:  # type: ignore[override]
+        """Return the entropy of tokens, not of the values of their vectors."""
+        return eae.discrete_entropy(self.prior().to_states(z).float(), k, **options)
+
     def prior(self) -> Vectors:
         """Return uniform tokens."""
         return Vectors(self.quantiser.codebook, self.tokens)
@@ -172,6 +177,7 @@ def measure(data: str, recipe: str, settings: dict[str, Any], seed: int, given: 
         names = ("held-out images", "reconstructions", *DENSITIES)
         return {
             "seed": seed,
+            "tokens": prior.tokens,
             "bits": prior.entropy().item() / torch.tensor(2.0).log().item(),
             "reconstruction_error": result["reconstruction_error"],
             "psnr": result["psnr"],
@@ -195,7 +201,7 @@ def render_quantised(path: Path) -> str:
     columns = {
         "reconstruction error": (lambda cell: cell["reconstruction_error"], 2),
         "PSNR": (lambda cell: cell["psnr"], 2),
-        "perplexity": (lambda cell: cell["usage"]["perplexity"], 2),
+        "perplexity of a token": (lambda cell: math.exp(cell["entropy"] / cell["tokens"]), 2),
         "nats below uniform, at least": (_below, 1),
         "uniform draws": (lambda cell: cell["prior"]["frechet"], 2),
         "autoregressive draws": (lambda cell: cell["autoregressive"]["frechet"], 2),
@@ -215,7 +221,8 @@ def render_quantised(path: Path) -> str:
 
 def _below(cell: dict[str, Any]) -> float:
     """Return the higher of both lower bounds of the divergence: by parts, and by the likelihood."""
-    return max(sum(cell["parts"].values()), cell["maximum"] - cell["nll"])
+    parts = cell["parts"] or {}  # none of codes that are all the same
+    return max(sum(parts.values()), cell["maximum"] - cell["nll"])
 
 
 def _spread(values: list[float], places: int) -> str:

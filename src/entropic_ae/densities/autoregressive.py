@@ -69,9 +69,9 @@ class Autoregressive(Density):
         *,
         width: int = 64,
         depth: int = 2,
-        epochs: int = 100,
-        batch_size: int = 100,
-        learning_rate: float = 1e-3,
+        epochs: int = 50,
+        batch_size: int = 250,
+        learning_rate: float = 2e-3,
     ) -> None:
         """Raise InputError for a setting out of range."""
         for name, value in {"depth": depth, "epochs": epochs, "batch_size": batch_size}.items():
@@ -92,9 +92,9 @@ class Autoregressive(Density):
         seed: int = 0,
         width: int = 64,
         depth: int = 2,
-        epochs: int = 100,
-        batch_size: int = 100,
-        learning_rate: float = 1e-3,
+        epochs: int = 50,
+        batch_size: int = 250,
+        learning_rate: float = 2e-3,
     ) -> Self:
         """Train on codes, (N, D), N at least 2, on their device.
 

@@ -178,7 +178,8 @@ class NegativeEntropy(Term):
         if model.bottleneck.is_discrete:
             raise InputError(
                 "NegativeEntropy is that of a density, and the codes of "
-                f"{type(model.bottleneck).__name__} are of a finite alphabet; use NegativeDiscreteEntropy."
+                f"{type(model.bottleneck).__name__} are of a finite alphabet; use NegativeDiscreteEntropy "
+                "(terms=squared_error+negative_discrete_entropy, or the recipe q-eae)."
             )
         if not model.bottleneck.bounds_entropy:
             raise InputError(
