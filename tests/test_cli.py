@@ -19,6 +19,7 @@ from PIL import Image
 import entropic_ae as eae
 from entropic_ae import cli
 from entropic_ae.cli import commands
+from entropic_ae.errors import InputError
 from entropic_ae.pictures import image_grid
 from entropic_ae.registry import Registry
 
@@ -77,7 +78,33 @@ def test_train_says_what_it_was_asked_for_before_pytorch_is_imported(tmp_path):
     )
     settings = "width=4, batch_size=20, learning_rate=0.002, entropy=0.5"
     assert (done.returncode, done.stdout) == (7, "")
-    assert done.stderr == f"training eae on digits, seed 3, {settings}\n"
+    assert done.stderr == f"reading digits to train eae, seed 3, {settings}\n"
+
+
+def test_what_does_not_exist_is_told_before_pytorch_is_imported(tmp_path):
+    (tmp_path / "torch.py").write_text("raise SystemExit(7)")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    script = """
+import sys
+from entropic_ae import cli
+for words in sys.argv[1:]:
+    sys.argv = ["entropic-ae", *words.split()]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        print(stop.code)
+"""
+    commands = [
+        *(f"{name} nowhere" for name in ("sample", "reconstruct", "score", "interpolate", "export", "explore")),
+        *("edit nowhere --toward 3", "train --like nowhere", "train --from nowhere", "train eae ./nowhere"),
+        "train eae digits --out .",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *commands],
+        capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["2"] * len(commands)
+    assert done.stderr.count("error: ") == done.stderr.count("\n") == len(commands)
 
 
 def test_width_and_epochs_are_short_for_settings(call, tmp_path):
@@ -149,6 +176,33 @@ def test_sample_writes_a_row_of_each_label(call, folder):
     assert "has no training images of label 77" in call("sample", folder, "--label", 77)[2]
 
 
+def test_pictures_of_classes_are_called_by_their_names(call, folder, tmp_path):
+    named = tmp_path / "named"
+    shutil.copytree(folder, named)
+    info = json.loads((named / "run.json").read_text())
+    info["classes"]["names"][3:6] = ["golden retriever/old", "..", "ü" * 99]
+    (named / "run.json").write_text(json.dumps(info))
+    labels = ("--label", "golden retriever/old", "--label", 4, "--label", 5)
+    place = named / f"labels-gaussian-golden-retriever-old-4-{'ü' * 40}.png"
+    assert call("sample", named, *labels, "--n", 1)[:2] == (0, f"{place}\n")
+    place = named / "edits-golden-retriever-old.png"
+    assert call("edit", named, "--toward", 3, "--n", 1)[:2] == (0, f"{place}\n")
+    assert place.is_file()
+
+
+def test_label_and_labels_are_one_argument(folder):
+    run = eae.load(folder, device="cpu")
+    assert torch.equal(run.sample(2, labels=3), run.sample(2, label=3))
+    assert torch.equal(run.density("gaussian", labels=3).sample(2), run.density("gaussian", label=3).sample(2))
+    images = run.data.test.images[:2]
+    for given in ({"label": 3}, {"labels": 3}):
+        for method in (run.encode, run.reconstruct, run.score, run.anomalies):
+            with pytest.raises(InputError, match="is not conditional: it encodes and decodes without labels"):
+                method(images, **given)
+    with pytest.raises(InputError, match="labels and label are the same argument; give one of them"):
+        run.encode(images, label=3, labels=3)
+
+
 def test_score_writes_a_row_an_image(call, folder, tmp_path):
     run = eae.load(folder, device="cpu")
     images = run.data.test.images
@@ -168,7 +222,13 @@ def test_score_writes_a_row_an_image(call, folder, tmp_path):
     found = run.anomalies(images, density="prior")
     assert [float(row["surprise"]) for row in rows] == pytest.approx(found.surprise.tolist(), rel=1e-4)
     assert [float(row["p_value"]) for row in rows] == pytest.approx(found.p_value.tolist(), rel=1e-4)
-    assert call("score", folder, photos)[1].splitlines()[-1] == str(folder / "scores-prior-photos.csv")
+    out = call("score", folder, photos)[1]
+    assert out.splitlines()[-1] == str(folder / "scores-prior-photos.csv")
+    assert re.search(r"highest errors, of images: \d\.png \(", out)
+    with (folder / "scores-prior-photos.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == [f"{i}.png" for i in range(5)]
+    assert [float(row["error"]) for row in rows] == pytest.approx(run.score(photos).error.tolist(), rel=1e-4)
     again = call("score", folder, "--out", folder / "scores-prior.csv")
     assert again[::2] == (2, f"error: {folder / 'scores-prior.csv'} exists; give another --out.\n")
     assert "--out expects a file .csv, got x.png" in call("score", folder, "--out", "x.png")[2]
@@ -188,6 +248,25 @@ def test_reconstruct_and_interpolate_other_images(call, folder, tmp_path):
     own = (folder / "reconstructions.png").read_bytes()
     assert call("reconstruct", folder, photos)[:2] == (0, f"{folder / 'reconstructions-photos.png'}\n")
     assert (folder / "reconstructions.png").read_bytes() == own
+    some = [photos / "3.png", photos / "1.png"]
+    for files in (some[:1], some):
+        place = tmp_path / "missing" / "folders" / f"{len(files)}.npz"
+        assert call("reconstruct", folder, *files, "--out", place)[0] == 0
+        assert np.array_equal(np.load(place)["images"], expected[[3, 1][: len(files)]].numpy())
+    assert call("reconstruct", folder, *some)[1] == f"{folder / 'reconstructions-3-and-1-more.png'}\n"
+    assert "none.png does not exist" in call("reconstruct", folder, photos / "none.png")[2]
+
+
+def test_folders_above_a_file_are_created(call, folder, tmp_path):
+    commands = [
+        ("sample", folder, "--n", 2, "a/b/x.png"), ("sample", folder, "--n", 2, "c/d/folder"),
+        ("interpolate", folder, "--n", 1, "e/f/x.npz"), ("interpolate", folder, "--n", 2, "g/h/x.gif"),
+        ("score", folder, "--density", "prior", "i/j/x.csv"), ("report", folder, "k/l/x.html"),
+        ("export", folder, "--to", "safetensors", "m/n/folder"),
+    ]  # fmt: skip
+    for *command, place in commands:
+        assert call(*command, "--out", tmp_path / place)[0] == 0
+        assert (tmp_path / place).exists()
 
 
 def test_reconstruction_grid_shows_each_image_above_its_reconstruction(call, folder, tmp_path):

@@ -76,7 +76,7 @@ def test_labels_that_do_not_fit_are_refused(labels, sentence):
 def test_the_decoder_knows_the_class_that_the_code_does_not_tell(tmp_path):
     """A code of one number can hold the own tone of an image only if the label tells the rest."""
     data = ImageData("tones", tones(400, 0), tones(100, 1), tones(100, 2), classes=2)
-    small = {"width": 4, "latent_dim": 1, "batch_size": 50, "learning_rate": 0.01}
+    small = {"width": 4, "latent_dim": 1, "batch_size": 50, "learning_rate": 0.01, "ema": 0}
     run = eae.train("c-bn-ae", data, set=small, epochs=12, out=tmp_path / "run", device="cpu", progress=False)
     dark, bright = (run.sample(50, label=label).float().mean((1, 2, 3)) for label in (0, 1))
     assert dark.max() < 100 < bright.min()

@@ -24,11 +24,14 @@ from entropic_ae.data import (
     Split,
     count_copies,
     decoding,
+    images_for,
     load_images,
+    named_images_for,
     read_images,
     streaming,
 )
 from entropic_ae.data.copies import groups_of, hold_out
+from entropic_ae.data.decoding import Fit
 from entropic_ae.errors import InputError
 from entropic_ae.storage.files import read_json
 
@@ -880,6 +883,36 @@ def test_a_moved_folder_is_still_read(folder):
     moved = folder.with_name("moved")
     shutil.move(folder, moved)
     assert every(load_images(moved)) == list(range(12))
+
+
+def test_each_image_of_a_folder_knows_its_file(folder):
+    fill(folder / "one", 40)
+    for index in range(0, 40, 2):
+        shutil.copy(folder / "one" / f"{index:03}.png", folder / f"copy{index:03}.png")
+    (folder / "broken.png").write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="1 of 61 images"):
+        data = load_images(folder, limit=30)
+    assert [len(data.files[key]) for key in ("train", "validation", "test")] == [
+        30,
+        len(data.validation.images),
+        len(data.test.images),
+    ]
+    for key, names in data.files.items():
+        for name, image in zip(names, getattr(data, key).images, strict=True):
+            assert np.array_equal(np.asarray(Image.open(folder / name)), image[0]), name
+    assert not load_images("digits").files
+
+
+def test_a_folder_is_padded_as_its_files_are(tmp_path):
+    for i in range(2):
+        grey(200, 6, 6).save(tmp_path / f"{i}.png")
+    fit = Fit(1, 8, 8, pad=1)
+    padded = images_for(fit, str(tmp_path / "0.png"))
+    assert padded[0, 0, 0].eq(0).all()
+    images, names = named_images_for(fit, [str(tmp_path), str(tmp_path / "1.png")])
+    assert torch.equal(images, padded.expand(3, -1, -1, -1))
+    assert names == tuple(str(tmp_path / f"{i}.png") for i in (0, 1, 1))
+    assert named_images_for(fit, [str(tmp_path)])[1] == ("0.png", "1.png")
 
 
 def test_read_images_in_order_and_to_the_shape(tmp_path):

@@ -37,6 +37,7 @@ def test_photographs_get_a_schedule_in_steps_and_weights_by_their_size():
         "width": 16,
         "latent_dim": 64,
         "entropy": float(f"{ENTROPY * 3072:.3g}"),
+        "ema": 0.99,
         "batch_size": 100,
         "epochs": 750,  # of 4 steps
         "learning_rate": 2e-3,
@@ -111,12 +112,12 @@ NUMBERS = {"parameters": 12_345_678, "device": "cuda", "epochs": 1000, "steps": 
 @pytest.mark.parametrize("damaged", [(), ("a.png",), tuple(f"a long name of an image {i}.jpeg" for i in range(9))])
 @pytest.mark.parametrize("passed_over", [{}, {"heic": 3}, {f"k{i}": 1000 for i in range(30)}])
 @pytest.mark.parametrize("copies", [0, 12_345])
-def test_at_most_three_lines_of_80_columns(width, damaged, passed_over, copies, monkeypatch):
+def test_at_most_four_lines_of_80_columns(width, damaged, passed_over, copies, monkeypatch):
     monkeypatch.setattr("entropic_ae.runs.overview.needed_for", {"heic": "pillow-heif"}.get)
     counts = {"train": 54_000, "validation": 6_000, "test": 10_000}
     left_out = {"copies": copies, "damaged": damaged, "passed_over": passed_over}
-    lines = Overview(counts, (3, 128, 128), 1000, width=width, **left_out, **NUMBERS).lines()
-    assert len(lines) <= 3
+    lines = Overview(counts, (3, 128, 128), 1000, width=width, **left_out, **NUMBERS, augmentable=True).lines()
+    assert len(lines) <= 4
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
     assert ("width 16" in text) == (width == 16)
@@ -133,7 +134,8 @@ def photos(tmp_path_factory):
     eae.save_images(noise, folder)
     shutil.copy(folder / "00.png", folder / "copy.png")
     (folder / "broken.png").write_bytes(b"no image")
-    (folder / "clip.mov").touch()
+    for name in ("clip.mov", "notes.txt", ".hidden.txt"):
+        (folder / name).touch()
     return folder
 
 
@@ -145,8 +147,9 @@ def test_it_says_once_what_it_understood(photos, tmp_path, capsys):
         again = eae.load(tmp_path / "run", device="cpu")
         assert len(again.data.test.images) == 4
     assert said[0] == "41 images, 8x8 grey: 34 train: few, 3 validate, 4 test"
-    assert said[1] == "left out 1 damaged (broken.png), 1 .mov; 1 exact copy"
+    assert said[1] == "left out 1 damaged (broken.png), 1 .mov, 1 .txt; 1 exact copy"
     assert said[2].endswith(" M weights on cpu; 1 epoch, 2 steps of 16")
+    assert said[3].startswith("few: --set augment=mirror+shift+crop")
     assert run.overview.damaged == ("broken.png",)
     with pytest.warns(DataWarning, match=r"1 \.mov"), pytest.warns(UserWarning, match="1 of 41 images are exact"):
         eae.train("eae", photos, set=FEW, out=tmp_path / "quiet", device="cpu", progress=False)
@@ -177,6 +180,18 @@ def test_resuming_does_not_depend_on_the_device(photos, tmp_path, monkeypatch):
     assert other.info.expanded.settings["entropy"] == 7.0  # fits the images
     with pytest.raises(InputError, match="takes one other run, got two"):
         eae.train(like=run.folder, start_from=run.folder, **{**options, "out": tmp_path / "two"})
+
+
+def test_a_run_of_a_version_without_the_average_resumes_without_it(photos, tmp_path):
+    options = {"device": "cpu", "progress": False, "out": tmp_path / "run"}
+    eae.train("eae", photos, set={"width": 2, "ema": 0}, epochs=1, **options)
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    del info["overrides"]["ema"], info["expanded"]["settings"]["ema"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(info))
+    run = eae.train("eae", photos, set={"width": 2}, epochs=2, resume=True, **options)
+    assert run.system.settings()["ema"] == 0
+    fresh = eae.train("eae", photos, set={"width": 2}, epochs=2, **{**options, "out": tmp_path / "fresh"})
+    assert fresh.system.settings()["ema"] == 0.99
 
 
 def test_overwriting_replaces_a_run_and_nothing_else(tmp_path, monkeypatch):
@@ -233,6 +248,7 @@ def test_a_file_gives_the_options_and_the_command_line_beats_it(call, tmp_path, 
         ("width: 3\nset: {width: 4}", "width was given twice, as 4 and as 3"),
         ("- a", "holds no options; write one a line"),
         ("a: [", "is no YAML or JSON"),
+        ("latent_dim: 16", "is a setting, expected options; write it below set:, as in set: {latent_dim: 16}."),
         ("set: width=3", "expects settings by name, as in set: {width: 16}"),
     ):
         file.write_text(text)

@@ -10,10 +10,12 @@ import safetensors.torch
 import torch
 from PIL import Image
 
+from entropic_ae.autoencoder import Trace
 from entropic_ae.errors import InputError
-from entropic_ae.features import FEATURES, check_features, load_features
+from entropic_ae.features import FEATURES, check_features, dino, feature_network, load_features
 from entropic_ae.features.dino import _REPOSITORY, _REVISION, _resized
 from entropic_ae.storage.files import write_json
+from entropic_ae.terms import FeatureError
 from hub_stand_in import Hub
 
 DATA = SimpleNamespace(name="noise")
@@ -75,7 +77,7 @@ def test_images_are_resized_as_pillow_does(height, width):
         for channel in image[0]
     ]
     expected = torch.stack([torch.from_numpy(np.array(channel)) for channel in channels]) / 255
-    torch.testing.assert_close(_resized(image)[0], expected.clamp(0, 1), rtol=0, atol=1e-4)
+    torch.testing.assert_close(_resized(image / 255)[0], expected.clamp(0, 1), rtol=0, atol=1e-4)
 
 
 def test_grey_is_repeated_and_other_channels_are_refused(saved):
@@ -109,6 +111,36 @@ def test_weights_under_their_published_names_are_read(network, folder):
     safetensors.torch.save_file(state, folder / "model.safetensors")
     again = load_features("dino", DATA, weights=folder)
     assert torch.equal(again(noise(2, 3)), features(noise(2, 3)))
+
+
+def test_layers_for_a_feature_error(network, saved, monkeypatch):
+    """The patches of both layers, with gradients back to the image; all weights are random."""
+    monkeypatch.setattr(dino, "_download", lambda _: saved)
+    data = SimpleNamespace(name="grey", shape=(1, 16, 16))
+    layers = feature_network("dino", data)
+    x = torch.rand(2, 1, 224, 224, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    wide = (x - mean[:, None, None]) / std[:, None, None]
+    expected = network(pixel_values=wide, output_hidden_states=True).hidden_states[1:]
+    found = layers(x)
+    assert [one.shape for one in found] == [(2, 12, 16, 16)] * 2
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.flatten(2).transpose(1, 2), other[:, 1:], rtol=1e-4, atol=1e-5)
+    error = FeatureError(network="dino").prepared(lambda name: feature_network(name, data))
+    y = torch.full((2, 1, 16, 16), 0.5, requires_grad=True)
+    error(None, Trace(torch.rand(2, 1, 16, 16), None, y)).backward()
+    assert y.grad.abs().sum() > 0
+    with pytest.raises(InputError, match="takes images of 1 or 3 channels, got 2; use random"):
+        feature_network("dino", SimpleNamespace(name="two", shape=(2, 16, 16)))
+
+
+def test_without_the_weights_a_training_says_how_to_get_them(network, monkeypatch):
+    def offline(*_, **__):
+        raise OSError("no network.")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
+    with pytest.raises(InputError, match=r"downloaded \(no network\); go online, or copy the Hub's cache"):
+        feature_network("dino", SimpleNamespace(name="grey", shape=(1, 16, 16)))
 
 
 def test_half_precision_weights_are_computed_in_float32(folder):

@@ -25,7 +25,7 @@ from entropic_ae import (
     System,
     configure,
 )
-from entropic_ae.recipes import AE, EAE, compared, constructors, differences, preset_for
+from entropic_ae.recipes import AE, EAE, constructors, differences, preset_for
 
 SMALL = {"width": 2, "hidden": 16}
 
@@ -61,29 +61,30 @@ def test_contract(recipe, preset):
     assert system.with_settings({name: str(value) for name, value in settings.items()}).settings() == settings
 
 
-@pytest.mark.parametrize("name", compared())
+@pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_has_a_constructor_of_the_same_weights(name):
     """With a parameter for the weight of each regulariser, and for nothing that the recipe lacks."""
     by_name = {one.lower(): getattr(entropic_ae, one) for one in constructors.__all__}
     build = by_name[name.replace("-", "").replace("2s", "twostage")]
     parameters = set(inspect.signature(build).parameters)
     weights = {term.setting for term in RECIPES[name].terms} - {"squared_error", "likelihood"}
-    assert parameters == {"shape", "latent_dim", "width", "depth", "preset", "seed"} | weights
+    labels = {"classes": 4} if RECIPES[name].conditional else {}
+    assert parameters == {"shape", "latent_dim", "width", "depth", "preset", "seed", *labels} | weights
     given = {"latent_dim": 5, "width": 2, "depth": 2, **dict.fromkeys(weights, 0.25)}
     for shape, preset in (((1, 8, 8), "digits"), ((3, 32, 32), "cifar10")):
         system = configure(RECIPES[name], PRESETS[preset], given)
-        expected, objective = system.build(shape, seed=3)
-        model, own = build(shape, **given, seed=3)
+        expected, objective = system.build(shape, seed=3, **labels)
+        model, own = build(shape, **given, seed=3, **labels)
         assert own.terms == objective.terms
         assert str(model) == str(expected)
         for one, other in zip(model.state_dict().items(), expected.state_dict().items(), strict=True):
             assert one[0] == other[0]
             assert torch.equal(one[1], other[1])
-    _, plain = configure(RECIPES[name], PRESETS["digits"], {"width": 2}).build((1, 8, 8))
-    assert build((1, 8, 8), width=2)[1].terms == plain.terms
-    assert isinstance(build((1, 8, 8), preset="mlp")[0].encoder, MLPEncoder)
+    _, plain = configure(RECIPES[name], PRESETS["digits"], {"width": 2}).build((1, 8, 8), **labels)
+    assert build((1, 8, 8), width=2, **labels)[1].terms == plain.terms
+    assert isinstance(build((1, 8, 8), preset="mlp", **labels)[0].encoder, MLPEncoder)
     with pytest.raises(InputError, match="unknown preset 'digit'; did you mean 'digits'"):
-        build((1, 8, 8), preset="digit")
+        build((1, 8, 8), preset="digit", **labels)
 
 
 def test_settings_reach_what_is_built():

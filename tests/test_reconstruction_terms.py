@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from entropic_ae import (
     Trace,
     configure,
 )
+from entropic_ae.data.images import SPLITS, ImageData, Split
+from entropic_ae.features import classifier
 from entropic_ae.features.random import random_features
 from entropic_ae.networks import RandomFeatures
 from entropic_ae.terms import perception
@@ -168,6 +171,51 @@ def test_a_network_of_features_is_built_by_training_alone(rows):
         objective(model, model(torch.rand(4, 1, 8, 8)))
     with pytest.raises(InputError, match=r"unknown feature network 'randm'; did you mean 'random'"):
         FeatureError(network="randm")
+
+
+@pytest.fixture
+def striped():
+    """Images of two classes: stripes along one side or the other."""
+    rows = torch.zeros(60, 1, 8, 8, dtype=torch.uint8)
+    rows[:30, :, ::2], rows[30:, :, :, ::2] = 255, 255
+    labels = torch.arange(2).repeat_interleave(30)
+    order = torch.arange(60).view(2, 30).T.flatten()
+    split = Split(rows[order], labels[order])
+    return ImageData("striped", split.at(slice(40)), split.at(slice(40, 50)), split.at(slice(50, None)), 2)
+
+
+@pytest.mark.filterwarnings("ignore:.*exact copies")
+def test_features_of_the_classifier_of_the_images(striped, tmp_path, monkeypatch):
+    """It is the one of evaluation, is trained once, and is no part of the run."""
+    monkeypatch.setenv("ENTROPIC_AE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(classifier, "_GREY_BUDGET", 0)  # as few epochs as it ever has
+    changes = {"terms": "squared_error+feature_error", "feature_error.network": "classifier", "width": 2}
+    options = {"set": changes, "epochs": 1, "device": "cpu", "progress": False}
+    run = eae.train("ae", striped, **options, out=tmp_path / "run")
+    assert run.info.expanded.settings["feature_error.network"] == "classifier"
+    (cached,) = (tmp_path / "cache").glob("classifier-*.safetensors")
+    before = cached.stat().st_mtime_ns
+    layers = eae.feature_network("classifier", striped)
+    assert cached.stat().st_mtime_ns == before
+    x, y = (striped.test.images[i : i + 2].float() / 255 for i in (0, 1))
+    network = eae.load_features("classifier", striped).network
+    last = layers(x)[-1]
+    assert torch.allclose(last, network.body(2 * x - 1))
+    of_layers = FeatureError(network="classifier").prepared(lambda _: layers)
+    with monkeypatch.context() as patch:
+        patch.setitem(FEATURE_NETWORKS.data, "own", lambda: layers)
+        assert of(of_layers, x, y).item() == of(FeatureError(network="own"), x, y).item() > 0
+    assert run.files.read_log()["validation_feature_error"][0] > 0
+    monkeypatch.setenv("ENTROPIC_AE_CACHE", str(tmp_path / "none"))
+    assert len(eae.load(tmp_path / "run", device="cpu", data=striped).sample(2)) == 2
+    assert not (tmp_path / "none").exists()
+    parts = {name: Split(getattr(striped, name).images, None) for name in SPLITS}
+    bare = replace(striped, classes=None, **parts)
+    with pytest.raises(InputError, match=r"network=classifier needs a label for each .* image, striped has none"):
+        eae.train("ae", bare, **options, out=tmp_path / "bare")
+    assert not (tmp_path / "bare").exists()
+    with pytest.raises(InputError, match="network 'classifier' is at hand in a run"):
+        of(FeatureError(network="classifier"), x, y)
 
 
 @pytest.mark.parametrize("term", [AbsoluteError, FeatureError, MultiScaleSimilarity])

@@ -24,8 +24,12 @@ def render_tree(path: Path) -> str:
     for room in sorted(path.iterdir()):
         if (room / "__init__.py").is_file():
             rows.append(f"| **`{room.name}/`** | {purpose(room / '__init__.py')} |")
-            modules = sorted(one for one in room.glob("*.py") if one.stem != "__init__")
-            rows += [f"| `{room.name}/{one.name}` | {purpose(one)} |" for one in modules]
+            for module in sorted(
+                one for one in room.rglob("*.py") if one.parent != room or one.stem != "__init__"
+            ):
+                package = module.parent if module.stem == "__init__" else module
+                name = f"{package.relative_to(path).as_posix()}{'/' * (package != module)}"
+                rows.append(f"| `{name}` | {purpose(module)} |")
         elif room.suffix == ".py":
             rows.append(f"| **`{room.name}`** | {purpose(room)} |")
     return "\n".join(rows)

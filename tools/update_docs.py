@@ -17,6 +17,7 @@ sys.path.extend(str(folder) for folder in (Path(__file__).parents[1], Path(__fil
 import anomaly
 import conditional
 import conformance
+import folders
 import fuzz
 import networks
 import photographs
@@ -78,6 +79,8 @@ KINDS = {
     "labels": conditional.render_conditional,
     "photographs": photographs.render_photographs,
     "schedules": schedules.render_schedules,
+    "effects": schedules.render_effects,
+    "folders": folders.render_folders,
     "supported": records.supported,
     "caption": records.caption,
     "versions": records.versions,

@@ -51,6 +51,7 @@ from .evaluation import evaluate as evaluate
 from .features import FEATURES as FEATURES
 from .features import Features as Features
 from .features import FeatureSpace as FeatureSpace
+from .features import feature_network as feature_network
 from .features import load_features as load_features
 from .generation import decode as decode
 from .generation import encode as encode
@@ -102,8 +103,13 @@ from .recipes import configure as configure
 from .recipes.constructors import AE as AE
 from .recipes.constructors import AEL2 as AEL2
 from .recipes.constructors import BNAE as BNAE
+from .recipes.constructors import CBNAE as CBNAE
+from .recipes.constructors import CEAE as CEAE
+from .recipes.constructors import CVAE as CVAE
 from .recipes.constructors import CVVAE as CVVAE
 from .recipes.constructors import EAE as EAE
+from .recipes.constructors import QAE as QAE
+from .recipes.constructors import QEAE as QEAE
 from .recipes.constructors import RAE as RAE
 from .recipes.constructors import RAEGP as RAEGP
 from .recipes.constructors import RAEL2 as RAEL2

@@ -23,7 +23,8 @@ def read_config(path: Path, known: set[str]) -> dict[str, Any]:
         path: of the file.
         known: the names of all options and arguments of the command.
 
-    Raises: InputError if it cannot be read, or an option is unknown; the message suggests the closest one.
+    Raises: InputError if it cannot be read, or an option is unknown; the message suggests the closest one, or the
+        place of a setting.
     """
     import yaml
 
@@ -45,10 +46,23 @@ def read_config(path: Path, known: set[str]) -> dict[str, Any]:
     for key, value in content.items():
         name = str(key).replace("_", "-")
         if name not in known - _NONE:
+            if (setting := name.replace("-", "_")) in _settings():
+                raise InputError(
+                    f"{key} in {path} is a setting, expected options; write it below set:, as in "
+                    f"set: {{{setting}: {value}}}."
+                )
             raise unknown_name(f"option in {path}", name, known - _NONE)
         if value is not None:
             found[name] = value
     return found
+
+
+def _settings() -> set[str]:
+    """Return the names of the settings of all systems."""
+    from entropic_ae.recipes import PRESETS, RECIPES, System  # imports PyTorch, which takes seconds
+
+    systems = (System(recipe, preset) for recipe in RECIPES.values() for preset in PRESETS.values())
+    return {"image_size", *(name for system in systems for name in system.settings())}
 
 
 def _defaults(context: typer.Context, path: Path | None) -> Path | None:

@@ -9,6 +9,7 @@ import typer
 
 from entropic_ae.cli.options import Device, load_run
 from entropic_ae.cli.printing import Document, console
+from entropic_ae.storage.examples import EXAMPLE
 
 __all__ = ["pull", "push"]
 
@@ -45,13 +46,19 @@ def push(
 
 
 def pull(
-    run: Annotated[str, typer.Argument(metavar="hf:OWNER/NAME", help="A run on the Hub; @REVISION may follow.")],
+    run: Annotated[
+        str,
+        typer.Argument(metavar="hf:OWNER/NAME", help="A run on the Hub; @REVISION may follow."),
+    ],
     out: Annotated[Path | None, typer.Option(help="The run folder; default: runs/NAME.")] = None,
 ) -> Document:
-    """Copy a run from the Hugging Face Hub to a run folder, where densities and metrics can be saved."""
+    """Copy a run from the Hugging Face Hub to a run folder, where densities and metrics can be saved.
+
+    An example that comes with the library, such as example:mnist, is copied too.
+    """
     from entropic_ae.sharing import fetch, repository
 
-    name = repository(run)[0].partition("/")[2]
+    name = run.removeprefix(EXAMPLE) if run.startswith(EXAMPLE) else repository(run)[0].partition("/")[2]
     folder = fetch(run, out=out or Path("runs") / name)
     console.print(str(folder))
     return {"source": run, "run": folder}

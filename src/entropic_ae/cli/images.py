@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -19,7 +19,7 @@ from entropic_ae.cli.options import (
     OptionalData,
     RunName,
     Seed,
-    check_run,
+    check_data,
     load_run,
 )
 from entropic_ae.cli.printing import Document, console, hint, speak_for
@@ -27,6 +27,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.storage.run_folder import (
     INTERPOLATIONS,
     RECONSTRUCTIONS,
+    check_run,
     edits_file,
     labelled_file,
     samples_file,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["edit", "interpolate", "reconstruct", "sample", "score"]
 
+_SHOWN = 5  # images that score names
 _COLUMNS = 16  # images per row of the reconstruction grid
 
 
@@ -62,7 +64,7 @@ def sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            help=f"{IMAGES_OUT}; default: RUN/samples-DENSITY.png, or labels-DENSITY-LABELS.png, replaced."
+            help=f"{IMAGES_OUT}; default: RUN/samples-DENSITY.png, or labels-DENSITY-CLASSES.png, replaced."
         ),
     ] = None,
     data: Moved = None,
@@ -76,7 +78,7 @@ def sample(
     import torch
 
     from entropic_ae.runs.fitting import default_density
-    from entropic_ae.runs.labels import find_label
+    from entropic_ae.runs.labels import find_label, in_file_name
     from entropic_ae.training import Execution
 
     with Execution(device, devices, nodes).together():
@@ -87,7 +89,8 @@ def sample(
         images = torch.cat([loaded.sample(n, density=density, label=one, seed=seed) for one in labels])
     files = []
     if first:
-        place = _place(loaded, labelled_file(density, known) if known else samples_file(density))
+        classes = [in_file_name(loaded, one) for one in known]
+        place = _place(loaded, labelled_file(density, classes) if known else samples_file(density))
         files = _save(images, out, place, columns=min(n, _COLUMNS) if len(labels) > 1 else None)
     return {
         "run": run,
@@ -110,12 +113,13 @@ def reconstruct(
     device: Device = "auto",
 ) -> Document:
     """Encode and decode images. A grid shows each image above its reconstruction, files only reconstructions."""
-    from entropic_ae.pictures import above
-
     if n < 1:
         raise InputError(f"--n must be at least 1, got {n}.")
+    _check(run, data)
+    from entropic_ae.pictures import above
+
     loaded = load_run(run, device)
-    images, labels = _held_out(loaded, data, label)
+    images, labels, _ = _images(loaded, data, label)
     if len(images) > n:
         hint(f"The first {n:,} of {len(images):,} images; --n {len(images)} takes all.")
     images, labels = images[:n], None if labels is None else labels[:n]
@@ -161,8 +165,9 @@ def interpolate(
         return _animate(run, data, n, steps, kind, density, fps, seed, out, label, device)
     if density is not None:
         raise InputError("--density is of an animation, which walks through its codes; give --out FILE.gif.")
+    _check(run, data)
     loaded = load_run(run, device)
-    images, labels = _held_out(loaded, data, label)
+    images, labels, _ = _images(loaded, data, label)
     pairs = min(n, len(images) // 2)
     if pairs < 1:
         raise InputError(f"interpolate needs at least 2 images and --n 1, got {len(images)} images and --n {n}.")
@@ -175,7 +180,7 @@ def interpolate(
 
 def _animate(
     run: str,
-    data: str | None,
+    data: list[str] | None,
     n: int,
     steps: int,
     kind: str | None,
@@ -187,17 +192,18 @@ def _animate(
     device: str,
 ) -> Document:
     """Write a closed walk through the codes of images, or through draws from a density."""
+    _check(run, data)
     from entropic_ae.pictures import check_animation, save_animation
 
     check_animation(out, fps)
     if out.exists():
         raise InputError(f"{out} exists and is not overwritten; give another place.")
-    if density is not None and data is not None:
+    if density is not None and data:
         raise InputError("DATA and --density both say where the codes come from; give one of them.")
     if n < 2:
         raise InputError(f"an animation needs --n 2 at least, got {n}.")
     loaded = load_run(run, device)
-    images, labels = (None, label) if density is not None else _held_out(loaded, data, label, n)
+    images, labels = (None, label) if density is not None else _images(loaded, data, label, n)[:2]
     walk = loaded.walk(n, frames=steps, images=images, density=density, kind=kind, labels=labels, seed=seed)
     save_animation(walk, out, fps=fps)
     console.print(str(out))
@@ -227,16 +233,17 @@ def edit(
 
     A conditional run decodes the code of an image with the label instead, which has no steps.
     """
-    import torch
-
-    from entropic_ae.runs.labels import find_label
-
     if not toward or n < 1 or steps < 2:
         raise InputError("edit expects --toward LABEL, --n of at least 1 and --steps of at least 2; give them.")
+    _check(run, data)
+    import torch
+
+    from entropic_ae.runs.labels import find_label, in_file_name
+
     loaded = load_run(run, device)
     to, of = find_label(loaded, toward), None if away is None else find_label(loaded, away)
-    images, labels = _held_out(loaded, data, label)
-    if data is None and (known := loaded.data.test.labels) is not None:
+    images, labels, _ = _images(loaded, data, label)
+    if not data and (known := loaded.data.test.labels) is not None:
         chosen = known != to if of is None else known == of
         images, labels = images[chosen], None if labels is None else labels[chosen]
     images, labels = images[:n], None if labels is None else labels[:n]
@@ -248,7 +255,7 @@ def edit(
     else:
         columns = [loaded.reconstruct(images, labels=labels), loaded.edit(images, to, labels=labels)]
     rows = torch.stack([images, *columns], 1).flatten(0, 1)
-    place = _picture(loaded, edits_file(str(to)), data)
+    place = _picture(loaded, edits_file(in_file_name(loaded, to)), data)
     files = _save(rows, out, place, columns=1 + len(columns))
     return {"run": run, "toward": to, "away": of, "images": len(images), "files": files}
 
@@ -268,8 +275,13 @@ def score(
     """Score how unusual images are: reconstruction error, log likelihood of the code, and both beside others.
 
     With the run's validation images at hand, each row also has the surprise, in which both scores count, and its
-    p-value: the share of validation images that are at least as surprising.
+    p-value: the share of validation images that are at least as surprising. Images that are files have their name.
     """
+    if out is not None and out.suffix != ".csv":
+        raise InputError(f"--out expects a file .csv, got {out}.")
+    if out is not None and out.exists():
+        raise InputError(f"{out} exists; give another --out.")
+    _check(run, data)
     import csv
     import io
 
@@ -277,14 +289,11 @@ def score(
     from entropic_ae.runs.scoring import Anomalies, Scores, compared, validation_scores
     from entropic_ae.storage.files import write_text
 
-    if out is not None and out.suffix != ".csv":
-        raise InputError(f"--out expects a file .csv, got {out}.")
-    if out is not None and out.exists():
-        raise InputError(f"{out} exists; give another --out.")
     loaded = load_run(run, device)
-    images, labels = _held_out(loaded, data, label)
+    images, labels, names = _images(loaded, data, label)
     density = density or default_density(loaded)
-    columns = {"image": list(range(len(images)))}
+    numbers = [*range(len(images))]
+    columns: dict[str, Any] = {"image": numbers} | ({"file": names} if names else {})
     scored = loaded.score(images, density=density, labels=labels)
     scores: Scores | Anomalies = scored
     try:
@@ -295,53 +304,73 @@ def score(
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(columns)
-    rows.writerows([i, *(f"{value:.6g}" for value in row)] for i, *row in zip(*columns.values(), strict=True))
+    for row in zip(*columns.values(), strict=True):
+        rows.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in row])
     path = out or _picture(loaded, scores_file(density), data)
     write_text(path, text.getvalue())
-    highest = scores.error.argsort(descending=True)[:5].tolist()
-    shown = ", ".join(f"{i} ({scores.error[i].item():.4g})" for i in highest)
-    console.print(f"likelihood under the density {density}; highest errors, of images: {shown}")
-    document = {"run": run, "density": density, "images": len(images), "highest_error": highest}
+    called = names or tuple(map(str, numbers))
+    highest = scores.error.argsort(descending=True)[:_SHOWN].tolist()
+    shown = ", ".join(f"{called[i]} ({scores.error[i].item():.4g})" for i in highest)
+    console.print(escape(f"likelihood under the density {density}; highest errors, of images: {shown}"))
+    odd: list[int] = []
     if isinstance(scores, Anomalies):
-        odd = scores.surprise.argsort(descending=True)[:5].tolist()
-        shown = ", ".join(f"{i} (p {scores.p_value[i].item():.3g})" for i in odd)
-        console.print(f"most surprising beside {len(loaded.data.validation.images):,} validation images: {shown}")
-        document["most_surprising"] = odd
+        odd = scores.surprise.argsort(descending=True)[:_SHOWN].tolist()
+        shown = ", ".join(f"{called[i]} (p {scores.p_value[i].item():.3g})" for i in odd)
+        ordinary = len(loaded.data.validation.images)
+        console.print(escape(f"most surprising beside {ordinary:,} validation images: {shown}"))
     console.print(str(path))
-    return {**document, "files": [path]}
+    return {
+        "run": run,
+        "density": density,
+        "images": len(images),
+        "highest_error": highest,
+        **({"most_surprising": odd} if odd else {}),
+        **({"names": {str(i): names[i] for i in sorted({*highest, *odd})}} if names else {}),
+        "files": [path],
+    }
 
 
-def _held_out(
-    run: Run, data: str | None, label: str | None, most: int | None = None
-) -> tuple[Tensor, Tensor | None]:
+def _check(run: str, data: list[str] | None) -> None:
+    """Raise InputError for a run or images that do not exist, before PyTorch is imported."""
+    check_run(run)
+    check_data(*data or ())
+
+
+def _images(
+    run: Run, data: list[str] | None, label: str | None, most: int | None = None
+) -> tuple[Tensor, Tensor | None, tuple[str, ...] | None]:
     """Return the run's test images, or all images of other data, fitted to its shape, ``most`` of them.
 
-    For a conditional run their labels are beside them, else None.
+    For a conditional run their labels are beside them, else None; and the names of their files, if they are files.
     """
-    from entropic_ae.data import read_images
+    from entropic_ae.data import named_images_for
+    from entropic_ae.runs.images import fit_of
     from entropic_ae.runs.labels import given_labels, taken
 
-    if data is None:
+    if not data:
         if label is not None:
             raise InputError(
                 "--label is for other images than the run's own, whose labels are known; leave it out."
             )
         test = run.data.test.at(slice(most))
-        return test.images, taken(run, test)
-    images = read_images(data, run.shape, value_range=run.info.value_range, white=run.info.white)[:most]
-    return images, given_labels(run, label, len(images))
+        return test.images, taken(run, test), run.data.files.get("test")
+    images, names = named_images_for(fit_of(run.info), data, run.info.value_range)
+    return images[:most], given_labels(run, label, len(images[:most])), names
 
 
 def _place(run: Run, name: str) -> Path:
-    """Return the path of a file in a run folder; for a run on the Hub, in the current folder, with its name."""
+    """Return the path of a file in a run folder; of a read-only run in the current folder, with its name."""
     if run.origin is None:
         return run.folder / name
-    return Path(re.sub(r"[^\w.-]+", "-", run.origin.partition("/")[2]) + f"-{name}")
+    return Path(re.sub(r"[^\w.-]+", "-", run.origin.partition("/")[2] or run.origin) + f"-{name}")
 
 
-def _picture(run: Run, name: str, data: str | None) -> Path:
+def _picture(run: Run, name: str, data: list[str] | None) -> Path:
     """Return the path of a picture; for other data than the run's, their name is part of it."""
-    other = "" if data is None else "-" + (re.sub(r"\W+", "-", Path(data).stem).strip("-") or "data")
+    other = ""
+    if data:
+        other = "-" + (re.sub(r"\W+", "-", Path(data[0]).stem).strip("-") or "data")
+        other += f"-and-{len(data) - 1}-more" * (len(data) > 1)
     return _place(run, f"{Path(name).stem}{other}{Path(name).suffix}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from entropic_ae.errors import InputError, given_once
-from entropic_ae.storage.run_folder import check_run_folder, is_shared
+from entropic_ae.storage.run_folder import check_run
 
 if TYPE_CHECKING:
     from entropic_ae.runs import Run
@@ -35,7 +36,7 @@ __all__ = [
     "Seed",
     "Settings",
     "Width",
-    "check_run",
+    "check_data",
     "load_run",
     "read_list",
     "read_numbers",
@@ -45,7 +46,10 @@ __all__ = [
 ]
 
 RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run folder of [b]train[/b], or hf:owner/name on the Hub.")
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run folder of [b]train[/b], hf:owner/name on the Hub, or example:mnist."
+    ),
 ]
 
 
@@ -80,8 +84,11 @@ Nodes = Annotated[int, typer.Option(help="Machines; start the command on each, b
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 Moved = Annotated[str | None, typer.Option(help="The new location of the run's images, if they were moved.")]
 OptionalData = Annotated[
-    str | None,
-    typer.Argument(metavar="[DATA]", help="Images to use; default: the run's own test images."),
+    list[str] | None,
+    typer.Argument(
+        metavar="[DATA ...]",
+        help="Images to use: image files, or what [b]train[/b] takes; default: the run's own test images.",
+    ),
 ]
 OfLabel = Annotated[
     str | None,
@@ -106,7 +113,7 @@ RunsFolder = Annotated[Path, typer.Option(help="The folder of the run folders.")
 _AsJson = Annotated[bool, typer.Option("--json", help="Print results as one JSON document, and nothing else.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", help="Print results only: no progress and no notes.")]
 OUTPUT_OPTIONS = {"as_json": _AsJson, "quiet": _Quiet}  # of every command
-IMAGES_OUT = "FILE.png (a grid), FILE.npz or a folder of PNG files; must not exist"
+IMAGES_OUT = "FILE.png (a grid), FILE.npz or a folder of PNG files; must not exist, folders above it are created"
 
 
 def read_list(names: str) -> list[str]:
@@ -153,14 +160,24 @@ def read_settings(set: list[str] | None, width: int | None, epochs: int | None) 
     return given_once([*pairs, *((name, str(value)) for name, value in short.items() if value is not None)])
 
 
-def check_run(run: str) -> None:
-    """Raise InputError unless a path is a run folder, before PyTorch is imported, which takes seconds."""
-    if not is_shared(run):
-        check_run_folder(Path(run))
+def check_data(*sources: str) -> None:
+    """Raise InputError for a path that does not exist, before PyTorch is imported.
+
+    A name without a slash may be that of a registered data set, which is known once PyTorch is imported.
+    """
+    for source in sources:
+        path = Path(source.removeprefix("pages:")).expanduser()
+        named = Path(str(path).rpartition(":")[0])  # of FILE:NAME
+        is_path = re.search(r"[/\\]", source) and not re.match(r"hf(-stream)?:", source)
+        if is_path and not path.exists() and not named.is_file():
+            raise InputError(
+                f"{path} does not exist; give a folder, a file, hf:owner/name or a name that entropic-ae recipes "
+                "lists."
+            )
 
 
 def load_run(run: str, device: str, data: str | None = None) -> Run:
-    """Load a run after checking its folder."""
+    """Load a run after checking its folder, before PyTorch is imported, which takes seconds."""
     check_run(run)
     from entropic_ae import runs
 

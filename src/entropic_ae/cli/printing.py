@@ -6,7 +6,7 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from functools import wraps
 from inspect import Parameter
@@ -120,29 +120,11 @@ def short(value: Any) -> str:
 
 def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | None) -> None:
     """Print the results of ``Run.evaluate`` by feature space: verdict, distances, and measures of codes."""
-    from entropic_ae.report import few_text, withheld_text
-
     result = next(iter(results.values()))
     codes = result["codes"]
     if verdict is not None:
         _print_verdict(verdict)
-    console.print(
-        f"Frechet distances of {result['number']:,} images each to {result['real_images']:,} {result['split']} "
-        "images, ± half of a 95 % interval, and as multiples of that of held-out images:"
-    )
-    print_table(_distances(results))
-    if any("precision" in row for row in result["distances"].values()):
-        console.print(
-            f"Fidelity and coverage in {result['features']} features, of 5 neighbours; near-copies (1 % of new "
-            "images are):"
-        )
-        print_table(_closer(result))
-    for space in results.values():
-        shown = space is result or "withheld" in space  # the kernel distance is, in the first space only
-        if shown and (why := withheld_text(space)) is not None:
-            console.print(f"[bold yellow]withheld:[/] {escape(why)}")
-        if (why := few_text(space)) is not None:
-            console.print(f"[bold yellow]few images:[/] {escape(why)}")
+    _print_tables(results)
     console.print(
         f"reconstruction error {result['reconstruction_error']:.3f} (squared, summed over an image), "
         f"{100 * result['reconstruction_error'] / result['variance']:.0f} % of the images' variance; PSNR "
@@ -177,22 +159,66 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
         )
 
 
+def _print_tables(results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print the tables of distances and of fidelity, then what is withheld and why."""
+    from entropic_ae.report import few_text, withheld_text
+
+    result = next(iter(results.values()))
+    of = f"of {result['number']:,} images each to {result['real_images']:,} {result['split']} images"
+    if all("withheld" in space for space in results.values()):
+        said = f"Kernel distances {of}, ± half of a 95 % interval:"
+    else:
+        said = f"Frechet distances {of}, ± half of a 95 % interval, and as multiples of that of held-out images:"
+    _print_known(said, _distances(results))
+    _print_known(
+        f"Fidelity and coverage in {result['features']} features, of 5 neighbours; near-copies (1 % of new images "
+        "are):",
+        _closer(result),
+    )
+    for space in results.values():
+        shown = space is result or "withheld" in space  # the kernel distance is, in the first space only
+        if shown and (why := withheld_text(space)) is not None:
+            console.print(f"[bold yellow]withheld:[/] {escape(why)}")
+        if (why := few_text(space)) is not None:
+            console.print(f"[bold yellow]few images:[/] {escape(why)}")
+
+
+_NOTHING = "-"  # a cell without a number
 _CLOSER = ("precision", "recall", "density", "coverage", "near_copies")
 
 
-def _closer(result: Mapping[str, Any]) -> Table:
-    """Return a table of fidelity, coverage and near-copies."""
+def _print_known(title: str, rows: Sequence[Sequence[str]]) -> None:
+    """Print a table without the columns and rows that are withheld, and nothing if all are.
+
+    Arguments:
+        title: above it.
+        rows: the heads of the columns, then the rows, each with its name first.
+    """
+    heads, *body = rows
+    columns = [i for i in range(1, len(heads)) if any(row[i] != _NOTHING for row in body)]
+    body = [row for row in body if any(row[i] != _NOTHING for i in columns)]
+    if not body:
+        return
+    table = Table(heads[0], box=None, padding=(0, 2, 0, 0))
+    for i in columns:
+        table.add_column(heads[i], justify="right")
+    for row in body:
+        table.add_row(row[0], *(row[i] for i in columns))
+    console.print(title)
+    print_table(table)
+
+
+def _closer(result: Mapping[str, Any]) -> list[list[str]]:
+    """Return the heads and rows of a table of fidelity, coverage and near-copies."""
     from entropic_ae.report import closer_text
 
-    table = Table("images", box=None, padding=(0, 2, 0, 0))
-    for name in _CLOSER:
-        table.add_column(name.replace("_", "-"), justify="right")
+    rows = [["images", *(name.replace("_", "-") for name in _CLOSER)]]
     for group, row in result["distances"].items():
         if "precision" in row:
             cells = [closer_text(result, group, name) for name in _CLOSER[:-1]]
-            copies = f"{100 * row['near_copies']:.1f} %" if "near_copies" in row else "-"
-            table.add_row(group, *cells, copies)
-    return table
+            copies = f"{100 * row['near_copies']:.1f} %" if "near_copies" in row else _NOTHING
+            rows.append([group, *cells, copies])
+    return rows
 
 
 def _print_copies(codes: Mapping[str, Any]) -> None:
@@ -214,19 +240,14 @@ def _print_verdict(verdict: Verdict) -> None:
         console.out(f"  {verdict.command}", highlight=False)
 
 
-def _distances(results: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return a table with a row a kind of image: its distance in each space, and the mean of the multiples."""
+def _distances(results: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """Return the heads and rows of a table: each kind of image, its distances and multiples."""
     from entropic_ae.report import frechet_text, kernel_text, multiple, multiple_text
 
     several = len(results) > 1
-    table = Table("images", box=None, padding=(0, 2, 0, 0))
-    for name in results:
-        table.add_column(name, justify="right")
-        table.add_column("x floor", justify="right")
-    if several:
-        table.add_column("mean x", justify="right")
-    table.add_column(f"kernel, {next(iter(results))}", justify="right")
     first = next(iter(results.values()))
+    spaces = [head for name in results for head in (name, "x floor")]
+    rows = [["images", *spaces, *["mean x"] * several, f"kernel, {next(iter(results))}"]]
     for row in first["distances"]:
         cells = []
         multiples = [multiple(space, row) for space in results.values()]
@@ -235,8 +256,8 @@ def _distances(results: Mapping[str, Mapping[str, Any]]) -> Table:
         if several:
             known = [times for times in multiples if times is not None]
             cells.append(multiple_text(sum(known) / len(known) if len(known) == len(multiples) else None))
-        table.add_row(row, *cells, kernel_text(first, row))
-    return table
+        rows.append([row, *cells, kernel_text(first, row)])
+    return rows
 
 
 def print_caution(caution: str | None) -> None:

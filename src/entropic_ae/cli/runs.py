@@ -23,7 +23,7 @@ from entropic_ae.cli.options import (
     RunName,
     Seed,
     Width,
-    check_run,
+    check_data,
     load_run,
     read_list,
     read_range,
@@ -31,7 +31,7 @@ from entropic_ae.cli.options import (
 )
 from entropic_ae.cli.printing import Document, console, hint, notes, print_caution, print_metrics, speak_for
 from entropic_ae.errors import InputError
-from entropic_ae.storage.run_folder import LOG, METRICS_FILE, samples_file
+from entropic_ae.storage.run_folder import LOG, METRICS_FILE, RunFolder, check_run, samples_file
 from entropic_ae.verdict import run_command
 
 __all__ = ["evaluate", "explore", "export", "report", "train", "transport"]
@@ -114,10 +114,17 @@ def train(
     ] = None,
 ) -> Document:
     """Train a system into a run folder, with pictures of its samples and reconstructions."""
-    speak_for(devices * nodes)
+    first = speak_for(devices * nodes)
     settings = {**settings_of(context), **read_settings(set, width, epochs)}
+    if data is not None:
+        check_data(data)
+    for other in (start_from, like):
+        if other is not None:
+            check_run(other)
+    if out is not None and first:
+        RunFolder(out).check_trainable(resume, overwrite)
     if start_from is not None or like is not None or None not in (recipe, data):
-        notes.print(escape(_understood(recipe, data, start_from, like, settings, seed, resume)))
+        notes.print(escape(_asked(recipe, data, start_from, like, settings, seed, resume)))
     from entropic_ae import runs  # imports PyTorch, which takes seconds
 
     run = runs.train(
@@ -159,7 +166,7 @@ def train(
     }
 
 
-def _understood(
+def _asked(
     recipe: str | None,
     data: str | None,
     start_from: str | None,
@@ -168,12 +175,12 @@ def _understood(
     seed: int,
     resume: bool,
 ) -> str:
-    """Return what ``train`` was asked for, in one line."""
-    line = f"{'resuming' if resume else 'training'} {recipe or 'its recipe'} on {data or 'its data'}"
+    """Return what ``train`` was asked for, in one line; it may yet be refused."""
+    line = f"reading {data or 'the data'} to {'resume' if resume else 'train'} {recipe or 'the recipe'}"
     if start_from is not None:
-        line += f" from {start_from}"
+        line += f" of {start_from}, from its weights"
     if like is not None:
-        line += f" like {like}"
+        line += f" of {like}"
     changes = "".join(f", {name}={value}" for name, value in settings.items())
     return f"{line}, seed {seed}{changes}"
 
@@ -240,7 +247,7 @@ def evaluate(
         hint(f"{run}: {METRICS_FILE} and pictures written.")
         hint(escape(f"Next: {run_command('report', loaded.folder, loaded.info)}"))
     else:
-        hint(f"{run}: nothing is written into the Hub's cache; entropic-ae pull copies it to a run folder.")
+        hint(f"{run} is read-only, so metrics are not saved; entropic-ae pull copies it to a run folder.")
     return {"run": run, "caution": loaded.caution, "verdict": said and asdict(said), **result}
 
 
@@ -284,7 +291,7 @@ def transport(
     from entropic_ae.runs.drawing import draw_again
 
     if loaded.origin is not None:
-        raise InputError(f"nothing is written into the Hub's cache, which holds {run}; entropic-ae pull it first.")
+        raise InputError(f"{run} is read-only: nothing is written into its folder; entropic-ae pull it first.")
     if kind == "none":
         loaded.remove_transport()
         draw_again(loaded)
@@ -310,6 +317,7 @@ def export(
     device: Device = "auto",
 ) -> Document:
     """Write encoder, decoder and samplers for use without this library, and compare them with PyTorch."""
+    check_run(run)
     from entropic_ae.export import BATCHES, INSTALL
 
     names = None if densities is None else read_list(densities)
@@ -336,6 +344,7 @@ def explore(
     The page sends nothing to other machines, and by default (see --host) no other machine can reach it. Needs the
     extra [b]explore[/b].
     """
+    check_run(run)
     from entropic_ae.explore import leave, serve
 
     place = notes if console.quiet else console

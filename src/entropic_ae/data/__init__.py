@@ -6,7 +6,7 @@ from entropic_ae.data.formats import needed_for
 from entropic_ae.data.hub import HUB_NAME, HUB_SETS
 from entropic_ae.data.images import IN_MEMORY, DataWarning, Given, ImageData, LeftOutWarning, Split, fingerprint
 from entropic_ae.data.loading import load_images, read_images
-from entropic_ae.data.reading import fit_image, images_for
+from entropic_ae.data.reading import fit_image, images_for, named_images_for
 from entropic_ae.data.registered import DATASETS, RegisteredData
 from entropic_ae.data.sources import PAGES
 
@@ -29,6 +29,7 @@ __all__ = [
     "fit_image",
     "images_for",
     "load_images",
+    "named_images_for",
     "needed_for",
     "read_images",
 ]

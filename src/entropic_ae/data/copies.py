@@ -86,7 +86,9 @@ def groups_of(images: Tensor) -> np.ndarray:
     return np.array([first.setdefault(one, i) for i, one in enumerate(_digests(images))], dtype=np.int64)
 
 
-def hold_out(split: Split, groups: np.ndarray, count: int, *, leave: int = 1) -> tuple[Split, Split]:
+def hold_out(
+    split: Split, groups: np.ndarray, count: int, *, leave: int = 1, names: np.ndarray | None = None
+) -> tuple[Split, Split]:
     """Cut about ``count`` images off the end of a split, so that no image stands on both sides of the cut.
 
     Copies count as if they stood beside the first of them, and the cut is the nearest one that separates none.
@@ -98,6 +100,7 @@ def hold_out(split: Split, groups: np.ndarray, count: int, *, leave: int = 1) ->
         groups: equal numbers for equal images, see ``groups_of``; they change places with the images.
         count: number of images to hold out.
         leave: number of different images to leave at least. A set that has no more is cut at ``count``.
+        names: of the images, which change places with them.
 
     Returns: what is left, and what is held out.
 
@@ -116,7 +119,7 @@ def hold_out(split: Split, groups: np.ndarray, count: int, *, leave: int = 1) ->
         cut = int(borders[np.abs(borders - cut).argmin()])
         held = np.zeros(total, dtype=bool)
         held[order[cut:]] = True
-        _exchange((*split, groups), np.flatnonzero(held[:cut]), cut + np.flatnonzero(~held[cut:]))
+        _exchange((*split, groups, names), np.flatnonzero(held[:cut]), cut + np.flatnonzero(~held[cut:]))
     return split.at(slice(cut)), split.at(slice(cut, None))
 
 

@@ -41,6 +41,7 @@ __all__ = [
     "cache_folder",
     "decode",
     "digest",
+    "names_of",
     "quiet",
     "scan",
 ]
@@ -225,6 +226,17 @@ def _fill(images: np.ndarray, chunks: Sequence[Any], chosen: np.ndarray) -> None
         to = place[start : start + len(chunk)]
         images[to[to >= 0]] = chunk.flatten().to_numpy().reshape(len(chunk), -1)[to >= 0]
         start += len(chunk)
+
+
+def names_of(table: Table) -> list[str] | None:
+    """Return the name of the file of each row, below the folder; None unless the rows are files."""
+    if table.folder is None:
+        return None
+    names: list[str] = table.rows.data.column(table.column).to_pylist()
+    if not table.paged:
+        return names
+    pages = table.rows.data.column(PAGE).to_pylist()
+    return [f"{name} page {1 + page}" for name, page in zip(names, pages, strict=True)]
 
 
 def _name(entry: Any, otherwise: str) -> str:

@@ -23,7 +23,6 @@ __all__ = [
     "GREY",
     "SUFFIXES",
     "Header",
-    "counted",
     "header",
     "is_deep",
     "needed_for",
@@ -219,15 +218,6 @@ def _unknown_tiff(stream: io.BytesIO | Path) -> str:
     return ""
 
 
-def counted(suffixes: Mapping[str, int]) -> dict[str, int]:
-    """Return the numbers of files by suffix, without those that go with images and hold none.
-
-    >>> counted({"pdf": 2, "csv": 1})
-    {'pdf': 2}
-    """
-    return {suffix: count for suffix, count in sorted(suffixes.items()) if suffix not in _NOTES}
-
-
 def needed_for(suffix: str) -> str | None:
     """Return what this installation lacks to read files of a suffix; None for other files.
 
@@ -240,10 +230,12 @@ def needed_for(suffix: str) -> str | None:
 def passed_over(suffixes: Mapping[str, int]) -> str | None:
     """Return a line that counts files that are no images here, by suffix, with the remedy; None without any.
 
+    Text files beside the images, which hold none, are left out.
+
     >>> passed_over({"pdf": 2, "csv": 1})
     '2 .pdf'
     """
-    found = counted(suffixes)
+    found = {suffix: count for suffix, count in sorted(suffixes.items()) if suffix not in _NOTES}
     if not found:
         return None
     line = ", ".join(

@@ -63,6 +63,7 @@ class ImageData:
     value that became 255, None if the images had 8 bits: 1 for images of 0 and 1, 4,095 for 12 bits.
     ``class_names`` has the name of each class, such as that of its folder; None if they have none, or no labels.
     Left out are the ``damaged`` images, by name, and the files ``passed_over``, whose number is by suffix.
+    ``files`` has for each split the name of each image's file, below the folder; it is empty without such files.
 
     >>> from entropic_ae.data import load_images
     >>> load_images("digits").shape
@@ -79,6 +80,7 @@ class ImageData:
     class_names: tuple[str, ...] | None = None
     damaged: tuple[str, ...] = ()
     passed_over: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def shape(self) -> tuple[int, int, int]:

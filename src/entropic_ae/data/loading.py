@@ -22,28 +22,27 @@ from torch import Tensor
 
 from entropic_ae.data.arrays import Range, checked_arrays, read_arrays
 from entropic_ae.data.copies import groups_of, hold_out
-from entropic_ae.data.decoding import Fit, Table, decode, scan
-from entropic_ae.data.depth import ONES, are_ones, check_readable, warn_of_few_bright, white_of
+from entropic_ae.data.decoding import Fit, Table
+from entropic_ae.data.depth import ONES, are_ones, white_of
+from entropic_ae.data.encoded import class_names_of, decoded_splits, scanned, skipped
 from entropic_ae.data.folders import parquet_tables
-from entropic_ae.data.formats import GREY, counted, passed_over
+from entropic_ae.data.formats import GREY
 from entropic_ae.data.hub import hub_tables
 from entropic_ae.data.images import (
     IN_MEMORY,
     SPLITS,
-    DataWarning,
     Given,
     ImageData,
-    LeftOutWarning,
     Split,
     resized,
     shuffled,
 )
 from entropic_ae.data.registered import RegisteredData
 from entropic_ae.data.sources import Source, resolve
-from entropic_ae.errors import InputError, warn
+from entropic_ae.errors import InputError
 from entropic_ae.networks import LARGEST, SIDES, fits
 
-__all__ = ["load_images", "read_images"]
+__all__ = ["load_images", "named_images", "read_images"]
 
 
 def load_images(
@@ -119,6 +118,7 @@ def read_images(
     *,
     value_range: Range | None = None,
     white: int | None = None,
+    pad: int = 0,
 ) -> Tensor:
     """Read all images of a source in the order of their files, fitted to a shape.
 
@@ -131,16 +131,31 @@ def read_images(
         shape: (C, H, W) of the result.
         value_range: of arrays that are not uint8, as for ``load_images``.
         white: of the images that a model was trained on, see ``ImageData``; default: as for ``load_images``.
+        pad: zeros on each side of encoded images that then have the size; others are resized.
 
     Returns: uint8 (N, C, H, W).
 
     Raises: InputError if the source is unknown, empty or damaged, or is an array with other channels.
     """
+    return named_images(source, shape, value_range=value_range, white=white, pad=pad)[0]
+
+
+def named_images(
+    source: str | Path,
+    shape: tuple[int, int, int],
+    *,
+    value_range: Range | None = None,
+    white: int | None = None,
+    pad: int = 0,
+) -> tuple[Tensor, tuple[str, ...] | None]:
+    """Return the images of ``read_images``, and the names of their files; None unless each is a file."""
+    names: tuple[str, ...] | None = None
     found = resolve(source, shape[1] if shape[1] == shape[2] else None)
     if found.tables:
-        fit = Fit(*shape, white=white_of(_scanned(found.tables, found.source), found.source, white))
-        decoded, *_ = _decoded(found.tables, fit, found.source, look=white in (None, ONES))
-        images = torch.cat([split.images for split in decoded.values()])
+        fit = Fit(*shape, pad, white=white_of(scanned(found.tables, found.source), found.source, white))
+        decoded = decoded_splits(found.tables, fit, found.source, look=white in (None, ONES))
+        images = torch.cat([split.images for split in decoded.splits.values()])
+        names = tuple(name for key in decoded.splits for name in decoded.names(found.tables, key)) or None
     elif found.path is not None:
         read = read_arrays(found.path, found.array, value_range)
         images = torch.cat([images for images, _ in read.values()])
@@ -154,7 +169,7 @@ def read_images(
     if tuple(images.shape[1:]) != tuple(shape):
         came, wanted = ("x".join(map(str, one)) for one in (images.shape[1:], shape))
         raise InputError(f"the images of {source} are {came}, expected {wanted}; give images like the run's.")
-    return images
+    return images, names
 
 
 def _given(found: Source, image_size: int | None, limit: int | None, value_range: Range | None) -> ImageData:
@@ -244,8 +259,8 @@ def _registered(name: str, row: RegisteredData, image_size: int | None, limit: i
     # cropped images are resized once, from the source
     size = image_size if row.crop and image_size else row.size
     fit = Fit(row.channels, size, size, row.pad, row.crop)
-    splits, *_ = _decoded(tables, fit, name)
-    names = _class_names(tables, row.classes)
+    splits = decoded_splits(tables, fit, name).splits
+    names = class_names_of(tables, row.classes)
     return _assembled(splits, name, name, image_size=image_size, limit=limit, row=row, class_names=names)
 
 
@@ -277,7 +292,7 @@ def _own(
     tables = {key: table for key, table in tables.items() if len(table.rows)}
     if "train" not in tables:
         raise InputError(f"{source} holds no training images; give at least 10 images.")
-    headers = _scanned(tables, source)
+    headers = scanned(tables, source)
     width, height, mode = (headers[key] for key in ("width", "height", "mode"))
     sound = mode != ""
     modes = set(mode[sound])
@@ -292,11 +307,13 @@ def _own(
     channels = 1 if all(GREY.fullmatch(one) for one in modes) else 3
     side = (image_size or int(sizes[0][1]), image_size or int(sizes[0][0]))
     fit = Fit(channels, *side, white=white_of(headers, source, white))
-    splits, ones, damaged = _decoded(tables, fit, source, shuffled=True, look=white in (None, ONES))
+    decoded = decoded_splits(tables, fit, source, shuffled=True, look=white in (None, ONES))
+    splits = decoded.splits
     classes = max((table.classes or 0 for table in tables.values()), default=0) or None
     if all(split.labels is None for split in splits.values()):
         classes = None
-    white = ONES if ones else fit.white
+    white = ONES if decoded.ones else fit.white
+    names = {key: np.array(decoded.names(tables, key), dtype=object) for key in splits}
     data = _assembled(
         splits,
         name,
@@ -305,75 +322,12 @@ def _own(
         limit=limit,
         classes=classes,
         white=white,
-        class_names=_class_names(tables, classes),
+        class_names=class_names_of(tables, classes),
+        files=names if all(map(len, names.values())) else {},
     )
-    return replace(data, damaged=tuple(damaged), passed_over=MappingProxyType(counted(_skipped(tables))))
-
-
-def _class_names(tables: Mapping[str, Table], classes: int | None) -> tuple[str, ...] | None:
-    """Return the names of the classes, unless some table has others, or there are not as many different ones."""
-    found = {table.class_names for table in tables.values() if table.labels is not None}
-    names = found.pop() if len(found) == 1 else None
-    return names if names and len(names) == len(set(names)) == classes else None
-
-
-def _skipped(tables: Mapping[str, Table]) -> dict[str, int]:
-    return {suffix: n for table in tables.values() for suffix, n in table.skipped.items()}
-
-
-def _scanned(tables: Mapping[str, Table], source: str) -> dict[str, np.ndarray]:
-    """Return the headers of all splits; one warning each counts files and pages that are passed over."""
-    found = [scan(table) for table in tables.values()]
-    headers = {key: np.concatenate([one[key] for one in found]) for key in found[0]}
-    check_readable(headers, source)
-    if others := passed_over(_skipped(tables)):
-        warn(f"files of {source} that are no images here are passed over: {others}.", LeftOutWarning)
-    more = headers["pages"] - 1
-    if more.any() and not any(table.paged for table in tables.values()):
-        warn(
-            f"{more.sum():,} further pages of {(more > 0).sum():,} TIFF files of {source} are passed over; give "
-            f"pages:{source} to read every page.",
-            DataWarning,
-        )
-    return headers
-
-
-def _decoded(
-    tables: Mapping[str, Table], fit: Fit, source: str, *, shuffled: bool = False, look: bool = True
-) -> tuple[dict[str, Split], bool, list[str]]:
-    """Decode every split; one warning counts the damaged images.
-
-    Arguments:
-        look: whether images of 0 and 1 become 0 and 255.
-
-    Returns: the splits, whether their images held 0 and 1, which are now 0 and 255, and the names of the damaged.
-    """
-    splits: dict[str, Split] = {}
-    damaged: list[str] = []
-    for key, table in tables.items():
-        images, rows, names = decode(table, fit, shuffled=shuffled)
-        labels = None if table.labels is None else torch.from_numpy(table.labels[rows]).long()
-        splits[key] = Split(images, labels)
-        damaged += names
-    if damaged:
-        total = len(damaged) + sum(len(split.images) for split in splits.values())
-        if len(damaged) == total:
-            raise InputError(f"none of the {total} images of {source} can be read; give undamaged images.")
-        more = ", ..." if len(damaged) > 3 else ""
-        warn(
-            f"{len(damaged)} of {total} images of {source} cannot be read and are left out: "
-            f"{', '.join(damaged[:3])}{more}.",
-            LeftOutWarning,
-        )
-    if look and fit.white is not None:
-        warn_of_few_bright([split.images for split in splits.values()], source, fit.white)
-    if look and are_ones([split.images for split in splits.values()], source):
-        fit = replace(fit, ones=True)
-        splits = {
-            key: Split(decode(table, fit, shuffled=shuffled)[0], splits[key].labels)
-            for key, table in tables.items()
-        }
-    return splits, fit.ones, damaged
+    return replace(
+        data, damaged=tuple(decoded.damaged), passed_over=MappingProxyType(dict(sorted(skipped(tables).items())))
+    )
 
 
 def _assembled(
@@ -387,9 +341,10 @@ def _assembled(
     classes: int | None = None,
     white: int | None = None,
     class_names: tuple[str, ...] | None = None,
+    files: Mapping[str, np.ndarray] | None = None,
 ) -> ImageData:
-    """Split missing splits off the end of training, then limit and resize."""
-    parts = dict(splits)
+    """Split missing splits off the end of training, then limit and resize; ``files`` are the images' names."""
+    parts, names = dict(splits), dict(files or {})
     missing = [key for key in ("test", "validation") if key not in parts]
     groups = groups_of(parts["train"].images) if missing and not row else np.empty(0, np.int64)
     for left, key in zip((len(missing), 1), missing, strict=False):
@@ -399,7 +354,10 @@ def _assembled(
             start = max(0, total - getattr(row, key))
             parts["train"], parts[key] = whole.at(slice(start)), whole.at(slice(start, None))
         else:
-            parts["train"], parts[key] = hold_out(whole, groups[:total], max(2, total // 10), leave=left)
+            held, every = max(2, total // 10), names.get("train")
+            parts["train"], parts[key] = hold_out(whole, groups[:total], held, leave=left, names=every)
+            if every is not None:
+                names["train"], names[key] = np.split(every, [len(parts["train"].images)])
     train, validation, test = (len(parts[key].images) for key in SPLITS)
     if train < 2 or validation < 1 or test < 1:
         taken = sum(getattr(row, key) for key in SPLITS[1:] if key not in splits) if row else 0
@@ -411,6 +369,7 @@ def _assembled(
     if limit is not None:  # copies, so that the rest is freed
         for key in ("train", "validation"):
             parts[key] = parts[key].at(torch.arange(min(limit, len(parts[key].images))))
+            names |= {key: names[key][:limit]} if key in names else {}
     if image_size is not None:
         parts = {
             key: Split(resized(split.images, image_size, image_size), split.labels) for key, split in parts.items()
@@ -424,4 +383,5 @@ def _assembled(
         source=source,
         white=white,
         class_names=class_names,
+        files=MappingProxyType({key: tuple(one) for key, one in names.items()}),
     )

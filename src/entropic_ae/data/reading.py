@@ -21,10 +21,10 @@ from entropic_ae.data.depth import ONES, are_ones, check_readable, white_of
 from entropic_ae.data.formats import DAMAGE, SUFFIXES, header, opened_image
 from entropic_ae.data.given import encoded, is_rows, unpacked
 from entropic_ae.data.images import Given, ImageData
-from entropic_ae.data.loading import read_images
+from entropic_ae.data.loading import named_images, read_images
 from entropic_ae.errors import InputError
 
-__all__ = ["fit_image", "images_for"]
+__all__ = ["fit_image", "images_for", "named_images_for"]
 
 _SLACK = 1e-5  # for rounded values
 _DARKEST = 1.5 / 255  # largest value of images that were divided by 255 twice
@@ -95,7 +95,7 @@ def images_for(fit: Fit, given: str | Path | Image.Image | Given, value_range: R
         path = Path(given).expanduser()
         if path.suffix.lower().removeprefix(".") in SUFFIXES and path.is_file():
             return fit_image(path, fit, str(path))[None]
-        return read_images(str(given), shape, value_range=value_range, white=white)
+        return read_images(str(given), shape, value_range=value_range, white=white, pad=fit.pad)
     if isinstance(given, Image.Image):
         given = [given]
     encodings = (str, os.PathLike, Image.Image)
@@ -109,6 +109,36 @@ def images_for(fit: Fit, given: str | Path | Image.Image | Given, value_range: R
     if isinstance(found, dict):  # a data set of PyTorch with PIL images
         return _all_of(given, shape, white)
     return _of_array(found[0], fit, value_range)
+
+
+def named_images_for(
+    fit: Fit, sources: Sequence[str], value_range: Range | None = None
+) -> tuple[Tensor, tuple[str, ...] | None]:
+    """Return the images of several sources, as ``images_for`` does of one, and the names of their files.
+
+    The file of a folder is named by its path below the folder, with several sources by its whole path. The names
+    are None unless every image is a file.
+
+    >>> images_and_names = named_images_for(Fit(1, 8, 8), ["digits"])
+    >>> images_and_names[0].shape, images_and_names[1]
+    (torch.Size([360, 1, 8, 8]), None)
+    """
+    found, names = [], []
+    for source in sources:
+        path = Path(source).expanduser()
+        own: tuple[str, ...] | None = (source,)
+        if path.suffix.lower().removeprefix(".") in SUFFIXES and path.is_file():
+            images = fit_image(path, fit, str(path))[None]
+        else:
+            white = ONES if fit.ones else fit.white
+            shape = (fit.channels, fit.height, fit.width)
+            images, own = named_images(source, shape, value_range=value_range, white=white, pad=fit.pad)
+            if own is not None and len(sources) > 1:
+                own = tuple(str(Path(source, name)) for name in own)
+        found.append(images)
+        names.append(own)
+    known = [name for own in names if own is not None for name in own]
+    return torch.cat(found), None if None in names else tuple(known)
 
 
 def _one(given: Any, fit: Fit, number: int) -> Tensor:

@@ -5,8 +5,11 @@ A feature space is a row of ``FEATURES``: how it is loaded for a data set, and w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+
+from torch import nn
 
 from entropic_ae.data import ImageData
 from entropic_ae.errors import InputError
@@ -14,9 +17,10 @@ from entropic_ae.features.classifier import (
     check_labels,
     classifier_accuracy,
     classifier_features,
+    classifier_layers,
     foreign_classifier_features,
 )
-from entropic_ae.features.dino import check_dino, dino_features
+from entropic_ae.features.dino import check_dino, dino_features, dino_layers
 from entropic_ae.features.inception import check_inception, inception_features
 from entropic_ae.features.pixels import pixel_features
 from entropic_ae.features.random import random_features
@@ -30,6 +34,7 @@ __all__ = [
     "Features",
     "check_features",
     "classifier_accuracy",
+    "feature_network",
     "load_features",
     "takes_weights",
 ]
@@ -46,6 +51,9 @@ FEATURES: Registry[FeatureSpace] = Registry(
         "pixels": FeatureSpace(pixel_features),
     },
 )
+
+
+_LAYERS: dict[str, Callable[[ImageData], nn.Module]] = {"classifier": classifier_layers, "dino": dino_layers}
 
 
 def load_features(
@@ -103,6 +111,21 @@ def load_features(
     if name in FEATURES and features.name != name:  # results are kept under it
         raise InputError(f"the feature space '{name}' gives Features named '{features.name}'; give both one name.")
     return features
+
+
+def feature_network(name: str, data: ImageData) -> nn.Module | None:
+    """Return the network of a ``FeatureError`` that depends on the images or is downloaded; None for others.
+
+    - ``classifier``: the layers of the feature space of that name, trained on the labels of the data, or cached.
+    - ``dino``: four layers of DINOv2, of images resized to 224 x 224.
+
+    Raises: InputError for want of labels, of the extra ``dino`` or of its weights.
+
+    >>> from entropic_ae.data import load_images
+    >>> feature_network("random", load_images("digits"))
+    """
+    build = _LAYERS.get(name)
+    return None if build is None else build(data)
 
 
 def check_features(name: str, data: ImageData | None = None) -> None:

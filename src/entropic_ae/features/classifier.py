@@ -22,7 +22,13 @@ from entropic_ae.features.space import Features
 from entropic_ae.randomness import seeded
 from entropic_ae.storage.tensors import read_tensors, write_tensors
 
-__all__ = ["check_labels", "classifier_accuracy", "classifier_features", "foreign_classifier_features"]
+__all__ = [
+    "check_labels",
+    "classifier_accuracy",
+    "classifier_features",
+    "classifier_layers",
+    "foreign_classifier_features",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +93,38 @@ def classifier_features(data: ImageData, device: str) -> Features:
             accuracy = _accuracy(network, data.validation)
             _write_cache(path, network, accuracy)
     return Features("classifier", network, _FEATURES, device=device, accuracy=accuracy, content="classifier")
+
+
+class _Layers(nn.Module):
+    """The activations of a classifier's convolutions."""
+
+    def __init__(self, network: _Classifier) -> None:
+        super().__init__()
+        self.body = network.body
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the activations after each ReLU for images in [0, 1], (N, C, H, W) of the classifier's size."""
+        x, found = 2 * images - 1, []
+        for layer in self.body:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                found.append(x)
+        return found
+
+
+def classifier_layers(data: ImageData) -> nn.Module:
+    """Return the layers of a classifier of the data, trained or read from the cache, for ``FeatureError``.
+
+    Raises: InputError without labels.
+    """
+    if data.train.labels is None:
+        raise InputError(
+            f"feature_error.network=classifier needs a label for each training image, {data.name} has none; "
+            "put them into a folder for each class, or use random or dino."
+        )
+    network = classifier_features(data, "cpu").network
+    assert isinstance(network, _Classifier)
+    return _Layers(network)
 
 
 class _Fitted(nn.Module):

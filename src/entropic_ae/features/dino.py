@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -24,9 +25,14 @@ __all__ = ["check_dino", "dino_features"]
 _REPOSITORY = "facebook/dinov2-small"
 _REVISION = "ed25f3a31f01632728cabb09d1542f84ab7b0056"  # of main since 2023-09; Apache-2.0
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_LAYERS = 4  # whose activations FeatureError compares
 _SIDE = 224  # of the crops that it was trained on
 # The statistics of ImageNet's pixels that its training normalised by.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_ELSEWHERE = (
+    f"fetch {_CONFIG} and {_WEIGHTS} of https://huggingface.co/{_REPOSITORY}/tree/{_REVISION} on another machine "
+    "and give their folder as --weights FOLDER"
+)
 # What of a configuration says how the features are computed. The rest is ignored: some of it names code to fetch.
 _ARCHITECTURE: dict[str, Any] = {
     "hidden_size": int,
@@ -62,15 +68,44 @@ class _Dino(nn.Module):
                 f"feature space 'dino' needs 1 or 3 channels, got {images.shape[1]}; "
                 "use --features pixels or random, or convert the images to RGB."
             )
-        x = (_resized(images).expand(-1, 3, -1, -1) - self.mean) / self.std
-        features: Tensor = self.network(pixel_values=x).pooler_output
+        features: Tensor = self.network(pixel_values=self.normalised(images.float() / 255)).pooler_output
         return features
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Return images in [0, 1] as the network takes them."""
+        return (_resized(images).expand(-1, 3, -1, -1) - self.mean) / self.std
+
+
+class _Layers(_Dino):
+    """The patches of some layers, spread over the depth."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:  # type: ignore[override]
+        """Return the activations, each (N, F, H', W'), for images in [0, 1], (N, C, H, W) of any size."""
+        every = self.network(pixel_values=self.normalised(images), output_hidden_states=True).hidden_states
+        depth = len(every) - 1  # the first are the embeddings
+        chosen = sorted({-(-depth * part // _LAYERS) for part in range(1, _LAYERS + 1)})
+        side = math.isqrt(every[0].shape[1] - 1)
+        return [every[layer][:, 1:].transpose(1, 2).unflatten(2, (side, side)) for layer in chosen]
 
 
 def _resized(images: Tensor) -> Tensor:
-    """Return images in [0, 1] of the size of training, by Pillow's bicubic filter without its rounding."""
-    x = nn.functional.interpolate(images.float() / 255, (_SIDE, _SIDE), mode="bicubic", antialias=True)
-    return x.clamp(0, 1)
+    """Return images in [0, 1] in the size of training, by Pillow's bicubic filter without its rounding."""
+    return nn.functional.interpolate(images, (_SIDE, _SIDE), mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def dino_layers(data: ImageData) -> nn.Module:
+    """Return layers of DINOv2 as a network of ``FeatureError``; the weights are in the Hub's cache or downloaded.
+
+    Raises: InputError without transformers, without the weights, or for other than grey and colour images.
+    """
+    channels = data.shape[0]
+    if channels not in (1, 3):
+        raise InputError(
+            f"feature_error.network=dino takes images of 1 or 3 channels, got {channels}; use random."
+        )
+    check_dino()
+    folder = _download("copy the Hub's cache (HF_HOME) of a machine that has them, or use network=random")
+    return _Layers(_load(folder, _architecture(folder)))
 
 
 def check_dino() -> tuple[Any, Any]:
@@ -106,7 +141,7 @@ def dino_features(data: ImageData, device: str, weights: Path | None) -> Feature
         diffusion models", 2023, https://arxiv.org/abs/2306.04675, for its distances.
     """
     check_dino()
-    folder = _download() if weights is None else weights
+    folder = _download(_ELSEWHERE) if weights is None else weights
     architecture = _architecture(folder)
     network = _load(folder, architecture)
     content = f"dino {json.dumps(architecture, sort_keys=True)}"
@@ -114,8 +149,8 @@ def dino_features(data: ImageData, device: str, weights: Path | None) -> Feature
     return Features("dino", _Dino(network), dim, batch_size=32, device=device, content=content)
 
 
-def _download() -> Path:
-    """Return the folder of the downloaded files, in the Hub's cache."""
+def _download(otherwise: str) -> Path:
+    """Return the folder of the downloaded files, in the Hub's cache; an error says what to do ``otherwise``."""
     from huggingface_hub import hf_hub_download
 
     endpoint = (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
@@ -128,9 +163,7 @@ def _download() -> Path:
     except Exception as error:  # the class for being offline depends on the version of the Hub's client
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(
-            f"the DINOv2 weights could not be downloaded ({lines[0].rstrip('.:')}); go online, or fetch {_CONFIG} "
-            f"and {_WEIGHTS} of https://huggingface.co/{_REPOSITORY}/tree/{_REVISION} on another machine and give "
-            "their folder as --weights FOLDER."
+            f"the DINOv2 weights could not be downloaded ({lines[0].rstrip('.:')}); go online, or {otherwise}."
         ) from None
     return files[0].parent
 

@@ -29,7 +29,7 @@ def write_report(folders: str | Path | Iterable[str | Path], out: str | Path | N
     data. The same folders give the same bytes.
 
     Arguments:
-        folders: one or several run folders; ``hf:owner/name`` for a run on the Hub.
+        folders: one or several run folders; or ``hf:owner/name`` on the Hub, or ``example:mnist``.
         out: path of the page, FILE.html; an existing file is replaced. The default is ``report.html`` in the run
             folder, or in the current folder for several runs and for a run on the Hub.
 

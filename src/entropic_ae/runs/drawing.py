@@ -36,7 +36,7 @@ def draw(run: Run, densities: Sequence[str]) -> None:
     """Write the pictures of a run: the implementation of ``Run.draw``."""
     if run.origin is not None:
         raise InputError(
-            f"nothing is written into the Hub's cache, which holds {run.name}; load it with out=FOLDER, or "
+            f"{run.name} is read-only: nothing is written into its folder; load it with out=FOLDER, or "
             "entropic-ae pull."
         )
     kept = is_first(sharers()) and run.is_current("its pictures are not drawn")

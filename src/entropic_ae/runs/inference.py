@@ -16,7 +16,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.runs.editing import direction, edit
 from entropic_ae.runs.fitting import default_density
 from entropic_ae.runs.images import fit_of
-from entropic_ae.runs.labels import Label, Labels, class_names, find_label, given_labels
+from entropic_ae.runs.labels import Label, Labels, class_names, either_spelling, find_label, given_labels
 from entropic_ae.runs.scoring import Anomalies, Scores, compared, score, validation_scores
 
 if TYPE_CHECKING:
@@ -32,13 +32,15 @@ class Inference:
 
     A conditional run, such as one of ``c-eae``, needs ``labels`` wherever it encodes or decodes: one for all
     images or one for each, (N,), as numbers of classes or as their names. Other runs take none. InputError tells
-    if they are missing, are no class, or are not taken.
+    if they are missing, are no class, or are not taken. ``label`` and ``labels`` are spellings of one argument:
+    every method takes both.
     """
 
     @property
     def _run(self) -> Run:
         return cast("Run", self)  # the only class derived from this one
 
+    @either_spelling
     def encode(self, images: Images, *, labels: Labels | None = None) -> Tensor:
         """Return the codes, (N, D) float32, of images.
 
@@ -54,6 +56,7 @@ class Inference:
         images = self._check(images)
         return generation.encode(self._run.model, images, given_labels(self._run, labels, len(images)))
 
+    @either_spelling
     def decode(self, codes: ArrayLike, *, labels: Labels | None = None) -> Tensor:
         """Return the images, uint8 (N, C, H, W), of finite codes, (N, D), a tensor or an array."""
         codes = as_tensor(codes, "decode").float()
@@ -65,11 +68,13 @@ class Inference:
             raise InputError("expected codes that are finite, got NaN or infinity.")
         return generation.decode(self._run.model, codes, given_labels(self._run, labels, len(codes)))
 
+    @either_spelling
     def reconstruct(self, images: Images, *, labels: Labels | None = None) -> Tensor:
         """Encode and decode images, given as to ``encode``: uint8 (N, C, H, W)."""
         images = self._check(images)
         return generation.reconstruct(self._run.model, images, given_labels(self._run, labels, len(images)))
 
+    @either_spelling
     def interpolate(
         self,
         start: Images,
@@ -96,6 +101,7 @@ class Inference:
             end_labels=given_labels(self._run, end_labels, len(end)),
         )
 
+    @either_spelling
     def walk(
         self,
         n: int = 8,
@@ -133,6 +139,7 @@ class Inference:
             found = found.repeat_interleave(frames).roll(-(frames // 2))
         return self.decode(path, labels=found)
 
+    @either_spelling
     def sample(
         self,
         n: int,
@@ -181,6 +188,7 @@ class Inference:
             raise InputError(f"{self._run.name} is not conditional: its samples have no labels of their own.")
         return self._run.model.labels.draw(n, seed=seed)
 
+    @either_spelling
     def score(
         self, images: Images, *, density: str | Density | None = None, labels: Labels | None = None
     ) -> Scores:
@@ -191,6 +199,7 @@ class Inference:
         images = self._check(images)
         return score(self._run, images, density, given_labels(self._run, labels, len(images)))
 
+    @either_spelling
     def anomalies(
         self,
         images: Images,
@@ -230,6 +239,7 @@ class Inference:
         """
         return direction(self._run, toward, away)
 
+    @either_spelling
     def edit(
         self,
         images: Images,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from functools import wraps
+from inspect import signature
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,12 +18,49 @@ from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.storage.files import sha256
 
 if TYPE_CHECKING:
+    from typing_extensions import ParamSpec, TypeVar
+
     from entropic_ae.runs.run import Run
 
-__all__ = ["Label", "Labels", "class_names", "described", "find_label", "given_labels", "known_labels", "taken"]
+    P = ParamSpec("P")
+    R = TypeVar("R")
 
+__all__ = [
+    "Label",
+    "Labels",
+    "class_names",
+    "described",
+    "either_spelling",
+    "find_label",
+    "given_labels",
+    "in_file_name",
+    "known_labels",
+    "taken",
+]
+
+_LONGEST = 40  # characters of the name of a class in that of a file
 Label = int | str  # the number of a class, or its name
 Labels = Label | Sequence[Label] | ArrayLike
+
+
+def either_spelling(method: Callable[P, R]) -> Callable[P, R]:
+    """Let a method with an argument ``label`` or ``labels`` be called with the other of these names, too.
+
+    >>> either_spelling(lambda *, labels: labels)(label=3)
+    3
+    """
+    own = "labels" if "labels" in signature(method).parameters else "label"
+    other = "label" if own == "labels" else "labels"
+
+    @wraps(method)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        if other in kwargs:
+            if own in kwargs:
+                raise InputError(f"{own} and {other} are the same argument; give one of them.")
+            kwargs[own] = kwargs.pop(other)
+        return method(*args, **kwargs)
+
+    return called
 
 
 def known_labels(data: ImageData) -> tuple[Tensor, Tensor] | None:
@@ -68,6 +108,13 @@ def find_label(run: Run, label: Label) -> int:
     if not names:
         raise InputError(f"the images of {run.info.data} have no labels, got label {text!r}; leave it out.")
     raise unknown_name("label", text, names)
+
+
+def in_file_name(run: Run, label: int) -> str:
+    """Return the name of a class as file names have it: other characters than letters and digits become -."""
+    names = class_names(run)
+    name = re.sub(r"[^\w.]+", "-", names[label]).strip("-.") if 0 <= label < len(names) else ""
+    return name[:_LONGEST] or str(label)
 
 
 def given_labels(run: Run, labels: Labels | None, n: int) -> Tensor | None:

@@ -40,13 +40,14 @@ def load(
     them first, or pass a custom recipe here.
 
     Arguments:
-        folder: a run folder, or ``hf:owner/name`` or ``hf:owner/name@revision`` on the Hugging Face Hub.
+        folder: a run folder, ``hf:owner/name`` or ``hf:owner/name@revision`` on the Hugging Face Hub, or
+            ``example:mnist``, a trained run that comes with the library.
         recipe: the recipe of the run, if it is not in ``RECIPES``.
         data: the new place of the run's images, or the images; required for images in memory.
         device: auto, cpu, cuda or mps.
         token: access token of the Hub, for a private run; default: that of ``hf auth login`` or ``HF_TOKEN``.
         out: a new folder for a copy of a run from the Hub, which is then an ordinary run. By default the run is
-            read from the Hub's cache, which is never written to: see ``Run.origin``.
+            read where it is, and never written to: see ``Run.origin``.
 
     Raises: InputError if the folder is not a run, lacks its weights, is damaged, or was trained with a recipe or
         a part that is missing here or defined differently; or if the Hub has no such run or cannot be reached.
@@ -62,7 +63,7 @@ def load(
         path = sharing.fetch(str(folder), token=token, out=out)
         return _load(path, str(folder) if out is None else None, recipe, data, device)
     if out is not None:
-        raise InputError(f"out is for a run on the Hub, hf:owner/name, got the folder {folder}; leave it out.")
+        raise InputError(f"out is for a run on the Hub or an example, got the folder {folder}; leave it out.")
     return _load(Path(folder), None, recipe, data, device)
 
 

@@ -1,4 +1,4 @@
-"""What a training was understood to be, told before it starts in at most three lines."""
+"""What a training was understood to be, told before it starts in at most four lines."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from entropic_ae.data import Copies, ImageData, needed_for
+from entropic_ae.data import DATASETS, Copies, ImageData, needed_for
 from entropic_ae.recipes import PAPER_WIDTH, System
+from entropic_ae.training.augment import NONE
 
 __all__ = ["Overview", "overview_of"]
 
 _COLUMNS = 80
 _NAMED = 3  # damaged images named
 _FEW = 100  # training images; of fewer a network learns little but them
+_AUGMENTED = 1000  # training images, of fewer of which augmentation may make more
+
+
+_ADVICE = "few: --set augment=mirror+shift+crop helps mixed photographs, harms digits"
 
 
 @dataclass(frozen=True)
@@ -29,12 +34,13 @@ class Overview:
         classes: number of classes; None without labels.
         copies: images that equal an earlier one.
         damaged: names of images that cannot be read.
-        passed_over: number of files that are no images here, by suffix.
+        passed_over: number of files that are no images here, by suffix; hidden ones are not counted.
         parameters: number of trained weights and biases.
         device: cpu, cuda or mps.
         width: of the networks, if the device chose it; else None.
         epochs, steps: passes over the training images and optimiser steps, at most: training may end earlier.
         batch_size: images of a minibatch.
+        augmentable: whether the images are few, one's own, and not augmented.
 
     >>> counts = {"train": 486, "validation": 54, "test": 60}
     >>> left_out = {"copies": 2, "damaged": ("a.png",), "passed_over": {"pdf": 1}}
@@ -57,26 +63,23 @@ class Overview:
     epochs: int
     steps: int
     batch_size: int
+    augmentable: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return the attributes as JSON has them."""
         return {**asdict(self), "shape": list(self.shape), "damaged": list(self.damaged)}
 
     def lines(self) -> list[str]:
-        """Return at most three lines of at most 80 columns, as far as numbers and names allow."""
-        left_out = self._left_out()
+        """Return at most four lines of at most 80 columns, as far as numbers and names allow."""
+        left_out, advice = self._left_out(), [_ADVICE] * self.augmentable
         weights = f"{self.parameters / 1e6:.2f} M weights on {self.device}"
         epochs = f"{self.epochs:,} epoch{'s' * (self.epochs != 1)}"
         schedule = f"{epochs}, {self.steps:,} steps of {self.batch_size}"
         if self.width is None or self.width == PAPER_WIDTH:
-            return [self._images(), *left_out, f"{weights}; {schedule}"]
-        if left_out:
-            paper = f"{weights}, width {self.width} (paper: {PAPER_WIDTH}); {schedule}"
-            short = f"{weights}, width {self.width}; {schedule}"
-            return [self._images(), *left_out, _first_fitting(paper, short)]
-        where = "a CPU" if self.device == "cpu" else "this device"
-        width = f"width {self.width} on {where}; --width {PAPER_WIDTH} is the paper's"
-        return [self._images(), width, f"{weights}; {schedule}"]
+            return [self._images(), *left_out, f"{weights}; {schedule}", *advice]
+        whole = f"{weights}, width {self.width} (paper: {PAPER_WIDTH}); {schedule}"
+        networks = _first_fitting(whole, f"{weights}, width {self.width}; {schedule}")
+        return [self._images(), *left_out, networks, *advice]
 
     def _images(self) -> str:
         channels, height, width = self.shape
@@ -153,4 +156,5 @@ def overview_of(
         epochs=settings.epochs,
         steps=settings.epochs * (number // batch),
         batch_size=batch,
+        augmentable=images.source not in DATASETS and number < _AUGMENTED and settings.augment == NONE,
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.data import Copies, Given, ImageData, LeftOutWarning, count_copies, fingerprint, load_images
 from entropic_ae.errors import InputError
-from entropic_ae.features import check_features
+from entropic_ae.features import check_features, feature_network
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.recipes import PRESETS, SIZES, Recipe, System, fitted, recipe_for, system_for
 from entropic_ae.recipes.recipe import Scalar
@@ -155,6 +155,7 @@ def planned(
     if start is not None:
         start.give(model, system, images.shape)
     check_features(system.preset.features)
+    objective.prepare(lambda name: feature_network(name, images))
     labels = known_labels(images) if recipe.conditional else None
     parts = (model, objective, images.train.images, images.validation.images, system.preset.training)
     check_training(*parts, execution, labels)
@@ -224,4 +225,6 @@ def _fitted(
     recorded = other.expanded.settings
     if before is None and not asked.same_data:
         recorded = {name: recorded[name] for name in _OF_WEIGHTS if name in recorded}
+    if before is not None:  # one of an earlier version may lack a setting, whose default it then has
+        return {name: recorded[name] for name in found if name in recorded}
     return {name: recorded.get(name, value) for name, value in found.items()}

@@ -18,7 +18,7 @@ from entropic_ae.runs import transporting
 from entropic_ae.runs.drawing import draw
 from entropic_ae.runs.fitting import fitted
 from entropic_ae.runs.inference import Inference
-from entropic_ae.runs.labels import Label, find_label
+from entropic_ae.runs.labels import Label, either_spelling, find_label
 from entropic_ae.runs.measuring import judged, measure
 from entropic_ae.runs.showing import as_html, show
 from entropic_ae.runs.stored import StoredRun
@@ -33,8 +33,8 @@ class Run(Inference, StoredRun):
 
     Attributes:
         folder: the run folder; for a run on the Hub, its folder in the Hub's cache.
-        origin: ``hf:owner/name`` of a run that was loaded from the Hub, else None. Nothing is written into the
-            Hub's cache: fitted densities stay in memory, and metrics are returned but not saved.
+        origin: ``hf:owner/name`` of a run on the Hub, ``example:NAME`` of an example, else None. Nothing is
+            written into the folder of either: fitted densities stay in memory, metrics are returned only.
         files: the files of the folder.
         info: run.json, by attribute and by key.
         system: the recipe on its preset, with settings.
@@ -94,6 +94,7 @@ class Run(Inference, StoredRun):
         """Remove the transport, from the folder too."""
         transporting.remove_transport(self)
 
+    @either_spelling
     def density(self, name: str, *, label: Label | None = None) -> Density:
         """Return a density by name: read from the folder, or fitted to the training codes once and saved.
 
@@ -127,7 +128,7 @@ class Run(Inference, StoredRun):
         """
         if out is None and self.origin is not None:
             raise InputError(
-                f"nothing is written into the Hub's cache, which holds {self.name}; give a folder (out, --out)."
+                f"{self.name} is read-only: nothing is written into its folder; give a folder (out, --out)."
             )
         about = {"weights_sha256": self.weights_sha256()}
         if self.is_changed:
@@ -254,10 +255,10 @@ class Run(Inference, StoredRun):
         >>> Run(Path("x"), None, None, None, origin="hf:owner/name").push_to_hub("owner/other")
         Traceback (most recent call last):
             ...
-        entropic_ae.errors.InputError: hf:owner/name is on the Hub; load it with out=FOLDER to push it elsewhere.
+        entropic_ae.errors.InputError: hf:owner/name is read-only; load it with out=FOLDER to push it elsewhere.
         """
         if self.origin is not None:
-            raise InputError(f"{self.name} is on the Hub; load it with out=FOLDER to push it elsewhere.")
+            raise InputError(f"{self.name} is read-only; load it with out=FOLDER to push it elsewhere.")
         if self.is_changed:
             raise InputError(f"{self._changed} only the folder's can be pushed; load it again.")
         self.density(self.system.recipe.density)

@@ -13,6 +13,7 @@ from typing import Any
 from entropic_ae.errors import InputError
 from entropic_ae.sharing.contents import contents
 from entropic_ae.sharing.names import CARD, EXTRAS, LIBRARY, check_shared, density_files, repository, sample_files
+from entropic_ae.storage.examples import EXAMPLE, example_folder
 from entropic_ae.storage.files import atomic_folder, check_free
 from entropic_ae.storage.json_schema import shown
 from entropic_ae.storage.run_folder import INFO_FILE, LOG, METRICS_FILE, PREFIX, TRANSPORT, WEIGHTS, RunFolder
@@ -23,30 +24,43 @@ _LOG_IN = "log in with hf auth login, or give a token (token=, HF_TOKEN)"
 
 
 def fetch(source: str, *, token: str | None = None, out: str | Path | None = None) -> Path:
-    """Download a run from the Hub and return its folder.
+    """Download a run from the Hub, or find an example, and return its folder.
 
     Arguments:
-        source: ``hf:owner/name`` or ``hf:owner/name@revision``, a branch, a tag or a commit.
+        source: ``hf:owner/name`` or ``hf:owner/name@revision``, a branch, a tag or a commit; or ``example:NAME``.
         token: access token of the Hub; the default is that of ``hf auth login`` or ``HF_TOKEN``.
-        out: folder for a copy of the run; it must be empty or not exist. By default the run stays in the Hub's
-            cache, which is read-only.
+        out: folder for a copy of the run; it must be empty or not exist. By default the run stays where it is, in
+            the Hub's cache or in the library, which are read-only.
 
-    Raises: InputError if the run or revision does not exist, the Hub cannot be reached and the run is not cached,
-        or the run names data or features that are not allowed in shared runs.
+    Raises: InputError if the run, revision or example does not exist, the Hub cannot be reached and the run is
+        not cached, or the run names data or features that are not allowed in shared runs.
 
     >>> fetch("hf:name")
     Traceback (most recent call last):
         ...
     entropic_ae.errors.InputError: expected hf:owner/name or hf:owner/name@revision, got 'hf:name'.
     """
+    target = None if out is None else Path(out)
+    if target is not None:
+        check_free(target)
+    folder = example_folder(source) if source.startswith(EXAMPLE) else _downloaded(source, token)
+    if target is None:
+        return folder
+    with atomic_folder(target) as whole:
+        for file in _files():
+            if (folder / file).is_file():
+                (whole / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / file, whole / file)
+    return target
+
+
+def _downloaded(source: str, token: str | None) -> Path:
+    """Return the folder of a run in the Hub's cache."""
     from huggingface_hub import snapshot_download
 
     from entropic_ae.version import __version__
 
     name, revision = repository(source)
-    target = None if out is None else Path(out)
-    if target is not None:
-        check_free(target)
     with _hub(name, revision):
         cached = Path(
             snapshot_download(
@@ -62,14 +76,7 @@ def fetch(source: str, *, token: str | None = None, out: str | Path | None = Non
     if not (cached / INFO_FILE).is_file():
         raise InputError(f"{PREFIX}{name} is not a run of entropic-ae: it has no {INFO_FILE}; give another.")
     check_shared(RunFolder(cached).read_info(), source)
-    if target is None:
-        return cached
-    with atomic_folder(target) as whole:
-        for file in _files():
-            if (cached / file).is_file():
-                (whole / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(cached / file, whole / file)
-    return target
+    return cached
 
 
 def push(

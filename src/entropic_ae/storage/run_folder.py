@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from entropic_ae.errors import InputError
+from entropic_ae.storage.examples import EXAMPLE, example_folder
 from entropic_ae.storage.files import claimed, locked, read_json, remove_unfinished, set_aside, sha256, write_json
 from entropic_ae.storage.json_schema import check
 from entropic_ae.storage.log import read_log
@@ -37,6 +38,7 @@ __all__ = [
     "WEIGHTS",
     "RunFolder",
     "SavedTransport",
+    "check_run",
     "check_run_folder",
     "density_file",
     "density_of",
@@ -89,9 +91,9 @@ def samples_file(density: str) -> str:
     return f"{_SAMPLES[0]}{density}{_SAMPLES[1]}"
 
 
-def labelled_file(density: str, labels: Sequence[int]) -> str:
-    """Return the picture of samples of some labels."""
-    return f"labels-{'-'.join([density, *map(str, labels)])}.png"
+def labelled_file(density: str, classes: Sequence[str]) -> str:
+    """Return the picture of samples of some classes, by their names."""
+    return f"labels-{'-'.join([density, *classes])}.png"
 
 
 def edits_file(toward: str) -> str:
@@ -335,12 +337,20 @@ class RunFolder:
 
 
 def is_shared(source: object) -> bool:
-    """Return whether a name is that of a run on the Hub; ``./hf:x`` is a folder of that name.
+    """Return whether a name is that of a run on the Hub or of an example; ``./hf:x`` is a folder of that name.
 
-    >>> is_shared("hf:owner/name"), is_shared("runs/eae-mnist-0")
-    (True, False)
+    >>> is_shared("hf:owner/name"), is_shared("example:mnist"), is_shared("runs/eae-mnist-0")
+    (True, True, False)
     """
-    return str(source).startswith(PREFIX)
+    return str(source).startswith((PREFIX, EXAMPLE))
+
+
+def check_run(run: str) -> None:
+    """Raise InputError for a folder that is no run and for an unknown example; the Hub is not asked."""
+    if run.startswith(EXAMPLE):
+        example_folder(run)
+    elif not is_shared(run):
+        check_run_folder(Path(run))
 
 
 def check_run_folder(path: Path) -> None:

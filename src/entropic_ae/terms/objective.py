@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -101,6 +101,10 @@ class Objective(nn.Module):
             term.check(model)
         size = max(term.recent_codes for term in self.terms)
         self.memory = CodeMemory(size, model.bottleneck.latent_dim) if size else None
+
+    def prepare(self, network: Callable[[str], nn.Module | None]) -> None:
+        """Give the terms what they need of the training images, see ``Term.prepared``."""
+        self.terms = tuple(term.prepared(network) for term in self.terms)
 
     def forward(self, model: Autoencoder, trace: Trace) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted sum and the unweighted value of each term, computed outside autocast.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -20,7 +21,23 @@ from entropic_ae.terms.term import Term
 
 __all__ = ["FEATURE_NETWORKS", "FeatureError", "MultiScaleSimilarity"]
 
-FEATURE_NETWORKS: Registry[Callable[[], nn.Module]] = Registry("feature network", {"random": RandomFeatures})
+
+def _of_images(name: str) -> nn.Module:
+    """Refuse a network that a run trains or loads before it is trained, where there is no run."""
+    raise InputError(
+        f"the feature network {name!r} is at hand in a run, which eae.train makes; elsewhere give it to the term: "
+        "term.prepared(lambda name: feature_network(name, data))."
+    )
+
+
+FEATURE_NETWORKS: Registry[Callable[[], nn.Module]] = Registry(
+    "feature network",
+    {
+        "random": RandomFeatures,
+        "classifier": partial(_of_images, "classifier"),
+        "dino": partial(_of_images, "dino"),
+    },
+)
 
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of the published scales, the finest first
 _WINDOW, _SIGMA = 11, 1.5
@@ -79,13 +96,14 @@ class FeatureError(Term):
     for L layers and P values of an image, which make it stand beside squared errors. Unlike in LPIPS the channels
     have no learned weights, and no norm is scaled up more than tenfold.
 
-    The network is built at the first step of training and belongs to no model: it is not in the weights of a run,
-    and a run is loaded without it.
+    The network belongs to no model: it is not in the weights of a run, and a run is loaded without it.
 
     Attributes:
-        network: name in ``FEATURE_NETWORKS``: ``random``, a fixed network that needs no weights, or a custom one.
-            A row is a function without arguments that returns a module from images in [0, 1], (N, C, H, W), to a
-            list of activations, each (N, F, H', W').
+        network: name in ``FEATURE_NETWORKS``: ``random``, a fixed network that needs no weights; ``classifier``,
+            the one of that feature space, which a run trains on the labels of its images, or reads from the cache;
+            ``dino``, DINOv2, whose weights are downloaded; or a custom one. Such a row is a function without
+            arguments, called at the first step of training, that returns a module from images in [0, 1],
+            (N, C, H, W), to a list of activations, each (N, F, H', W').
 
     Raises: InputError for an unknown network.
 
@@ -113,12 +131,30 @@ class FeatureError(Term):
     def __call__(self, model: Autoencoder | None, trace: Trace) -> Tensor:  # noqa: ARG002
         """Return the mean over layers and positions, times the number of values of an image."""
         x, x_hat = trace.x, trace.x_hat
-        network = _frozen(FEATURE_NETWORKS.find(self.network), x_hat.device, x_hat.dtype)
+        network = _frozen(self._build(), x_hat.device, x_hat.dtype)
         with torch.no_grad():
             wanted = [_scaled(one) for one in network(x.to(x_hat.dtype))]
         found = network(x_hat)
         errors = [(_scaled(a) - b).square().sum(1).mean() for a, b in zip(found, wanted, strict=True)]
         return x[0].numel() * torch.stack(errors).mean()
+
+    def prepared(self, network: Callable[[str], nn.Module | None]) -> FeatureError:
+        """Return the term with its network, if that is one of the training images."""
+        found = network(self.network)
+        return self if found is None else _Prepared(self.weight, self.network, partial(deepcopy, found))
+
+    def _build(self) -> Callable[[], nn.Module]:
+        return FEATURE_NETWORKS.find(self.network)
+
+
+@dataclass(frozen=True)
+class _Prepared(FeatureError):
+    """The term with a function that returns its network."""
+
+    build: Callable[[], nn.Module] = RandomFeatures
+
+    def _build(self) -> Callable[[], nn.Module]:
+        return self.build
 
 
 @lru_cache(maxsize=4)

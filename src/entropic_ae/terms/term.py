@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from entropic_ae.autoencoder import Autoencoder, Trace
 from entropic_ae.errors import InputError
@@ -52,6 +53,14 @@ class Term:
 
     def check(self, model: Autoencoder) -> None:
         """Raise InputError if the term cannot be minimised on this model."""
+
+    def prepared(self, network: Callable[[str], nn.Module | None]) -> Term:  # noqa: ARG002
+        """Return the term with what it needs of the training images.
+
+        Arguments:
+            network: returns the frozen network of a name, for ``FeatureError``; None if the name is no such one.
+        """
+        return self
 
     @property
     def recent_codes(self) -> int:

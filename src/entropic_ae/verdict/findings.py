@@ -23,7 +23,7 @@ _DEAD = 0.01  # share of the first learning rate, below which nothing is learnt
 _GOOD_SHARE, _FAIR_SHARE = 0.2, 0.3
 _GOOD_BLURS, _FAIR_BLURS = 1.0, 2.0  # error of reconstructions by that of images at 8 pixels across
 _GOOD_RATIO, _FAIR_RATIO = 1.5, 3.0  # distance of samples by that of reconstructions
-_SIGMAS = 2
+_SIGMAS = 1.96  # standard errors, half of a 95 % interval
 _LEVEL = 0.01  # of the tests of the diagnosis
 _COPIED = 0.03  # share of near-copies among samples; 0.01 is expected of new images
 _UNFINISHED = "not finished"
@@ -205,15 +205,21 @@ def _samples(info: RunInfo, result: Mapping[str, Any]) -> Finding:
         )
     distance, rebuilt = rows[own]["frechet"], rows["reconstructions"]["frechet"]
     # the grade is as bad as is certain: samples are compared with what reconstructions or real images may be at
-    least = (rows["reconstructions"], rows[FLOOR])
-    unsure = max(row["frechet"] + _SIGMAS * row.get("frechet_error", 0.0) for row in least)
-    ratio = distance / unsure if unsure else math.inf
-    grade = "good" if ratio <= _GOOD_RATIO else "fair" if ratio <= _FAIR_RATIO else "poor"
+    upper, limit, name = max(
+        (row["frechet"] + _SIGMAS * row.get("frechet_error", 0.0), row["frechet"], name)
+        for name, row in (("reconstructions", rows["reconstructions"]), ("real images", rows[FLOOR]))
+    )
+    grade = _graded(distance, upper)
+    unsure = grade != _graded(distance, limit)
     spoilt = BLURRED in rows and distance > rows[BLURRED]["frechet"]
     if spoilt or _reconstructions(result).grade == "poor":
         grade = "poor"
     said = f"drawn from the {own} they are at {distance:.2f}, reconstructions at {rebuilt:.2f}"
     said += f" and real images at {rows[FLOOR]['frechet']:.2f}"
+    if unsure and grade != "poor":
+        said += f"; of {result.get('number', result['n']):,} images each, {name} may be at up to {upper:.2f}"
+        said += f", so what is certain, and graded, is {distance / upper:.1f} times as far"
+        said += f", not {distance / limit:.1f} times" if limit > 0 else ""
     if grade != "good" and (cause := _cause(result)):
         said += f"; what the codes lack is mainly {cause}"
     if spoilt:
@@ -223,6 +229,12 @@ def _samples(info: RunInfo, result: Mapping[str, Any]) -> Finding:
     if apart > _SIGMAS * math.hypot(*(row.get("frechet_error", 0.0) for row in (rows[own], rows[nearest]))):
         said += f"; drawn from the {nearest}, {drawn[nearest]['frechet']:.2f}"
     return Finding("samples", grade, f"{said}.")
+
+
+def _graded(distance: float, limit: float) -> str:
+    """Return the grade of samples at a distance, where the best that they can be is at another."""
+    ratio = distance / limit if limit > 0 else math.inf
+    return "good" if ratio <= _GOOD_RATIO else "fair" if ratio <= _FAIR_RATIO else "poor"
 
 
 def _drawn(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
