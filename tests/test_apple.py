@@ -59,8 +59,9 @@ def apple(monkeypatch):
     return mode
 
 
+FINITE = {"terms": "squared_error+negative_discrete_entropy"}
 SYSTEMS = [
-    *({"bottleneck": name} for name in BOTTLENECKS),
+    *({"bottleneck": name, **(FINITE if kind.is_discrete else {})} for name, kind in BOTTLENECKS.items()),
     *({"terms": f"squared_error+{name}"} for name in TERMS if name != "squared_error"),
 ]
 

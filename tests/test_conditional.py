@@ -220,7 +220,7 @@ def test_custom_networks_and_those_of_every_preset_take_labels():
 
 
 def test_systems_are_compared_without_the_conditional_ones():
-    assert [name for name in RECIPES if name not in compared()] == ["c-bn-ae", "c-eae", "c-vae"]
+    assert [name for name in RECIPES if name not in compared()] == ["c-bn-ae", "c-eae", "c-vae", "q-ae", "q-eae"]
 
 
 def test_commands_take_the_names_of_classes(run, call, tmp_path):

@@ -31,10 +31,16 @@ from entropic_ae.training import CHECKPOINT, WEIGHTS, loop
 QUICK = {"second-stage.epochs": 1, "second-stage.hidden": 8}
 SLOW = {"learning_rate": 1e-3}  # a decoder that knows the label makes codes constant soon, up to rounding
 AVERAGED = {"ema": 0.5, "augment": "mirror+shift+crop"}
+BOUNDING = {name: kind for name, kind in BOTTLENECKS.items() if kind.bounds_entropy}
+CONTINUOUS, FINITE = (
+    [n for n, kind in BOUNDING.items() if kind.is_discrete == finite] for finite in (False, True)
+)
+DISCRETE = "squared_error+negative_discrete_entropy"
 SYSTEMS = (
     {name: (name, QUICK if recipe.density == "second-stage" else {}) for name, recipe in RECIPES.items()}
     | {name: (name, SLOW) for name, recipe in RECIPES.items() if recipe.conditional}
-    | {name: ("eae", {"bottleneck": name}) for name, kind in BOTTLENECKS.items() if kind.bounds_entropy}
+    | {name: ("eae", {"bottleneck": name}) for name in CONTINUOUS}
+    | {name: ("eae", {"bottleneck": name, "terms": DISCRETE, "entropy.memory": 40}) for name in FINITE}
     | {"memory": ("eae", {"entropy.memory": 40}), "perceptron": ("eae", {"preset": "mlp", **AVERAGED})}
     | {"residual": ("eae", {"network": "residual"})}
     | {"features": ("eae", {"terms": "absolute_error+feature_error"})}
@@ -43,7 +49,7 @@ MOMENTS = tuple(name for name, kind in BOTTLENECKS.items() if kind(2).least_batc
 # a system for each piece that looks at the whole minibatch; the others have no piece of their own
 QUICKLY = (
     *("eae", "2seae", "wae", "rae-gp", "rae-sn", "vae", "2svae", "c-vae", "t-bn-ae"),
-    *("l1-norm", "whitening", "sphere", "memory", "perceptron", "residual", "features"),
+    *("l1-norm", "whitening", "sphere", "binary", "memory", "perceptron", "residual", "features"),
 )
 DENSITIES = ("prior", "gaussian", "mixture", "second-stage")
 TWO = "from test_distributed import die_resume_and_use; import sys; die_resume_and_use(*sys.argv[1:])"

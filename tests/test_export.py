@@ -45,6 +45,7 @@ NETWORKS = {
     "spectral": ("digits", (1, 8, 8), {"width": 2, "spectral": True}),
     "large": ("celeba", (3, 64, 48), {"width": 1, "depth": 2}),
     "residual": ("digits", (2, 16, 40), {"network": "residual", "width": 1, "depth": 2, "spectral": True}),
+    "grid": ("digits", (1, 8, 8), {"network": "grid", "grid": 1, "width": 2}),
     "mlp": ("mlp", (3, 5, 2), {"hidden": 5}),
 }
 FOLDED = ("spectral",)  # exported as "conv" is: test_the_model_is_left_as_it_is compares the folded weights
@@ -87,6 +88,15 @@ class Several(torch.nn.Module):
 def corner(x, shape):
     """The first channels, rows and columns of images: those of the shape."""
     return x[:, : shape[0], : shape[1], : shape[2]]
+
+
+def centred(x, shape):
+    return corner(x, shape) - 0.5
+
+
+def as_codes(x):
+    """Values in [0, 1] as codes of both signs."""
+    return 4 * x - 2
 
 
 def session_of(parts, columns):
@@ -163,8 +173,9 @@ def test_encoders_of_every_network_and_bottleneck():
     parts, expected = [], []
     kinds = [(network, "identity") for network in NETWORKS if network not in FOLDED]
     kinds += [(None, bottleneck) for bottleneck in eae.BOTTLENECKS if bottleneck != "identity"]
-    for model, shape in (build(*kind) for kind in kinds):
-        part = partial(corner, shape=shape)
+    for kind, (model, shape) in ((kind, build(*kind)) for kind in kinds):
+        # the encoder's output of a bottleneck alone has both signs
+        part = partial(corner, shape=shape) if kind[0] else partial(centred, shape=shape)
         parts.append((graphs.make_graphs(model, shape, {})["encoder"].module, part))
         expected.append(lambda x, encode=model.encode, part=part: encode(part(x)))
     agree(session_of(parts, (3, 64, 48)), expected, (3, 64, 48))
@@ -172,8 +183,10 @@ def test_encoders_of_every_network_and_bottleneck():
 
 def test_decoders_of_every_network():
     models = [build(network) for network in NETWORKS if network not in FOLDED]
-    parts = [(graphs.make_graphs(model, shape, {})["decoder"].module, lambda z: z) for model, shape in models]
-    agree(session_of(parts, (3,)), [model.decode for model, _ in models], (3,))
+    models += [build("mlp", name) for name, kind in eae.BOTTLENECKS.items() if kind.is_discrete]  # move codes
+    parts = [(graphs.make_graphs(model, shape, {})["decoder"].module, as_codes) for model, shape in models]
+    expected = [lambda z, decode=model.decode: decode(as_codes(z)) for model, _ in models]
+    agree(session_of(parts, (3,)), expected, (3,))
 
 
 @pytest.mark.parametrize("recipe", eae.RECIPES)
@@ -450,6 +463,18 @@ def test_safetensors_are_read_by_the_documented_code(network, bottleneck, tmp_pa
     assert said["settings"] == {"width": 2}
     used = set(re.findall(r'"op": ?"(\w+)"', json.dumps([said["encoder"], said["decoder"]])))
     assert set(said["operations"]) == used
+
+
+def test_a_grid_of_codes_is_read_by_the_documented_code(tmp_path):
+    changes = {"network": "grid", "grid": 2, "width": 2, "latent_dim": 12, "bottleneck": "binary"}
+    model, _ = eae.configure(eae.RECIPES["ae"], eae.PRESETS["digits"], changes).build((1, 8, 8))
+    export_model(model.eval(), (1, 8, 8), tmp_path / "out", to="safetensors")
+    code = {}
+    exec(compile(BLOCKS[1].partition("\n\n\npixels")[0], "export.md", "exec"), code)
+    x, z = torch.rand(7, 1, 8, 8, generator=generator(0)), torch.randn(7, 12, generator=generator(1))
+    with torch.no_grad():
+        assert torch.equal(code["apply"](tmp_path / "out", "encoder", x), model.encode(x))
+        torch.testing.assert_close(code["apply"](tmp_path / "out", "decoder", z), model.decode(z))
 
 
 def test_a_model_that_several_processes_trained_is_described_alike(tmp_path):

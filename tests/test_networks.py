@@ -10,6 +10,8 @@ from torch import nn
 from entropic_ae import (
     ConvDecoder,
     ConvEncoder,
+    GridDecoder,
+    GridEncoder,
     InputError,
     MLPDecoder,
     MLPEncoder,
@@ -292,3 +294,34 @@ def test_the_residual_networks_are_one_graph_to_the_compiler():
         compiled = torch.compile(network.eval(), backend="eager", fullgraph=True)
         torch.testing.assert_close(compiled(x), network(x))
     torch.compiler.reset()
+
+
+@pytest.mark.parametrize(("side", "grid"), [(8, 4), (32, 4), (32, 8), (64, 8), (32, 16)])
+def test_a_cell_of_a_grid_is_made_of_its_region_and_its_surroundings(side, grid):
+    torch.manual_seed(0)
+    cell, x = 3, torch.rand(1, 2, side, side)
+    encoder = GridEncoder((2, side, side), cell * grid**2, width=8, grid=grid, depth=1).eval()
+    changed = x.clone()
+    changed[:, :, : side // grid, : side // grid] += 0.5  # the region of the first cell
+    moved = (encoder(x) != encoder(changed)).reshape(grid, grid, cell).any(2)
+    assert moved[0, 0]
+    assert not moved[4:].any()
+    assert not moved[:, 4:].any()
+    decoder = GridDecoder((2, side, side), cell * grid**2, width=8, grid=grid, depth=1).eval()
+    z = torch.randn(1, cell * grid**2)
+    other = z.clone()
+    other[:, -cell:] += 1  # the last cell, at the lower right
+    assert decoder(z).shape == (1, 2, side, side)
+    rows = (decoder(z) != decoder(other))[0].any(0).any(1)
+    assert rows[-1]
+    assert not rows[: max(side - 6 * side // grid, 0)].any()
+
+
+def test_a_grid_that_does_not_fit_is_refused():
+    for shape in ((1, 24, 24), (1, 8, 16), (1, 4 * 8, 4 * 16)):
+        with pytest.raises(InputError, match="a grid of 4 expects square images of 8, 16, 32, "):
+            GridEncoder(shape, 16)
+    with pytest.raises(InputError, match="a grid of 8 expects square images of 16, 32, 64"):
+        GridDecoder((1, 8, 8), 64, grid=8)
+    with pytest.raises(InputError, match="a grid of 4 x 4 cells expects codes of a multiple of 16 values, got 40"):
+        GridDecoder((1, 32, 32), 40)

@@ -341,12 +341,20 @@ def test_terms_of_a_diagonal_decoder_are_the_sum_of_its_squares(z, exponent, see
         torch.testing.assert_close(weight.grad.diag(), 2 * scales)
 
 
+def prior_for(name, dim):
+    return BOTTLENECKS["levels" if DENSITIES[name].is_discrete else "identity"](dim).prior()
+
+
 def fit(name, codes):
-    small = {"second-stage": {"hidden": 4, "depth": 1, "epochs": 1}, "mixture": {"components": 3}}
-    return DENSITIES[name].fit(codes, BOTTLENECKS["identity"](codes.shape[1]).prior(), **small.get(name, {}))
+    small = {
+        "second-stage": {"hidden": 4, "depth": 1, "epochs": 1},
+        "mixture": {"components": 3},
+        "autoregressive": {"width": 16, "depth": 1, "epochs": 1},
+    }
+    return DENSITIES[name].fit(codes, prior_for(name, codes.shape[1]), **small.get(name, {}))
 
 
-TRAINED = ("flow", "second-stage")  # by gradients
+TRAINED = ("flow", "second-stage", "autoregressive")  # by gradients
 CHEAP = [name for name in DENSITIES if name not in TRAINED]
 
 
@@ -375,7 +383,7 @@ def check_round_trip(name, codes, n, seed, tmp_path_factory):
     write_tensors(path, density.state(), {"of": name})
     state, metadata = read_tensors(path)
     assert metadata == {"of": name}
-    prior = BOTTLENECKS["identity"](codes.shape[1]).prior()
+    prior = prior_for(name, codes.shape[1])
     assert torch.equal(type(density).from_state(state, prior).sample(n, seed=seed), drawn)
 
 

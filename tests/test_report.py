@@ -18,7 +18,7 @@ from entropic_ae import InputError, cli, report
 from entropic_ae.metrics import diagnostics
 from entropic_ae.report import charts, comparison, curves, diagnosis, plane
 from entropic_ae.storage.json_schema import check
-from entropic_ae.storage.run_folder import RESULT
+from entropic_ae.storage.results import RESULT
 from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.verdict.command import train_command
 

@@ -164,7 +164,8 @@ def test_test_images_are_not_read(tmp_path, monkeypatch):
 
 
 def test_score_is_of_the_density_that_the_system_draws_from():
-    distances = {"prior": {"frechet": 1.0}, "mixture": {"frechet": 2.0}, "second-stage": {"frechet": 3.0}}
+    drawn = {"prior": 1.0, "mixture": 2.0, "second-stage": 3.0, "autoregressive": 4.0}
+    distances = {name: {"frechet": value} for name, value in drawn.items()}
     scores = {
         name: tuning.score({"cell": {"recipe": name}, "metrics": {"distances": distances}}) for name in RECIPES
     }
@@ -174,6 +175,8 @@ def test_score_is_of_the_density_that_the_system_draws_from():
             **dict.fromkeys(("ae", "ae-l2", "rae", "rae-l2", "rae-gp", "rae-sn"), 2.0),
             **dict.fromkeys(("vae", "cv-vae", "wae", "bn-ae", "eae", "eae-linear"), 1.0),
             **dict.fromkeys(("2svae", "2seae"), 3.0),
+            "q-ae": 4.0,
+            "q-eae": 1.0,
         }.items()
     )
 

@@ -41,11 +41,11 @@ def terms(_: Path) -> str:
 
 
 def bottlenecks(_: Path) -> str:
-    """Return a table of the bottlenecks that bound the entropy."""
+    """Return a table of the bottlenecks that bound the entropy of a density; docs/quantised.md has the others."""
     rows = [
         [f"`{name}`", first_sentence(kind), as_prior(kind(_DIM).prior()).title]
         for name, kind in BOTTLENECKS.items()
-        if kind.bounds_entropy
+        if kind.bounds_entropy and not kind.is_discrete
     ]
     return markdown(["`bottleneck`", "constraint", "prior"], rows)
 

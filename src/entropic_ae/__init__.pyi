@@ -5,6 +5,7 @@ from .autoencoder import LabelEmbedding as LabelEmbedding
 from .autoencoder import Trace as Trace
 from .bottlenecks import BOTTLENECKS as BOTTLENECKS
 from .bottlenecks import BatchNorm as BatchNorm
+from .bottlenecks import Binary as Binary
 from .bottlenecks import Bottleneck as Bottleneck
 from .bottlenecks import Code as Code
 from .bottlenecks import Codes as Codes
@@ -13,6 +14,7 @@ from .bottlenecks import Cube as Cube
 from .bottlenecks import GaussianPosterior as GaussianPosterior
 from .bottlenecks import Identity as Identity
 from .bottlenecks import L1Norm as L1Norm
+from .bottlenecks import Levels as Levels
 from .bottlenecks import Sphere as Sphere
 from .bottlenecks import Transported as Transported
 from .bottlenecks import Whitening as Whitening
@@ -21,6 +23,7 @@ from .data import ImageData as ImageData
 from .data import Split as Split
 from .data import load_images as load_images
 from .densities import DENSITIES as DENSITIES
+from .densities import Autoregressive as Autoregressive
 from .densities import Copula as Copula
 from .densities import Density as Density
 from .densities import Flow as Flow
@@ -33,6 +36,7 @@ from .densities import SecondStage as SecondStage
 from .errors import InputError as InputError
 from .estimators import cramer_wold as cramer_wold
 from .estimators import cube_entropy as cube_entropy
+from .estimators import discrete_entropy as discrete_entropy
 from .estimators import energy_distance as energy_distance
 from .estimators import epps_pulley as epps_pulley
 from .estimators import knn_divergence as knn_divergence
@@ -78,6 +82,8 @@ from .metrics import spread as spread
 from .metrics import ssim as ssim
 from .networks import ConvDecoder as ConvDecoder
 from .networks import ConvEncoder as ConvEncoder
+from .networks import GridDecoder as GridDecoder
+from .networks import GridEncoder as GridEncoder
 from .networks import MLPDecoder as MLPDecoder
 from .networks import MLPEncoder as MLPEncoder
 from .networks import ResidualDecoder as ResidualDecoder
@@ -102,6 +108,8 @@ from .recipes.constructors import CEAE as CEAE
 from .recipes.constructors import CVAE as CVAE
 from .recipes.constructors import CVVAE as CVVAE
 from .recipes.constructors import EAE as EAE
+from .recipes.constructors import QAE as QAE
+from .recipes.constructors import QEAE as QEAE
 from .recipes.constructors import RAE as RAE
 from .recipes.constructors import RAEGP as RAEGP
 from .recipes.constructors import RAEL2 as RAEL2
@@ -136,6 +144,7 @@ from .terms import KullbackLeibler as KullbackLeibler
 from .terms import MatricialFreeEnergy as MatricialFreeEnergy
 from .terms import MaximumMeanDiscrepancy as MaximumMeanDiscrepancy
 from .terms import MultiScaleSimilarity as MultiScaleSimilarity
+from .terms import NegativeDiscreteEntropy as NegativeDiscreteEntropy
 from .terms import NegativeEntropy as NegativeEntropy
 from .terms import NormTransport as NormTransport
 from .terms import Objective as Objective

@@ -32,6 +32,7 @@ class Trace(NamedTuple):
         step, epoch: how many optimiser steps and whole epochs of training came before.
         progress: share of the training that is done, from 0 to 1, for weights that follow a schedule.
         labels: of the images, int64 (N,); None for a model that takes none.
+        hidden: the encoder's output, of which the bottleneck has made the codes, (N, in_features).
 
     >>> from entropic_ae.bottlenecks import Code
     >>> Trace(torch.zeros(2, 1, 8, 8), Code(torch.zeros(2, 4)), torch.zeros(2, 1, 8, 8)).code.z.shape
@@ -47,6 +48,7 @@ class Trace(NamedTuple):
     epoch: int = 0
     progress: float = 0.0
     labels: Tensor | None = None
+    hidden: Tensor | None = None
 
 
 class LabelEmbedding(nn.Module):
@@ -164,8 +166,9 @@ class Autoencoder(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Trace:
         """Encode and decode images, (N, C, H, W) in [0, 1], with their labels, (N,), if the model takes them."""
-        code: Code = self.bottleneck(self.hidden(x, labels))
-        return Trace(x, code, self.decode(code.z, labels), labels=labels)
+        hidden = self.hidden(x, labels)
+        code: Code = self.bottleneck(hidden)
+        return Trace(x, code, self.decode(code.z, labels), labels=labels, hidden=hidden)
 
     def hidden(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the encoder's output, (N, in_features), for images, (N, C, H, W) in [0, 1]."""

@@ -23,7 +23,7 @@ from entropic_ae.densities import DENSITIES, Density
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.networks import ConvDecoder, ConvEncoder, Perceptron
 from entropic_ae.randomness import check_seed, generator, seeded
-from entropic_ae.terms import NegativeEntropy, Objective, SquaredError
+from entropic_ae.terms import NegativeDiscreteEntropy, NegativeEntropy, Objective, SquaredError
 from entropic_ae.training import Settings, fit
 
 __all__ = ["EntropicAutoencoder"]
@@ -59,7 +59,8 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             units (for images, in units of their range). 0 disables the term. A higher weight brings samples closer
             to the data at some cost in reconstruction.
         bottleneck: a name in ``BOTTLENECKS``, except the variational ones; ``identity`` does not bound the entropy
-            and requires ``entropy=0``.
+            and requires ``entropy=0``. Of ``binary`` and ``levels``, whose codes have few values, the entropy is
+            that of ``NegativeDiscreteEntropy``.
         image_shape: (C, H, W) of the flattened images, C * H * W = F, sides up to 128; None for a table.
             Sides that are no multiples of 8 are padded with the lowest value inside the networks: 28 to 32.
         hidden, depth: units per hidden layer and number of hidden layers of encoder and decoder, for a table.
@@ -146,7 +147,8 @@ class EntropicAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         rows = _standardised(X, mean, scale, varies)
         with seeded(seed):
             model = self._build(rows.shape[1])
-        objective = Objective([SquaredError(), NegativeEntropy(float(self.entropy))], model)
+        term = NegativeDiscreteEntropy if model.bottleneck.is_discrete else NegativeEntropy
+        objective = Objective([SquaredError(), term(float(self.entropy))], model)
         train, validation = _split(rows.float(), float(self.validation_fraction), seed)
         self._check_batch(model.bottleneck, len(train))
         options: dict[str, Any] = {"seed": seed, "device": self.device, "progress": bool(self.verbose)}

@@ -4,12 +4,14 @@ from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, Codes, Identity
 from entropic_ae.bottlenecks.domains import Cube, Sphere
 from entropic_ae.bottlenecks.moments import BatchNorm, L1Norm, Whitening
 from entropic_ae.bottlenecks.posteriors import ConstantVariancePosterior, GaussianPosterior
+from entropic_ae.bottlenecks.quantised import Binary, Levels, Quantised
 from entropic_ae.bottlenecks.transported import Transported
 from entropic_ae.registry import Registry
 
 __all__ = [
     "BOTTLENECKS",
     "BatchNorm",
+    "Binary",
     "Bottleneck",
     "Code",
     "Codes",
@@ -18,6 +20,8 @@ __all__ = [
     "GaussianPosterior",
     "Identity",
     "L1Norm",
+    "Levels",
+    "Quantised",
     "Sphere",
     "Transported",
     "Whitening",
@@ -32,6 +36,8 @@ BOTTLENECKS: Registry[type[Bottleneck]] = Registry(
         "whitening": Whitening,
         "sphere": Sphere,
         "cube": Cube,
+        "binary": Binary,
+        "levels": Levels,
         "gaussian-posterior": GaussianPosterior,
         "constant-variance-posterior": ConstantVariancePosterior,
     },

@@ -40,6 +40,8 @@ class Bottleneck(nn.Module):
         in_features: length of the encoder's output that ``forward`` takes.
         bounds_entropy: whether the constraints bound the entropy of the codes, so that the prior is the
             maximum-entropy distribution under them and its entropy the maximum.
+        is_discrete: whether codes are of a finite alphabet, see ``priors.Alphabet``. Their entropy is that of
+            probabilities, which ``NegativeDiscreteEntropy`` raises, and not that of a density.
         has_posterior: whether codes have a posterior; they are samples of it in training, its mean in evaluation.
         entropy: the entropy estimator for the space of the codes, called like ``knn_entropy(z, k, others=None)``.
 
@@ -48,6 +50,7 @@ class Bottleneck(nn.Module):
     """
 
     bounds_entropy: ClassVar[bool] = False
+    is_discrete: ClassVar[bool] = False
     has_posterior: ClassVar[bool] = False
     entropy: ClassVar[Callable[..., Tensor]] = staticmethod(knn_entropy)
 

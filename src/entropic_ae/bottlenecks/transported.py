@@ -42,6 +42,7 @@ class Transported(Bottleneck):
         self.bottleneck = bottleneck
         self.transport = transport
         self.bounds_entropy = bottleneck.bounds_entropy  # type: ignore[misc]  # of the one inside
+        self.is_discrete = bottleneck.is_discrete  # type: ignore[misc]
         self.entropy = bottleneck.entropy  # type: ignore[misc, method-assign]
         self.train(bottleneck.training)
 

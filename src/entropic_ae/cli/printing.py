@@ -145,8 +145,7 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
     if codes["maximum"] is not None:
         entropy += f", {codes['corrected_gap']:.2f} below the same estimate of as many prior samples"
     console.print(entropy)
-    if copies := codes["n"] - codes["distinct"]:
-        console.print(f"[bold yellow]equal codes:[/] {copies:,} of {codes['n']:,} equal another, and count once")
+    _print_copies(codes)
     if "verdict" in result["diagnostics"]:
         console.print(result["diagnostics"]["verdict"])
     else:
@@ -220,6 +219,15 @@ def _closer(result: Mapping[str, Any]) -> list[list[str]]:
             copies = f"{100 * row['near_copies']:.1f} %" if "near_copies" in row else _NOTHING
             rows.append([group, *cells, copies])
     return rows
+
+
+def _print_copies(codes: Mapping[str, Any]) -> None:
+    """Print how many codes equal another: in a finite alphabet a fact, elsewhere a warning."""
+    copies = codes["n"] - codes["distinct"]
+    if "states" in codes:
+        console.print(f"codes that differ: {codes['distinct']:,} of {codes['n']:,}")
+    elif copies:
+        console.print(f"[bold yellow]equal codes:[/] {copies:,} of {codes['n']:,} equal another, and count once")
 
 
 def _print_verdict(verdict: Verdict) -> None:

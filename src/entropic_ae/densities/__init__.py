@@ -1,5 +1,6 @@
 """Densities: how codes are drawn after training. Each is fitted to codes, sampled by seed, saved and loaded."""
 
+from entropic_ae.densities.autoregressive import Autoregressive
 from entropic_ae.densities.copula import Copula, Marginals
 from entropic_ae.densities.density import Density, Sampler
 from entropic_ae.densities.flow import Flow
@@ -12,6 +13,7 @@ from entropic_ae.registry import Registry
 
 __all__ = [
     "DENSITIES",
+    "Autoregressive",
     "Copula",
     "Density",
     "Flow",
@@ -25,5 +27,6 @@ __all__ = [
 ]
 
 DENSITIES: Registry[type[Density]] = Registry(
-    "density", {d.name: d for d in (Prior, Radial, Marginals, Gaussian, Copula, Mixture, Flow, SecondStage)}
+    "density",
+    {d.name: d for d in (Prior, Radial, Marginals, Gaussian, Copula, Mixture, Flow, SecondStage, Autoregressive)},
 )

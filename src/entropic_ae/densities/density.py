@@ -43,6 +43,8 @@ class Density:
     Attributes:
         name: the density in the registry, in files and on the command line.
         needs_codes: whether ``fit`` uses the codes; if not, they are not computed.
+        has_sampler: whether ``sampler`` can be defined; otherwise an export without names leaves the density out.
+        is_discrete: whether it is a distribution over a finite alphabet, and ``log_prob`` of probabilities.
 
     >>> from entropic_ae.densities import DENSITIES
     >>> DENSITIES["prior"].needs_codes, DENSITIES["mixture"].needs_codes
@@ -51,6 +53,8 @@ class Density:
 
     name: ClassVar[str] = ""
     needs_codes: ClassVar[bool] = True
+    has_sampler: ClassVar[bool] = True
+    is_discrete: ClassVar[bool] = False
 
     @classmethod
     def check(cls) -> None:

@@ -41,6 +41,7 @@ class Flow(Density):
     """
 
     name = "flow"
+    has_sampler = False
 
     def __init__(self, transport: FlowTransport) -> None:
         self.transport = transport

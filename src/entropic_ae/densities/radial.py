@@ -59,12 +59,13 @@ class Radial(Density):
         """Take the quantiles of the norms of codes, (N, D)."""
         codes = check_codes(codes, 2, f"the density '{cls.name}'")
         prior = as_prior(prior)
+        scores = prior.to_normal(codes)  # raises for a finite alphabet
         if not isinstance(prior, Independent):
             raise InputError(
                 f"the density '{cls.name}' expects a prior of independent dimensions, got {prior.title}; leave "
                 "the density out."
             )
-        return cls(prior, quantiles_of(prior.to_normal(codes).norm(dim=1)[:, None]).squeeze(1))
+        return cls(prior, quantiles_of(scores.norm(dim=1)[:, None]).squeeze(1))
 
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
         """Draw n codes, (n, D) float32."""

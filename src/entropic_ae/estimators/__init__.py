@@ -1,6 +1,7 @@
 """Sample-based estimators of entropy and discrepancy: pure, differentiable functions of tensors."""
 
 from entropic_ae.estimators.discrepancy import energy_distance, knn_divergence, mmd2
+from entropic_ae.estimators.discrete import MOST_STATES, discrete_entropy, groups_of, joint_usage, usage_entropy
 from entropic_ae.estimators.entropy import cube_entropy, distinct_codes, knn_entropy, sphere_entropy
 from entropic_ae.estimators.information import mutual_information
 from entropic_ae.estimators.normality import (
@@ -12,11 +13,15 @@ from entropic_ae.estimators.normality import (
 )
 
 __all__ = [
+    "MOST_STATES",
     "cramer_wold",
     "cube_entropy",
+    "discrete_entropy",
     "distinct_codes",
     "energy_distance",
     "epps_pulley",
+    "groups_of",
+    "joint_usage",
     "knn_divergence",
     "knn_entropy",
     "matricial_free_energy",
@@ -25,4 +30,5 @@ __all__ = [
     "norm_transport",
     "sliced_transport",
     "sphere_entropy",
+    "usage_entropy",
 ]

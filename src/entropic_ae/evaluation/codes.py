@@ -64,7 +64,8 @@ def diagnostics(
     bottleneck, prior = model.bottleneck, model.bottleneck.prior()
     bounds = {}
     for name, density in densities.items():
-        likelihood = density.log_prob(drawn) if isinstance(prior, Independent) and std is None else None
+        measured = density.is_discrete if bottleneck.is_discrete else isinstance(prior, Independent)
+        likelihood = density.log_prob(drawn) if measured and std is None else None
         if likelihood is not None:
             # fitted to other images' codes: in expectation no more than the divergence
             bounds[f"the likelihood under the {name}"] = (likelihood - prior.log_prob(drawn)).mean().item()

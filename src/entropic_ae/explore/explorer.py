@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from threading import RLock
@@ -17,6 +18,7 @@ from entropic_ae.evaluation import map_codes
 from entropic_ae.explore.codes import PrincipalAxes, norm_percentile, principal_axes, walk, within
 from entropic_ae.features import Features, load_features
 from entropic_ae.metrics import nearest_neighbours, reconstruction_error
+from entropic_ae.priors import Alphabet, as_prior
 from entropic_ae.randomness import generator
 from entropic_ae.runs import Run
 from entropic_ae.runs.images import fit_of
@@ -138,7 +140,15 @@ class Explorer:
         colour = "grey" if channels == 1 else "colour"
         count = self.run.info.training_images
         trained = f" · {count:,} training images" if count else ""
-        return f"{width} x {height} pixels, {colour} · codes of {self.latent_dim} numbers{trained}"
+        return f"{width} x {height} pixels, {colour} · codes of {self.latent_dim} {self._values}{trained}"
+
+    @property
+    def _values(self) -> str:
+        """Return what the values of a code are."""
+        prior = as_prior(self.run.model.bottleneck.prior())
+        if not isinstance(prior, Alphabet):
+            return "numbers"
+        return f"numbers ({prior.entropy().item() / math.log(2):.0f} bits)"
 
     @property
     def latent_dim(self) -> int:
@@ -187,7 +197,9 @@ class Explorer:
         A density saved in the run folder needs none, ""; others can be fitted if the run's images are available.
         """
         own = self.run.system.recipe.density
-        names = sorted(DENSITIES, key=lambda name: name != own)
+        discrete = self.run.model.bottleneck.is_discrete  # whose own densities are of no other codes
+        fit = (name for name, kind in DENSITIES.items() if discrete or not kind.is_discrete)
+        names = sorted(fit, key=lambda name: name != own)
         return {name: work for name in names if (work := self._work(name)) is not None}
 
     def _work(self, name: str) -> str | None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.bottlenecks import Code, Transported, Whitening
+from entropic_ae.bottlenecks import Bottleneck, Code, Transported, Whitening
 from entropic_ae.densities import Density, Sampler
 from entropic_ae.densities.density import no_sampler
 from entropic_ae.randomness import generator
@@ -155,6 +155,7 @@ def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str
     codes = f"float32 (N, {dim})" + ", the means of the posteriors" * model.bottleneck.has_posterior
     images = f"{axes}; pixels of 8 bits are round(255 * images)"
 
+    is_direct = model.labels is None and type(model.bottleneck).inverse is Bottleneck.inverse
     label, classes = {}, 0
     if model.labels is not None:
         classes = model.labels.classes
@@ -178,7 +179,7 @@ def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str
             {},
         ),
         "decoder": Graph(
-            _Decode(plain) if label or isinstance(model.bottleneck, Transported) else plain.decoder,
+            plain.decoder if is_direct else _Decode(plain),
             lambda z, y=None: (model.decode(z, y),),
             normal(dim),
             {"codes": f"float32 (N, {dim})", **label},

@@ -15,11 +15,15 @@ from entropic_ae.export.graphs import colours, is_older, plain_copy
 from entropic_ae.networks import (
     ConvDecoder,
     ConvEncoder,
+    FromCells,
+    GridDecoder,
+    GridEncoder,
     MLPDecoder,
     MLPEncoder,
     ResidualBlock,
     ResidualDecoder,
     ResidualEncoder,
+    ToCells,
     UpsamplingConv2d,
 )
 from entropic_ae.priors import as_prior
@@ -42,30 +46,39 @@ _OPERATIONS: dict[type[nn.Module], Callable[[Any], dict[str, Any]]] = {
         "padding": layer.padding,
         "output_padding": layer.output_padding,
     },
+    ToCells: lambda _: {"op": "to_cells"},
+    FromCells: lambda layer: {"op": "from_cells", "shape": layer.shape},
 }
 _MEANING = {
     "affine": "scale * x + shift, by value",
     "append_label": "the row of table of the label, after the values of the code",
     "append_label_planes": "the row of table of the label, each value a constant plane after the image's channels",
     "batch_norm": "(x - running_mean) / sqrt(running_var + eps), by channel, then times weight plus bias if given",
+    "cell_levels": "for values in [-1, 1], the level of the cell, min(floor(levels * (x + 1) / 2), levels - 1): a "
+    "number k from 0, which stands for 2 * k / (levels - 1) - 1",
     "conv2d": "weight is (outputs, inputs, rows, columns); bias if given; zeros are the padding",
     "conv_transpose2d": "weight is (inputs, outputs, rows, columns); bias if given",
     "crop": "the first rows and columns, as many as size says",
     "divide_by_norm": "each row by its Euclidean norm, which counts as eps at least",
     "first": "the first features, as many as size says",
     "flatten": "(N, C, H, W) to (N, C * H * W), the columns of a row first",
+    "from_cells": "(N, H * W * C) to (N, C, H, W) with (C, H, W) = shape, the reverse of to_cells",
     "inverse_knothe_rosenblatt": "x with u = knothe_rosenblatt(x): value after value, by a monotone equation",
     "knothe_rosenblatt": "u_d = Phi^-1(P(X_d < x_d | x_1 ... x_(d-1))) for X of the mixture of Gaussians with "
     "these weights, means and covariances and the normal distribution function Phi; compute in float64",
     "linear": "x times weight transposed, weight being (outputs, inputs); plus bias if given",
     "mean_pool": "the means of blocks of size rows and columns, at the edge of as many as there are",
     "multiply": "x times matrix",
+    "nearest_levels": "the nearest of the values 2 * k / (levels - 1) - 1, k from 0 to levels - 1, the "
+    "larger of two equally near ones",
     "normalise": "(x - mean) / deviation, by value; mean alone is taken away where no deviation is given",
     "relu": "max(x, 0)",
     "residual": "the output of its layers plus that of its shortcut, both of x; a shortcut of no layers is x",
     "reshape": "(N, ...) to (N, *shape), the reverse of flatten",
     "sigmoid": "1 / (1 + exp(-x))",
+    "sign": "1 where x is at least 0, -1 elsewhere",
     "tanh": "the hyperbolic tangent",
+    "to_cells": "(N, C, H, W) to (N, H * W * C), the channels of a place together, the columns of a row first",
     "upsample": "each row and column repeated, as many times as factor says",
 }
 
@@ -135,7 +148,7 @@ def _decoder(network: ConvDecoder | ResidualDecoder, name: str) -> _Part:
     return _Part(layers, linear.tensors | convolutions.tensors)
 
 
-def _mlp_encoder(network: MLPEncoder) -> _Part:
+def _sequence_encoder(network: MLPEncoder | GridEncoder) -> _Part:
     layers, tensors = _rows(network, "layers")
     return _Part([_CENTRE, *layers], tensors)
 
@@ -145,12 +158,19 @@ def _mlp_decoder(network: MLPDecoder) -> _Part:
     return _Part([*layers, {"op": "reshape", "shape": network.shape}, {"op": "sigmoid"}], tensors)
 
 
+def _grid_decoder(network: GridDecoder) -> _Part:
+    layers, tensors = _rows(network, "layers")
+    return _Part([*layers, {"op": "sigmoid"}], tensors)
+
+
 _PARTS: dict[type[nn.Module], Callable[[Any], _Part]] = {
     ConvEncoder: partial(_encoder, name="convolutions"),
     ConvDecoder: partial(_decoder, name="convolutions"),
     ResidualEncoder: partial(_encoder, name="blocks"),
     ResidualDecoder: partial(_decoder, name="blocks"),
-    MLPEncoder: _mlp_encoder,
+    GridEncoder: _sequence_encoder,
+    GridDecoder: _grid_decoder,
+    MLPEncoder: _sequence_encoder,
     MLPDecoder: _mlp_decoder,
 }
 

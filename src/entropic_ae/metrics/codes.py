@@ -11,6 +11,7 @@ from torch import Tensor
 from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import DivergenceError, InputError
 from entropic_ae.estimators import distinct_codes, knn_entropy
+from entropic_ae.priors import Alphabet
 from entropic_ae.randomness import seeded
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def entropy_gap(
     replaces the maximum by the same estimate for as many samples of the prior, which has a similar bias.
 
     Equal codes count once; ``distinct`` is the number of the others. If no more than k values differ, all codes
-    count, and the entropy is far too low.
+    count, and the entropy is far too low. Under a ``priors.Alphabet`` all codes count: how often each is used is
+    what their entropy is of.
 
     Arguments:
         codes: (N, D), N > k.
@@ -49,7 +51,8 @@ def entropy_gap(
 
     Returns:
         ``n``, ``distinct``, ``entropy``, ``maximum``, ``gap`` = maximum - entropy, ``prior_estimate`` and
-        ``corrected_gap`` = prior_estimate - entropy; in nats, all but the first three None without a prior.
+        ``corrected_gap`` = prior_estimate - entropy; in nats, all but the first three None without a prior. Under
+        a ``priors.Alphabet`` also ``states``, the number of states of a token.
 
     Raises:
         InputError: codes that are not a finite matrix, N <= k, or a prior of another width.
@@ -72,8 +75,8 @@ def entropy_gap(
         )
     check_finite(codes)
     n, dim = codes.shape
-    distinct = len(codes.unique(dim=0))
-    codes = distinct_codes(codes.detach(), k)
+    distinct, alphabet = len(codes.unique(dim=0)), isinstance(prior, Alphabet)
+    codes = codes.detach() if alphabet else distinct_codes(codes.detach(), k)
     entropy = estimator(codes.double(), k).item()
     result: dict[str, float | int | None] = {"n": n, "distinct": distinct, "entropy": entropy}
     if prior is None:
@@ -86,6 +89,8 @@ def entropy_gap(
     maximum = prior.entropy().item()
     with seeded(seed):
         prior_estimate = estimator(prior.sample((len(codes),)).double(), k).item()
+    if isinstance(prior, Alphabet):
+        result["states"] = prior.states
     return result | {
         "maximum": maximum,
         "gap": maximum - entropy,

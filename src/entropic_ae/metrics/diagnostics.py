@@ -19,7 +19,8 @@ from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import InputError
 from entropic_ae.estimators import knn_entropy
 from entropic_ae.metrics.codes import check_finite
-from entropic_ae.priors import CodePrior, as_prior, rank_scores
+from entropic_ae.metrics.usage import compare_usage
+from entropic_ae.priors import Alphabet, CodePrior, as_prior, rank_scores
 from entropic_ae.randomness import generator, seeded
 
 __all__ = ["LEVEL", "diagnose", "least_codes", "sliced_wasserstein", "sliced_wasserstein_from"]
@@ -131,9 +132,11 @@ def diagnose(
     - ``distance``: the rank of the codes' sliced Wasserstein distance from 100 samples of the prior among the
       distances of these samples from each other (at most 2,000 codes).
 
+    **Codes of a finite alphabet** have other parts, of tokens and of groups of them: see ``usage.compare_usage``.
+
     Arguments:
         codes: (N, D), N at least ``least_codes(D)``; for codes with a posterior, samples from it.
-        prior: over (D,): independent dimensions or ``UniformSphere``.
+        prior: over (D,): independent dimensions, ``UniformSphere`` or a ``priors.Alphabet``.
         estimator: entropy estimator for the space of the codes.
         lower_bounds: lower bounds of the divergence in nats, by the name of their reason. An example is the mean
             log likelihood of these codes under a density fitted to other codes, minus that under the prior.
@@ -172,7 +175,7 @@ def diagnose(
     codes, n = codes.detach().cpu(), len(codes)
     deviation = codes.double().std(0)
     alive = deviation > 1e-6 * deviation.max()
-    codes = codes.unique(dim=0)
+    counted, codes = codes, codes.unique(dim=0)
     result = {
         "prior": prior.title,
         "n": n,
@@ -181,7 +184,10 @@ def diagnose(
         "dead": int((~alive).sum()),
         "lower_bounds": dict(lower_bounds),
     }
-    if alive.any() and len(codes) >= least:
+    if alive.any() and isinstance(prior, Alphabet):
+        result |= compare_usage(counted, prior, seed)
+        result["distance"], result["p_values"]["distance"] = _distance(counted, alive, prior, seed)
+    elif alive.any() and len(codes) >= least:
         # in random order, since sorted codes would make the blocks differ
         codes = codes[torch.randperm(len(codes), generator=generator(seed))]
         result |= _compare(codes, prior.normal_scores(codes), alive, prior, estimator, seed)
@@ -252,7 +258,7 @@ def _verdict(result: dict[str, Any]) -> str:
         if least > result["divergence"]:
             text += f" (at least {_rounded(least)} by {reason})"
     if dependent := result["dependent"]:
-        text += f"; directions that copy others: {dependent}"
+        text += f"; {'dimensions' if 'usage' in result else 'directions'} that copy others: {dependent}"
     told = [part for part in parts if result["p_values"][part] <= LEVEL]
     if len(parts) == 1:
         return text

@@ -1,4 +1,4 @@
-"""Encoders and decoders: the paper's convolutional pair, a residual pair, perceptrons; a fixed random network.
+"""Encoders and decoders: convolutional and residual pairs, perceptrons; a random network, and a transformer.
 
 An encoder maps images in [0, 1], (N, C, H, W), to (N, features); a decoder maps codes, (N, D), to images in
 [0, 1]. Each is sized by the image shape (C, H, W) and the number of features or dimensions.
@@ -18,13 +18,19 @@ from entropic_ae.networks.convolutional import ConvDecoder, ConvEncoder
 from entropic_ae.networks.fixed import RandomFeatures
 from entropic_ae.networks.perceptrons import MLPDecoder, MLPEncoder, Perceptron
 from entropic_ae.networks.residual import ResidualBlock, ResidualDecoder, ResidualEncoder, UpsamplingConv2d
+from entropic_ae.networks.sequences import CausalTransformer
 from entropic_ae.networks.sizes import LARGEST, SIDES, Shape, fits
+from entropic_ae.networks.spatial import FromCells, GridDecoder, GridEncoder, ToCells
 
 __all__ = [
     "LARGEST",
     "SIDES",
+    "CausalTransformer",
     "ConvDecoder",
     "ConvEncoder",
+    "FromCells",
+    "GridDecoder",
+    "GridEncoder",
     "MLPDecoder",
     "MLPEncoder",
     "Perceptron",
@@ -33,6 +39,7 @@ __all__ = [
     "ResidualDecoder",
     "ResidualEncoder",
     "Shape",
+    "ToCells",
     "UpsamplingConv2d",
     "fits",
 ]

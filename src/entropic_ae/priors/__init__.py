@@ -1,5 +1,6 @@
 """Distributions over codes, and normal scores of codes."""
 
+from entropic_ae.priors.alphabet import Alphabet, UniformLevels, level_values
 from entropic_ae.priors.distributions import (
     CodePrior,
     IndependentPrior,
@@ -12,13 +13,16 @@ from entropic_ae.priors.distributions import (
 from entropic_ae.priors.scores import normal_cdf, normal_quantile, rank_scores
 
 __all__ = [
+    "Alphabet",
     "CodePrior",
     "IndependentPrior",
     "Laplace",
     "Normal",
     "Uniform",
+    "UniformLevels",
     "UniformSphere",
     "as_prior",
+    "level_values",
     "normal_cdf",
     "normal_quantile",
     "rank_scores",

@@ -10,6 +10,8 @@ from entropic_ae.errors import InputError
 from entropic_ae.networks import (
     ConvDecoder,
     ConvEncoder,
+    GridDecoder,
+    GridEncoder,
     MLPDecoder,
     MLPEncoder,
     ResidualDecoder,
@@ -38,6 +40,7 @@ NETWORKS: Registry[Networks] = Registry(
     {
         "paper": Networks(ConvEncoder, ConvDecoder),
         "residual": Networks(ResidualEncoder, ResidualDecoder),
+        "grid": Networks(GridEncoder, GridDecoder),
     },
 )
 

@@ -71,6 +71,11 @@ class Recipe:
     after_training: Callable[[Any], object] | None = None
     conditional: bool = False
 
+    @property
+    def is_discrete(self) -> bool:
+        """Whether codes are of a finite alphabet."""
+        return bool(getattr(self.bottleneck.func, "is_discrete", False))
+
     def __post_init__(self) -> None:
         check_name("recipe", self.name)
         check_partial(self.bottleneck, 1)

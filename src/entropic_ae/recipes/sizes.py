@@ -33,6 +33,8 @@ __all__ = ["PAPER", "PAPER_WIDTH", "SIZES", "Size", "fitted"]
 PAPER_WIDTH = 128
 _CPU_WIDTH = 16
 ENTROPY = 1 / 3072  # weight per value of an image: twice the paper's for CIFAR-10, 0.505 / 3072
+DISCRETE_ENTROPY = 1 / 512  # that of how an alphabet is used: 2 for an image of MNIST
+_BITS = 2  # values of a code of a finite alphabet in the place of a number
 _BATCH = 100
 _LEAST_BATCHES = 4  # an epoch, of a small set
 _SMALLEST = 16  # images of a batch, if the set has them
@@ -150,9 +152,12 @@ def _takes_width(system: System) -> bool:
 def _of_images(system: System, images: ImageData) -> dict[str, Scalar]:
     """Return the length of a code and the weight of the entropy, by the shape, and the decay of the average."""
     sides = images.shape[1:]
-    found: dict[str, Scalar] = {"latent_dim": latent_dim(max(sides), images.shape[0]), "ema": EMA}
+    discrete = system.recipe.is_discrete
+    length = latent_dim(max(sides), images.shape[0]) * (_BITS if discrete else 1)
+    found: dict[str, Scalar] = {"latent_dim": length, "ema": EMA}
     if system.recipe.name in RECIPES.builtin:
-        found["entropy"] = float(f"{ENTROPY * math.prod(images.shape):.3g}")
+        weight = DISCRETE_ENTROPY if discrete else ENTROPY
+        found["entropy"] = float(f"{weight * math.prod(images.shape):.3g}")
     return found
 
 

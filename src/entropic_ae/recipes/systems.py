@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from entropic_ae.bottlenecks import BatchNorm, ConstantVariancePosterior, GaussianPosterior, Identity
+from entropic_ae.bottlenecks import BatchNorm, Binary, ConstantVariancePosterior, GaussianPosterior, Identity
 from entropic_ae.recipes.recipe import Recipe, Scalar
 from entropic_ae.registry import Registry
 from entropic_ae.terms import (
@@ -38,6 +38,7 @@ from entropic_ae.terms import (
     GaussianLikelihood,
     KullbackLeibler,
     MaximumMeanDiscrepancy,
+    NegativeDiscreteEntropy,
     NegativeEntropy,
     SquaredError,
 )
@@ -52,6 +53,8 @@ __all__ = [
     "CV_VAE",
     "EAE",
     "EAE_LINEAR",
+    "QUANTISED_AE",
+    "QUANTISED_EAE",
     "RAE",
     "RAE_GP",
     "RAE_L2",
@@ -300,6 +303,40 @@ CONDITIONAL_VAE = replace(
     VAE, name="c-vae", summary="vae, conditional: both networks get the label", reference=_SOHN, conditional=True
 )
 
+# Codes of signs. A bit holds less than a number, so codes are longer than those of other systems.
+QUANTISED_AE = replace(
+    AE,
+    name="q-ae",
+    summary="autoencoder of binary codes, no regulariser",
+    reference="section 6 of the paper, future work; Yu et al. (2023), Language model beats diffusion",
+    bottleneck=partial(Binary),
+    densities={"prior": {}, "autoregressive": {}},
+    density="autoregressive",
+    settings={
+        "digits": {"latent_dim": 32},
+        "mlp": {"latent_dim": 32},
+        **_by_data({"latent_dim": 64}, {"latent_dim": 256}, {"latent_dim": 256}),
+    },
+)
+
+QUANTISED_EAE = replace(
+    QUANTISED_AE,
+    name="q-eae",
+    summary="entropic autoencoder of binary codes: the entropy of their usage raised",
+    reference="section 6 of the paper, future work",
+    density="prior",
+    terms=(SquaredError(), NegativeDiscreteEntropy(2.0)),
+    settings={  # weights of 2 for an image of MNIST, by the number of values; more for the small digits
+        "digits": {"latent_dim": 32, "entropy": 0.5},
+        "mlp": {"latent_dim": 32},
+        **_by_data(
+            {"latent_dim": 64, "entropy": 2.0},
+            {"latent_dim": 256, "entropy": 6.0},
+            {"latent_dim": 256, "entropy": 24.0},
+        ),
+    },
+)
+
 _ROWS = (
     AE,
     AE_L2,
@@ -320,17 +357,20 @@ _ROWS = (
     CONDITIONAL_BN_AE,
     CONDITIONAL_EAE,
     CONDITIONAL_VAE,
+    QUANTISED_AE,
+    QUANTISED_EAE,
 )
 
 RECIPES: Registry[Recipe] = Registry("recipe", {recipe.name: recipe for recipe in _ROWS})
 
 
 def compared() -> list[str]:
-    """Return the names of the systems that are compared by default: all but the conditional ones.
+    """Return the names of the systems that are compared by default: those of one kind of code, without labels.
 
-    Those know more of each image than the others, and need data with labels.
+    Conditional systems know more of each image than the others, and need data with labels. A code of finitely many
+    values holds fewer bits than one of as many numbers.
 
-    >>> "c-eae" in compared(), "eae" in compared()
-    (False, True)
+    >>> "c-eae" in compared(), "q-eae" in compared(), "eae" in compared()
+    (False, False, True)
     """
-    return [name for name, recipe in RECIPES.items() if not recipe.conditional]
+    return [name for name, recipe in RECIPES.items() if not (recipe.conditional or recipe.is_discrete)]

@@ -12,6 +12,7 @@ from entropic_ae.report.tables import fixed, p_value
 __all__ = ["LEVEL", "Diagnosis", "PartRow", "diagnosis"]
 
 LEVEL = 0.01  # equals metrics.diagnostics.LEVEL, which cannot be imported without PyTorch; tested
+_ONE_SIDED = 2.326  # standard deviations that a normal variable exceeds with probability 0.01
 _SIGMAS = 2.576  # a normal variable is within that many standard deviations with probability 0.99
 
 
@@ -64,7 +65,7 @@ def diagnosis(found: dict[str, Any]) -> Diagnosis:
         intro=intro,
         parts=_parts(found),
         rows=rows,
-        charts=[*_shapes(found), _distance(found)],
+        charts=[*(_usage(found) if "usage" in found else _shapes(found)), _distance(found)],
         facts=_facts(found),
     )
 
@@ -87,6 +88,20 @@ def _shapes(found: dict[str, Any]) -> list[Chart]:
     return charts
 
 
+def _usage(found: dict[str, Any]) -> list[Chart]:
+    """Draw what the entropy of each dimension or token lacks, over what it lacks by chance."""
+    usage = found["usage"]
+    most, freedom = math.log(usage["states"]), usage["states"] - 1
+    lacking = [most - entropy for entropy in usage["entropy"]]
+    # 2 N nats of N uniform ones are chi-squared; its 99 % quantile by Wilson and Hilferty
+    spread = 2 / (9 * freedom)
+    half = freedom * (1 - spread + _ONE_SIDED * math.sqrt(spread)) ** 3 / (2 * found["n"])
+    outside = sum(value > half for value in lacking)
+    text = f"entropy that a {usage['quantum']} lacks: {outside} of {len(lacking)} above {half:.4f} nats"
+    title = f"entropy below its maximum by {usage['quantum']}"
+    return [points(title, lacking, half, text=text, xlabel=usage["quantum"])]
+
+
 def _distance(found: dict[str, Any]) -> Chart:
     value, (low, middle, high) = found["distance"]["value"], found["distance"]["null"]
     text = f"{value:.4f} for the codes; samples of the prior {low:.4f} to {high:.4f}, median {middle:.4f}"
@@ -106,6 +121,18 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
             ("correlation of two dimensions, rms", fixed(found["correlation"]["rms"], 3)),
             ("largest correlation", fixed(found["correlation"]["largest"], 3)),
         ]
+    if usage := found.get("usage"):
+        what, count = usage["quantum"], usage["tokens"] * usage["states"]
+        facts = [
+            (f"states that no code uses, of {count:,}", f"{usage['unused']:,}"),
+            (f"perplexity of a {what}, of {usage['states']}", fixed(usage["perplexity"], 3)),
+            (f"{what}s that copy another", str(found["dependent"])),
+        ]
+        if pairs := usage["pairs"]:
+            shared = f"{fixed(pairs['mean'], 4)} and {fixed(pairs['largest'], 3)} nats"
+            facts.append((f"information of two {what}s about each other, mean and largest", shared))
+        if usage["group"] > 1:
+            facts.append((f"{what}s of a group, whose joint states are counted", str(usage["group"])))
     if found.get("minibatch"):
         batch = found["minibatch"]
         facts += [

@@ -350,7 +350,9 @@ def _codes(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("reconstruction error (squared, summed over an image)", fixed(result["reconstruction_error"], 3)),
         (f"entropy of {codes['n']:,} held-out codes", f"{fixed(codes['entropy'])} nats"),
     ]
-    if codes["n"] > codes.get("distinct", codes["n"]):
+    if "states" in codes:
+        facts.append(("codes that differ", f"{codes['distinct']:,}"))
+    elif codes["n"] > codes.get("distinct", codes["n"]):
         facts.append(("codes that equal another, and count once", f"{codes['n'] - codes['distinct']:,}"))
     if codes["maximum"] is not None:
         facts += [

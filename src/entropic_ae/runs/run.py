@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from entropic_ae import generation, sharing
-from entropic_ae.densities import Density
+from entropic_ae.densities import DENSITIES, Density
 from entropic_ae.errors import InputError
 from entropic_ae.export import check_export, export_model
 from entropic_ae.recipes import Scalar
@@ -118,8 +118,8 @@ class Run(Inference, StoredRun):
             out: a folder that is missing or empty; default: RUN/onnx or RUN/safetensors, which is replaced. A
                 model that was changed in memory needs one: its files have a digest of its own as
                 ``weights_sha256``, and that of the run's weights as ``changed_from``.
-            densities: names of the densities to export a sampler for; default: the recipe's. All but the prior are
-                fitted to the training codes first, if need be.
+            densities: names of the densities to export a sampler for; default: those of the recipe that can have
+                one. All but the prior are fitted to the training codes first, if need be.
 
         Returns: by file, the largest difference from PyTorch, or None if it was not compared.
 
@@ -139,7 +139,8 @@ class Run(Inference, StoredRun):
         check_export(to, densities, folder, overwrite=out is None)
         samplers = None
         if to == "onnx":
-            names = tuple(self.system.recipe.densities) if densities is None else densities
+            own = self.system.recipe.densities
+            names = [one for one in own if DENSITIES[one].has_sampler] if densities is None else densities
             samplers = {name: self.density(name) for name in names}
         return export_model(
             self.model,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import Tensor
 
 from entropic_ae import generation
-from entropic_ae.densities import Density, Prior
+from entropic_ae.densities import DENSITIES, Density, Prior
 from entropic_ae.errors import InputError
 from entropic_ae.metrics import LEAST_REFERENCE, p_values, tail_surprise
 from entropic_ae.runs.labels import taken
@@ -68,6 +68,12 @@ def score(run: Run, images: Tensor, density: str | Density | None, labels: Tenso
         density = run.density(density or default_density(run, None))
     codes = generation.encode(run.model, images, labels)
     prior = run.model.bottleneck.prior()
+    if run.model.bottleneck.is_discrete and not (density.is_discrete or isinstance(density, Prior)):
+        known = ", ".join(name for name, kind in DENSITIES.items() if kind.is_discrete)
+        raise InputError(
+            f"codes of a finite alphabet have probabilities, and the density '{density.name}' is continuous; "
+            f"score by {known}."
+        )
     log_prob = prior.log_prob(codes.double().cpu()) if isinstance(density, Prior) else density.log_prob(codes)
     if log_prob is None:
         raise InputError(f"the density '{density.name}' offers no likelihood; score by prior, mixture or flow.")

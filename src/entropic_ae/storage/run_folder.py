@@ -13,6 +13,7 @@ from entropic_ae.storage.examples import EXAMPLE, example_folder
 from entropic_ae.storage.files import claimed, locked, read_json, remove_unfinished, set_aside, sha256, write_json
 from entropic_ae.storage.json_schema import check
 from entropic_ae.storage.log import read_log
+from entropic_ae.storage.results import COMPARED, MAP_SCHEMA, RESULT, USAGE
 from entropic_ae.storage.run_info import INFO, RunInfo
 from entropic_ae.storage.tensors import unpack_tensors
 
@@ -32,7 +33,6 @@ __all__ = [
     "REAL",
     "RECONSTRUCTIONS",
     "REPORT",
-    "RESULT",
     "TRAINING_IMAGES",
     "TRANSPORT",
     "WEIGHTS",
@@ -66,97 +66,6 @@ PREFIX = "hf:"  # of the name of a run on the Hub
 FLOOR = "held-out images"  # in metrics.json, the real images whose distance is the floor of the others
 TRAINING_IMAGES, BLURRED, MEAN_IMAGE = "training images", "blurred images", "mean image"
 GIVEN = (FLOOR, TRAINING_IMAGES, BLURRED, MEAN_IMAGE)  # rows of images that no model has made
-
-_DIAGNOSTICS = {
-    "verdict?": str,
-    "error_from_own_codes?": float,
-    "error_from_others_codes?": float,
-    "labels?": {"information": float, "entropy": float, "null": [float, float, float], "p_value": float, "n": int},
-    "minibatch?": ({"rms_change": float, "mean": float, "least_std": float, "largest_std": float}, None),
-}
-RESULT: dict[str, Any] = {
-    "features": str,
-    "features_sha256?": str,
-    "n": int,
-    "seed": int,
-    "split?": str,
-    "real_images": int,
-    "reconstruction_error": float,
-    "codes": {
-        "n": int,
-        "distinct?": int,
-        "entropy": float,
-        "maximum": (float, None),
-        "gap": (float, None),
-        "corrected_gap?": (float, None),
-    },
-    "distances": {
-        "*": {
-            "images": int,
-            "frechet": float,
-            "frechet_error?": float,
-            "kernel": float,
-            "kernel_std": float,
-            "precision?": float,
-            "recall?": float,
-            "density?": float,
-            "coverage?": float,
-            "clipped_density?": float,
-            "clipped_coverage?": float,
-            "near_copies?": float,
-            "neighbours?": {
-                "samples": [int],
-                "training_images": [int],
-                "distances": [float],
-                "held_out": [float],
-                "picture_sha256?": str,
-            },
-        }
-    },
-    "blurred_error?": float,
-    "psnr?": (float, None),
-    "ssim?": float,
-    "knn_accuracy?": float,
-    "probe_accuracy?": float,
-    "classification_accuracy?": {"density": str, "images": int, "samples": float, "real": float},
-    "number?": int,
-    "dimensions?": int,
-    "variance?": float,
-    "withheld?": {"like_real": [str], "needed": (int, None)},
-    "kernel_withheld?": {"like_real": [str]},
-    "collapse?": {"active_codes": int, "latent_dim": int, "spread": {"*": float}, "collapsed": [str]},
-    "diagnostics?": _DIAGNOSTICS,
-    "copies?": {"*": int},
-    "classifier_accuracy?": float,
-    "weights_sha256?": str,
-}
-# Further diagnostics, if there are enough codes and at least one active dimension.
-_COMPARED: dict[str, Any] = {
-    "prior": str,
-    "n": int,
-    "dimensions": int,
-    "dead": int,
-    "divergence": float,
-    "parts": {"*": float},
-    "p_values": {"*": float},
-    "skewness": [float],
-    "excess_kurtosis": [float],
-    "correlation": {"rms": float, "largest": float},
-    "distance": {"value": float, "null": [float, float, float], "n": int},
-}
-
-
-_MAP: dict[str, Any] = {
-    "weights_sha256": str,
-    "prior": str,
-    "images": [int],
-    "labels": ([int], None),
-    "method": str,
-    "x": [float],
-    "y": [float],
-    "variance": float,
-    "contours": {"*": [[[float]]]},
-}
 
 
 def density_file(name: str, label: int | None = None) -> str:
@@ -335,7 +244,8 @@ class RunFolder:
         for name, result in metrics.items():
             diagnostics = result.get("diagnostics", {})
             if "divergence" in diagnostics:
-                check({name: {"diagnostics": diagnostics}}, {name: {"diagnostics": _COMPARED}}, str(path))
+                compared = USAGE if "usage" in diagnostics else COMPARED
+                check({name: {"diagnostics": diagnostics}}, {name: {"diagnostics": compared}}, str(path))
         return metrics
 
     def add_result(self, name: str, result: dict[str, Any]) -> None:
@@ -351,7 +261,7 @@ class RunFolder:
         if not path.is_file() or not self.weights.is_file():
             return None
         found: dict[str, Any] = read_json(path)
-        check(found, _MAP, str(path))
+        check(found, MAP_SCHEMA, str(path))
         lists = [found[name] for name in ("images", "x", "y", "labels") if found[name] is not None]
         if len({len(one) for one in lists}) > 1:
             raise InputError(f"{path} is damaged: its lists have different lengths; create it again.")

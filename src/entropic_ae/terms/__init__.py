@@ -3,6 +3,7 @@
 from entropic_ae.registry import Registry
 from entropic_ae.terms.codes import CodeNorm, KullbackLeibler, MaximumMeanDiscrepancy, NegativeEntropy
 from entropic_ae.terms.decoder import DecoderDecay, DecoderGradient
+from entropic_ae.terms.discrete import NegativeDiscreteEntropy
 from entropic_ae.terms.normality import (
     CodeLoss,
     CramerWold,
@@ -38,6 +39,7 @@ __all__ = [
     "MatricialFreeEnergy",
     "MaximumMeanDiscrepancy",
     "MultiScaleSimilarity",
+    "NegativeDiscreteEntropy",
     "NegativeEntropy",
     "NormTransport",
     "Objective",
@@ -54,6 +56,7 @@ _ROWS = (
     FeatureError,
     GaussianLikelihood,
     NegativeEntropy,
+    NegativeDiscreteEntropy,
     KullbackLeibler,
     MaximumMeanDiscrepancy,
     EnergyDistance,

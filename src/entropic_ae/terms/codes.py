@@ -174,7 +174,13 @@ class NegativeEntropy(Term):
         return self.k + 1
 
     def check(self, model: Autoencoder) -> None:
-        """Reject a bottleneck under which the entropy is unbounded."""
+        """Reject a bottleneck under which the entropy is unbounded, or of which it is no density's."""
+        if model.bottleneck.is_discrete:
+            raise InputError(
+                "NegativeEntropy is that of a density, and the codes of "
+                f"{type(model.bottleneck).__name__} are of a finite alphabet; use NegativeDiscreteEntropy "
+                "(terms=squared_error+negative_discrete_entropy, or the recipe q-eae)."
+            )
         if not model.bottleneck.bounds_entropy:
             raise InputError(
                 "NegativeEntropy needs a bottleneck that bounds the entropy (BatchNorm, ...), got "

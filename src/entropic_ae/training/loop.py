@@ -358,8 +358,9 @@ class _Task(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self._finish("validation")
-        codes = distinct_codes(torch.cat(self.codes)[:_ENTROPY_CODES])
-        bottleneck = self.model.bottleneck
+        bottleneck, codes = self.model.bottleneck, torch.cat(self.codes)[:_ENTROPY_CODES]
+        if not bottleneck.is_discrete:
+            codes = distinct_codes(codes)
         self.row["entropy"] = bottleneck.entropy(codes).item()
         if bottleneck.bounds_entropy:
             self.row["entropy_maximum"] = bottleneck.prior().entropy().item()

@@ -288,8 +288,12 @@ def _next(
         size = info.expanded.settings.get("latent_dim", 0)
         advice = f"train wider networks, or more code dimensions than {size}: reconstructions are the limit", None
     elif samples in ("poor", "fair") and not transported and _cause(result) is not None:
-        command = run_command("transport", folder, info)
-        advice = "map the codes to the prior, which leaves reconstructions as they are", command
+        if "usage" in result["diagnostics"]:
+            command = run_command("sample", folder, info, "--density", "autoregressive")
+            advice = "draw from the density of the codes, or train with a higher weight of their entropy", command
+        else:
+            command = run_command("transport", folder, info)
+            advice = "map the codes to the prior, which leaves reconstructions as they are", command
     elif "copying" in found and found["copying"].grade == "poor":
         advice = "train on more images, or for fewer epochs: samples repeat training images", None
     return advice

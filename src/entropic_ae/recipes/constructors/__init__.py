@@ -5,6 +5,7 @@ Each function is short for ``configure(recipe, preset, changes).build(shape)``, 
 
 from entropic_ae.recipes.constructors.conditional import CBNAE, CEAE, CVAE
 from entropic_ae.recipes.constructors.entropic import BNAE, EAE, TBNAE, TEAE, EAELinear, TwoStageEAE
+from entropic_ae.recipes.constructors.quantised import QAE, QEAE
 from entropic_ae.recipes.constructors.regularised import AE, AEL2, RAE, RAEGP, RAEL2, RAESN
 from entropic_ae.recipes.constructors.variational import CVVAE, VAE, WAE, TwoStageVAE
 
@@ -17,6 +18,8 @@ __all__ = [
     "CVAE",
     "CVVAE",
     "EAE",
+    "QAE",
+    "QEAE",
     "RAE",
     "RAEGP",
     "RAEL2",

@@ -1,0 +1,139 @@
+"""Priors over codes of a finite alphabet: each token of a code is one of so many states, all equally likely."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from entropic_ae.errors import InputError
+from entropic_ae.priors.distributions import CodePrior
+
+__all__ = ["Alphabet", "UniformLevels", "level_values"]
+
+
+class Alphabet(CodePrior):
+    """The uniform distribution over codes of a finite alphabet, which has the maximum entropy among all of them.
+
+    A code is a sequence of T tokens, each one of K states. ``log_prob`` and ``entropy`` are those of
+    probabilities, not of densities: a code has the probability K^-T, and the entropy is T log K nats. The
+    distribution has no normal scores, which a map between continuous codes would need.
+
+    Attributes:
+        tokens: number T of tokens in a code.
+        states: number K of states of a token.
+        quantum: what has the states, one word: dimension, token.
+
+    >>> prior = UniformLevels(3, 2)
+    >>> prior.tokens, prior.states, round(prior.entropy().item() / math.log(2), 6)
+    (3, 2, 3.0)
+    """
+
+    quantum: str = "token"
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = constraints.real_vector
+
+    def __init__(self, dim: int, tokens: int, states: int) -> None:
+        super().__init__(event_shape=torch.Size([dim]), validate_args=False)
+        self.tokens, self.states = tokens, states
+
+    def to_states(self, codes: Tensor) -> Tensor:
+        """Return the states of codes, (N, D), each of the nearest code of the alphabet: int64 (N, T)."""
+        raise NotImplementedError
+
+    def from_states(self, states: Tensor) -> Tensor:
+        """Return the codes, (N, D) float32, of states, int64 (N, T)."""
+        raise NotImplementedError
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw codes, (*sample_shape, D)."""
+        shape = torch.Size(sample_shape)
+        drawn = torch.randint(self.states, (shape.numel(), self.tokens))
+        return self.from_states(drawn).reshape(*shape, *self.event_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the logarithm of the probability of codes, (..., D); minus infinity off the alphabet."""
+        flat = value.reshape(-1, *self.event_shape)
+        of_alphabet = torch.isclose(self.nearest(flat), flat).all(1).reshape(value.shape[:-1])
+        return torch.where(of_alphabet, -self.entropy().to(value), -math.inf)
+
+    def entropy(self) -> Tensor:
+        """Return T log K, in nats."""
+        return torch.tensor(self.tokens * math.log(self.states))
+
+    def nearest(self, codes: Tensor) -> Tensor:
+        """Return the nearest code of the alphabet to each code, (N, D)."""
+        return self.from_states(self.to_states(codes)).to(codes)
+
+    def to_normal(self, codes: Tensor) -> Tensor:  # noqa: ARG002
+        """Raise InputError: no invertible map makes normal numbers of finitely many codes."""
+        raise InputError(
+            f"{self.title} has finitely many codes, expected a continuous prior for a transport or a density of "
+            "norms; fit the density autoregressive instead, or leave it out."
+        )
+
+    def normal_scores(self, codes: Tensor) -> Tensor:  # noqa: ARG002
+        """Raise InputError, as ``to_normal``."""
+        raise InputError(
+            f"codes of {self.title} have no normal scores, since they have finitely many values; compare their "
+            "usage (diagnose)."
+        )
+
+
+class UniformLevels(Alphabet):
+    """The uniform distribution over L equally spaced levels of each of D values, from -1 to 1.
+
+    Arguments:
+        dim: D.
+        levels: L, at least 2; 2 are the signs.
+
+    >>> prior = UniformLevels(2, 3)
+    >>> prior.nearest(torch.tensor([[0.2, -0.9]]))
+    tensor([[ 0., -1.]])
+    >>> prior.log_prob(torch.tensor([[0.0, -1.0], [0.2, -0.9]])).exp()
+    tensor([0.1111, 0.0000])
+    """
+
+    quantum = "dimension"
+    columns = "each value becomes the level of its normal distribution function"
+
+    def __init__(self, dim: int, levels: int) -> None:
+        if levels < 2:
+            raise InputError(f"levels must be at least 2, got {levels}.")
+        super().__init__(dim, dim, levels)
+        signs = levels == 2
+        self.title = "uniform signs" if signs else f"the uniform distribution over {levels} levels"
+        self.description = (
+            "independent values, -1 or 1 with equal probability"
+            if signs
+            else f"independent values, each one of {levels} equally likely and equally spaced levels from -1 to 1"
+        )
+        # where the state of a normal value changes
+        self._edges = [NormalDist().inv_cdf(level / levels) for level in range(1, levels)]
+
+    def to_states(self, codes: Tensor) -> Tensor:
+        """Return the nearest level of each value of codes, (N, D), from 0 to L - 1: int64."""
+        return ((codes + 1) * ((self.states - 1) / 2) + 0.5).floor().clamp(0, self.states - 1).long()
+
+    def from_states(self, states: Tensor) -> Tensor:
+        """Return the values, (N, D) float32, of levels from 0 to L - 1, int64 (N, D)."""
+        return level_values(states.float(), self.states)
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """Return the levels of the normal distribution function of noise, (N, D)."""
+        # compared with normal quantiles, so that a graph finds the same level as PyTorch
+        edges = torch.tensor(self._edges, dtype=noise.dtype, device=noise.device)
+        return level_values((noise[..., None] >= edges).to(noise.dtype).sum(-1), self.states)
+
+
+def level_values(levels: Tensor, count: int) -> Tensor:
+    """Return the values of levels, numbers from 0 to count - 1: equally spaced from -1 to 1.
+
+    >>> level_values(torch.arange(4.0), 4)
+    tensor([-1.0000, -0.3333,  0.3333,  1.0000])
+    """
+    return (2 * levels - (count - 1)) / (count - 1)
