@@ -39,7 +39,13 @@ def functions():
         value = getattr(eae, name)
         if inspect.isfunction(value):
             found[name] = value
-        elif inspect.isclass(value) and issubclass(value, eae.Density) and value is not eae.Density:
+        elif (
+            inspect.isclass(value)
+            and issubclass(value, eae.Density)
+            and not (
+                value is eae.Density or value.is_discrete  # codes of an alphabet: see below
+            )
+        ):
             found[f"{name}.fit"] = value.fit
             if value.log_prob is not eae.Density.log_prob:
                 found[f"{name}.log_prob"] = value.fit(CODES, PRIOR).log_prob
@@ -177,3 +183,13 @@ def test_arrays_of_other_shapes_have_their_remedy(shape, sentence):
 def test_masked_pixels_are_refused():
     with pytest.raises(InputError, match="holds masked values, expected pixels; fill them"):
         eae.load_images(np.ma.masked_greater(IMAGES.numpy(), 99))
+
+
+def test_a_density_of_an_alphabet_takes_arrays_and_lists():
+    prior = eae.Binary(4).prior()
+    codes = prior.sample((30,))
+    small = {"width": 16, "epochs": 1}
+    expected = eae.Autoregressive.fit(codes, prior, **small)
+    for given in (codes.numpy(), codes.tolist()):
+        found = eae.Autoregressive.fit(given, prior, **small)
+        assert torch.equal(found.log_prob(given), expected.log_prob(codes))

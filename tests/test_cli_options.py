@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from entropic_ae import distributed, runs
-from entropic_ae.cli import options
 from entropic_ae.cli import runs as run_commands
 from entropic_ae.experiments import cluster, figures, studies, sweep, table1, tuning
 from entropic_ae.experiments.sweep import Cell
+from entropic_ae.storage import run_folder
 
 TRAIN = ("train eae digits --device cpu", "train")
 SAMPLE = ("sample RUN --density prior --device cpu", "together")
@@ -82,7 +82,7 @@ def heard(call, monkeypatch, tmp_path):
     run.info, run.overview = SimpleNamespace(imports=()), None
     run.system = SimpleNamespace(recipe=SimpleNamespace(density="prior"))
     run.sample = lambda n, **_: torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
-    monkeypatch.setattr(options, "check_run_folder", lambda _: None)
+    monkeypatch.setattr(run_folder, "check_run_folder", lambda _: None)
     monkeypatch.setattr(run_commands, "print_metrics", lambda *_: None)
     monkeypatch.setattr(runs.measuring, "judged", lambda *_: None)
     run.evaluate = replace(runs.Run, "evaluate", {"features": "pixels", "distances": {}}).__get__(run)

@@ -117,7 +117,7 @@ def test_samples_of_a_density_fitted_by_hand_are_decoded_draws_of_it(trained):
     assert torch.equal(
         trained.sample(5, density=trained.density("gaussian")), trained.sample(5, density="gaussian")
     )
-    with pytest.raises(InputError, match="expected the name of a density, got 3; known: copula"):
+    with pytest.raises(InputError, match="expected the name of a density, got 3; known: autoregressive, copula"):
         trained.sample(5, density=3)
 
 

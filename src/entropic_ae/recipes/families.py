@@ -77,7 +77,7 @@ def in_family(name: str, encoder: partial[Any], decoder: partial[Any]) -> tuple[
         )
     if present not in NETWORKS:
         raise InputError(
-            f"network={name} replaces {' or '.join(NETWORKS)}, got custom networks, {present}; leave it out."
+            f"network={name} replaces one of {', '.join(NETWORKS)}, got custom networks, {present}; leave it out."
         )
     old = (encoder, decoder)
     made = [
