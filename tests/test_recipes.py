@@ -328,9 +328,7 @@ def test_networks_that_cannot_be_replaced_are_refused():
         configure(EAE, PRESETS["celeba"], {"network": "residual", "kernel_size": 4})
     own = replace(EAE, name="own", encoder=partial(Mine))
     assert configure(own, PRESETS["digits"]).settings()["network"] == "Mine-ConvDecoder"
-    with pytest.raises(
-        InputError, match=r"replaces one of paper, residual, grid, got custom networks, Mine"
-    ):
+    with pytest.raises(InputError, match=r"replaces one of paper, residual, grid, got custom networks, Mine"):
         configure(own, PRESETS["digits"], {"network": "residual"})
 
 
