@@ -6,6 +6,7 @@ import pytest
 import scipy.stats
 import torch
 
+import entropic_ae as eae
 from entropic_ae import (
     BOTTLENECKS,
     Autoregressive,
@@ -231,3 +232,26 @@ def test_a_transformer_of_continuous_codes_is_refused():
             Autoregressive.check(**wrong)
     with pytest.raises(InputError, match="width must be a multiple of 16, got 8"):
         CausalTransformer(3, 2, width=8)
+
+
+def test_dead_dimensions_are_a_part_of_what_an_alphabet_lacks():
+    bits = torch.randint(2, (4000, 1), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
+    codes = torch.cat([bits, torch.ones(4000, 3)], 1)
+    found = eae.diagnose(codes, eae.Binary(4).prior())
+    assert found["dead"] == 3
+    assert found["divergence"] == pytest.approx(3 * math.log(2), abs=0.01)
+    assert found["verdict"].startswith(
+        "codes: 3 of 4 dimensions are dead, all together 2.08 nats from uniform signs"
+    )
+    assert "(0.520 per dimension)" in found["verdict"]
+
+
+def test_a_transformer_of_any_size_that_is_fitted_can_be_read_and_odd_codes_have_no_probability():
+    prior = eae.Binary(2).prior()
+    for size in ({"depth": 33}, {"width": 4112}):
+        with pytest.raises(InputError, match=r"at most 32|up to 4096"):
+            eae.Autoregressive.fit(prior.sample((4,)), prior, **size)
+    density = eae.Autoregressive.fit(prior.sample((20,)), prior, width=16, epochs=1)
+    odd = torch.tensor([[math.nan, 1], [math.inf, 1], [0.5, 1], [-1, 1]])
+    assert density.log_prob(odd).isfinite().tolist() == [False, False, False, True]
+    assert density.sample(0).shape == (0, 2)

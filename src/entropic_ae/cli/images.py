@@ -125,8 +125,9 @@ def reconstruct(
     images, labels = images[:n], None if labels is None else labels[:n]
     rebuilt = loaded.reconstruct(images, labels=labels)
     if out is None or out.suffix.lower() == ".png":
-        grid, place = above(images, rebuilt, _COLUMNS), _picture(loaded, RECONSTRUCTIONS, data)
-        files = _save(grid, out, place, columns=_COLUMNS)
+        columns = min(len(images), _COLUMNS)
+        grid, place = above(images, rebuilt, columns), _picture(loaded, RECONSTRUCTIONS, data)
+        files = _save(grid, out, place, columns=columns)
     else:
         files = _save(rebuilt, out, out)
     return {"run": run, "images": len(images), "files": files}

@@ -27,7 +27,7 @@ _STATES = 256  # of a symbol, at most, where tokens are joined
 _HELD_OUT = 10  # one code in ten tells when to stop
 _PATIENCE = 5  # epochs without a higher likelihood of held-out codes
 _BATCH = 2000  # sequences at once, outside training
-_LARGEST = (4096, 32)  # width and depth that are read from a file
+_LARGEST = (4096, 32)  # width and depth, which are read from a file too
 
 
 class Autoregressive(Density):
@@ -77,8 +77,10 @@ class Autoregressive(Density):
         for name, value in {"depth": depth, "epochs": epochs, "batch_size": batch_size}.items():
             if value < 1:
                 raise InputError(f"{cls.name}.{name} must be at least 1, got {value}.")
-        if width < 16 or width % 16:
-            raise InputError(f"{cls.name}.width must be a multiple of 16, got {width}.")
+        if width < 16 or width % 16 or width > _LARGEST[0]:
+            raise InputError(f"{cls.name}.width must be a multiple of 16 up to {_LARGEST[0]}, got {width}.")
+        if depth > _LARGEST[1]:
+            raise InputError(f"{cls.name}.depth must be at most {_LARGEST[1]}, got {depth}.")
         if not (math.isfinite(learning_rate) and learning_rate > 0):
             raise InputError(f"{cls.name}.learning_rate must be above 0, got {learning_rate}.")
 
@@ -128,14 +130,14 @@ class Autoregressive(Density):
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
         """Draw n codes, (n, D) float32."""
         source = generator(seed)
-        sizes = [min(_BATCH, n - start) for start in range(0, n, _BATCH)]
+        sizes = [min(_BATCH, n - start) for start in range(0, max(n, 1), _BATCH)]
         symbols = torch.cat([self.network.draw(size, source) for size in sizes])
         return self.prior.from_states(_states(self.prior, symbols)).float()
 
     @torch.no_grad()
     def log_prob(self, codes: Tensor) -> Tensor:
         """Return the log probabilities of codes, (N, D), in nats: (N,) float64, -inf off the alphabet."""
-        codes = as_tensor(codes, self.name).detach().cpu()
+        codes = as_tensor(codes, self.name).detach().cpu().nan_to_num(math.inf)
         symbols = _symbols(self.prior, self.prior.to_states(codes))
         found = torch.cat([self.network.log_prob(part) for part in symbols.split(_BATCH)]).double()
         return torch.where(self.prior.log_prob(codes.double()).isfinite(), found, -math.inf)

@@ -144,7 +144,7 @@ def diagnose(
 
     Returns: a dictionary with ``verdict``, a sentence; ``prior``, its name; ``n``; ``distinct``, the number of
         distinct codes; ``dimensions``; ``dead``, the number of dimensions without variance, which are left out of
-        the rest; and ``lower_bounds``. If all dimensions are dead or too few codes are distinct, that is all.
+        the rest, but for an alphabet; and ``lower_bounds``. If all are dead, or too few codes differ, that is all.
         Otherwise also ``dependent``, the number of directions without variance among the others; ``divergence``;
         ``parts``; ``bias``, the value subtracted from the estimate of joint structure; ``p_values``; ``skewness``
         and ``excess_kurtosis`` by dimension; ``correlation`` with ``rms`` and ``largest`` off the diagonal; and
@@ -247,18 +247,21 @@ def _verdict(result: dict[str, Any]) -> str:
     if "divergence" not in result:
         return f"codes: {result['n']:,} of them have only {result['distinct']:,} values"
     nats = _rounded(result["divergence"])
-    who = f"codes: {dead} of {dim} dimensions are dead, the others" if dead else "codes:"
+    counted = "usage" in result  # a dimension without variance is a part of how an alphabet is used
+    rest = "all together" if counted else "the others"
+    who = f"codes: {dead} of {dim} dimensions are dead, {rest}" if dead else "codes:"
     if min(result["p_values"].values()) > LEVEL:
         return f"{who} not told from {name} by {result['n']:,} of them ({nats} nats)"
     parts = result["parts"]
-    text = f"{who} {nats} nats from {name} ({result['divergence'] / (dim - dead):.3f} per dimension)"
+    each = result["divergence"] / (dim if counted else dim - dead)
+    text = f"{who} {nats} nats from {name} ({each:.3f} per dimension)"
     if len(parts) > 1:
         text += f": {', '.join(f'{part} {_rounded(value)}' for part, value in parts.items())}"
     for reason, least in result["lower_bounds"].items():
         if least > result["divergence"]:
             text += f" (at least {_rounded(least)} by {reason})"
     if dependent := result["dependent"]:
-        text += f"; {'dimensions' if 'usage' in result else 'directions'} that copy others: {dependent}"
+        text += f"; {'dimensions' if counted else 'directions'} that copy others: {dependent}"
     told = [part for part in parts if result["p_values"][part] <= LEVEL]
     if len(parts) == 1:
         return text

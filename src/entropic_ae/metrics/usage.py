@@ -40,10 +40,10 @@ def compare_usage(codes: Tensor, prior: Alphabet, seed: int) -> dict[str, Any]:
     - ``groups``: $\sum_G \sum_{t \in G} H(z_t) - H(z_G)$, the total correlation within groups of tokens;
     - what is left between the groups, which is not measured. So the divergence is at least the sum of the two.
 
-    The groups have up to 256 joint states, fewer for few codes. Half of the codes choose them, each group around a
-    pair with much information about each other; the other half is measured. Entropies of N codes are corrected by
-    (states used - 1) / (2 N), and what is left of the bias is that of the same parts of 20 samples of the prior,
-    which also give the p-values.
+    The groups have up to 256 joint states, pairs up to 4,096, fewer for few codes. Half of the codes choose them,
+    each group around a pair with much information about each other; the other half is measured. Entropies of N
+    codes are corrected by (states used - 1) / (2 N), and what is left of the bias is that of the same parts of 20
+    samples of the prior, which also give the p-values.
 
     Arguments:
         codes: (N, D), of the alphabet.
@@ -51,10 +51,11 @@ def compare_usage(codes: Tensor, prior: Alphabet, seed: int) -> dict[str, Any]:
         seed: of the halves and the samples.
 
     Returns: ``divergence``, ``parts``, ``bias`` of the groups, ``p_values``, ``dependent``, the number of tokens
-        that another determines but for a hundredth of their entropy, and ``usage``: ``quantum``, what a token is
-        called, ``tokens``, ``states``, ``unused``, how many of the T K states no code has, ``entropy`` of each
-        token, ``perplexity``, the exponential of their mean, ``group``, the size of a group, and ``pairs``, the
-        information of two tokens in nats, ``mean`` and ``largest``, None for too many states to compare.
+        that an earlier one determines but for a hundredth of their entropy, and ``usage``: ``quantum``, what a
+        token is called, ``tokens``, ``states``, ``unused``, how many of the T K states no code has, ``entropy`` of
+        each token, ``perplexity``, the exponential of their mean, ``group``, the size of a group, and ``pairs``,
+        the information of two tokens in nats, ``mean`` and ``largest``, with the bias of the number of codes, some
+        (K - 1)^2 / (2 N); None for one token and for too many states to compare.
 
     Reference: Miller, "Note on the bias of information estimates", 1955.
 

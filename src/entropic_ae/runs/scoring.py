@@ -109,7 +109,7 @@ def compared(scores: Scores, ordinary: Scores) -> Anomalies:
     if len(ordinary.error) < LEAST_REFERENCE:
         raise InputError(
             f"{len(ordinary.error)} ordinary images are too few to say what is unusual, expected at least "
-            f"{LEAST_REFERENCE}; give more (reference)."
+            f"{LEAST_REFERENCE}; give others (Run.anomalies(reference=))."
         )
 
     def surprise(of: Scores) -> Tensor:

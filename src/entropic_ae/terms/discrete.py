@@ -41,7 +41,8 @@ class NegativeDiscreteEntropy(Term):
     often push codes away, the more the nearer these are to another state.
 
     The entropy of few codes is low by chance: N of them use N states at most. Groups of many more joint states
-    need a memory, the codes of earlier minibatches that are counted with these.
+    need a memory, the codes of earlier minibatches that are counted with these. The logarithm is then of the usage
+    of all of them.
 
     Attributes:
         group: dimensions of a group; their joint states are at most 4,096 (12 bits). 0 takes as many as have 32
