@@ -72,8 +72,9 @@ def fitted(run: Run, name: str, label: int | None, kept: Fitted) -> Density:
         try:
             codes, std = run.codes
         except InputError as error:
+            of = "" if label is None else f" of label {label}"
             raise InputError(
-                f"{run.name} holds no density '{name}' that fits its weights, and to fit one its training "
+                f"{run.name} holds no density '{name}'{of} that fits its weights, and to fit one its training "
                 f"images are needed: {error}"
             ) from None
         if label is not None:
