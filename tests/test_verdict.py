@@ -35,9 +35,9 @@ RESULT = {
 }  # fmt: skip
 
 
-def judge(info=None, log=LOG, transported=False, **changed):
+def judge(info=None, log=LOG, transported=False, folder="runs/a", **changed):
     found = verdict(
-        RunInfo.of(INFO | (info or {})), log, {"pixels": RESULT | changed}, Path("runs/a"), transported=transported
+        RunInfo.of(INFO | (info or {})), log, {"pixels": RESULT | changed}, Path(folder), transported=transported
     )
     return {one.subject: one for one in found.findings}, found
 
@@ -145,6 +145,15 @@ def test_training_that_is_too_short_comes_first():
     assert whole.command == (
         "entropic-ae train eae mnist --preset mnist --set width=16 --epochs 12 --seed 0 --out runs/a --resume"
     )
+
+
+def test_nothing_is_advised_to_be_written_into_a_read_only_run():
+    for name in ("example:mnist", "hf:owner/name"):
+        short = {"log": {"epoch": [1], "validation_loss": [20.0]}, "folder": name}
+        _, whole = judge(info={"training_images": 900}, **short)
+        assert (whole.advice, whole.command) == (f"train longer, from its weights (train --from {name})", None)
+        _, whole = judge(folder=name)
+        assert whole.command == f"entropic-ae pull {name}"
 
 
 def test_reconstructions_that_hold_no_more_than_eight_pixels_across_are_poor():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from entropic_ae.storage.log import best_epoch
-from entropic_ae.storage.run_folder import BLURRED, FLOOR, GIVEN
+from entropic_ae.storage.run_folder import BLURRED, FLOOR, GIVEN, is_shared
 from entropic_ae.storage.run_info import RunInfo
 from entropic_ae.verdict.command import run_command, train_command
 
@@ -280,6 +280,8 @@ def _next(
     training, samples = found["training"], found["samples"].grade
     if training.grade == "poor" or _UNFINISHED in training.sentence:
         again = ", then transport again" if transported else ""
+        if is_shared(folder):  # read-only, and without a checkpoint
+            return f"train longer, from its weights (train --from {folder}){again}", None
         return f"train longer{again}", _resumed(info, len(log.get("epoch", ())), folder)
     advice: tuple[str, str | None] = "look at the images", run_command("report", folder, info)
     if found["reconstructions"].grade == "poor" and found["data"].grade == "poor":
@@ -291,6 +293,8 @@ def _next(
         if "usage" in result["diagnostics"]:
             command = run_command("sample", folder, info, "--density", "autoregressive")
             advice = "draw from the density of the codes, or train with a higher weight of their entropy", command
+        elif is_shared(folder):
+            advice = "map the codes of a copy to the prior (transport)", run_command("pull", folder, info)
         else:
             command = run_command("transport", folder, info)
             advice = "map the codes to the prior, which leaves reconstructions as they are", command
