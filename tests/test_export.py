@@ -27,7 +27,9 @@ from entropic_ae.distributed import synchronise
 from entropic_ae.errors import InputError
 from entropic_ae.export import export_model, graphs, make_sampler, writing
 from entropic_ae.export import onnx as onnx_files
+from entropic_ae.priors import UniformSphere
 from entropic_ae.randomness import generator, seeded
+from entropic_ae.transports import GaussianTransport
 from test_docs import EXPORT, run_page
 
 WITHOUT = "the extra onnx is not installed"
@@ -303,6 +305,7 @@ def test_samplers_of_every_density_and_prior():
     columns = [graph.draw(1)[0].shape[1] for graph in drawn]
     # their codes: each graph decodes them as all others do
     parts = [(graph.module, lambda x, n=n: x[:, :n]) for graph, n in zip(drawn, columns, strict=True)]
+    parts += [(Scores(kind(3).prior()), lambda x: x[:, :3]) for kind in (eae.L1Norm, eae.Cube)]
     run = session_of(parts, (max(columns),))
     noise = torch.randn(64, max(columns), generator=generator(4))
     far = torch.linspace(-9, 9, 301)[:, None] * torch.tensor([1.0, -1.0]).repeat(max(columns))[: max(columns)]
@@ -312,6 +315,26 @@ def test_samplers_of_every_density_and_prior():
                 expected = module(part(given))
             tolerance = {"atol": 1e-5, "rtol": 1e-6} if i < len(priors) else {"atol": 1e-4, "rtol": 0}
             torch.testing.assert_close(torch.from_numpy(found), expected, **tolerance)
+
+
+class Scores(torch.nn.Module):
+    """What a transport has on both sides of its map: codes of scores, and the scores of slightly smaller codes."""
+
+    def __init__(self, prior):
+        super().__init__()
+        self.prior = prior
+
+    def forward(self, scores):
+        codes = self.prior.from_normal(scores.double())
+        # a factor that float32 holds: the exporter rounds it
+        return torch.cat([codes, self.prior.to_normal((1 - 2**-13) * codes)], 1).float()
+
+
+def test_a_transport_to_the_sphere_is_not_exported():
+    prior = UniformSphere(3)
+    bottleneck = eae.Transported(eae.Sphere(3), GaussianTransport.fit(prior.sample((50,)), prior))
+    with pytest.raises(InputError, match="to the uniform distribution on the sphere cannot be exported"):
+        graphs.TracedTransport(bottleneck, torch.nn.Identity())
 
 
 class Shells(eae.Density):

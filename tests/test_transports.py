@@ -10,7 +10,7 @@ from scipy import stats
 import entropic_ae as eae
 from entropic_ae import BatchNorm, InputError, Mixture, Sphere, Transported
 from entropic_ae.mixtures import GaussianMixture, fit_mixture
-from entropic_ae.priors import Laplace, Normal, Uniform, UniformSphere, normal_quantile
+from entropic_ae.priors import Laplace, Normal, Uniform, UniformSphere, normal_quantile, rational
 from entropic_ae.transports import TRANSPORTS, GaussianTransport, MixtureTransport, Transport
 
 QUICK = {"flow": {"epochs": 2, "hidden": 16, "transforms": 2}, "mixture": {"components": 4}}
@@ -162,6 +162,12 @@ def test_normal_quantile_agrees_with_scipy_and_holds_far_out():
     assert torch.allclose(normal_quantile(log_tail), expected, atol=1e-12)
     deep = normal_quantile(torch.tensor(-1e5, dtype=torch.float64))
     assert torch.special.log_ndtr(deep).item() == pytest.approx(-1e5)
+
+
+def test_the_graphs_quantile_is_that_of_the_library():
+    log_tail = -torch.cat([torch.linspace(math.log(2), 701, 5000), torch.logspace(2.8, 6, 100)]).double()
+    expected = normal_quantile(log_tail)
+    torch.testing.assert_close(rational.normal_quantile(log_tail), expected, rtol=1e-11, atol=1e-14)
 
 
 def test_moving_or_narrowing_the_model_keeps_float64(mixture):

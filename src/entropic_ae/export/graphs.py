@@ -15,6 +15,8 @@ from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import Bottleneck, Code, Transported, Whitening
 from entropic_ae.densities import Density, Sampler
 from entropic_ae.densities.density import no_sampler
+from entropic_ae.errors import InputError
+from entropic_ae.priors import UniformSphere
 from entropic_ae.randomness import generator
 
 __all__ = ["Graph", "Whitened", "colours", "is_older", "make_graphs", "make_sampler", "plain_copy"]
@@ -37,10 +39,18 @@ class Whitened(nn.Module):
 
 
 class TracedTransport(nn.Module):
-    """``Transported`` in evaluation, by operations that ONNX has."""
+    """``Transported`` in evaluation, by operations that ONNX has.
+
+    Raises: InputError for a transport to the sphere, whose scores are quantiles of Beta distributions.
+    """
 
     def __init__(self, bottleneck: Transported, inner: nn.Module) -> None:
         super().__init__()
+        if isinstance(bottleneck.transport.prior, UniformSphere):
+            raise InputError(
+                f"a transport to {UniformSphere.title} cannot be exported, since ONNX has no Beta distribution; "
+                "remove it first (entropic-ae transport RUN --kind none)."
+            )
         self.inner = inner
         self.map: Any = bottleneck.transport.traced()
         self.prior = bottleneck.transport.prior

@@ -17,6 +17,7 @@ from entropic_ae.priors.scores import (
     BetaQuantiles,
     BetaScores,
     log_erfc,
+    log_normal_cdf,
     marginal_scores,
     normal_cdf,
     normal_quantile,
@@ -192,7 +193,7 @@ class Laplace(IndependentPrior):
 
     def from_normal(self, scores: Tensor) -> Tensor:
         """Return the Laplace quantiles of the normal distribution function of scores, (N, D)."""
-        magnitude = torch.special.log_ndtr(-scores.abs()) + math.log(2)
+        magnitude = log_normal_cdf(-scores.abs()) + math.log(2)
         return self.base_dist.loc.to(scores) - self.base_dist.scale.to(scores) * scores.sign() * magnitude
 
 

@@ -11,11 +11,14 @@ import scipy
 import torch
 from torch import Tensor
 
+from entropic_ae.priors import rational
+
 __all__ = [
     "TINY",
     "BetaQuantiles",
     "BetaScores",
     "log_erfc",
+    "log_normal_cdf",
     "marginal_scores",
     "normal_cdf",
     "normal_quantile",
@@ -42,6 +45,8 @@ def normal_cdf(x: Tensor) -> Tensor:
     >>> normal_cdf(torch.zeros(1))
     tensor([0.5000])
     """
+    if x.dtype == torch.float64 and torch.compiler.is_exporting():  # onnxruntime's erf takes float32 alone
+        return rational.log_erfc(-x / math.sqrt(2)).exp() / 2
     return (1 + torch.erf(x / math.sqrt(2))) / 2
 
 
@@ -53,6 +58,8 @@ def normal_quantile(log_tail: Tensor) -> Tensor:
     >>> round(normal_quantile(torch.tensor(-5000.0).double()).item(), 2)
     -99.94
     """
+    if torch.compiler.is_exporting():
+        return rational.normal_quantile(log_tail)
     with torch.no_grad():
         y = log_tail.clamp_max(-math.log(2))
         far = y.clamp_max(-3.0)  # the first terms of the tail's expansion
@@ -61,6 +68,17 @@ def normal_quantile(log_tail: Tensor) -> Tensor:
         if bool((y <= -80).any()):
             x = _quantile_step(_quantile_step(x, y), y)
     return _quantile_step(x, log_tail)
+
+
+def log_normal_cdf(x: Tensor) -> Tensor:
+    """Return the logarithm of the standard normal distribution function, of any size; ONNX has no ``log_ndtr``.
+
+    >>> round(log_normal_cdf(torch.tensor(-99.94).double()).item())
+    -5000
+    """
+    if torch.compiler.is_exporting():
+        return rational.log_erfc(-x / math.sqrt(2)) - math.log(2)
+    return torch.special.log_ndtr(x)
 
 
 def _quantile_step(x: Tensor, log_tail: Tensor) -> Tensor:
