@@ -377,6 +377,15 @@ def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
         ),
         (["figure", "1", "digits"], "figure 1 has its own data, got 'digits'; leave it out."),
         (["figure", "constraints", "--limit", "9"], "figure constraints trains no network; leave --limit out."),
+        (
+            ["figure", "5", "--budget", "small", "--render"],
+            "--budget and --render: only for figure bottleneck, weight,",
+        ),
+        (
+            ["figure", "weight", "digits", "--steps", "9"],
+            "--steps: only for figure budget, not weight; leave it out.",
+        ),
+        (["table1", "digits", "--budget", "smal"], "unknown budget 'smal'; did you mean 'small'?"),
         (["figure", "constraints", "--n", "9", "--runs", "r"], "trains no network; leave --n and --runs out."),
         (["figure", "constraints", "--precision", "64", "--compile"], "leave --precision and --compile out."),
         (["sample", "nowhere"], "nowhere is not a run folder: it has no run.json"),

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from inspect import signature
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from entropic_ae import distributed, runs
 from entropic_ae.cli import runs as run_commands
-from entropic_ae.experiments import cluster, figures, studies, sweep, table1, tuning
+from entropic_ae.experiments import cluster, convergence, figures, studies, sweep, table1, tuning
 from entropic_ae.experiments.sweep import Cell
 from entropic_ae.storage import run_folder
 
@@ -22,6 +23,9 @@ ON_RAY = ("table1 digits --workers 2", "run_on_ray")
 TUNE = ("tune digits", "tune")
 FIGURE = ("figure 1", "draw_all")
 STUDY = ("figure bottleneck digits", "run_study")
+LENGTHS = ("figure budget digits", "run_budget")
+FEW = "--budget small --epochs 2 --width 4 --set second-stage.hidden=8"
+FEW_SHARED = {"second-stage.hidden": "8", "second-stage.epochs": 20, "width": "4", "epochs": "2"}
 
 OPTIONS = [  # command and the function it calls; option, argument, value; the value without the option
     (*TRAIN, "--devices 2", "devices", 2, 1),
@@ -44,13 +48,32 @@ OPTIONS = [  # command and the function it calls; option, argument, value; the v
     (*EVALUATE, "--compile", "compile", True, False),
     *(
         (*command, *option)
-        for command in (TABLE1, ON_RAY, TUNE, FIGURE, STUDY)
+        for command in (TABLE1, ON_RAY, TUNE, FIGURE, STUDY, LENGTHS)
         for option in (
             ("--device cuda", "device", "cuda", "auto"),
             ("--precision bf16", "precision", "bf16", "32"),
             ("--compile", "compile", True, False),
         )
     ),
+    (*TABLE1, "--budget small", "limit", 10_000, None),
+    (*TABLE1, "--budget small --limit 60", "limit", 60, None),
+    (*TABLE1, "--budget small", "n", 5_000, 10_000),
+    (*TABLE1, "--budget small --n 7", "n", 7, 10_000),
+    (*TABLE1, FEW, "shared", FEW_SHARED, {}),
+    (*TABLE1, "--budget paper", "out", Path("results/table1/digits-paper"), Path("results/table1/digits")),
+    (*STUDY, "--budget paper", "shared", {"width": 128}, {}),
+    (
+        *STUDY,
+        "--budget paper",
+        "out",
+        *(Path("results/figures/bottleneck-digits" + end) for end in ("-paper", "")),
+    ),
+    (*STUDY, "--render", "render", True, False),
+    (*LENGTHS, "--budget small", "budget", "small", "converged"),
+    (*LENGTHS, "--recipes ae,eae:entropy=1", "systems", ["ae", "eae:entropy=1"], convergence.SYSTEMS),
+    (*LENGTHS, "--steps 3,6", "steps", [3, 6], convergence.STEPS),
+    (*LENGTHS, "--tuned there", "tuned", Path("there"), None),
+    (*LENGTHS, "--render", "render", True, False),
     (*ON_RAY, "--workers 4", "workers", 4, 2),  # of two, the last counts
     (*ON_RAY, "--ray head:6379", "address", "head:6379", None),
     (*TUNE, "--workers 4", "workers", 4, 1),
@@ -95,6 +118,7 @@ def heard(call, monkeypatch, tmp_path):
         (tuning, "tune", None),
         (figures, "draw_all", []),
         (studies, "run_study", []),
+        (convergence, "run_budget", []),
     ):
         replace(home, function, returned)
     for home, function in ((table1, "render"), (tuning, "render_tries")):

@@ -140,6 +140,8 @@ def parse(arguments):
 def smaller(arguments):
     """Return a command with ``LESS`` and ``LESS_SETTINGS`` in it."""
     known = {option for parameter in parse(arguments).params for option in parameter.opts}
+    if arguments[0] == "figure":
+        known -= {"--recipes"}  # only the study of lengths takes it
     kept = []
     for word in arguments:
         name, equals, _ = word.partition("=")

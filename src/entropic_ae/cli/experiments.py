@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 
 __all__ = ["figure", "table1", "tune"]
 
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        help="small, converged (until the validation loss stops falling) or paper: images, epochs, width and n, "
+        "each of which its own option overrides."
+    ),
+]
+Images = Annotated[int | None, typer.Option(help="Images from each density; default: the budget's, or 10000.")]
 Workers = Annotated[int, typer.Option(help="Parallel processes, by Ray (extra cluster).")]
 Ray = Annotated[
     str | None,
@@ -43,12 +51,13 @@ def table1(
     data: Annotated[str, typer.Argument(metavar="DATA", help="As for [b]train[/b].")],
     recipes: Recipes = None,
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
+    budget: Budget = None,
     set: Settings = None,
     width: Width = None,
     epochs: Epochs = None,
     limit: Limit = None,
     features: Annotated[str | None, typer.Option(help="As for [b]evaluate[/b].")] = None,
-    n: Annotated[int, typer.Option(help="Images from each density.")] = 10_000,
+    n: Images = None,
     densities: Annotated[
         str | None, typer.Option(help="Densities, separated by commas; default: each recipe's.")
     ] = None,
@@ -56,7 +65,10 @@ def table1(
         Path | None,
         typer.Option(help="Results of [b]tune[/b]: each system takes the settings of its best try."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of results; default: results/table1/DATA.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of results; default: results/table1/DATA, with -BUDGET unless it is small."),
+    ] = None,
     runs: RunsFolder = Path("runs/table1"),
     device: Device = "auto",
     precision: Precision = "32",
@@ -79,8 +91,9 @@ def table1(
 
     from entropic_ae.experiments import jobs, sweep
 
-    results = out or Path("results/table1") / Path(data).stem
-    base = _cell(data, read_settings(set, width, epochs), limit, n, features, device, precision, compile=compile)
+    given = read_settings(set, width, epochs)
+    base = _cell(data, given, limit, n, features, device, precision, compile=compile, budget=budget)
+    results = out or Path("results/table1") / base.place
     table = jobs.run_table(
         systems,
         numbers,
@@ -168,7 +181,8 @@ def figure(
         str,
         typer.Argument(
             metavar="NAME",
-            help="The paper's 1 to 11, or all; constraints, estimator; or a study, bottleneck or weight, of DATA.",
+            help="The paper's 1 to 11, or all; constraints, estimator; or a study of DATA: bottleneck, weight, "
+            "budget.",
         ),
     ],
     data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="For a study, as for train.")] = None,
@@ -180,9 +194,24 @@ def figure(
     epochs: Epochs = None,
     limit: Limit = None,
     features: Annotated[str | None, typer.Option(help="As for [b]evaluate[/b].")] = None,
-    n: Annotated[int, typer.Option(help="Images from each density.")] = 10_000,
+    n: Images = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="As for [b]table1[/b], for studies; default: none, and converged for the study budget."),
+    ] = None,
+    recipes: Annotated[
+        str | None, typer.Option(help="Systems of the study budget, as for [b]table1[/b]; default: its own.")
+    ] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(help="Optimiser steps at which the study budget measures before training ends."),
+    ] = None,
     tuned: Annotated[
-        Path | None, typer.Option(help="The folder with tune's results, for figures 4, 10 and 11.")
+        Path | None,
+        typer.Option(
+            help="Results of [b]tune[/b], for the study budget; the folder with those of all data sets, for "
+            "figures 4, 10 and 11."
+        ),
     ] = None,
     tables: Annotated[
         Path | None, typer.Option(help="The folder with table1's results, for figures 4, 10 and 11.")
@@ -192,26 +221,43 @@ def figure(
     device: Device = "auto",
     precision: Precision = "32",
     compile: Compile = False,
+    render: Annotated[bool, typer.Option("--render", help="Only draw what is measured of a study.")] = False,
 ) -> Document:
     """Draw a figure of the paper, or a study, from runs that are trained if missing; resumed like table1."""
     from entropic_ae.experiments import jobs
+    from entropic_ae.experiments.budgets import CONVERGED
 
     sources = {option: context.get_parameter_source(option) for option in _OF_TRAINING}
     given = [option for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
     jobs.check_figure(name, data, given)
     numbers = read_numbers("seeds", seeds, int)
+    systems = None if recipes is None else read_systems(recipes)
+    lengths = None if steps is None else read_numbers("steps", steps, int)
     shared = read_settings(set, width, epochs)
-    base = _cell(data or "", shared, limit, n, features, device, precision, compile=compile)
+    budget = budget or (CONVERGED if name == jobs.BUDGET else None)
+    base = _cell(data or "", shared, limit, n, features, device, precision, compile=compile, budget=budget)
     base = replace(base, recipe="eae", seed=numbers[0])
-    files = jobs.run_figure(name, base, numbers, out, runs, tuned=tuned, tables=tables, tell=_tell())
+    files = jobs.run_figure(
+        name,
+        base,
+        numbers,
+        out,
+        runs,
+        tuned=tuned,
+        tables=tables,
+        systems=systems,
+        steps=lengths,
+        render=render,
+        tell=_tell(),
+    )
     for file in files:
         console.print(str(file))
     return {"figure": name, "files": files}
 
 
 _OF_TRAINING = (
-    *("set", "width", "epochs", "limit", "features", "n", "tuned", "tables", "runs"),
-    *("device", "precision", "compile"),
+    *("set", "width", "epochs", "limit", "features", "n", "budget", "recipes", "steps", "tuned", "tables", "runs"),
+    *("device", "precision", "compile", "render"),
 )
 
 
@@ -219,19 +265,32 @@ def _cell(
     data: str,
     shared: dict[str, Any],
     limit: int | None,
-    n: int,
+    n: int | None,
     features: str | None,
     device: str,
     precision: str,
     *,
     compile: bool,
+    budget: str | None = None,
 ) -> Cell:
-    """Return a cell with the common settings of a sweep."""
+    """Return a cell with the common settings of a sweep: those that are given, then those of a budget."""
+    from entropic_ae.experiments.budgets import NO_BUDGET, find_budget
     from entropic_ae.experiments.sweep import Cell
     from entropic_ae.training import Execution
 
     execution = Execution(device, precision=precision, compile=compile)
-    return Cell("", data, 0, {}, shared, limit, n, features, execution=execution)
+    usual = (NO_BUDGET if budget is None else find_budget(budget)).of(data)
+    return Cell(
+        recipe="",
+        data=data,
+        seed=0,
+        shared={**usual.settings, **shared},
+        limit=usual.limit if limit is None else limit,
+        n=usual.n if n is None else n,
+        features=usual.features if features is None else features,
+        execution=execution,
+        budget=budget,
+    )
 
 
 def _tell() -> Callable[[str], None]:

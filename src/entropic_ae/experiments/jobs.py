@@ -10,6 +10,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.experiments import (
     cluster,
     constraints,
+    convergence,
     estimator,
     figures,
     gallery,
@@ -20,12 +21,14 @@ from entropic_ae.experiments import (
 )
 from entropic_ae.experiments.sweep import Cell, silent
 
-__all__ = ["check_figure", "run_figure", "run_table"]
+__all__ = ["BUDGET", "check_figure", "run_figure", "run_table"]
 
 _OF_POINTS: dict[str, Callable[..., list[Path]]] = {
     "constraints": constraints.draw_constraints,
     "estimator": estimator.draw_estimator,
 }
+BUDGET = "budget"  # the study of the length of training, whose axis is no setting
+_STUDIES = (*studies.STUDIES, BUDGET)
 _PAPER = sorted([*figures.FIGURES, *figures.GALLERIES], key=int)
 
 
@@ -90,17 +93,22 @@ def check_figure(name: str, data: str | None = None, given: Sequence[str] = ()) 
         ...
     entropic_ae.errors.InputError: figure 5 has its own data, got 'mnist'; leave it out.
     """
-    if name not in (*_PAPER, "all", *_OF_POINTS, *studies.STUDIES):
+    if name not in (*_PAPER, "all", *_OF_POINTS, *_STUDIES):
         raise InputError(
             f"unknown figure '{name}'; expected 1 to 11, all, {', '.join(_OF_POINTS)}, or of the studies "
-            f"{' or '.join(studies.STUDIES)}."
+            f"{' or '.join(_STUDIES)}."
         )
-    if data is not None and name not in studies.STUDIES:
+    if data is not None and name not in _STUDIES:
         raise InputError(f"figure {name} has its own data, got '{data}'; leave it out.")
-    if data is None and name in studies.STUDIES:
+    if data is None and name in _STUDIES:
         raise InputError(f"the study {name} needs data: entropic-ae figure {name} mnist.")
     if name in _OF_POINTS and given:
         raise InputError(f"figure {name} trains no network; leave --{' and --'.join(given)} out.")
+    for options, names in ((("recipes", "steps"), (BUDGET,)), (("budget", "render"), _STUDIES)):
+        if name not in names and (wrong := [option for option in options if option in given]):
+            raise InputError(
+                f"--{' and --'.join(wrong)}: only for figure {', '.join(names)}, not {name}; leave it out."
+            )
 
 
 def run_figure(
@@ -112,6 +120,9 @@ def run_figure(
     *,
     tuned: Path | None = None,
     tables: Path | None = None,
+    systems: Sequence[str] | None = None,
+    steps: Sequence[int] | None = None,
+    render: bool = False,
     tell: Callable[[str], None] = silent,
 ) -> list[Path]:
     """Draw a figure or a study that ``check_figure`` has passed, or all figures of the paper; return the files.
@@ -122,12 +133,27 @@ def run_figure(
         seeds: of a study; a figure uses the first.
         out: folder of files and results, with a subfolder for a study.
         run_folder: folder of the run folders.
-        tuned, tables: as for ``figures.draw_systems``.
+        tuned, tables: as for ``figures.draw_systems``; for the study budget, as for ``convergence.run_budget``.
+        systems, steps: of the study budget; default: its own.
+        render: only draw what is measured of a study.
         tell: called with progress messages.
     """
     if name in _OF_POINTS:
         return _OF_POINTS[name](out, seed=seeds[0], tell=tell)
+    if name == BUDGET:
+        return convergence.run_budget(
+            systems or convergence.SYSTEMS,
+            base,
+            seeds,
+            out / f"{name}-{Path(base.data).stem}",
+            run_folder,
+            steps=steps or convergence.STEPS,
+            tuned=tuned,
+            render=render,
+            tell=tell,
+        )
     if name in studies.STUDIES:
-        return studies.run_study(name, base, seeds, out / f"{name}-{Path(base.data).stem}", run_folder, tell=tell)
+        place = out / f"{name}-{base.place}"
+        return studies.run_study(name, base, seeds, place, run_folder, render=render, tell=tell)
     names = _PAPER if name == "all" else [name]
     return figures.draw_all(names, base, out, run_folder, tuned=tuned, tables=tables, tell=tell)

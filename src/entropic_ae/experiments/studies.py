@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.experiments.budgets import ends_by_rule, length_text
 from entropic_ae.experiments.drawing import save_canvas
 from entropic_ae.experiments.sweep import Cell, read_cells, run_cells, silent
 from entropic_ae.experiments.table1 import mean_text, spread_of
@@ -168,6 +169,7 @@ def run_study(
     out: Path,
     run_folder: Path,
     *,
+    render: bool = False,
     tell: Callable[[str], None] = silent,
 ) -> list[Path]:
     """Train and measure the missing cells of a study, and draw it: ``study.json``, PNG, PDF and a Markdown table.
@@ -176,15 +178,19 @@ def run_study(
         name, base, seeds: as for ``study_cells``.
         out: the study's folder; its cells are in the subfolder ``cells``.
         run_folder: folder of the run folders.
+        render: only draw the cells that are measured.
         tell: called with progress messages.
 
     Returns: the files.
 
-    Raises: InputError as ``run_cells``.
+    Raises: InputError as ``run_cells``, and if there is nothing to draw.
     """
     placed = study_cells(name, base, seeds)
     cells = {cell.name: cell for *_, cell in placed}
-    run_cells(cells.values(), out / "cells", run_folder, tell=tell)
+    if not render:
+        run_cells(cells.values(), out / "cells", run_folder, tell=tell)
+    elif not any("metrics" in cell for cell in read_cells(out / "cells")):
+        raise InputError(f"{out} has no results to draw; run entropic-ae figure without --render first.")
     points = [
         {"axis": axis.setting, "line": line.label, "value": value, "seed": cell.seed, "name": cell.name}
         for axis, line, value, cell in placed
@@ -234,13 +240,16 @@ def render_study(out: Path) -> str:
                 lines.append("| " + " | ".join(cells) + " |")
     first = next(cell for cell in read_cells(out / "cells") if "metrics" in cell)
     settings, metrics = first["expanded"]["settings"], first["metrics"]
-    shared = "".join(f", {name} {value}" for name, value in first["cell"]["shared"].items() if name != "epochs")
+    said = ("epochs", "stop_after", "stop_rate")
+    shared = "".join(f", {name} {value}" for name, value in first["cell"]["shared"].items() if name not in said)
+    is_open = ends_by_rule(first)
+    length = length_text(first) if is_open else f"{settings['epochs']} epochs"
+    same = "" if is_open else " Epochs are the same everywhere, so that larger batches make fewer steps."
     lines += [
         "",
-        f"{first['data']}, {first['training_images']:,} training images, {settings['epochs']} epochs{shared}. "
+        f"{first['data']}, {first['training_images']:,} training images, {length}{shared}. "
         f"Frechet distances in {metrics['features']} features to the {metrics['split']} images, from "
-        f"{metrics['n']:,} images each. Mean ± standard deviation over seeds. Epochs are the same everywhere, so "
-        "that larger batches make fewer steps.",
+        f"{metrics['n']:,} images each. Mean ± standard deviation over seeds.{same}",
     ]
     if diverged := sum("diverged" in cell for cell in read_cells(out / "cells")):
         lines.append(f"{diverged} runs diverged and are left out.")

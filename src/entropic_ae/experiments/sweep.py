@@ -17,12 +17,15 @@ from entropic_ae.data import ImageData, fingerprint, load_images
 from entropic_ae.densities import DENSITIES
 from entropic_ae.errors import DivergenceError, InputError, unknown_name
 from entropic_ae.evaluation import check_number
+from entropic_ae.experiments.budgets import SMALL, find_budget
 from entropic_ae.features import check_features
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.recipes import PAPER, System, split_image_size, system_for
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.storage.files import locked, read_json, write_json
+from entropic_ae.storage.log import best_epoch
 from entropic_ae.training import Execution, check_training
+from entropic_ae.training.batches import ShuffledBatches
 
 __all__ = ["Cell", "Rung", "parse_system", "read_cells", "run_cells", "shared_protocol", "silent", "without_newer"]
 
@@ -86,6 +89,8 @@ class Cell:
         densities: the densities to measure; default: the recipe's.
         execution: by one process. The result depends on its precision, not on its device or compilation.
         rung: of a search. It is kept with the result, which does not depend on it.
+        budget: the name of the budget that ``shared`` is from. It is kept with the result, too.
+        earlier_epochs: of the cell whose run this one continues, if that run exists; 0 for none.
     """
 
     recipe: str
@@ -100,6 +105,8 @@ class Cell:
     densities: tuple[str, ...] | None = None
     execution: Execution = field(default_factory=Execution)
     rung: Rung | None = None
+    budget: str | None = None
+    earlier_epochs: int = 0
 
     @property
     def label(self) -> str:
@@ -116,6 +123,11 @@ class Cell:
     def system(self) -> System:
         """The recipe with its settings; InputError for an unknown name in ``own`` or an invalid value."""
         return system_for(self.recipe, self.images, split_image_size(self.settings)[1])
+
+    @property
+    def place(self) -> str:
+        """The name of a folder for results on this data, apart from those of another budget."""
+        return Path(self.data).stem + ("" if self.budget in (None, SMALL) else f"-{self.budget}")
 
     @property
     def images(self) -> ImageData:
@@ -139,15 +151,24 @@ class Cell:
 
     @property
     def earlier(self) -> Cell | None:
-        """The cell of the round before, with fewer epochs; None in a first round, or outside of a search."""
-        if self.rung is None or not self.rung.earlier_epochs:
+        """The cell with fewer epochs whose run this one continues; None if there is none."""
+        if not self.earlier_epochs:
             return None
-        return replace(self, shared={**self.shared, "epochs": self.rung.earlier_epochs}, rung=None)
+        shared = {**self.shared, "epochs": self.earlier_epochs}
+        return replace(self, shared=shared, rung=None, earlier_epochs=0)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The optimiser steps of an epoch."""
+        images = len(self.images.train.images[: self.limit])
+        return ShuffledBatches(images, int(self.system.settings()["batch_size"]), self.seed).per_epoch
 
     def record(self) -> dict[str, Any]:
         """Return the description of the cell for its result file."""
         fields = asdict(self)
-        execution, _ = fields.pop("execution"), fields.pop("rung")
+        execution = fields.pop("execution")
+        for name in ("rung", "budget", "earlier_epochs"):
+            del fields[name]
         return {**fields, "precision": execution["precision"], "compile": execution["compile"]}
 
     def _named(self, chosen: Mapping[str, Any]) -> str:
@@ -216,7 +237,8 @@ def run_cells(
 ) -> None:
     """Train and measure each cell that is not yet in ``out``; interrupted cells are resumed.
 
-    A cell of a later round of a search continues the run of its earlier cell, whose folder takes the new name.
+    A cell that continues an earlier one, such as that of a later round of a search, takes over its run, whose
+    folder is renamed.
 
     Several processes, also on several machines, may run the same cells with the same (shared) folders. A process
     claims a cell by a lock, which the operating system releases when the process dies: no cell is measured twice,
@@ -287,6 +309,8 @@ def _measure(cell: Cell, path: Path, folder: Path, *, moved: bool, progress: boo
     }
     if cell.rung is not None:
         result["tuning"] = {**asdict(cell.rung), "density": cell.system.recipe.density}
+    if cell.budget is not None:
+        result["budget"] = cell.budget
     try:
         run = runs.train(
             cell.recipe,
@@ -318,11 +342,25 @@ def _measure(cell: Cell, path: Path, folder: Path, *, moved: bool, progress: boo
         result |= {
             "data": run.info.data,
             "training_images": run.info.training_images,
+            "training": _training(run, cell.steps_per_epoch),
             "metrics": metrics,
             "training_seconds": None if interrupted else round(trained - started, 1),
             "evaluation_seconds": round(time.perf_counter() - trained, 1),
         }
     write_json(path, {**result, "machine": machine(), "versions": versions(), "git_commit": git_commit()})
+
+
+def _training(run: runs.Run, per_epoch: int) -> dict[str, Any]:
+    """Return a training's epochs and optimiser steps, those of its best weights, and the setting that ended it."""
+    log, stopped = run.files.read_log(), run.info.stopped
+    epochs, best = len(log["epoch"]), best_epoch(log) or 0
+    return {
+        "epochs": epochs,
+        "steps": epochs * per_epoch,
+        "best_epoch": best,
+        "best_step": best * per_epoch,
+        "ended_by": "epochs" if stopped is None else stopped["rule"],
+    }
 
 
 def _count(cells: int) -> str:
@@ -365,7 +403,9 @@ def _check_cells(cells: Sequence[Cell], out: Path) -> None:
     """Raise InputError for an invalid name or value, or if ``out`` holds another protocol."""
     for execution in {cell.execution for cell in cells}:
         _ = execution.target
-    for name in dict.fromkeys(name for cell in cells for name in cell.shared):
+    # a budget's settings are those of many systems, of which these may be none
+    usual = {name for cell in cells if cell.budget for name in find_budget(cell.budget).of(cell.data).settings}
+    for name in dict.fromkeys(name for cell in cells for name in cell.shared if name not in usual):
         if not any(name in cell.settings for cell in cells):
             raise unknown_name("setting", name, {name for cell in cells for name in cell.system.settings()})
     for cell in {cell.label: cell for cell in cells}.values():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from entropic_ae.errors import InputError
+from entropic_ae.experiments.budgets import ends_by_rule, length_text, lengths_text
 from entropic_ae.experiments.published import PUBLISHED
 from entropic_ae.experiments.sweep import read_cells
 from entropic_ae.recipes import RECIPES, compared
@@ -32,7 +33,8 @@ Members = list[dict[str, Any]]
 def render(out: Path, *, brief: bool = False) -> str:
     """Return the cells of a folder as Markdown: a row per system, mean ± deviation over seeds and (rank).
 
-    The table is followed by the protocol, missing cells, collapsed systems, and ``statements``.
+    The table is followed by the protocol, missing cells, collapsed systems, and ``statements``. It has a column of
+    optimiser steps where a rule decides how many there are.
 
     Arguments:
         out: a folder of result files.
@@ -48,8 +50,10 @@ def render(out: Path, *, brief: bool = False) -> str:
     columns = [column for column in columns if not (brief and column in _IMAGES)]
     values = {column: _column(rows, column) for column in columns}
     ranks = {column: _ranks(values[column]) for column in columns}
+    is_open = any(map(ends_by_rule, cells))
     published = {} if brief else PUBLISHED.get(cells[0]["data"], {})
     head = ["system", "seeds", "reconstruction error", "entropy gap (nats)", *columns]
+    head += ["optimiser steps, ended by"] * is_open
     head += ["paper's FID: prior / gaussian / mixture"] * bool(published)
     lines = ["| " + " | ".join(head) + " |", "| --- " + "| ---: " * (len(head) - 1) + "|"]
     for label, members in rows.items():
@@ -63,6 +67,8 @@ def render(out: Path, *, brief: bool = False) -> str:
         row += [
             mean_text(values[c][label]) + (f" ({ranks[c][label]})" if values[c][label] else "") for c in columns
         ]
+        if is_open:
+            row.append(lengths_text([m["training"] for m in members if "training" in m]))
         if published:
             row.append(_published(published.get(_recipe(members), {})))
         lines.append("| " + " | ".join(row) + " |")
@@ -221,15 +227,14 @@ def _published(figures: Mapping[str, float]) -> str:
 def _protocol_text(cells: Members) -> str:
     data, features, n, images, test, split = _protocol(cells[0])[:6]
     settings = cells[0]["expanded"]["settings"]
-    epochs = settings["epochs"]
     commits = Counter((cell.get("git_commit") or "unknown")[:7] for cell in cells)
     counted = ", ".join(f"{name} ({count})" for name, count in sorted(commits.items()))
     floor = mean_text([cells[0]["metrics"]["distances"][FLOOR]["frechet"]])
     precision = cells[0]["cell"].get("precision", "32")
-    said = ("epochs", "batch_size", "width", "latent_dim")
+    said = ("epochs", "batch_size", "width", "latent_dim", "stop_after", "stop_rate")
     more = "".join(f", {name} {value}" for name, value in cells[0]["cell"]["shared"].items() if name not in said)
     return (
-        f"{data}, {images:,} training images, {epochs} epoch{'s' * (epochs != 1)}, "
+        f"{data}, {images:,} training images, {length_text(cells[0])}, "
         f"batch {settings['batch_size']}, width {settings.get('width', '-')}, D = {settings['latent_dim']}"
         f"{'' if precision == '32' else f', precision {precision}'}{more}. "
         f"Reconstruction error: squared, summed over an image, on {test:,} {split} images. "

@@ -105,7 +105,13 @@ def tune(
     chosen = {cell.recipe: _candidates(cell, rates, factors) for cell in plain}
     for rung in rungs:
         cells = [
-            replace(cell, own=own, shared={**cell.shared, "epochs": rung.epochs}, rung=rung)
+            replace(
+                cell,
+                own=own,
+                shared={**cell.shared, "epochs": rung.epochs},
+                rung=rung,
+                earlier_epochs=rung.earlier_epochs,
+            )
             for cell in plain
             for own in chosen[cell.recipe]
         ]
@@ -133,9 +139,7 @@ def _rungs(
             raise InputError(
                 f"systems are compared after equally many minibatches, got {name} of {shown}; give one by --set."
             )
-    epochs, batch_size = int(settings[0]["epochs"]), int(settings[0]["batch_size"])
-    images = len(plain[0].images.train.images[: plain[0].limit])
-    per_epoch = max(1, images // max(1, min(images, batch_size)))
+    epochs, per_epoch = int(settings[0]["epochs"]), plain[0].steps_per_epoch
     needed = max(minibatches_to_settle(cell.system.build(cell.images.shape)[0]) for cell in plain)
     least = math.ceil(needed / per_epoch)
     ends = sorted({min(epochs, max(least, round(share * epochs))) for share in shares})

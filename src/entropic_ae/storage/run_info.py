@@ -43,7 +43,7 @@ INFO: dict[str, Any] = {
     "classes?": {"names": [str], "images": [int], "labels_sha256": str},
     "training_images?": int,
     "training_images_sha256?": str,
-    "stopped?": {"epoch": int, "steps": int, "reason": str},
+    "stopped?": {"epoch": int, "steps": int, "reason": str, "rule?": str},
     "device?": str,
     "machine?": {"*": (str, int)},
     "versions": {"*": str},
@@ -102,8 +102,8 @@ class RunInfo(_Json):
         summary, reference, density: of the recipe; empty if unknown.
         training_images: number of training images; 0 if unknown.
         training_images_sha256: their digest; empty if unknown.
-        stopped: the last ``epoch``, the optimiser ``steps`` and the ``reason`` of a training that ended early;
-            None, and missing in the file, for any other.
+        stopped: the last ``epoch``, the optimiser ``steps``, the ``reason`` and the ``rule`` (the setting that was
+            met) of a training that ended early; None, and missing in the file, for any other.
         device, machine, versions, git_commit: of the training.
         imports: modules that register custom pieces.
 

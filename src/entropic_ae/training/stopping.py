@@ -22,11 +22,13 @@ class Stopped:
         epoch: the last one, from 1.
         steps: optimiser steps up to its end.
         reason: why, as part of a sentence.
+        rule: the setting that it met, of ``STOP_SETTINGS``.
     """
 
     epoch: int
     steps: int
     reason: str
+    rule: str
 
     def record(self) -> dict[str, Any]:
         """Return the entry ``stopped`` of run.json."""
@@ -52,10 +54,14 @@ def stopped(losses: Sequence[float], rate: float, settings: Settings, per_epoch:
     if not done or done >= settings.epochs:
         return None
     best = losses.index(min(losses)) + 1
-    reason = ""
+    reason = rule = ""
     if settings.stop_after and done - best >= math.ceil(settings.stop_after / per_epoch):
-        reason = f"{(done - best) * per_epoch} steps brought no lower validation loss than epoch {best}"
+        rule, reason = (
+            "stop_after",
+            f"{(done - best) * per_epoch} steps brought no lower validation loss than epoch {best}",
+        )
         reason += f" (stop_after={settings.stop_after})"
     elif rate < settings.stop_rate:
+        rule = "stop_rate"
         reason = f"the learning rate fell to {rate:.2g} of the initial one (stop_rate={settings.stop_rate:g})"
-    return Stopped(done, done * per_epoch, reason) if reason else None
+    return Stopped(done, done * per_epoch, reason, rule) if rule else None
