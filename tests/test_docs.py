@@ -287,3 +287,15 @@ def test_docstrings_become_markdown():
         "Add.\n\n**Arguments**\n\n- `a, b`: numbers,\n  any: at all.\n\n**Raises:** InputError never.\n\n"
         "```pycon\n>>> add(1, 1)\n2\n```"
     )
+
+
+def test_recordings_of_a_terminal_keep_what_stays_and_ask_no_other_server():
+    tool = runpy.run_path(str(ROOT / "tools" / "record.py"))
+    written = "one\r\ntwo\rtoo\r\n\x1b[1mbold\x1b[0m\r\nspins\r\n\x1b[1A\x1b[2Kdone\r\n"
+    assert list(tool["lines"](written))[:4] == ["one", "too", "\x1b[1mbold\x1b[0m", "done"]
+    picture = tool["svg"]([("report run", "a" * 25)], 20, "title")
+    assert "a" * 20 in picture
+    assert "a" * 21 not in picture
+    for one in (picture, *(path.read_text() for path in (ROOT / "docs").glob("walk-*.svg"))):
+        assert "url(http" not in one.replace('url("', "url(")
+        assert len(one.encode()) < 60_000

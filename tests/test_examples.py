@@ -1,17 +1,25 @@
 """The trained runs that come with the library: used at once, without data and network, and never written to."""
 
+import base64
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import entropic_ae as eae
 from entropic_ae import InputError
 from entropic_ae.storage.examples import EXAMPLE, example_folder, examples
-from entropic_ae.storage.run_folder import METRICS_FILE, WEIGHTS, RunFolder
+from entropic_ae.storage.run_folder import METRICS_FILE, WEIGHTS, RunFolder, samples_file
 from entropic_ae.storage.tensors import read_tensors
+
+
+def _picture(name):
+    return Image.open(example_folder(name) / samples_file("prior"))
 
 
 def held(folder):
@@ -46,6 +54,12 @@ def test_samples_reconstruct_and_encode_to_the_codes_that_they_were_decoded_from
     assert images.float().std(0).mean() > 20  # they differ
     again = run.reconstruct(images)
     assert (again.float() - images.float()).square().mean() < 0.25 * images.float().var(0).mean()
+    drawn = np.asarray(eae.picture(run.sample(64, seed=0), 8), dtype=float)
+    assert np.abs(drawn - np.asarray(_picture(name))).mean() < 1  # another machine rounds otherwise
+    with pytest.warns(UserWarning, match="reconstructions are not shown: .*mnist"):
+        shown = np.asarray(run.show(3, seed=1).convert("L"))
+    grid = np.asarray(eae.picture(run.sample(3, seed=1), 3))
+    assert (shown[28 : 28 + len(grid), -18 - grid.shape[1] : -18] == grid).all()
     found = run.encode(images)
     assert torch.nn.functional.cosine_similarity(found, codes).median() > 0.7
     assert found.mean().abs() < 0.1
@@ -68,9 +82,12 @@ def test_nothing_is_written_into_an_example_and_pull_makes_a_run_of_it(name, cal
     own = eae.load("own", device="cpu")
     assert torch.equal(own.sample(3, seed=1), eae.load(name, device="cpu").sample(3, seed=1))
     assert own.origin is None
-    code, _, _ = call("report", name)
-    assert code == 0
-    assert (tmp_path / "report.html").is_file()
+    code, out, _ = call("report", name)
+    assert (code, out.strip()) == (0, f"{name.replace(':', '-')}-report.html")
+    page = Path(out.strip()).read_text()
+    for density in ("prior", "gaussian", "mixture"):  # pictures of samples need no images
+        shown = base64.b64encode((example_folder(name) / samples_file(density)).read_bytes()).decode()
+        assert shown in page
 
 
 def test_an_unknown_example_is_refused_before_pytorch_is_imported(tmp_path):

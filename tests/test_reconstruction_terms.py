@@ -1,5 +1,7 @@
 import math
+import urllib.error
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from entropic_ae import (
 )
 from entropic_ae.data.images import SPLITS, ImageData, Split
 from entropic_ae.features import classifier
+from entropic_ae.features.lpips import BACKBONES, Lpips
 from entropic_ae.features.random import random_features
 from entropic_ae.networks import RandomFeatures
 from entropic_ae.terms import perception
@@ -171,6 +174,82 @@ def test_a_network_of_features_is_built_by_training_alone(rows):
         objective(model, model(torch.rand(4, 1, 8, 8)))
     with pytest.raises(InputError, match=r"unknown feature network 'randm'; did you mean 'random'"):
         FeatureError(network="randm")
+
+
+def waves(kind):
+    """Weights that need no generator: of convolutions, in the scale that keeps activations, and learned ones."""
+    given = {}
+    for i, (name, value) in enumerate(kind.build().state_dict().items()):
+        wave = torch.linspace(1000, 2000 + 1000 * i, value.numel(), dtype=torch.float64).sin().float()
+        given[f"features.{name}"] = wave.reshape(value.shape) * (2 / max(1, value[0].numel())) ** 0.5
+    learnt = [(1 + torch.arange(n) % 5).reshape(1, n, 1, 1) / n for n in kind.channels]
+    return given, {f"lin{i}.model.1.weight": one for i, one in enumerate(learnt)}
+
+
+def of_lpips(name, given, learnt):
+    network = Lpips(BACKBONES[name], given, learnt).double()
+    return FeatureError(network=name).prepared(lambda _: network)
+
+
+# the answers of the authors' package for the same weights: tests/peers/compare_lpips.py
+@pytest.mark.parametrize(("name", "expected"), [("lpips-alex", 0.0004058172299), ("lpips-vgg", 0.0008341037408)])
+def test_lpips_is_that_of_its_authors(name, expected):
+    x, y = drawn(2, 3, 40, 32, dtype=torch.float64)  # as in that file
+    term = of_lpips(name, *waves(BACKBONES[name]))
+    assert of(term, x, y).item() / x[0].numel() == pytest.approx(expected, rel=1e-6)
+
+
+def test_lpips_repeats_grey_images():
+    x, y = drawn(2, 1, 32, 32, dtype=torch.float64)
+    term = of_lpips("lpips-alex", *waves(BACKBONES["lpips-alex"]))
+    repeated = of(term, x.expand(-1, 3, -1, -1), y.expand(-1, 3, -1, -1)) / 3
+    assert of(term, x, y).item() == pytest.approx(repeated.item())
+
+
+def test_lpips_has_gradients_where_no_channel_is_active():
+    """There the norm is 0, and the gradient of the root of 0 is NaN in the authors' package."""
+    given, learnt = waves(BACKBONES["lpips-alex"])
+    dead = {name: value - (1e3 if name.endswith("bias") else 0) for name, value in given.items()}
+    x, y = drawn(2, 3, 32, 32, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(of(of_lpips("lpips-alex", dead, learnt), x, y.requires_grad_()), y)
+    assert gradient.eq(0).all()
+
+
+def test_lpips_reads_torchvisions_file_and_learned_weights_and_says_what_is_missing(tmp_path, monkeypatch):
+    kind = BACKBONES["lpips-alex"]
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    given, _ = waves(kind)
+    data = SimpleNamespace(shape=(1, 32, 32))
+    file = tmp_path / "checkpoints" / "alexnet-owt-7be5be79.pth"
+
+    def refused(*_, **__):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refused)
+    with pytest.raises(InputError, match=rf"AlexNet weights .* \(.*no network.*put it into {file.parent}, or"):
+        eae.feature_network("lpips-alex", data)
+    file.parent.mkdir(exist_ok=True)
+    torch.save({**given, "classifier.1.weight": torch.zeros(2)}, file)
+    network = eae.feature_network("lpips-alex", data)
+    assert torch.equal(network.features[0].weight, given["features.0.weight"])
+    assert sum(one.numel() for name, one in network.named_buffers() if name.startswith("weight")) == 1152
+    torch.save(dict(list(given.items())[:4]), file)
+    with pytest.raises(InputError, match="expected the weights of AlexNet for LPIPS, got others"):
+        eae.feature_network("lpips-alex", data)
+    file.write_bytes(b"no zip")
+    with pytest.raises(InputError, match=f"AlexNet weights in {tmp_path} are damaged"):
+        eae.feature_network("lpips-alex", data)
+    with pytest.raises(InputError, match="at least 31 pixels a side, got 1x8x8; use random"):
+        eae.feature_network("lpips-alex", SimpleNamespace(shape=(1, 8, 8)))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_lpips_takes_images_down_to_its_least_side(name):
+    assert FeatureError(network=name).network == name
+    network, image = BACKBONES[name].build(), torch.zeros(1, 3, BACKBONES[name].least, BACKBONES[name].least)
+    assert network(image).shape[1] == BACKBONES[name].channels[-1]
+    with pytest.raises(RuntimeError):
+        network(image[..., 1:])
 
 
 @pytest.fixture

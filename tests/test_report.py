@@ -12,11 +12,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from scipy.stats import binomtest
 
 import entropic_ae as eae
 from entropic_ae import InputError, cli, report
 from entropic_ae.metrics import diagnostics
-from entropic_ae.report import charts, comparison, curves, diagnosis, plane
+from entropic_ae.report import accuracy_text, charts, comparison, curves, diagnosis, plane
 from entropic_ae.storage.json_schema import check
 from entropic_ae.storage.results import RESULT
 from entropic_ae.storage.run_info import RunInfo
@@ -114,6 +115,12 @@ def page_of(*folders, out=None):
     return Page(eae.write_report(folders, out))
 
 
+@pytest.mark.parametrize(("right", "n"), [(6, 6), (0, 9), (7, 10), (171, 180)])
+def test_an_accuracy_has_the_interval_of_wilson(right, n):
+    low, high = binomtest(right, n).proportion_ci(method="wilson")
+    assert accuracy_text(right / n, n) == f"{100 * right / n:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
 def test_the_command_repeats_the_run(trained, tmp_path, monkeypatch):
     page = Page(eae.write_report(trained, tmp_path / "a.html"))
     command = next(text for text in page.texts if text.startswith("entropic-ae train") and "--resume" not in text)
@@ -171,7 +178,7 @@ def test_every_number_is_that_of_metrics_json(trained, tmp_path):
         ["SSIM", f"{result['ssim']:.2f}"],
     ]
     assert [row[1] for row in labels[1:]] == [
-        f"{100 * result[name]:.1f} %" for name in ("knn_accuracy", "probe_accuracy")
+        accuracy_text(result[name], result["real_images"]) for name in ("knn_accuracy", "probe_accuracy")
     ]
     for name, *cells in closer[1:]:
         row = result["distances"][name.removesuffix(" the floor")]

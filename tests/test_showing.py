@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from PIL import Image
 
 import entropic_ae as eae
 from entropic_ae import InputError
+from entropic_ae.data import DataWarning
+from entropic_ae.runs.images import Cuts
+from entropic_ae.storage.run_info import RunInfo
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +115,57 @@ def test_a_run_takes_what_people_have(run, tmp_path):
     assert torch.equal(run.reconstruct([Image.fromarray(one[0].numpy()) for one in images]), rebuilt)
     assert torch.equal(run.interpolate(images[:2, 0], images[2:]), run.interpolate(images[:2], images[2:]))
     assert torch.equal(run.score(images / 255).error, run.score(images).error)
+
+
+def told(run, images):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run.reconstruct(images)
+    data = [str(one.message) for one in caught if issubclass(one.category, DataWarning)]
+    return [one for one in data if "resized" in one]
+
+
+def test_one_warning_tells_of_images_that_are_cut_or_much_smaller_to_fit(run, tmp_path):
+    sheet = eae.save_images(run.data.test.images[:8], tmp_path / "sheet.png", columns=4)
+    with Image.open(sheet) as picture:
+        assert picture.size == (296, 152)
+    assert told(run, sheet) == [
+        f"an image is cut or resized to fit the run: {sheet} (a sheet of 4x2 images, by its size) from 296x152, "
+        "of which the middle 152x152 is left, to 8x8; give images like the run's own, one thing each."
+    ]
+    for width, height, name in ((16, 16, "twice"), (12, 8, "wide"), (64, 64, "large"), (8, 8, "own")):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.new("L", (width, height)).save(tmp_path / "photos" / f"{name}.png")
+    (said,) = told(run, tmp_path / "photos")
+    assert said.startswith("2 of 4 images are cut or resized to fit the run, such as large.png from 64x64 to 8x8;")
+    (said,) = told(run, Image.new("RGB", (8, 12)))
+    assert "image 0 from 8x12, of which the middle 8x8 is left, to 8x8" in said
+    assert told(run, tmp_path / "photos" / "twice.png") == told(run, run.data.test.images[:2]) == []
+
+
+def test_a_run_that_cut_its_own_images_tells_of_sheets_and_strips_alone(run):
+    cuts = Cuts(RunInfo.of({**run.info, "image_size": 8}))
+    for width, height in ((640, 480), (4000, 3000), (584, 584), (900, 300)):
+        cuts("photo.jpg", width, height)
+    assert [one.split(" from ")[-1].split(",")[0].split()[0] for one in cuts.told] == ["584x584", "900x300"]
+
+
+def test_a_file_that_is_missing_may_be_one_of_an_image(run, call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        InputError, match=r"face.png does not exist; give the file of an image \(.png, .jpg, ...\)"
+    ):
+        run.encode("face.png")
+    for place in ("face.png", "./face.png"):
+        code, _, err = call("reconstruct", run.folder, place)
+        assert (code, "face.png does not exist; give the file of an image" in err) == (2, True)
+
+
+def test_the_picture_of_one_file_is_one_image_wide(run, call, tmp_path):
+    photo = eae.save_images(run.data.test.images[:1], tmp_path / "photos") / "0.png"
+    assert call("reconstruct", run.folder, photo, "--out", tmp_path / "r.png")[0] == 0
+    with Image.open(tmp_path / "r.png") as picture:
+        assert picture.size == (8 + 64 + 8, 8 + 2 * (64 + 8))
 
 
 def test_a_density_that_is_given_is_sampled(run):

@@ -147,6 +147,16 @@ def test_training_that_is_too_short_comes_first():
     )
 
 
+def test_the_command_names_a_preset_only_where_one_was_chosen_by_its_name():
+    own = {"training_images": 900, "data": "photos", "source": "/photos", "fitted": ["width", "latent_dim", "ema"]}
+    overrides = {"width": 16, "latent_dim": 32, "ema": 0.99, "epochs": 12}
+    log = {"epoch": [1], "validation_loss": [20.0]}
+    _, whole = judge(info={**own, "overrides": overrides}, log=log)
+    assert whole.command == "entropic-ae train eae /photos --epochs 12 --seed 0 --out runs/a --resume"
+    _, named = judge(info={**own, "fitted": ["width"], "overrides": {"width": 16}}, log=log)
+    assert "/photos --preset mnist --epochs 12" in named.command
+
+
 def test_nothing_is_advised_to_be_written_into_a_read_only_run():
     for name in ("example:mnist", "hf:owner/name"):
         short = {"log": {"epoch": [1], "validation_loss": [20.0]}, "folder": name}

@@ -1,8 +1,8 @@
 """Make an example of a trained run: its weights in half precision, and what was measured of them.
 
 ``python tools/example.py RUN NAME`` copies the run folder into the library, halves its weights, fits its transport
-and the densities to the new ones, and measures them (``ENTROPIC_AE_DATA`` has the images). Pictures and the
-checkpoint are left out.
+and the densities to the new ones, measures them (``ENTROPIC_AE_DATA`` has the images) and draws samples. Pictures
+of real images and the checkpoint are left out.
 """
 
 from __future__ import annotations
@@ -13,18 +13,26 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
-
 from entropic_ae import runs
 from entropic_ae.errors import InputError
+from entropic_ae.pictures import save_images
 from entropic_ae.storage.examples import example_folder
-from entropic_ae.storage.run_folder import INFO_FILE, LOG, METRICS_FILE, TRANSPORT, WEIGHTS, density_file
+from entropic_ae.storage.run_folder import (
+    INFO_FILE,
+    LOG,
+    METRICS_FILE,
+    TRANSPORT,
+    WEIGHTS,
+    density_file,
+    samples_file,
+)
 from entropic_ae.storage.tensors import unpack_tensors, write_tensors
 
 __all__ = ["LIMIT", "main", "make"]
 
 LIMIT = 1_000_000  # bytes of a file
 DENSITIES = ("prior", "gaussian", "mixture")
+SAMPLES = 64  # of a picture
 PLACE = Path(__file__).parents[1] / "src" / "entropic_ae" / "examples"
 
 
@@ -48,7 +56,10 @@ def make(source: Path, target: Path, n: int) -> None:
         if (kind := run.system.settings().get("transport")) is not None:
             run.fit_transport(kind)
         run.evaluate(n=n, densities=DENSITIES)
+        for name in DENSITIES:
+            save_images(run.sample(SAMPLES, density=name), folder / samples_file(name), columns=8)
         kept = (INFO_FILE, LOG, METRICS_FILE, WEIGHTS, TRANSPORT, *map(density_file, DENSITIES))
+        kept += tuple(map(samples_file, DENSITIES))
         files = [folder / name for name in kept if (folder / name).is_file()]
         for file in files:
             if file.stat().st_size > LIMIT:
@@ -68,7 +79,6 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--n", type=int, default=5000)
     given = parser.parse_args()
-    torch.manual_seed(0)
     try:
         make(given.run, PLACE / given.name, given.n)
     except InputError as error:

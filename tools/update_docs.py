@@ -20,6 +20,7 @@ import conformance
 import folders
 import fuzz
 import networks
+import own_folders
 import photographs
 import schedules
 import shares
@@ -81,6 +82,7 @@ KINDS = {
     "schedules": schedules.render_schedules,
     "effects": schedules.render_effects,
     "folders": folders.render_folders,
+    "own folders": own_folders.render_own_folders,
     "supported": records.supported,
     "caption": records.caption,
     "versions": records.versions,

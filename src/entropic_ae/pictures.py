@@ -25,6 +25,7 @@ __all__ = [
     "check_animation",
     "comparison",
     "data_url",
+    "grid_of",
     "image_grid",
     "picture",
     "save_animation",
@@ -66,6 +67,22 @@ def image_grid(images: ArrayLike, columns: int | None = None) -> Tensor:
         top, left = _GAP + i // columns * (height + _GAP), _GAP + i % columns * (width + _GAP)
         grid[:, top : top + height, left : left + width] = image
     return grid
+
+
+def grid_of(width: int, height: int, side: tuple[int, int]) -> tuple[int, int] | None:
+    """Return columns and rows of the grid of images that has this size in pixels; None unless it holds several.
+
+    Arguments:
+        width, height: of a picture.
+        side: (H, W) of an image of the grid.
+
+    >>> grid_of(584, 296, (32, 32)), grid_of(640, 480, (32, 32))
+    ((8, 4), None)
+    """
+    scale = max(1, _LEAST_SIDE // max(side))
+    columns, more = divmod(width - _GAP, scale * side[1] + _GAP)
+    rows, others = divmod(height - _GAP, scale * side[0] + _GAP)
+    return (columns, rows) if not more and not others and min(columns, rows) > 0 and columns * rows > 1 else None
 
 
 def picture(images: ArrayLike, columns: int | None = None) -> Image.Image:

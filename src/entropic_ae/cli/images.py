@@ -30,6 +30,7 @@ from entropic_ae.storage.run_folder import (
     check_run,
     edits_file,
     labelled_file,
+    outside_file,
     samples_file,
     scores_file,
 )
@@ -334,7 +335,7 @@ def score(
 def _check(run: str, data: list[str] | None) -> None:
     """Raise InputError for a run or images that do not exist, before PyTorch is imported."""
     check_run(run)
-    check_data(*data or ())
+    check_data(*data or (), what="the file of an image, a folder or a file of images")
 
 
 def _images(
@@ -345,7 +346,7 @@ def _images(
     For a conditional run their labels are beside them, else None; and the names of their files, if they are files.
     """
     from entropic_ae.data import named_images_for
-    from entropic_ae.runs.images import fit_of
+    from entropic_ae.runs.images import Cuts, fit_of
     from entropic_ae.runs.labels import given_labels, taken
 
     if not data:
@@ -355,7 +356,9 @@ def _images(
             )
         test = run.data.test.at(slice(most))
         return test.images, taken(run, test), run.data.files.get("test")
-    images, names = named_images_for(fit_of(run.info), data, run.info.value_range)
+    cuts = Cuts(run.info)
+    images, names = named_images_for(fit_of(run.info), data, run.info.value_range, look=cuts)
+    cuts.warn()
     return images[:most], given_labels(run, label, len(images[:most])), names
 
 
@@ -363,7 +366,7 @@ def _place(run: Run, name: str) -> Path:
     """Return the path of a file in a run folder; of a read-only run in the current folder, with its name."""
     if run.origin is None:
         return run.folder / name
-    return Path(re.sub(r"[^\w.-]+", "-", run.origin.partition("/")[2] or run.origin) + f"-{name}")
+    return Path(outside_file(run.origin, name))
 
 
 def _picture(run: Run, name: str, data: list[str] | None) -> Path:

@@ -160,8 +160,8 @@ def read_settings(set: list[str] | None, width: int | None, epochs: int | None) 
     return given_once([*pairs, *((name, str(value)) for name, value in short.items() if value is not None)])
 
 
-def check_data(*sources: str) -> None:
-    """Raise InputError for a path that does not exist, before PyTorch is imported.
+def check_data(*sources: str, what: str = "a folder, a file") -> None:
+    """Raise InputError for a path that does not exist, before PyTorch is imported; ``what`` may be given instead.
 
     A name without a slash may be that of a registered data set, which is known once PyTorch is imported.
     """
@@ -171,8 +171,7 @@ def check_data(*sources: str) -> None:
         is_path = re.search(r"[/\\]", source) and not re.match(r"hf(-stream)?:", source)
         if is_path and not path.exists() and not named.is_file():
             raise InputError(
-                f"{path} does not exist; give a folder, a file, hf:owner/name or a name that entropic-ae recipes "
-                "lists."
+                f"{path} does not exist; give {what}, hf:owner/name or a name that entropic-ae recipes lists."
             )
 
 

@@ -120,6 +120,8 @@ def short(value: Any) -> str:
 
 def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | None) -> None:
     """Print the results of ``Run.evaluate`` by feature space: verdict, distances, and measures of codes."""
+    from entropic_ae.report import accuracy_text
+
     result = next(iter(results.values()))
     codes = result["codes"]
     if verdict is not None:
@@ -131,9 +133,12 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
         f"{'infinite' if result['psnr'] is None else format(result['psnr'], '.1f')} dB, SSIM {result['ssim']:.2f}"
     )
     if "probe_accuracy" in result:
+        by_neighbours, by_probe = (
+            accuracy_text(result[name], result["real_images"]) for name in ("knn_accuracy", "probe_accuracy")
+        )
         console.print(
-            f"labels from codes: {100 * result['knn_accuracy']:.1f} % by 5 neighbours, "
-            f"{100 * result['probe_accuracy']:.1f} % by a linear probe"
+            f"labels from codes of {result['real_images']:,} {result['split']} images (95 % interval): "
+            f"{by_neighbours} by 5 neighbours, {by_probe} by a linear probe"
         )
     if (score := result.get("classification_accuracy")) is not None:
         console.print(

@@ -260,7 +260,7 @@ def report(
         Path | None,
         typer.Option(
             help="FILE.html, replaced; default: report.html in the run folder, or in the current folder for "
-            "several runs or one on the Hub."
+            "several runs; there NAME-report.html for a run on the Hub or an example."
         ),
     ] = None,
 ) -> Document:

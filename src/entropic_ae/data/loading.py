@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from entropic_ae.data.arrays import Range, checked_arrays, read_arrays
 from entropic_ae.data.copies import groups_of, hold_out
-from entropic_ae.data.decoding import Fit, Table
+from entropic_ae.data.decoding import Fit, Table, names_of
 from entropic_ae.data.depth import ONES, are_ones, white_of
 from entropic_ae.data.encoded import class_names_of, decoded_splits, scanned, skipped
 from entropic_ae.data.folders import parquet_tables
@@ -42,7 +43,10 @@ from entropic_ae.data.sources import Source, resolve
 from entropic_ae.errors import InputError
 from entropic_ae.networks import LARGEST, SIDES, fits
 
-__all__ = ["load_images", "named_images", "read_images"]
+__all__ = ["Look", "load_images", "named_images", "read_images"]
+
+Look = Callable[[str, int, int], None]
+"""Is called with the name, the width and the height of an image before it is fitted to a shape."""
 
 
 def load_images(
@@ -147,12 +151,21 @@ def named_images(
     value_range: Range | None = None,
     white: int | None = None,
     pad: int = 0,
+    look: Look | None = None,
 ) -> tuple[Tensor, tuple[str, ...] | None]:
-    """Return the images of ``read_images``, and the names of their files; None unless each is a file."""
+    """Return the images of ``read_images``, and the names of their files; None unless each is a file.
+
+    Before they are fitted, ``look`` is called with the name, the width and the height of each.
+    """
     names: tuple[str, ...] | None = None
     found = resolve(source, shape[1] if shape[1] == shape[2] else None)
     if found.tables:
-        fit = Fit(*shape, pad, white=white_of(scanned(found.tables, found.source), found.source, white))
+        headers = scanned(found.tables, found.source)
+        fit = Fit(*shape, pad, white=white_of(headers, found.source, white))
+        if look is not None:
+            every = [names_of(table) or [found.source] * len(table.rows) for table in found.tables.values()]
+            for name, width, height in zip(chain(*every), headers["width"], headers["height"], strict=True):
+                look(name, int(width), int(height))
         decoded = decoded_splits(found.tables, fit, found.source, look=white in (None, ONES))
         images = torch.cat([split.images for split in decoded.splits.values()])
         names = tuple(name for key in decoded.splits for name in decoded.names(found.tables, key)) or None
@@ -165,6 +178,8 @@ def named_images(
         images = _given(found, None, None, None).test.images
     else:
         images = load_images(source).test.images
+    if look is not None and not found.tables:
+        look(found.source, images.shape[3], images.shape[2])
     images = resized(images, *shape[1:])
     if tuple(images.shape[1:]) != tuple(shape):
         came, wanted = ("x".join(map(str, one)) for one in (images.shape[1:], shape))

@@ -17,6 +17,7 @@ from typing import Any
 from entropic_ae.errors import InputError
 from entropic_ae.explore.explorer import Explorer
 from entropic_ae.explore.widgets import ASIDE
+from entropic_ae.storage.run_folder import PREFIX
 
 __all__ = ["leave", "listen", "serve"]
 
@@ -63,7 +64,7 @@ def serve(
         raise InputError(f"port must be from 1 to 65535, got {port}; give another --port.")
     if find_spec("nicegui") is None:
         raise InputError("explore needs NiceGUI, which is not installed; pip install 'entropic-ae[explore]'.")
-    if str(folder).startswith("hf:"):
+    if str(folder).startswith(PREFIX):
         raise InputError(f"explore does not use the network, got {folder}; download it with entropic-ae pull.")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the Hub's client is imported
     from entropic_ae import runs

@@ -22,6 +22,7 @@ from entropic_ae.features.classifier import (
 )
 from entropic_ae.features.dino import check_dino, dino_features, dino_layers
 from entropic_ae.features.inception import check_inception, inception_features
+from entropic_ae.features.lpips import BACKBONES, lpips_layers
 from entropic_ae.features.pixels import pixel_features
 from entropic_ae.features.random import random_features
 from entropic_ae.features.space import Features, FeatureSpace
@@ -53,7 +54,11 @@ FEATURES: Registry[FeatureSpace] = Registry(
 )
 
 
-_LAYERS: dict[str, Callable[[ImageData], nn.Module]] = {"classifier": classifier_layers, "dino": dino_layers}
+_LAYERS: dict[str, Callable[[ImageData], nn.Module]] = {
+    "classifier": classifier_layers,
+    "dino": dino_layers,
+    **{name: partial(lpips_layers, name) for name in BACKBONES},
+}
 
 
 def load_features(
@@ -118,8 +123,9 @@ def feature_network(name: str, data: ImageData) -> nn.Module | None:
 
     - ``classifier``: the layers of the feature space of that name, trained on the labels of the data, or cached.
     - ``dino``: four layers of DINOv2, of images resized to 224 x 224.
+    - ``lpips-alex``, ``lpips-vgg``: five layers of AlexNet or VGG16, with the learned weights of LPIPS.
 
-    Raises: InputError for want of labels, of the extra ``dino`` or of its weights.
+    Raises: InputError for want of labels, of the extra ``dino`` or of weights, or for images that are too small.
 
     >>> from entropic_ae.data import load_images
     >>> feature_network("random", load_images("digits"))

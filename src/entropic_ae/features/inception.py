@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
-import urllib.error
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from entropic_ae.data import ImageData
 from entropic_ae.errors import InputError
 from entropic_ae.features.space import Features
+from entropic_ae.features.states import UNREADABLE, downloaded
 from entropic_ae.randomness import seeded
 
 __all__ = ["check_inception", "inception_features"]
@@ -56,7 +55,12 @@ def check_inception() -> tuple[str, Any]:
 def inception_features(data: ImageData, device: str, weights: Path | None) -> Features:  # noqa: ARG001
     """Return the 2048 pool features; the weights are downloaded, or read from a file."""
     url, network_class = check_inception()
-    state = _download(url) if weights is None else _read_weights(weights)
+    give = "give {} as --weights FILE"
+    state = (
+        downloaded(url, "Inception", give.format("it"), give.format(f"the file from {url}"))
+        if weights is None
+        else _read_weights(weights)
+    )
     # torch-fidelity's constructor unpickles its file. So it gets a copy made here, of tensors that were read
     # without executing anything.
     verified = io.BytesIO()
@@ -74,28 +78,6 @@ def inception_features(data: ImageData, device: str, weights: Path | None) -> Fe
     return Features("inception", _Inception(network), 2048, batch_size=32, device=device, content="inception")
 
 
-# What reading a damaged file raises: torch's restricted unpickler checks no operand of the bytes it reads.
-_UNREADABLE = (pickle.UnpicklingError, RuntimeError, ValueError, LookupError, EOFError, AttributeError, TypeError)
-
-
-def _download(url: str) -> dict[str, Tensor]:
-    try:
-        # The file's name ends in its hash, which is checked.
-        return torch.hub.load_state_dict_from_url(
-            url, map_location="cpu", progress=False, check_hash=True, weights_only=True
-        )
-    except (urllib.error.URLError, OSError) as error:
-        raise InputError(
-            f"the Inception weights could not be downloaded ({error}); go online, or fetch {url} on another "
-            "machine and give it as --weights FILE."
-        ) from None
-    except _UNREADABLE as error:  # the hash differs, or torch.hub's cached copy is damaged
-        raise InputError(
-            f"the Inception weights in {torch.hub.get_dir()} are damaged ({error}); delete them and try again, "
-            f"or give the file from {url} as --weights FILE."
-        ) from None
-
-
 def _read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict from safetensors or a PyTorch file, never executing what the file holds."""
     from safetensors import SafetensorError
@@ -108,7 +90,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; --weights must name a .pth or .safetensors file.") from None
-    except (SafetensorError, OSError, *_UNREADABLE) as error:
+    except (SafetensorError, OSError, *UNREADABLE) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"{path} is not a file of plain tensors ({reason}); give --weights a state dict saved by PyTorch "

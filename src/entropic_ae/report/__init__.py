@@ -2,6 +2,7 @@
 
 from entropic_ae.report.page import write_report
 from entropic_ae.report.tables import (
+    accuracy_text,
     closer_text,
     distance_rows,
     few_text,
@@ -13,6 +14,7 @@ from entropic_ae.report.tables import (
 )
 
 __all__ = [
+    "accuracy_text",
     "closer_text",
     "distance_rows",
     "few_text",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from entropic_ae.report.folder import Contents, Picture
-from entropic_ae.report.tables import closer_text, fixed
+from entropic_ae.report.tables import accuracy_text, closer_text, fixed
 from entropic_ae.storage.run_folder import neighbours_file
 
 __all__ = ["Nearest", "Table", "labels", "learnt", "nearest", "rebuilt", "similarity"]
@@ -73,18 +73,18 @@ def rebuilt(result: Mapping[str, Any]) -> Table:
 def labels(result: Mapping[str, Any]) -> Table | None:
     """Return how well the codes tell the labels; None for data without labels.
 
-    >>> labels({"knn_accuracy": 0.9, "probe_accuracy": 0.85}).rows
-    [('5 nearest neighbours', '90.0 %'), ('linear probe', '85.0 %')]
+    >>> labels({"real_images": 60, "knn_accuracy": 0.9, "probe_accuracy": 0.85}).rows
+    [('5 nearest neighbours', '90.0 % (79.9 to 95.3)'), ('linear probe', '85.0 % (73.9 to 91.9)')]
     """
     if "knn_accuracy" not in result:
         return None
     rows = [
-        ("5 nearest neighbours", f"{100 * result['knn_accuracy']:.1f} %"),
-        ("linear probe", f"{100 * result['probe_accuracy']:.1f} %"),
+        ("5 nearest neighbours", accuracy_text(result["knn_accuracy"], result["real_images"])),
+        ("linear probe", accuracy_text(result["probe_accuracy"], result["real_images"])),
     ]
     caption = (
         "Simple classifiers learn the labels from codes of training images. Their accuracy is that on the codes "
-        f"of {result.get('split', 'test')} images."
+        f"of {result['real_images']:,} {result.get('split', 'test')} images, with its 95 % interval."
     )
     return Table("Labels from codes", caption, ("classifier", "accuracy"), rows)
 

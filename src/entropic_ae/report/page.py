@@ -14,7 +14,7 @@ from entropic_ae.report.folder import Contents, read_folder
 from entropic_ae.report.paths import names, public
 from entropic_ae.report.view import view
 from entropic_ae.storage.files import atomic
-from entropic_ae.storage.run_folder import FLOOR, REPORT, is_shared
+from entropic_ae.storage.run_folder import FLOOR, REPORT, is_shared, outside_file
 
 __all__ = ["write_report"]
 
@@ -31,7 +31,7 @@ def write_report(folders: str | Path | Iterable[str | Path], out: str | Path | N
     Arguments:
         folders: one or several run folders; or ``hf:owner/name`` on the Hub, or ``example:mnist``.
         out: path of the page, FILE.html; an existing file is replaced. The default is ``report.html`` in the run
-            folder, or in the current folder for several runs and for a run on the Hub.
+            folder; in the current folder for several runs; there as ``NAME-report.html`` for a read-only run.
 
     Returns: the path written.
 
@@ -47,14 +47,20 @@ def write_report(folders: str | Path | Iterable[str | Path], out: str | Path | N
     paths = [Path(folders)] if isinstance(folders, str | os.PathLike) else [Path(folder) for folder in folders]
     if not paths:
         raise InputError("a report needs at least one run folder, got none.")
-    default = paths[0] / REPORT if len(paths) == 1 and not is_shared(paths[0]) else Path(REPORT)
-    path = default if out is None else Path(out)
+    path = _default(paths) if out is None else Path(out)
     if path.suffix.lower() not in (".html", ".htm") or path.is_dir():
         raise InputError(f"a report is written to FILE.html, got {path}; give another --out.")
     page = _render([public(_read(folder)) for folder in paths], names(paths))
     with atomic(path) as temporary:
         temporary.write_bytes(page.encode())  # as bytes: text would have other line ends on Windows
     return path
+
+
+def _default(paths: Sequence[Path]) -> Path:
+    """Return the place of the page: the run folder, or the current one if there are several or it is read-only."""
+    if len(paths) > 1:
+        return Path(REPORT)
+    return Path(outside_file(paths[0].as_posix(), REPORT)) if is_shared(paths[0]) else paths[0] / REPORT
 
 
 def _read(path: Path) -> Contents:

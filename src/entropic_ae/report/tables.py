@@ -9,6 +9,7 @@ from typing import Any
 from entropic_ae.storage.run_folder import FLOOR
 
 __all__ = [
+    "accuracy_text",
     "closer_text",
     "distance_rows",
     "few_text",
@@ -142,6 +143,21 @@ def multiple_rows(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]
         mean = sum(known) / len(known) if len(known) == len(each) else None
         rows.append((name, multiple_text(mean), *map(multiple_text, each)))
     return rows
+
+
+def accuracy_text(share: float, n: int) -> str:
+    """Return the share of right answers on n images, and its 95 % interval.
+
+    The interval is Wilson's, "Probable inference, the law of succession, and statistical inference", 1927,
+    https://doi.org/10.1080/01621459.1927.10502953, which holds for few images and for shares near 0 and 1, too.
+
+    >>> accuracy_text(0.9, 60), accuracy_text(1.0, 6)
+    ('90.0 % (79.9 to 95.3)', '100.0 % (61.0 to 100.0)')
+    """
+    of_error = _SIGMAS**2 / n
+    middle = (share + of_error / 2) / (1 + of_error)
+    half = math.sqrt(share * (1 - share) * of_error + of_error**2 / 4) / (1 + of_error)
+    return f"{100 * share:.1f} % ({100 * max(0.0, middle - half):.1f} to {100 * min(1.0, middle + half):.1f})"
 
 
 def few_text(metrics: Mapping[str, Any]) -> str | None:

@@ -19,11 +19,17 @@ from entropic_ae.data import (
 )
 from entropic_ae.data.decoding import Fit
 from entropic_ae.data.depth import ONES
-from entropic_ae.errors import InputError
+from entropic_ae.data.images import largest_part
+from entropic_ae.errors import InputError, warn
+from entropic_ae.pictures import grid_of
 from entropic_ae.runs.labels import described
 from entropic_ae.storage.run_info import RunInfo
 
-__all__ = ["check_trained_on", "fit_of", "load_data"]
+__all__ = ["Cuts", "check_trained_on", "fit_of", "load_data"]
+
+_WHOLE = 0.95  # share of an image that counts as all of it
+_MUCH = 2  # times the side of a run's images
+_HALF = 0.5  # share below which an image is cut more than a photograph is
 
 
 def load_data(info: RunInfo, name: str, limit: int | None, given: str | Path | Given | None) -> ImageData:
@@ -100,3 +106,51 @@ def fit_of(info: RunInfo) -> Fit:
         white=info.white if info.white != ONES else None,
         ones=info.white == ONES,
     )
+
+
+class Cuts:
+    """The images that are cut or made much smaller to fit a run, of which one warning tells.
+
+    A run with an ``image_size`` has cut its own images, too: there a sheet of images and one that loses more than
+    half of itself count alone.
+
+    >>> info = {"recipe": "eae", "preset": "mnist", "data": "mnist", "source": "mnist", "shape": [1, 32, 32]}
+    >>> cuts = Cuts(RunInfo.of(info))
+    >>> for side in (28, 32, 64, 300):
+    ...     cuts(f"{side}.png", side, side)
+    >>> cuts.told
+    ['300.png from 300x300 to 32x32']
+    """
+
+    def __init__(self, info: RunInfo) -> None:
+        self._fit = fit_of(info)
+        self._own = info.image_size is not None
+        self._seen = 0
+        self.told: list[str] = []
+
+    def __call__(self, name: str, width: int, height: int) -> None:
+        """Take note of an image of this size."""
+        self._seen += 1
+        if not min(width, height):  # damaged, which another warning tells
+            return
+        to_width, to_height, pad = self._fit.width, self._fit.height, self._fit.pad
+        if (width, height) in ((to_width, to_height), (to_width - 2 * pad, to_height - 2 * pad)):
+            return
+        wide, high = largest_part(width, height, to_width, to_height)
+        share = wide * high / (width * height)
+        grid = grid_of(width, height, (to_height, to_width))
+        if grid is None and share >= (_HALF if self._own else _WHOLE) and (self._own or wide <= _MUCH * to_width):
+            return
+        part = "" if share >= _WHOLE else f", of which the middle {wide}x{high} is left,"
+        sheet = "" if grid is None else f" (a sheet of {grid[0]}x{grid[1]} images, by its size)"
+        self.told.append(f"{name}{sheet} from {width}x{height}{part} to {to_width}x{to_height}")
+
+    def warn(self) -> None:
+        """Warn if there are such images."""
+        if self.told:
+            many = f"{len(self.told):,} of {self._seen:,} images are" if self._seen > 1 else "an image is"
+            example = f", such as {self.told[0]}" if self._seen > 1 else f": {self.told[0]}"
+            warn(
+                f"{many} cut or resized to fit the run{example}; give images like the run's own, one thing each.",
+                DataWarning,
+            )

@@ -15,7 +15,7 @@ from entropic_ae.densities import Density
 from entropic_ae.errors import InputError
 from entropic_ae.runs.editing import direction, edit
 from entropic_ae.runs.fitting import default_density
-from entropic_ae.runs.images import fit_of
+from entropic_ae.runs.images import Cuts, fit_of
 from entropic_ae.runs.labels import Label, Labels, class_names, either_spelling, find_label, given_labels
 from entropic_ae.runs.scoring import Anomalies, Scores, compared, score, validation_scores
 
@@ -48,7 +48,8 @@ class Inference:
             images: one or several, as uint8 (N, C, H, W) or in any other form: floats in [0, 1] (or in the run's
                 ``value_range``), with the channel last, or without one if they are grey; a PIL image or a path, or
                 a list of either, each fitted to the run's size as in training; a folder or a file of arrays, as
-                for ``load_images``, in the order of its names; a data set of PyTorch or ``datasets``.
+                for ``load_images``, in the order of its names; a data set of PyTorch or ``datasets``. One warning
+                tells of images of which much is cut off or lost.
             labels: of a conditional run, see the class.
 
         Raises: InputError for arrays of another size or range, and for images that cannot be read.
@@ -260,4 +261,7 @@ class Inference:
         return edit(self._run, self._check(images), toward, away, strength, labels)
 
     def _check(self, images: Images) -> Tensor:
-        return images_for(fit_of(self._run.info), images, self._run.info.value_range)
+        cuts = Cuts(self._run.info)
+        found = images_for(fit_of(self._run.info), images, self._run.info.value_range, look=cuts)
+        cuts.warn()
+        return found

@@ -277,8 +277,9 @@ class Run(Inference, StoredRun):
         """Return a picture of real validation images, their reconstructions and as many samples, a row each.
 
         A notebook shows it; elsewhere ``run.show().show()`` opens a window and ``.save("run.png")`` writes a file.
+        Without the run's images there are samples alone, and a warning says why.
 
-        Raises: InputError if n is below 1, or the run's images are missing.
+        Raises: InputError if n is below 1, or the density must be fitted and the run's images are missing.
         """
         return show(self, n, density, seed)
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from entropic_ae import generation
 from entropic_ae.densities import Density
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, warn
 from entropic_ae.pictures import comparison, data_url, picture
 from entropic_ae.runs.fitting import Fitted, already_fitted
 from entropic_ae.verdict import Verdict, run_command
@@ -27,13 +27,19 @@ def show(run: Run, n: int, density: str | Density | None, seed: int) -> Image.Im
     """Draw real images, reconstructions and samples of a run: the implementation of ``Run.show``."""
     if n < 1:
         raise InputError(f"the number of images must be at least 1, got {n}.")
-    real = run.data.validation.images[:n]
+    heading = f"{run.info.recipe} on {run.info.data}"
+    try:
+        real = run.data.validation.images[:n]
+    except InputError as error:  # the images are missing, or others
+        sampled = run.sample(n, density=density, seed=seed)
+        warn(f"real images and their reconstructions are not shown: {error}")
+        return comparison({"sampled": [sampled]}, [f"{heading}, without its images"])
     rows = {
         "real": [real],
         "reconstructed": [run.reconstruct(real)],
         "sampled": [run.sample(len(real), density=density, seed=seed)],
     }
-    return comparison(rows, [f"{run.info.recipe} on {run.info.data}, validation images"])
+    return comparison(rows, [f"{heading}, validation images"])
 
 
 def as_html(run: Run, kept: Fitted) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ __all__ = [
     "is_shared",
     "labelled_file",
     "neighbours_file",
+    "outside_file",
     "samples_file",
     "scores_file",
 ]
@@ -343,6 +345,15 @@ def is_shared(source: object) -> bool:
     (True, True, False)
     """
     return str(source).startswith((PREFIX, EXAMPLE))
+
+
+def outside_file(run: str, name: str) -> str:
+    """Return the name outside of the folder of a file of a read-only run, which says whose it is.
+
+    >>> outside_file("example:mnist", "report.html"), outside_file("hf:owner/faces@v1", "samples-prior.png")
+    ('example-mnist-report.html', 'faces-v1-samples-prior.png')
+    """
+    return re.sub(r"[^\w.-]+", "-", run.partition("/")[2] or run) + f"-{name}"
 
 
 def check_run(run: str) -> None:

@@ -35,7 +35,7 @@ FEATURE_NETWORKS: Registry[Callable[[], nn.Module]] = Registry(
     {
         "random": RandomFeatures,
         "classifier": partial(_of_images, "classifier"),
-        "dino": partial(_of_images, "dino"),
+        **{name: partial(_of_images, name) for name in ("dino", "lpips-alex", "lpips-vgg")},
     },
 )
 
@@ -94,16 +94,18 @@ class FeatureError(Term):
     $\frac{P}{L} \sum_l \mathrm{mean}_{hw} \|\hat a_l - a_l\|^2$
 
     for L layers and P values of an image, which make it stand beside squared errors. Unlike in LPIPS the channels
-    have no learned weights, and no norm is scaled up more than tenfold.
+    have no learned weights, and no norm is scaled up more than tenfold. With the networks ``lpips-alex`` and
+    ``lpips-vgg`` it is P times LPIPS itself: weighted channels, the norms as they are, the sum over layers.
 
     The network belongs to no model: it is not in the weights of a run, and a run is loaded without it.
 
     Attributes:
         network: name in ``FEATURE_NETWORKS``: ``random``, a fixed network that needs no weights; ``classifier``,
             the one of that feature space, which a run trains on the labels of its images, or reads from the cache;
-            ``dino``, DINOv2, whose weights are downloaded; or a custom one. Such a row is a function without
-            arguments, called at the first step of training, that returns a module from images in [0, 1],
-            (N, C, H, W), to a list of activations, each (N, F, H', W').
+            ``dino``, DINOv2, or ``lpips-alex`` and ``lpips-vgg``, whose weights are downloaded; or a custom one.
+            Such a row is a function without arguments, called at the first step of training, that returns a module
+            from images in [0, 1], (N, C, H, W), to a list of activations, each (N, F, H', W'). Activations of a
+            module with an attribute ``is_scaled`` that is true are compared as they are.
 
     Raises: InputError for an unknown network.
 
@@ -132,10 +134,11 @@ class FeatureError(Term):
         """Return the mean over layers and positions, times the number of values of an image."""
         x, x_hat = trace.x, trace.x_hat
         network = _frozen(self._build(), x_hat.device, x_hat.dtype)
+        scaled = (lambda one: one) if getattr(network, "is_scaled", False) else _scaled
         with torch.no_grad():
-            wanted = [_scaled(one) for one in network(x.to(x_hat.dtype))]
+            wanted = [scaled(one) for one in network(x.to(x_hat.dtype))]
         found = network(x_hat)
-        errors = [(_scaled(a) - b).square().sum(1).mean() for a, b in zip(found, wanted, strict=True)]
+        errors = [(scaled(a) - b).square().sum(1).mean() for a, b in zip(found, wanted, strict=True)]
         return x[0].numel() * torch.stack(errors).mean()
 
     def prepared(self, network: Callable[[str], nn.Module | None]) -> FeatureError:

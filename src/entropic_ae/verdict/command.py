@@ -10,6 +10,8 @@ from entropic_ae.storage.run_info import RunInfo
 
 __all__ = ["run_command", "setting_text", "train_command"]
 
+_OF_IMAGES = ("latent_dim", "ema")  # settings that only images without a preset of their own are fitted by
+
 
 def train_command(info: RunInfo, *options: str) -> str:
     """Return the command that trains a run again, quoted for a shell.
@@ -17,6 +19,8 @@ def train_command(info: RunInfo, *options: str) -> str:
     Arguments:
         info: run.json.
         options: further options, such as ``--resume``, which takes settings that fit the images from run.json.
+
+    The preset of a run is left out where its settings were chosen to fit the images, which they are again.
 
     >>> info = {"recipe": "eae", "preset": "mlp", "data": "photos", "source": "my photos", "shape": [1, 32, 32]}
     >>> changed = {"seed": 1, "image_size": 32, "overrides": {"width": 16, "spectral": True, "epochs": 2}}
@@ -28,7 +32,9 @@ def train_command(info: RunInfo, *options: str) -> str:
     epochs = settings.pop("epochs", None)
     if info.image_size is not None:
         settings = {"image_size": info.image_size, **settings}
-    words = [*_start(info), "train", info.recipe, info.source, "--preset", info.preset]
+    words = [*_start(info), "train", info.recipe, info.source]
+    if not _fits(info):
+        words += ["--preset", info.preset]
     if settings:
         words += ["--set", *(f"{name}={setting_text(value)}" for name, value in settings.items())]
     numbers = {"epochs": epochs, "seed": info.seed, "limit": info.limit}
@@ -42,6 +48,11 @@ def train_command(info: RunInfo, *options: str) -> str:
     if info.compiled:
         words.append("--compile")
     return shlex.join([*words, *options])
+
+
+def _fits(info: RunInfo) -> bool:
+    """Return whether the settings of a run were chosen to fit its images, not taken from a preset by name."""
+    return any(name in info.fitted for name in _OF_IMAGES) and all(name in info.overrides for name in _OF_IMAGES)
 
 
 def run_command(name: str, folder: Path, info: RunInfo, *options: str) -> str:
