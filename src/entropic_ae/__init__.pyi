@@ -137,6 +137,7 @@ from .terms import DecoderDecay as DecoderDecay
 from .terms import DecoderGradient as DecoderGradient
 from .terms import EnergyDistance as EnergyDistance
 from .terms import FeatureError as FeatureError
+from .terms import FrechetLoss as FrechetLoss
 from .terms import GaussianLikelihood as GaussianLikelihood
 from .terms import KNNDivergence as KNNDivergence
 from .terms import KoLeo as KoLeo

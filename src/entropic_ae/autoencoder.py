@@ -33,6 +33,7 @@ class Trace(NamedTuple):
         progress: share of the training that is done, from 0 to 1, for weights that follow a schedule.
         labels: of the images, int64 (N,); None for a model that takes none.
         hidden: the encoder's output, of which the bottleneck has made the codes, (N, in_features).
+        state: what the term keeps between steps; set by an ``Objective``.
 
     >>> from entropic_ae.bottlenecks import Code
     >>> Trace(torch.zeros(2, 1, 8, 8), Code(torch.zeros(2, 4)), torch.zeros(2, 1, 8, 8)).code.z.shape
@@ -49,6 +50,7 @@ class Trace(NamedTuple):
     progress: float = 0.0
     labels: Tensor | None = None
     hidden: Tensor | None = None
+    state: nn.Module | None = None
 
 
 class LabelEmbedding(nn.Module):

@@ -4,6 +4,7 @@ from entropic_ae.registry import Registry
 from entropic_ae.terms.codes import CodeNorm, KullbackLeibler, MaximumMeanDiscrepancy, NegativeEntropy
 from entropic_ae.terms.decoder import DecoderDecay, DecoderGradient
 from entropic_ae.terms.discrete import NegativeDiscreteEntropy
+from entropic_ae.terms.generated import FrechetLoss
 from entropic_ae.terms.normality import (
     CodeLoss,
     CramerWold,
@@ -32,6 +33,7 @@ __all__ = [
     "DecoderGradient",
     "EnergyDistance",
     "FeatureError",
+    "FrechetLoss",
     "GaussianLikelihood",
     "KNNDivergence",
     "KoLeo",
@@ -67,6 +69,7 @@ _ROWS = (
     MatricialFreeEnergy,
     NormTransport,
     KoLeo,
+    FrechetLoss,
     CodeNorm,
     DecoderDecay,
     DecoderGradient,
