@@ -170,7 +170,8 @@ class Autoencoder(nn.Module):
         """Encode and decode images, (N, C, H, W) in [0, 1], with their labels, (N,), if the model takes them."""
         hidden = self.hidden(x, labels)
         code: Code = self.bottleneck(hidden)
-        return Trace(x, code, self.decode(code.z, labels), labels=labels, hidden=hidden)
+        x_hat = self.decode(self.bottleneck.for_decoder(code.z), labels)
+        return Trace(x, code, x_hat, labels=labels, hidden=hidden)
 
     def hidden(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the encoder's output, (N, in_features), for images, (N, C, H, W) in [0, 1]."""

@@ -2,6 +2,7 @@
 
 from entropic_ae.registry import Registry
 from entropic_ae.terms.codes import CodeNorm, KullbackLeibler, MaximumMeanDiscrepancy, NegativeEntropy
+from entropic_ae.terms.consistency import CodeConsistency, ImageConsistency
 from entropic_ae.terms.decoder import DecoderDecay, DecoderGradient
 from entropic_ae.terms.discrete import NegativeDiscreteEntropy
 from entropic_ae.terms.generated import FrechetLoss
@@ -25,6 +26,7 @@ __all__ = [
     "FEATURE_NETWORKS",
     "TERMS",
     "AbsoluteError",
+    "CodeConsistency",
     "CodeLoss",
     "CodeMemory",
     "CodeNorm",
@@ -35,6 +37,7 @@ __all__ = [
     "FeatureError",
     "FrechetLoss",
     "GaussianLikelihood",
+    "ImageConsistency",
     "KNNDivergence",
     "KoLeo",
     "KullbackLeibler",
@@ -69,6 +72,8 @@ _ROWS = (
     MatricialFreeEnergy,
     NormTransport,
     KoLeo,
+    ImageConsistency,
+    CodeConsistency,
     FrechetLoss,
     CodeNorm,
     DecoderDecay,
