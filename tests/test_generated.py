@@ -85,7 +85,7 @@ def test_the_gradient_is_that_at_the_averages_through_the_minibatch(affine):
     x, weight = real_images(30), affine.decoder.weight
     term, state = FrechetLoss(network="channels", decay=0.9), Moments(3).double()
     term(affine, a_trace(x, state))  # which fills the averages
-    kept = {name: buffer.clone() for name, buffer in state.named_buffers()}
+    kept = state.average.clone()
 
     def moments():
         torch.manual_seed(3)
@@ -93,7 +93,7 @@ def test_the_gradient_is_that_at_the_averages_through_the_minibatch(affine):
         return torch.cat([images.mean(0)[None], images.T @ images / 30])
 
     first = moments().detach()
-    averages = torch.cat([kept["mean"][None], kept["second"]]) * 0.9 + first * 0.1
+    averages = kept * 0.9 + first * 0.1
     covariance = x.flatten(1).T.cov(correction=0)
 
     def distance():
@@ -131,14 +131,14 @@ def test_averages_move_in_training_alone_and_those_of_the_decoder_never():
     term(model, trace)
     assert all(torch.equal(buffer, buffers[name]) for name, buffer in model.decoder.named_buffers())
     assert all(module.training for module in model.modules())
-    before = state.second.clone()
+    before = state.average.clone()
     model.eval()
     term(model, trace)
-    assert torch.equal(state.second, before)
+    assert torch.equal(state.average, before)
     again = Objective([SquaredError(), FrechetLoss(decay=0.5)], model)
     again.prepare(lambda _: None, images)
     again.load_state_dict(objective.state_dict())
-    assert (again.states["frechet"].steps, again.states["frechet"].second.equal(before)) == (1, True)
+    assert (again.states["frechet"].steps, again.states["frechet"].average.equal(before)) == (1, True)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from entropic_ae.arrays import as_double
+from entropic_ae.arrays import exact, has_double
 from entropic_ae.autoencoder import Autoencoder, Trace
 from entropic_ae.distributed import gather, processes, rows_of
 from entropic_ae.errors import InputError
@@ -25,23 +25,21 @@ _POPULATION = 10  # draws for each feature, from which the first averages are
 
 
 class Moments(nn.Module):
-    """Running averages of the mean and of the second moments of features, saved in checkpoints.
+    """Running averages of the moments of features, saved in checkpoints.
 
     Arguments:
         size: number of features F.
 
     >>> moments = Moments(2)
-    >>> moments.steps
-    0
+    >>> moments.steps, moments.average.shape
+    (0, torch.Size([3, 2]))
     """
 
-    mean: Tensor
-    second: Tensor
+    average: Tensor
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("second", torch.zeros(size, size))
+        self.register_buffer("average", torch.zeros(size + 1, size))  # the means, then the second moments
         self.steps = 0
 
     def get_extra_state(self) -> int:
@@ -59,10 +57,6 @@ class _Real:
 
     mean: Tensor
     root: Tensor
-
-    @property
-    def variance(self) -> Tensor:
-        return self.root.square().sum()
 
 
 @dataclass(frozen=True)
@@ -115,31 +109,22 @@ class FrechetLoss(Term):
 
     def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:
         """Return the distance for draws of the prior, as many as there are images."""
-        real = self._real(trace)
-        batch = _moments_of(self._generated(model, trace), real.mean)
-        if not isinstance(trace.state, Moments):
-            return self._distance(real, batch, trace)
-        state = trace.state
-        averages = [as_double(state.mean), as_double(state.second)]
-        with torch.no_grad():
-            if not state.steps:  # the first averages have full rank, or the gradient would have none there
+        real, features = self._real(trace), self._generated(model, trace)
+        values, state, rate = trace.x[0].numel(), trace.state, 1 - self.decay
+        if not isinstance(state, Moments):
+            return values * _distance(features, None, 1.0, real.mean, real.root)
+        average = state.average
+        if not state.steps:  # the first average has full rank, or the gradient would have none there
+            with torch.no_grad():
                 count = -(-_POPULATION * len(real.mean) // (len(trace.x) * processes()))
-                parts = [_moments_of(self._generated(model, trace), real.mean) for _ in range(count)]
-                averages = [torch.stack(one).mean(0) for one in zip(*parts, strict=True)]
-            averages = [old.lerp(new, 1 - self.decay) for old, new in zip(averages, batch, strict=True)]
-            if model.training:
-                state.mean.copy_(averages[0])
-                state.second.copy_(averages[1])
-                state.steps += 1
-        # the values of the averages, with the gradients of the minibatch
-        found = [old + (new - new.detach()) for old, new in zip(averages, batch, strict=True)]
-        return self._distance(real, found, trace)
-
-    def _distance(self, real: _Real, moments: list[Tensor], trace: Trace) -> Tensor:
-        mean, second = moments
-        covariance = second - mean[:, None] * mean  # of features less the real mean
-        distance = gaussian_frechet(torch.zeros_like(mean), real.root, mean, covariance)
-        return (trace.x[0].numel() * distance / real.variance).to(trace.x.device, trace.x_hat.dtype)
+                parts = [_moments(self._generated(model, trace), real.mean).to(average) for _ in range(count)]
+                average = torch.stack(parts).mean(0)
+        value = _distance(features, average, rate, real.mean, real.root)
+        if model.training:
+            with torch.no_grad():
+                state.average.copy_(average.lerp(_moments(features, real.mean).to(average), rate))
+            state.steps += 1
+        return values * value
 
     def _generated(self, model: Autoencoder, trace: Trace) -> Tensor:
         drawn = model.bottleneck.prior().sample((len(trace.x) * processes(),)).to(trace.code.z, non_blocking=True)
@@ -153,8 +138,7 @@ class FrechetLoss(Term):
 
     @torch.no_grad()
     def _real(self, trace: Trace) -> _Real:
-        features = gather(self._features(trace.x.to(trace.x_hat.dtype)))
-        return _real_of(as_double(features))
+        return _real_of(gather(self._features(trace.x.to(trace.x_hat.dtype))))
 
     def _build(self) -> Callable[[], nn.Module]:
         return FEATURE_NETWORKS.find(self.network)
@@ -179,24 +163,42 @@ class _Prepared(FrechetLoss):
     def _real(self, trace: Trace) -> _Real:
         if self.real is None:
             return super()._real(trace)
-        target = as_double(trace.x_hat.detach()[:0]).device
+        target = trace.x.device if has_double(trace.x.device) else torch.device("cpu")
         return _Real(self.real.mean.to(target), self.real.root.to(target))
 
     @torch.no_grad()
     def with_images(self, images: Tensor) -> FrechetLoss:
         parts = [self._features(part.float() / 255) for part in images.split(_BATCH)]
-        return replace(self, real=_real_of(as_double(torch.cat(parts))))
+        return replace(self, real=_real_of(torch.cat(parts)))
 
     def new_state(self) -> nn.Module | None:
         return None if self.real is None else Moments(len(self.real.mean))
 
 
+@exact
 def _real_of(features: Tensor) -> _Real:
-    centred = features - features.mean(0)
-    return _Real(features.mean(0), square_root_of(centred.T @ centred / len(features)))
+    centred = features.double() - features.double().mean(0)
+    return _Real(features.double().mean(0), square_root_of(centred.T @ centred / len(features)))
 
 
-def _moments_of(features: Tensor, origin: Tensor) -> list[Tensor]:
-    """Return the mean and the second moments of features, (N, F), less an origin, in float64."""
-    centred = as_double(features) - origin
-    return [centred.mean(0), centred.T @ centred / len(centred)]
+@exact
+def _moments(features: Tensor, origin: Tensor) -> Tensor:
+    """Return the means and the second moments of features, (N, F), less an origin: (F + 1, F) in their type."""
+    return _in_double(features, origin).to(features.dtype)
+
+
+def _in_double(features: Tensor, origin: Tensor) -> Tensor:
+    centred = features.double() - origin
+    return torch.cat([centred.mean(0, keepdim=True), centred.T @ centred / len(centred)])
+
+
+@exact
+def _distance(features: Tensor, average: Tensor | None, rate: float, origin: Tensor, root: Tensor) -> Tensor:
+    """Return the distance as a share of the real variance, with the gradient of the minibatch at the average."""
+    found = batch = _in_double(features, origin)
+    if average is not None:
+        found = average.double().lerp(batch.detach(), rate) + (batch - batch.detach())
+    mean, second = found[0], found[1:]
+    covariance = second - mean[:, None] * mean
+    distance = gaussian_frechet(torch.zeros_like(mean), root, mean, covariance)
+    return (distance / root.square().sum()).to(features.dtype)
