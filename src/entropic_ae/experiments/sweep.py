@@ -27,7 +27,17 @@ from entropic_ae.storage.log import best_epoch
 from entropic_ae.training import Execution, check_training
 from entropic_ae.training.batches import ShuffledBatches
 
-__all__ = ["Cell", "Rung", "parse_system", "read_cells", "run_cells", "shared_protocol", "silent", "without_newer"]
+__all__ = [
+    "Cell",
+    "Rung",
+    "check_cell",
+    "parse_system",
+    "read_cells",
+    "run_cells",
+    "shared_protocol",
+    "silent",
+    "without_newer",
+]
 
 # Settings added after the first results, with the value that keeps the old behaviour: at that value they are left
 # out of a cell's name, so that old results stay valid. (Classes name networks, bottleneck and terms.)
@@ -399,6 +409,13 @@ class _Clock:
         return f", about {minutes // 60} h {minutes % 60:02d} min left" if minutes else ", less than a minute left"
 
 
+def check_cell(cell: Cell) -> None:
+    """Raise InputError if the system of a cell cannot be trained on its data."""
+    model, objective = cell.system.build(cell.images.shape)
+    train, validation = (split.images[: cell.limit] for split in (cell.images.train, cell.images.validation))
+    check_training(model, objective, train, validation, cell.system.preset.training, cell.execution)
+
+
 def _check_cells(cells: Sequence[Cell], out: Path) -> None:
     """Raise InputError for an invalid name or value, or if ``out`` holds another protocol."""
     for execution in {cell.execution for cell in cells}:
@@ -409,9 +426,7 @@ def _check_cells(cells: Sequence[Cell], out: Path) -> None:
         if not any(name in cell.settings for cell in cells):
             raise unknown_name("setting", name, {name for cell in cells for name in cell.system.settings()})
     for cell in {cell.label: cell for cell in cells}.values():
-        model, objective = cell.system.build(cell.images.shape)
-        train, validation = (split.images[: cell.limit] for split in (cell.images.train, cell.images.validation))
-        check_training(model, objective, train, validation, cell.system.preset.training, cell.execution)
+        check_cell(cell)
         check_features(cell.features or cell.system.preset.features, cell.images)
         check_number(cell.n)
     for density in {density for cell in cells for density in cell.densities or ()}:
