@@ -22,7 +22,7 @@ from entropic_ae.experiments import (
     table1,
     tuning,
 )
-from entropic_ae.experiments.sweep import Cell
+from entropic_ae.experiments.cells import Cell
 from entropic_ae.storage import run_folder
 
 TRAIN = ("train eae digits --device cpu", "train")

@@ -6,9 +6,9 @@ import torch
 
 from entropic_ae import BatchNorm, InputError, Mixture, MixtureTransport, Whitening
 from entropic_ae.experiments import objectives, sweep
+from entropic_ae.experiments.cells import Cell, read_cells
 from entropic_ae.experiments.objectives import OBJECTIVES, contenders, gradient_scale, run_objectives
 from entropic_ae.experiments.objectives_table import at_error, render_objectives
-from entropic_ae.experiments.sweep import Cell, read_cells
 from entropic_ae.recipes import configure, system_for
 from entropic_ae.terms import CodeNorm, SIGReg
 from entropic_ae.training import Execution

@@ -29,7 +29,7 @@ from entropic_ae.cli.printing import Document, console, notes
 from entropic_ae.storage.files import read_json
 
 if TYPE_CHECKING:
-    from entropic_ae.experiments.sweep import Cell
+    from entropic_ae.experiments.cells import Cell
 
 __all__ = ["figure", "objectives", "table1", "tune"]
 
@@ -90,7 +90,7 @@ def table1(
     """
     systems, numbers = read_systems(recipes), read_numbers("seeds", seeds, int)  # before Lightning is imported
 
-    from entropic_ae.experiments import jobs, sweep
+    from entropic_ae.experiments import cells, jobs
 
     given = read_settings(set, width, epochs)
     base = _cell(data, given, limit, n, features, device, precision, compile=compile, budget=budget)
@@ -110,7 +110,7 @@ def table1(
         tell=_tell(),
     )
     console.out(table, highlight=False)
-    return {"results": results, "picture": picture, "cells": sweep.read_cells(results)}
+    return {"results": results, "picture": picture, "cells": cells.read_cells(results)}
 
 
 def tune(
@@ -340,7 +340,7 @@ def _cell(
 ) -> Cell:
     """Return a cell with the common settings of a sweep: those that are given, then those of a budget."""
     from entropic_ae.experiments.budgets import NO_BUDGET, find_budget
-    from entropic_ae.experiments.sweep import Cell
+    from entropic_ae.experiments.cells import Cell
     from entropic_ae.training import Execution
 
     execution = Execution(device, precision=precision, compile=compile)

@@ -16,7 +16,8 @@ from entropic_ae.autoencoder import Trace
 from entropic_ae.bottlenecks import BOTTLENECKS, Bottleneck, Code
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.experiments import cluster, estimator, tuning
-from entropic_ae.experiments.sweep import Cell, check_cell, run_cells, silent
+from entropic_ae.experiments.cells import Cell
+from entropic_ae.experiments.sweep import check_cell, run_cells, silent
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.randomness import generator, seeded
 from entropic_ae.recipes.recipe import Scalar

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from entropic_ae.errors import InputError
+from entropic_ae.experiments.cells import read_cells
 from entropic_ae.experiments.objectives import CONTROL, ENTROPY
-from entropic_ae.experiments.sweep import read_cells
 from entropic_ae.experiments.table1 import mean_text, spread_of
 from entropic_ae.metrics import LEVEL
 from entropic_ae.storage.files import read_json

@@ -13,7 +13,8 @@ from typing import Any
 
 from entropic_ae.errors import InputError, warn
 from entropic_ae.experiments import cluster
-from entropic_ae.experiments.sweep import Cell, Rung, read_cells, run_cells, silent
+from entropic_ae.experiments.cells import Cell, Rung, read_cells
+from entropic_ae.experiments.sweep import run_cells, silent
 from entropic_ae.recipes import RECIPES
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.training.checks import minibatches_to_settle
