@@ -113,7 +113,7 @@ class _Notes(logging.Handler):
     """Prints the log of the library: slow steps, and files that are made again."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        notes.print(escape(record.getMessage()))
+        notes.print(escape(record.getMessage()), soft_wrap=not notes.is_terminal)
 
 
 def _show_warning(message: Warning | str, category: type[Warning]) -> None:
