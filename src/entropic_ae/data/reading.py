@@ -40,7 +40,7 @@ def fit_image(content: bytes | Path, fit: Fit, what: str = "the upload", *, look
         content: of a file of a format in ``FORMATS``, or its path.
         fit: the target shape.
         what: the name of the image in error messages.
-        look: called with that name, the width and the height of the image.
+        look: called for the image.
 
     Raises: InputError if the file has none of these formats, is damaged, or has values that the run's images lack.
 
@@ -56,7 +56,7 @@ def fit_image(content: bytes | Path, fit: Fit, what: str = "the upload", *, look
             found = {key: np.array([value]) for key, value in header(io.BytesIO(content))._asdict().items()}
             check_readable(found, what)
             if look is not None:
-                look(what, int(found["width"][0]), int(found["height"][0]))
+                look(what, int(found["width"][0]), int(found["height"][0]), content)
             fit = replace(fit, white=white_of(found, what, fit.white))
             pixels = _pixels(content, replace(fit, ones=False))
             return _pixels(content, fit) if fit.ones and are_ones([pixels]) else pixels
@@ -89,7 +89,7 @@ def images_for(
         given: a path of an image, or of any other source of ``load_images``; a PIL image; an array of one image or
             of several; a list of these; or a data set of PyTorch or ``datasets``. Labels are ignored.
         value_range: the values of black and white of arrays that are not uint8; by default floats are in [0, 1].
-        look: called with the name, the width and the height of each image that is fitted, before it is.
+        look: called for each image that is fitted, before it is.
 
     Raises: InputError for anything else, for an image that cannot be read, for arrays of another shape, and for
         floats of another range, whose black and white would be a guess.
@@ -156,9 +156,11 @@ def _file(source: str | os.PathLike[str]) -> Path | None:
     Raises: InputError if it has the name of such a file, and there is none.
     """
     path = Path(source).expanduser()
-    if path.suffix.lower().removeprefix(".") not in SUFFIXES or path.is_dir() or ":" in str(source)[2:]:
+    if path.suffix.lower().removeprefix(".") not in SUFFIXES or path.is_dir():
         return None
     if not path.exists():
+        if ":" in str(source)[2:]:  # hf:owner/name or FILE:NAME
+            return None
         raise InputError(
             f"{path} does not exist; give the file of an image ({', '.join(f'.{one}' for one in SUFFIXES[:2])}, "
             "...), or a folder or a file of many."
