@@ -112,10 +112,10 @@ def test_each_system_is_trained_once_and_measured_along_the_way(study, tmp_path)
         has = {measure for measure in convergence.MEASURES if point.values(measure)}
         between = "transport or second stage" if point.label == "t-bn-ae" else "prior"
         assert has == {between, "mixture", "reconstruction error"}
-    fresh = replace(budget_cells(["eae:entropy=0.1"], BASE, [0])[0]["end"], earlier_epochs=0)
+    fresh = replace(budget_cells(["t-bn-ae"], BASE, [0])[0]["end"], earlier_epochs=0)
     run_cells([fresh], tmp_path / "out", tmp_path / "runs")
     (alone,) = read_cells(tmp_path / "out")
-    (end,) = next(one.cells for one in found if one.label == "eae entropy=0.1" and one.is_end)
+    (end,) = next(one.cells for one in found if one.label == "t-bn-ae" and one.is_end)
     assert alone["metrics"] == end["metrics"]  # a run that goes on is the run of its length
 
 
