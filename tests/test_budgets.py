@@ -10,10 +10,11 @@ from torch import nn
 
 from brief import briefly
 from entropic_ae import InputError
-from entropic_ae.experiments import convergence, sweep, table1
+from entropic_ae.experiments import cells, convergence, table1
 from entropic_ae.experiments.budgets import BUDGETS
+from entropic_ae.experiments.cells import Cell, read_cells, shared_protocol
 from entropic_ae.experiments.convergence import budget_cells, points, render_budget, run_budget
-from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
+from entropic_ae.experiments.sweep import run_cells
 from entropic_ae.recipes import RECIPES
 from entropic_ae.runs import Run
 from entropic_ae.training import Execution
@@ -34,9 +35,9 @@ BASE = Cell("", "digits", 0, {}, TINY, 100, 50, "pixels", execution=Execution("c
 
 @pytest.mark.parametrize("data", DIGESTS)
 def test_the_small_budget_is_that_of_the_tables(data, monkeypatch):
-    images = replace(sweep._images("digits", None), name=data, source=data)
-    monkeypatch.setattr(sweep, "_images", lambda *_: images)
-    monkeypatch.setattr(sweep, "_images_sha256", lambda *_: DIGESTS[data])
+    images = replace(cells._images("digits", None), name=data, source=data)
+    monkeypatch.setattr(cells, "_images", lambda *_: images)
+    monkeypatch.setattr(cells, "_images_sha256", lambda *_: DIGESTS[data])
     small = BUDGETS["small"].of(data)
     results = read_cells(Path(__file__).parents[1] / "results" / "table1" / data)
     for one in results[::3]:
@@ -45,7 +46,7 @@ def test_the_small_budget_is_that_of_the_tables(data, monkeypatch):
             cell["recipe"], data, cell["seed"], cell["own"], small.settings, small.limit, small.n, small.features
         )
         assert again.name == one["name"]
-        assert sweep.shared_protocol(again.record()) == sweep.shared_protocol(cell)
+        assert shared_protocol(again.record()) == shared_protocol(cell)
     assert results
 
 

@@ -9,9 +9,20 @@ import pytest
 import torch
 
 from entropic_ae import distributed, runs
+from entropic_ae.cli import experiments
 from entropic_ae.cli import runs as run_commands
-from entropic_ae.experiments import cluster, convergence, figures, studies, sweep, table1, tuning
-from entropic_ae.experiments.sweep import Cell
+from entropic_ae.experiments import (
+    cluster,
+    convergence,
+    figures,
+    objectives,
+    objectives_table,
+    studies,
+    sweep,
+    table1,
+    tuning,
+)
+from entropic_ae.experiments.cells import Cell
 from entropic_ae.storage import run_folder
 
 TRAIN = ("train eae digits --device cpu", "train")
@@ -21,6 +32,7 @@ EVALUATE = ("evaluate RUN --device cpu", "evaluate")
 TABLE1 = ("table1 digits", "run_cells")
 ON_RAY = ("table1 digits --workers 2", "run_on_ray")
 TUNE = ("tune digits", "tune")
+OBJECTIVES = ("objectives digits", "run_objectives")
 FIGURE = ("figure 1", "draw_all")
 STUDY = ("figure bottleneck digits", "run_study")
 LENGTHS = ("figure budget digits", "run_budget")
@@ -48,7 +60,7 @@ OPTIONS = [  # command and the function it calls; option, argument, value; the v
     (*EVALUATE, "--compile", "compile", True, False),
     *(
         (*command, *option)
-        for command in (TABLE1, ON_RAY, TUNE, FIGURE, STUDY, LENGTHS)
+        for command in (TABLE1, ON_RAY, TUNE, OBJECTIVES, FIGURE, STUDY, LENGTHS)
         for option in (
             ("--device cuda", "device", "cuda", "auto"),
             ("--precision bf16", "precision", "bf16", "32"),
@@ -80,6 +92,12 @@ OPTIONS = [  # command and the function it calls; option, argument, value; the v
     (*TUNE, "--ray head:6379", "address", "head:6379", None),
     (*TUNE, "--shares 0.3,1", "shares", [0.3, 1.0], [0.67, 1.0]),
     (*TUNE, "--validation-images 9", "shared", {"validation_images": "9"}, {"validation_images": "2000"}),
+    (*OBJECTIVES, "--objectives none,KoLeo", "objectives", ["none", "KoLeo"], [*objectives.OBJECTIVES]),
+    (*OBJECTIVES, "--bottlenecks whitening", "bottlenecks", ["whitening"], ["batch-norm", "whitening"]),
+    (*OBJECTIVES, "--seeds 1,2", "seeds", [1, 2], [0]),
+    (*OBJECTIVES, "--rates 1e-3", "rates", [1e-3], [3e-3]),
+    (*OBJECTIVES, "--factors 1,5", "factors", [1.0, 5.0], [0.04, 0.2, 1.0, 5.0, 25.0, 125.0]),
+    (*OBJECTIVES, "--workers 4", "workers", 4, 1),
 ]
 
 
@@ -116,13 +134,19 @@ def heard(call, monkeypatch, tmp_path):
         (sweep, "run_cells", None),
         (cluster, "run_on_ray", None),
         (tuning, "tune", None),
+        (objectives, "run_objectives", None),
         (figures, "draw_all", []),
         (studies, "run_study", []),
         (convergence, "run_budget", []),
     ):
         replace(home, function, returned)
-    for home, function in ((table1, "render"), (tuning, "render_tries")):
+    for home, function in (
+        (table1, "render"),
+        (tuning, "render_tries"),
+        (objectives_table, "render_objectives"),
+    ):
         monkeypatch.setattr(home, function, lambda _: "a table")
+    monkeypatch.setattr(experiments, "read_json", lambda _: {})
 
     def run_command(command):
         calls.clear()

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from entropic_ae import InputError
+from entropic_ae.experiments.cells import Cell, read_cells
 from entropic_ae.experiments.cluster import run_on_ray
-from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
+from entropic_ae.experiments.sweep import run_cells
 from entropic_ae.training import Execution
 
 ray = pytest.importorskip("ray", reason="the extra cluster is not installed")

@@ -20,6 +20,7 @@ import entropic_ae as eae
 from entropic_ae import InputError, cli
 from entropic_ae.data.images import SPLITS
 from entropic_ae.experiments import sweep, table1
+from entropic_ae.experiments.cells import Cell
 from entropic_ae.registry import Registry, import_modules
 from entropic_ae.training import Execution
 
@@ -272,7 +273,7 @@ def test_a_sweep_takes_registered_parts(here, tmp_path):
     import_modules(["patches", "kernel"])
     shared = {"width": 2, "hidden": 4, "epochs": 1}
     cells = [
-        sweep.Cell(name, "digits", 0, {}, shared, 200, 20, "pixels", densities=("prior", "kernel"), execution=CPU)
+        Cell(name, "digits", 0, {}, shared, 200, 20, "pixels", densities=("prior", "kernel"), execution=CPU)
         for name in ("eae", "patches")
     ]
     assert "hidden" not in cells[0].settings

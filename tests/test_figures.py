@@ -12,6 +12,7 @@ from PIL import Image
 
 from entropic_ae import RECIPES, InputError
 from entropic_ae.experiments import drawing, figures
+from entropic_ae.experiments.cells import Cell, read_cells
 from entropic_ae.experiments.figures import (
     FIGURES,
     GALLERIES,
@@ -22,7 +23,7 @@ from entropic_ae.experiments.figures import (
     draw_systems,
     paper_cells,
 )
-from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
+from entropic_ae.experiments.sweep import run_cells
 from entropic_ae.training import Execution
 
 pytestmark = pytest.mark.usefixtures("brief")

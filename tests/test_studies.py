@@ -5,8 +5,8 @@ import pytest
 
 from entropic_ae import RECIPES, InputError
 from entropic_ae.experiments import studies
+from entropic_ae.experiments.cells import Cell, read_cells
 from entropic_ae.experiments.studies import STUDIES, Axis, Line, curves, render_study, run_study, study_cells
-from entropic_ae.experiments.sweep import Cell, read_cells
 from entropic_ae.training import Execution
 
 pytestmark = pytest.mark.usefixtures("brief")

@@ -9,8 +9,9 @@ import pytest
 from filelock import FileLock
 
 from entropic_ae import InputError, recipes
-from entropic_ae.experiments import gallery, sweep, table1
-from entropic_ae.experiments.sweep import Cell, parse_system, read_cells, run_cells, without_newer
+from entropic_ae.experiments import cells, gallery, sweep, table1
+from entropic_ae.experiments.cells import Cell, parse_system, read_cells, without_newer
+from entropic_ae.experiments.sweep import run_cells
 from entropic_ae.recipes import PRESETS, RECIPES, configure
 from entropic_ae.training import Execution
 from forked import start_command
@@ -64,7 +65,7 @@ def test_a_sweep_writes_a_file_a_cell_and_goes_on(tmp_path):
     ],
 )
 def test_a_changed_setting_is_another_cell(change, monkeypatch):
-    monkeypatch.setattr(sweep, "_images", lambda *_: IMAGES)
+    monkeypatch.setattr(cells, "_images", lambda *_: IMAGES)
     changed = replace(CELL, **change)
     assert changed.name != CELL.name
     measures = {"n", "features", "split", "densities"}  # what a run does not depend on
@@ -102,7 +103,7 @@ def test_precision_reaches_training_and_the_table(tmp_path):
         run_cells([CELL], tmp_path / "out", tmp_path / "runs")
 
 
-IMAGES = sweep._images("digits", None)
+IMAGES = cells._images("digits", None)
 
 
 def test_images_of_another_size_are_another_cell():
@@ -234,14 +235,14 @@ def test_files_that_a_killed_process_was_writing_are_passed_over(tmp_path):
     folder.mkdir(parents=True)
     (folder / ".run-abc.json").touch()
     run_cells([CELL], tmp_path / "out", tmp_path / "runs")
-    assert len(sweep.read_cells(tmp_path / "out")) == 1
+    assert len(read_cells(tmp_path / "out")) == 1
 
 
 def test_cells_that_train_the_same_share_the_run(tmp_path):
     other = replace(CELL, n=60, densities=("prior", "marginals"), split="validation")
     run_cells([CELL], tmp_path / "out", tmp_path / "runs")
     run_cells([other], tmp_path / "others", tmp_path / "runs")
-    (first,), (second,) = sweep.read_cells(tmp_path / "out"), sweep.read_cells(tmp_path / "others")
+    (first,), (second,) = read_cells(tmp_path / "out"), read_cells(tmp_path / "others")
     assert first["run"] == second["run"]
     assert len([path for path in (tmp_path / "runs").iterdir() if path.name[0] != "."]) == 1
     assert second["training_seconds"] is None  # of what was trained before
@@ -256,7 +257,7 @@ def test_a_cell_that_diverges_is_recorded_and_the_sweep_goes_on(tmp_path):
         replace(CELL, recipe="vae", own={"learning_rate": "1e-3"}, shared=shared),
     ]
     run_cells(cells, tmp_path / "out", tmp_path / "runs")
-    results = {len(result["cell"]["own"]): result for result in sweep.read_cells(tmp_path / "out")}
+    results = {len(result["cell"]["own"]): result for result in read_cells(tmp_path / "out")}
     assert re.search(r"(not finite in epoch 1|codes must be finite)", results[0]["diverged"])
     assert results[1]["metrics"]["distances"]["prior"]["frechet"] > 0
     assert "Diverged: vae, seed 0: " in table1.render(tmp_path / "out")
@@ -269,7 +270,7 @@ def test_a_second_stage_that_diverges_is_recorded_too(tmp_path):
     shared = {**SHARED, "second-stage.learning_rate": "1e30", "second-stage.hidden": "8"}
     cells = [replace(CELL, recipe=recipe, own={}, shared=shared) for recipe in ("2svae", "ae")]
     run_cells(cells, tmp_path / "out", tmp_path / "runs")
-    ae, two_stages = sorted(sweep.read_cells(tmp_path / "out"), key=lambda result: "diverged" in result)
+    ae, two_stages = sorted(read_cells(tmp_path / "out"), key=lambda result: "diverged" in result)
     assert "the density 'second-stage' could not be fitted" in two_stages["diverged"]
     assert ae["metrics"]["distances"]["mixture"]["frechet"] > 0
 

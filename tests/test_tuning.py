@@ -5,7 +5,8 @@ import pytest
 
 from entropic_ae import PRESETS, RECIPES, InputError, configure
 from entropic_ae.experiments import sweep, tuning
-from entropic_ae.experiments.sweep import Cell, read_cells, run_cells
+from entropic_ae.experiments.cells import Cell, read_cells
+from entropic_ae.experiments.sweep import run_cells
 from entropic_ae.training import Execution
 
 pytestmark = pytest.mark.usefixtures("brief")

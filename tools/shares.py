@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from scipy.stats import spearmanr
 
 from entropic_ae.data import load_images
-from entropic_ae.experiments.sweep import read_cells
+from entropic_ae.experiments.cells import read_cells
 from entropic_ae.metrics import total_variance
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.storage.files import read_json, write_json

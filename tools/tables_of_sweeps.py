@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.tables import markdown
 
 from entropic_ae.errors import InputError
-from entropic_ae.experiments.sweep import read_cells
+from entropic_ae.experiments.cells import read_cells
 from entropic_ae.experiments.table1 import mean_text, statements
 from entropic_ae.experiments.tuning import first_round, score
 from entropic_ae.recipes import PRESETS, RECIPES, configure

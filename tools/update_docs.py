@@ -40,6 +40,7 @@ from benchmarks.startup import render_startup
 from benchmarks.training import render_pace
 from tree import render_tree
 
+from entropic_ae.experiments.objectives_table import render_objectives
 from entropic_ae.experiments.studies import render_study
 from entropic_ae.experiments.table1 import render
 from entropic_ae.experiments.tuning import render_tries
@@ -58,6 +59,7 @@ KINDS = {
     "parts": sweeps.parts,
     "precisions": sweeps.precisions,
     "study": render_study,
+    "objectives": render_objectives,
     # benchmarks
     "speed": render_speed,
     "pace": render_pace,

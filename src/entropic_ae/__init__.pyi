@@ -15,6 +15,8 @@ from .bottlenecks import GaussianPosterior as GaussianPosterior
 from .bottlenecks import Identity as Identity
 from .bottlenecks import L1Norm as L1Norm
 from .bottlenecks import Levels as Levels
+from .bottlenecks import NoisyBatchNorm as NoisyBatchNorm
+from .bottlenecks import NoisySphere as NoisySphere
 from .bottlenecks import Sphere as Sphere
 from .bottlenecks import Transported as Transported
 from .bottlenecks import Whitening as Whitening
@@ -129,6 +131,7 @@ from .scikit import EntropicAutoencoder as EntropicAutoencoder
 from .terms import FEATURE_NETWORKS as FEATURE_NETWORKS
 from .terms import TERMS as TERMS
 from .terms import AbsoluteError as AbsoluteError
+from .terms import CodeConsistency as CodeConsistency
 from .terms import CodeLoss as CodeLoss
 from .terms import CodeMemory as CodeMemory
 from .terms import CodeNorm as CodeNorm
@@ -137,7 +140,9 @@ from .terms import DecoderDecay as DecoderDecay
 from .terms import DecoderGradient as DecoderGradient
 from .terms import EnergyDistance as EnergyDistance
 from .terms import FeatureError as FeatureError
+from .terms import FrechetLoss as FrechetLoss
 from .terms import GaussianLikelihood as GaussianLikelihood
+from .terms import ImageConsistency as ImageConsistency
 from .terms import KNNDivergence as KNNDivergence
 from .terms import KoLeo as KoLeo
 from .terms import KullbackLeibler as KullbackLeibler

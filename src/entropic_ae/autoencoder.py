@@ -33,6 +33,7 @@ class Trace(NamedTuple):
         progress: share of the training that is done, from 0 to 1, for weights that follow a schedule.
         labels: of the images, int64 (N,); None for a model that takes none.
         hidden: the encoder's output, of which the bottleneck has made the codes, (N, in_features).
+        state: what the term keeps between steps; set by an ``Objective``.
 
     >>> from entropic_ae.bottlenecks import Code
     >>> Trace(torch.zeros(2, 1, 8, 8), Code(torch.zeros(2, 4)), torch.zeros(2, 1, 8, 8)).code.z.shape
@@ -49,6 +50,7 @@ class Trace(NamedTuple):
     progress: float = 0.0
     labels: Tensor | None = None
     hidden: Tensor | None = None
+    state: nn.Module | None = None
 
 
 class LabelEmbedding(nn.Module):
@@ -168,7 +170,8 @@ class Autoencoder(nn.Module):
         """Encode and decode images, (N, C, H, W) in [0, 1], with their labels, (N,), if the model takes them."""
         hidden = self.hidden(x, labels)
         code: Code = self.bottleneck(hidden)
-        return Trace(x, code, self.decode(code.z, labels), labels=labels, hidden=hidden)
+        x_hat = self.decode(self.bottleneck.for_decoder(code.z), labels)
+        return Trace(x, code, x_hat, labels=labels, hidden=hidden)
 
     def hidden(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the encoder's output, (N, in_features), for images, (N, C, H, W) in [0, 1]."""

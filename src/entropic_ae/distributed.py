@@ -33,6 +33,7 @@ __all__ = [
     "is_first",
     "local_rank",
     "processes",
+    "rows_of",
     "share",
     "share_out",
     "sharers",
@@ -249,8 +250,16 @@ def share(like: Tensor, fill: Callable[[Tensor], Tensor]) -> Tensor:
     >>> share(torch.zeros(3, 2), lambda draws: draws.bernoulli_()).shape
     torch.Size([3, 2])
     """
-    draws = fill(like.new_empty(len(like) * processes(), *like.shape[1:]))
-    return draws if processes() == 1 else draws.chunk(processes())[dist.get_rank()]
+    return rows_of(fill(like.new_empty(len(like) * processes(), *like.shape[1:])))
+
+
+def rows_of(whole: Tensor) -> Tensor:
+    """Return the rows of this process, of rows for all processes, (N, ...), which each of them has.
+
+    >>> rows_of(torch.zeros(4, 2)).shape
+    torch.Size([4, 2])
+    """
+    return whole if processes() == 1 else whole.chunk(processes())[dist.get_rank()]
 
 
 class _GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):

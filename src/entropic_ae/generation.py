@@ -155,14 +155,23 @@ def reconstruction_errors(model: Autoencoder, images: ArrayLike, labels: ArrayLi
 
 
 def sample(
-    model: Autoencoder, density: Density, n: int, *, seed: int = 0, labels: ArrayLike | None = None
+    model: Autoencoder,
+    density: Density,
+    n: int,
+    *,
+    seed: int = 0,
+    labels: ArrayLike | None = None,
+    rounds: int = 0,
 ) -> Tensor:
     """Decode n codes drawn from a density: uint8 (n, C, H, W).
 
-    Without labels, a conditional model draws them with the frequencies of the training images, see
-    ``LabelEmbedding.draw``.
+    In each of the rounds the images are encoded and decoded again, which draws them towards images that the model
+    reconstructs; see ``NoisyBatchNorm``. Without labels, a conditional model draws them with the frequencies of
+    the training images, see ``LabelEmbedding.draw``.
 
-    Raises: InputError if n is below 1.
+    Raises: InputError if n is below 1, or rounds below 0.
+
+    Reference, for the rounds: the Sphere Encoder, 2026, https://arxiv.org/abs/2602.15030.
 
     >>> from entropic_ae.densities import Prior
     >>> from entropic_ae.bottlenecks import BatchNorm
@@ -175,7 +184,12 @@ def sample(
         raise InputError(f"the number of samples must be a whole number of at least 1, got {n!r}.")
     if labels is None and model.labels is not None:
         labels = model.labels.draw(n, seed=seed)
-    return decode(model, density.sample(n, seed=seed), labels)
+    if not isinstance(rounds, Integral) or rounds < 0:
+        raise InputError(f"rounds must be a whole number of at least 0, got {rounds!r}.")
+    images = decode(model, density.sample(n, seed=seed), labels)
+    for _ in range(rounds):
+        images = reconstruct(model, images, labels)
+    return images
 
 
 def mix_codes(a: Tensor, b: Tensor, t: Tensor, kind: str = "spherical") -> Tensor:

@@ -3,6 +3,7 @@
 from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, Codes, Identity
 from entropic_ae.bottlenecks.domains import Cube, Sphere
 from entropic_ae.bottlenecks.moments import BatchNorm, L1Norm, Whitening
+from entropic_ae.bottlenecks.noisy import NoisyBatchNorm, NoisySphere
 from entropic_ae.bottlenecks.posteriors import ConstantVariancePosterior, GaussianPosterior
 from entropic_ae.bottlenecks.quantised import Binary, Levels, Quantised
 from entropic_ae.bottlenecks.transported import Transported
@@ -21,6 +22,8 @@ __all__ = [
     "Identity",
     "L1Norm",
     "Levels",
+    "NoisyBatchNorm",
+    "NoisySphere",
     "Quantised",
     "Sphere",
     "Transported",
@@ -36,6 +39,8 @@ BOTTLENECKS: Registry[type[Bottleneck]] = Registry(
         "whitening": Whitening,
         "sphere": Sphere,
         "cube": Cube,
+        "noisy-batch-norm": NoisyBatchNorm,
+        "noisy-sphere": NoisySphere,
         "binary": Binary,
         "levels": Levels,
         "gaussian-posterior": GaussianPosterior,

@@ -82,6 +82,13 @@ class Bottleneck(nn.Module):
         """
         return z
 
+    def for_decoder(self, z: Tensor) -> Tensor:
+        """Return what the decoder sees of codes, (N, D), that have just been made of images: the codes themselves.
+
+        A bottleneck that adds noise for the decoder alone, in training, does it here.
+        """
+        return z
+
     def check_batch(self, h: Tensor) -> None:
         """Raise InputError for a shape other than (N, in_features), or a batch too small for training."""
         if h.dim() != 2 or h.shape[1] != self.in_features:

@@ -71,6 +71,10 @@ class Transported(Bottleneck):
         with torch.autocast(z.device.type, enabled=False):
             return self.transport.inverse(z)
 
+    def for_decoder(self, z: Tensor) -> Tensor:
+        """Return what the bottleneck inside shows the decoder in training; in evaluation (N, D) unchanged."""
+        return self.bottleneck.for_decoder(z) if self.training else z
+
     def excess_energy(self, z: Tensor) -> Tensor:
         """Return that of the bottleneck inside, whose prior this is."""
         return self.bottleneck.excess_energy(z)

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.markup import escape
 
-from entropic_ae.cli.experiments import figure, table1, tune
+from entropic_ae.cli.experiments import figure, objectives, table1, tune
 from entropic_ae.cli.hub import pull, push
 from entropic_ae.cli.images import edit, interpolate, reconstruct, sample, score
 from entropic_ae.cli.listing import runs
@@ -66,14 +66,14 @@ for _command in (
     *(recipes, runs, train, transport, sample, reconstruct, interpolate, edit, score),
     *(evaluate, report, export, explore),
     *(push, pull),
-    *(table1, tune, figure),
+    *(table1, tune, objectives, figure),
 ):
     app.command(cls=Command)(with_output_options(_command))
 
 _INTERRUPTED = 130  # the shell's exit code for SIGINT
 _GOES_ON = {
     "train": " To resume, repeat the command with --resume.",
-    **dict.fromkeys(("table1", "tune", "figure"), " To resume, repeat the command."),
+    **dict.fromkeys(("table1", "tune", "objectives", "figure"), " To resume, repeat the command."),
 }
 
 

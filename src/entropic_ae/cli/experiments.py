@@ -1,4 +1,4 @@
-"""Commands of experiments: table1, tune, figure."""
+"""Commands of experiments: table1, tune, objectives, figure."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ from entropic_ae.cli.options import (
     read_systems,
 )
 from entropic_ae.cli.printing import Document, console, notes
+from entropic_ae.storage.files import read_json
 
 if TYPE_CHECKING:
-    from entropic_ae.experiments.sweep import Cell
+    from entropic_ae.experiments.cells import Cell
 
-__all__ = ["figure", "table1", "tune"]
+__all__ = ["figure", "objectives", "table1", "tune"]
 
 Budget = Annotated[
     str | None,
@@ -89,7 +90,7 @@ def table1(
     """
     systems, numbers = read_systems(recipes), read_numbers("seeds", seeds, int)  # before Lightning is imported
 
-    from entropic_ae.experiments import jobs, sweep
+    from entropic_ae.experiments import cells, jobs
 
     given = read_settings(set, width, epochs)
     base = _cell(data, given, limit, n, features, device, precision, compile=compile, budget=budget)
@@ -109,7 +110,7 @@ def table1(
         tell=_tell(),
     )
     console.out(table, highlight=False)
-    return {"results": results, "picture": picture, "cells": sweep.read_cells(results)}
+    return {"results": results, "picture": picture, "cells": cells.read_cells(results)}
 
 
 def tune(
@@ -173,6 +174,70 @@ def tune(
     if not render:
         notes.print(escape(f"table1 {data} --tuned {results} uses the settings in bold in the last table."))
     return {"results": results, "best": tuning.best_of_all(results), "tries": tuning.tries(results)}
+
+
+def objectives(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="As for [b]train[/b].")],
+    chosen: Annotated[
+        str | None,
+        typer.Option(
+            "--objectives", help="Objectives, separated by commas; default: all that docs/objectives.md has."
+        ),
+    ] = None,
+    bottlenecks: Annotated[str, typer.Option(help="Bottlenecks, separated by commas.")] = "batch-norm,whitening",
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas; the search has the first.")] = "0",
+    rates: Annotated[str, typer.Option(help="Learning rates of the search.")] = "3e-3",
+    factors: Annotated[
+        str, typer.Option(help="Factors on the weights of the common scale, of which the best is searched.")
+    ] = "0.04,0.2,1,5,25,125",
+    shares: Annotated[str, typer.Option(help="As for [b]tune[/b].")] = "0.67,1",
+    set: Settings = None,
+    width: Width = None,
+    epochs: Epochs = None,
+    limit: Limit = None,
+    validation_images: Annotated[int, typer.Option(help="As for [b]tune[/b].")] = 2000,
+    features: Annotated[str | None, typer.Option(help="As for [b]evaluate[/b].")] = None,
+    n: Annotated[int, typer.Option(help="Images from each density.")] = 10_000,
+    out: Annotated[Path | None, typer.Option(help="Folder of results; default: results/objectives/DATA.")] = None,
+    runs: RunsFolder = Path("runs/objectives"),
+    device: Device = "auto",
+    precision: Precision = "32",
+    compile: Compile = False,
+    render: Annotated[bool, typer.Option("--render", help="Only print existing results, as Markdown.")] = False,
+    workers: Workers = 1,
+    ray: Ray = None,
+) -> Document:
+    """Compare losses that make codes normal, each tuned alike; resumed and shared like [b]table1[/b].
+
+    Each is searched on validation images as [b]tune[/b] does, trained with each seed, measured on test images, and
+    timed. It is ahead of the entropy if its samples are nearer at equal reconstruction error.
+    """
+    numbers, learning_rates = read_numbers("seeds", seeds, int), read_numbers("rates", rates, float)
+    multiples, parts = read_numbers("factors", factors, float), read_numbers("shares", shares, float)
+
+    from entropic_ae.experiments import objectives as training  # after the refusals, as it imports Lightning
+    from entropic_ae.experiments.objectives_table import render_objectives
+
+    results = out or Path("results/objectives") / Path(data).stem
+    if not render:
+        shared = {"validation_images": str(validation_images), **read_settings(set, width, epochs)}
+        base = _cell(data, shared, limit, n, features, device, precision, compile=compile)
+        training.run_objectives(
+            replace(base, seed=numbers[0]),
+            numbers,
+            results,
+            runs,
+            objectives=[*training.OBJECTIVES] if chosen is None else read_list(chosen),
+            bottlenecks=read_list(bottlenecks),
+            rates=learning_rates,
+            factors=multiples,
+            shares=parts,
+            workers=workers,
+            address=ray,
+            tell=_tell(),
+        )
+    console.out(render_objectives(results), highlight=False)
+    return {"results": results, "objectives": read_json(results / "objectives.json")}
 
 
 def figure(
@@ -275,7 +340,7 @@ def _cell(
 ) -> Cell:
     """Return a cell with the common settings of a sweep: those that are given, then those of a budget."""
     from entropic_ae.experiments.budgets import NO_BUDGET, find_budget
-    from entropic_ae.experiments.sweep import Cell
+    from entropic_ae.experiments.cells import Cell
     from entropic_ae.training import Execution
 
     execution = Execution(device, precision=precision, compile=compile)

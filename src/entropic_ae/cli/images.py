@@ -61,6 +61,7 @@ def sample(
             "density is fitted to its codes. Given several times, --n images of each.",
         ),
     ] = None,
+    rounds: Annotated[int, typer.Option(help="Encode and decode the images so many times more.")] = 0,
     seed: Seed = 0,
     out: Annotated[
         Path | None,
@@ -87,11 +88,14 @@ def sample(
         known = [find_label(loaded, one) for one in label or ()]
         labels: list[int | None] = [*known] if known else [None]
         density = density or default_density(loaded, labels[0])
-        images = torch.cat([loaded.sample(n, density=density, label=one, seed=seed) for one in labels])
+        images = torch.cat(
+            [loaded.sample(n, density=density, label=one, seed=seed, rounds=rounds) for one in labels]
+        )
     files = []
     if first:
         classes = [in_file_name(loaded, one) for one in known]
-        place = _place(loaded, labelled_file(density, classes) if known else samples_file(density))
+        drawn = f"{density}-rounds-{rounds}" if rounds else density
+        place = _place(loaded, labelled_file(drawn, classes) if known else samples_file(drawn))
         files = _save(images, out, place, columns=min(n, _COLUMNS) if len(labels) > 1 else None)
     return {
         "run": run,

@@ -3,6 +3,7 @@
 from entropic_ae.estimators.discrepancy import energy_distance, knn_divergence, mmd2
 from entropic_ae.estimators.discrete import MOST_STATES, discrete_entropy, groups_of, joint_usage, usage_entropy
 from entropic_ae.estimators.entropy import cube_entropy, distinct_codes, knn_entropy, sphere_entropy
+from entropic_ae.estimators.frechet import gaussian_frechet, square_root_of
 from entropic_ae.estimators.information import mutual_information
 from entropic_ae.estimators.normality import (
     cramer_wold,
@@ -20,6 +21,7 @@ __all__ = [
     "distinct_codes",
     "energy_distance",
     "epps_pulley",
+    "gaussian_frechet",
     "groups_of",
     "joint_usage",
     "knn_divergence",
@@ -30,5 +32,6 @@ __all__ = [
     "norm_transport",
     "sliced_transport",
     "sphere_entropy",
+    "square_root_of",
     "usage_entropy",
 ]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from entropic_ae.errors import InputError
-from entropic_ae.experiments.sweep import Cell, run_cells, silent
+from entropic_ae.experiments.cells import Cell
+from entropic_ae.experiments.sweep import run_cells, silent
 from entropic_ae.registry import import_modules, imported
 
 __all__ = ["run_on_ray"]

@@ -11,8 +11,9 @@ from typing import Any
 
 from entropic_ae.errors import InputError
 from entropic_ae.experiments.budgets import length_text, lengths_text
+from entropic_ae.experiments.cells import Cell, parse_system, read_cells
 from entropic_ae.experiments.drawing import save_canvas
-from entropic_ae.experiments.sweep import Cell, parse_system, read_cells, run_cells, silent
+from entropic_ae.experiments.sweep import run_cells, silent
 from entropic_ae.experiments.table1 import mean_text
 from entropic_ae.experiments.tuning import best
 from entropic_ae.recipes import RECIPES
@@ -73,7 +74,7 @@ def budget_cells(
     may use.
 
     Arguments:
-        systems: in the syntax of ``sweep.parse_system``.
+        systems: in the syntax of ``cells.parse_system``.
         base: a cell with data, limit, n, features and shared settings.
         seeds: of the runs.
         steps: optimiser steps, about.

@@ -12,9 +12,10 @@ import torch
 
 from entropic_ae import runs
 from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.experiments.cells import Cell, read_cells, shared_protocol
 from entropic_ae.experiments.drawing import draw_panels
 from entropic_ae.experiments.gallery import draw_gallery
-from entropic_ae.experiments.sweep import Cell, read_cells, run_cells, shared_protocol, silent
+from entropic_ae.experiments.sweep import run_cells, silent
 from entropic_ae.experiments.table1 import render
 from entropic_ae.experiments.tuning import best
 from entropic_ae.pictures import image_grid

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from entropic_ae import runs
 from entropic_ae.errors import InputError
+from entropic_ae.experiments.cells import Cell
 from entropic_ae.experiments.drawing import save_picture
-from entropic_ae.experiments.sweep import Cell
 from entropic_ae.pictures import comparison
 from entropic_ae.runs.labels import taken
 from entropic_ae.storage.run_folder import WEIGHTS

@@ -20,7 +20,8 @@ from entropic_ae.experiments import (
     tuning,
 )
 from entropic_ae.experiments.budgets import CONVERGED
-from entropic_ae.experiments.sweep import Cell, silent
+from entropic_ae.experiments.cells import Cell, parse_system
+from entropic_ae.experiments.sweep import silent
 
 __all__ = ["BUDGET", "check_figure", "run_figure", "run_table"]
 
@@ -57,7 +58,7 @@ def run_table(
     """Train and measure systems with several seeds, draw them if requested, and return the table as Markdown.
 
     Arguments:
-        systems: in the syntax of ``sweep.parse_system``.
+        systems: in the syntax of ``cells.parse_system``.
         seeds: of the runs.
         base: a cell with the common settings.
         results: folder of the results, one JSON file per cell.
@@ -74,7 +75,7 @@ def run_table(
     if picture is not None:
         gallery.check_picture(picture)
     if not render or picture is not None:
-        chosen = [sweep.parse_system(text) for text in systems]
+        chosen = [parse_system(text) for text in systems]
         if tuned is not None:
             chosen = [(recipe, {**tuning.best(tuned, recipe, base.data), **own}) for recipe, own in chosen]
         cells = [replace(base, recipe=recipe, seed=seed, own=own) for seed in seeds for recipe, own in chosen]

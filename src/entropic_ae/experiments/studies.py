@@ -10,8 +10,9 @@ from typing import Any
 
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.experiments.budgets import ends_by_rule, length_text
+from entropic_ae.experiments.cells import Cell, read_cells
 from entropic_ae.experiments.drawing import save_canvas
-from entropic_ae.experiments.sweep import Cell, read_cells, run_cells, silent
+from entropic_ae.experiments.sweep import run_cells, silent
 from entropic_ae.experiments.table1 import mean_text, spread_of
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.storage.files import read_json, write_json, write_text

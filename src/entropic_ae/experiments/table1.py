@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from entropic_ae.errors import InputError
 from entropic_ae.experiments.budgets import ends_by_rule, length_text, lengths_text
+from entropic_ae.experiments.cells import read_cells
 from entropic_ae.experiments.published import PUBLISHED
-from entropic_ae.experiments.sweep import read_cells
 from entropic_ae.recipes import RECIPES, compared
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.storage.run_folder import FLOOR, GIVEN

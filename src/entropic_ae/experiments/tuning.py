@@ -13,7 +13,8 @@ from typing import Any
 
 from entropic_ae.errors import InputError, warn
 from entropic_ae.experiments import cluster
-from entropic_ae.experiments.sweep import Cell, Rung, read_cells, run_cells, silent
+from entropic_ae.experiments.cells import Cell, Rung, read_cells
+from entropic_ae.experiments.sweep import run_cells, silent
 from entropic_ae.recipes import RECIPES
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.training.checks import minibatches_to_settle
@@ -27,6 +28,7 @@ __all__ = [
     "first_round",
     "render_tries",
     "score",
+    "search",
     "tries",
     "tune",
 ]
@@ -86,46 +88,92 @@ def tune(
     (2016), https://arxiv.org/abs/1502.07943.
     """
     densities = {recipe: RECIPES.find(recipe).density for recipe in recipes}
-    if not (rates and factors) or min([*rates, *factors]) <= 0:
-        raise InputError(f"rates and factors must be above 0, got rates {[*rates]} and factors {[*factors]}.")
+    _check_grid(rates, factors)
+    plain = {
+        recipe: replace(table, recipe=recipe, own={}, split="validation", densities=(density,))
+        for recipe, density in densities.items()
+    }
+    search(
+        plain,
+        out,
+        run_folder,
+        rates=rates,
+        factors=factors,
+        shares=shares,
+        workers=workers,
+        address=address,
+        tell=tell,
+    )
+
+
+def search(
+    plain: Mapping[str, Cell],
+    out: Path,
+    run_folder: Path,
+    *,
+    rates: Sequence[float],
+    factors: Sequence[float],
+    shares: Sequence[float] = SHARES,
+    workers: int = 1,
+    address: str | None = None,
+    tell: Callable[[str], None] = silent,
+) -> dict[str, dict[str, Any] | None]:
+    """Search the settings of cells by name, as ``tune`` does those of recipes: the same for each.
+
+    Arguments:
+        plain: the systems by any names, on validation images; each cell's own settings hold for all of its
+            candidates, and its weights are what the factors multiply.
+        out, run_folder, rates, factors, shares, workers, address, tell: as for ``tune``.
+
+    Returns: the result of each one's best candidate of the last round; None if all of them diverged.
+
+    Raises: InputError as ``tune``.
+    """
+    _check_grid(rates, factors)
     if [*shares] != sorted({*shares}) or not shares or shares[0] <= 0 or shares[-1] != 1:
         raise InputError(f"shares of the epochs must rise from above 0 to 1, got {[*shares]}.")
     run = run_cells
     if workers > 1 or address is not None:
         run = partial(cluster.run_on_ray, workers=workers, address=address)
-    plain = [
-        replace(table, recipe=recipe, own={}, split="validation", densities=(density,))
-        for recipe, density in densities.items()
-    ]
     rates, factors = sorted({*rates}), sorted({*factors})
-    rungs = _rungs(plain, rates, factors, shares)
+    rungs = _rungs([*plain.values()], rates, factors, shares)
     _check_same_search(out, rungs[0])
     said = ", then ".join(f"{rung.candidates} after {rung.minibatches:,} minibatches" for rung in rungs)
     tell(f"{len(plain)} system{'s' * (len(plain) > 1)}, candidates of each: {said}")
-    chosen = {cell.recipe: _candidates(cell, rates, factors) for cell in plain}
+    chosen = {
+        name: [replace(cell, own=own) for own in _candidates(cell, rates, factors)] for name, cell in plain.items()
+    }
+    best: dict[str, dict[str, Any] | None] = {}
     for rung in rungs:
-        cells = [
-            replace(
-                cell,
-                own=own,
-                shared={**cell.shared, "epochs": rung.epochs},
-                rung=rung,
-                earlier_epochs=rung.earlier_epochs,
-            )
-            for cell in plain
-            for own in chosen[cell.recipe]
-        ]
+        tried = {
+            name: [
+                replace(
+                    cell,
+                    shared={**cell.shared, "epochs": rung.epochs},
+                    rung=rung,
+                    earlier_epochs=rung.earlier_epochs,
+                )
+                for cell in cells
+            ]
+            for name, cells in chosen.items()
+        }
+        cells = [cell for mine in tried.values() for cell in mine]
         folder = out / _RUNG.format(rung.number)
         later = sum(one.candidates * one.added_epochs for one in rungs[rung.number :])
         if cells:
             run(cells, folder, run_folder, later=len(plain) * later / rung.added_epochs, tell=tell)
-        if rung.number < rung.of:
-            found = {cell["name"]: cell for cell in read_cells(folder)}
-            measured = [found[cell.name] for cell in cells]
-            for recipe in chosen:
-                mine = [cell for cell in measured if cell["cell"]["recipe"] == recipe and "diverged" not in cell]
-                kept = sorted(mine, key=score)[: rungs[rung.number].candidates]
-                chosen[recipe] = [dict(cell["cell"]["own"]) for cell in kept]
+        found = {cell["name"]: cell for cell in read_cells(folder)}
+        for name, mine in tried.items():
+            ranked = sorted(mine, key=lambda cell: score(found[cell.name]))
+            whole = [cell for cell in ranked if "diverged" not in found[cell.name]]
+            best[name] = found[whole[0].name] if whole else None
+            chosen[name] = whole[: rungs[rung.number].candidates] if rung.number < rung.of else []
+    return best
+
+
+def _check_grid(rates: Sequence[float], factors: Sequence[float]) -> None:
+    if not (rates and factors) or min([*rates, *factors]) <= 0:
+        raise InputError(f"rates and factors must be above 0, got rates {[*rates]} and factors {[*factors]}.")
 
 
 def _rungs(
@@ -171,6 +219,7 @@ def _candidates(cell: Cell, rates: Sequence[float], factors: Sequence[float]) ->
     if weights:
         return [
             {
+                **cell.own,
                 "learning_rate": rates[i],
                 **{name: _rounded(factors[j] * weight) for name, weight in weights.items() if factors[j] != 1},
             }
@@ -178,7 +227,9 @@ def _candidates(cell: Cell, rates: Sequence[float], factors: Sequence[float]) ->
         ]
     low, high = (rates[0], rates[-1]) if len(rates) > 1 else (rates[0] / 2, rates[0] * 2)
     steps = max(1, len(grid) - 1)
-    return [{"learning_rate": _rounded(low * (high / low) ** (step / steps))} for step in range(len(grid))]
+    return [
+        {**cell.own, "learning_rate": _rounded(low * (high / low) ** (step / steps))} for step in range(len(grid))
+    ]
 
 
 def _rounded(value: float) -> float:

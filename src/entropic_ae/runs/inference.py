@@ -148,8 +148,11 @@ class Inference:
         density: str | Density | None = None,
         label: Labels | None = None,
         seed: int = 0,
+        rounds: int = 0,
     ) -> Tensor:
         """Draw n new images, uint8 (n, C, H, W); the same seed gives the same images.
+
+        In each of the ``rounds`` they are encoded and decoded again, see ``generation.sample``.
 
         The density is a name, or a ``Density`` that was fitted by hand, as to the codes of chosen images:
         ``Gaussian.fit(run.encode(images), run.model.bottleneck.prior())``. The default is the recipe's density:
@@ -164,13 +167,13 @@ class Inference:
             if not isinstance(density, Density):
                 density = self._run.density(density or default_density(self._run))
             labels = self.draw_labels(n, seed=seed) if label is None else given_labels(self._run, label, n)
-            return generation.sample(self._run.model, density, n, seed=seed, labels=labels)
+            return generation.sample(self._run.model, density, n, seed=seed, labels=labels, rounds=rounds)
         one = None if label is None else find_label(self._run, cast("Label", label))
         if not isinstance(density, Density):
             density = self._run.density(density or default_density(self._run, one), label=one)
         elif label is not None:
             raise InputError("a density that is given is not fitted again; give its name with a label.")
-        return generation.sample(self._run.model, density, n, seed=seed)
+        return generation.sample(self._run.model, density, n, seed=seed, rounds=rounds)
 
     @property
     def classes(self) -> tuple[str, ...]:

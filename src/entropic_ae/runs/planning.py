@@ -155,7 +155,7 @@ def planned(
     if start is not None:
         start.give(model, system, images.shape)
     check_features(system.preset.features)
-    objective.prepare(lambda name: feature_network(name, images))
+    objective.prepare(lambda name: feature_network(name, images), images.train.images)
     labels = known_labels(images) if recipe.conditional else None
     parts = (model, objective, images.train.images, images.validation.images, system.preset.training)
     check_training(*parts, execution, labels)

@@ -2,8 +2,10 @@
 
 from entropic_ae.registry import Registry
 from entropic_ae.terms.codes import CodeNorm, KullbackLeibler, MaximumMeanDiscrepancy, NegativeEntropy
+from entropic_ae.terms.consistency import CodeConsistency, ImageConsistency
 from entropic_ae.terms.decoder import DecoderDecay, DecoderGradient
 from entropic_ae.terms.discrete import NegativeDiscreteEntropy
+from entropic_ae.terms.generated import FrechetLoss
 from entropic_ae.terms.normality import (
     CodeLoss,
     CramerWold,
@@ -24,6 +26,7 @@ __all__ = [
     "FEATURE_NETWORKS",
     "TERMS",
     "AbsoluteError",
+    "CodeConsistency",
     "CodeLoss",
     "CodeMemory",
     "CodeNorm",
@@ -32,7 +35,9 @@ __all__ = [
     "DecoderGradient",
     "EnergyDistance",
     "FeatureError",
+    "FrechetLoss",
     "GaussianLikelihood",
+    "ImageConsistency",
     "KNNDivergence",
     "KoLeo",
     "KullbackLeibler",
@@ -67,6 +72,9 @@ _ROWS = (
     MatricialFreeEnergy,
     NormTransport,
     KoLeo,
+    ImageConsistency,
+    CodeConsistency,
+    FrechetLoss,
     CodeNorm,
     DecoderDecay,
     DecoderGradient,

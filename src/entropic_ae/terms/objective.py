@@ -101,10 +101,15 @@ class Objective(nn.Module):
             term.check(model)
         size = max(term.recent_codes for term in self.terms)
         self.memory = CodeMemory(size, model.bottleneck.latent_dim) if size else None
+        self.states = nn.ModuleDict()
 
-    def prepare(self, network: Callable[[str], nn.Module | None]) -> None:
-        """Give the terms what they need of the training images, see ``Term.prepared``."""
+    def prepare(self, network: Callable[[str], nn.Module | None], images: Tensor | None = None) -> None:
+        """Give the terms what they need of the training images, see ``Term.prepared`` and ``Term.with_images``."""
         self.terms = tuple(term.prepared(network) for term in self.terms)
+        if images is not None:
+            self.terms = tuple(term.with_images(images) for term in self.terms)
+        found = {term.name: term.new_state() for term in self.terms}
+        self.states = nn.ModuleDict({name: state for name, state in found.items() if state is not None})
 
     def forward(self, model: Autoencoder, trace: Trace) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted sum and the unweighted value of each term, computed outside autocast.
@@ -114,8 +119,11 @@ class Objective(nn.Module):
         if self.memory is not None:
             trace = trace._replace(recent=self.memory.codes())
         with torch.autocast(trace.x.device.type, enabled=False):
-            values = {term.name: term(model, trace) for term in self.terms}
+            values = {term.name: term(model, self._remembering(trace, term)) for term in self.terms}
             total = torch.stack([term.weight * values[term.name] for term in self.terms]).sum()
         if self.memory is not None and model.training:
             self.memory.push(trace.code.z)
         return total, {name: value.detach() for name, value in values.items()}
+
+    def _remembering(self, trace: Trace, term: Term) -> Trace:
+        return trace._replace(state=self.states[term.name]) if term.name in self.states else trace

@@ -19,7 +19,7 @@ from entropic_ae.randomness import seeded
 from entropic_ae.registry import Registry
 from entropic_ae.terms.term import Term
 
-__all__ = ["FEATURE_NETWORKS", "FeatureError", "MultiScaleSimilarity"]
+__all__ = ["FEATURE_NETWORKS", "FeatureError", "MultiScaleSimilarity", "frozen_network"]
 
 
 def _of_images(name: str) -> nn.Module:
@@ -133,7 +133,7 @@ class FeatureError(Term):
     def __call__(self, model: Autoencoder | None, trace: Trace) -> Tensor:  # noqa: ARG002
         """Return the mean over layers and positions, times the number of values of an image."""
         x, x_hat = trace.x, trace.x_hat
-        network = _frozen(self._build(), x_hat.device, x_hat.dtype)
+        network = frozen_network(self._build(), x_hat.device, x_hat.dtype)
         scaled = (lambda one: one) if getattr(network, "is_scaled", False) else _scaled
         with torch.no_grad():
             wanted = [scaled(one) for one in network(x.to(x_hat.dtype))]
@@ -161,7 +161,7 @@ class _Prepared(FeatureError):
 
 
 @lru_cache(maxsize=4)
-def _frozen(build: Callable[[], nn.Module], device: torch.device, dtype: torch.dtype) -> Any:
+def frozen_network(build: Callable[[], nn.Module], device: torch.device, dtype: torch.dtype) -> Any:
     """Return a network without gradients; initial weights, if it draws any, leave the draws of training alone."""
     with seeded(0):
         return build().to(device, dtype).eval().requires_grad_(False)

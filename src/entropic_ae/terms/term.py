@@ -62,6 +62,14 @@ class Term:
         """
         return self
 
+    def with_images(self, images: Tensor) -> Term:  # noqa: ARG002
+        """Return the term with what it computes once of all training images, uint8 (N, C, H, W)."""
+        return self
+
+    def new_state(self) -> nn.Module | None:
+        """Return what the term keeps between steps, as ``trace.state``, saved in checkpoints; None for nothing."""
+        return None
+
     @property
     def recent_codes(self) -> int:
         """The number of codes of earlier minibatches that the term uses, passed as ``trace.recent``."""

@@ -178,6 +178,10 @@ def fit_model(
     train_data, validation_data = place(train, validation, target, local_rank() if count > 1 else 0)
     steps = _STEPS.get(target.type, 1) if count == 1 else 1
     batches = ShuffledBatches(length(train), settings.batch_size, seed, count, steps)
+    fixed = [] if settings.encoder_rate else [*model.encoder.parameters(), *model.bottleneck.parameters()]
+    fixed = [parameter for parameter in fixed if parameter.requires_grad]
+    for parameter in fixed:
+        parameter.requires_grad_(False)
     task = _Task(model, objective, settings, seed, batches)
     keeper = Keeper(folder, settings)
     shown = Progress(keeper, advise) if progress and is_first(count) else None
@@ -214,6 +218,8 @@ def fit_model(
                 _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.is_file() else None)
         finally:  # also after Ctrl-C or a loss that is not finite
             keeper.restore(model)
+            for parameter in fixed:
+                parameter.requires_grad_()
             if execution.precision == "64":
                 model.float()
             keeper.finish()
@@ -255,6 +261,7 @@ class _Task(LightningModule):
         self.augment = Augmentation(augmentations(settings.augment), batches.n, seed)
         self.average: Average | None = None
         self.saved_average: dict[str, Any] | None = None
+        self.fixed = [] if settings.encoder_rate else [model.encoder, model.bottleneck]
         self.names = [term.name for term in objective.terms]
         self.row: dict[str, float] = {}
         # by number of draws, same estimator: below the maximum in many dimensions
@@ -278,9 +285,12 @@ class _Task(LightningModule):
     def _groups(self) -> list[dict[str, Any]]:
         """Return the parameters, in a group for each factor on the learning rate."""
         factors = {"encoder": self.settings.encoder_rate, "decoder": self.settings.decoder_rate}
+        if self.fixed:
+            factors["bottleneck"] = 0.0
         groups: dict[float, list[torch.nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():
-            groups.setdefault(factors.get(name.split(".")[0], 1.0), []).append(parameter)
+            if factor := factors.get(name.split(".")[0], 1.0):
+                groups.setdefault(factor, []).append(parameter)
         self.first_factor = next(iter(groups))
         return [{"params": found, "lr": self.settings.learning_rate * factor} for factor, found in groups.items()]
 
@@ -308,6 +318,8 @@ class _Task(LightningModule):
         if self.objective.memory is not None:
             self.objective.memory.clear()
         self.augment.start(self.current_epoch)
+        for part in self.fixed:
+            part.eval()
         self.modes = {module: module.training for module in self.model.modules()}
         self.started, self.images = time.perf_counter(), 0
         self._start_sums()

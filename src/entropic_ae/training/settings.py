@@ -23,7 +23,9 @@ class Settings:
         factor: the learning rate is multiplied by it at each reduction.
         validation_images: number of validation images, the first ones, that choose the best epoch and reduce the
             learning rate; 0 takes all.
-        encoder_rate, decoder_rate: factors on the learning rate of the encoder's and the decoder's weights.
+        encoder_rate, decoder_rate: factors on the learning rate of the encoder's and the decoder's weights. An
+            encoder of factor 0 stays as it is, and so does the bottleneck: neither weights nor running averages
+            change, and codes are those of evaluation.
         patience_steps: the patience is at least so many optimiser steps, rounded up to epochs; 0 counts epochs
             alone.
         stop_after: training ends when so many optimiser steps, rounded up to epochs, have brought no lower
@@ -56,9 +58,14 @@ class Settings:
         for name in ("epochs", "batch_size", "patience"):
             if getattr(self, name) < (least := 2 if name == "batch_size" else 1):
                 raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}.")
-        for name in ("learning_rate", "encoder_rate", "decoder_rate"):
+        for name in ("learning_rate", "decoder_rate"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise InputError(f"{name} must be a finite number above 0, got {getattr(self, name)}.")
+        if not (math.isfinite(self.encoder_rate) and self.encoder_rate >= 0):
+            raise InputError(
+                f"encoder_rate must be a finite number above 0, or 0 for an encoder that stays as it is, got "
+                f"{self.encoder_rate}."
+            )
         if not 0 < self.factor <= 1:
             raise InputError(f"factor must be above 0 and at most 1, got {self.factor}.")
         if self.validation_images < 0 or self.validation_images == 1:
