@@ -1,5 +1,6 @@
 """--json and --quiet, which every command takes: one document and nothing else, and no progress."""
 
+import io
 import json
 import math
 import re
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 import typer
+from rich.console import Console
+from rich.text import Text
 
 import entropic_ae as eae
 from entropic_ae import cli, sharing
@@ -201,3 +204,14 @@ def test_errors_are_printed_all_the_same(call, option):
 def test_what_is_not_finite_is_null():
     text = printing._json({"a": math.nan, "b": [math.inf, 1.5], "c": {"d": -math.inf}, "e": Path("f")})
     assert json.loads(text) == {"a": None, "b": [None, 1.5], "c": {"d": None}, "e": "f"}
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_sentences_are_broken_between_words_on_a_terminal(terminal, monkeypatch):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, no_color=True, width=40, highlight=False, soft_wrap=True)
+    monkeypatch.setattr(printing, "console", console)
+    printing.print_caution("of 840 minibatches, more are needed until running averages settle")
+    lines = [line.strip() for line in Text.from_ansi(out.getvalue()).plain.splitlines()]
+    assert " ".join(lines) == "short training: of 840 minibatches, more are needed until running averages settle"
+    assert len(lines) == (2 if terminal else 1)

@@ -118,6 +118,11 @@ def short(value: Any) -> str:
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
+def _say(sentence: str) -> None:
+    """Print a sentence as a result: broken between words on a terminal, and one line elsewhere."""
+    console.print(sentence, soft_wrap=not console.is_terminal)
+
+
 def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | None) -> None:
     """Print the results of ``Run.evaluate`` by feature space: verdict, distances, and measures of codes."""
     from entropic_ae.report import accuracy_text
@@ -127,7 +132,7 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
     if verdict is not None:
         _print_verdict(verdict)
     _print_tables(results)
-    console.print(
+    _say(
         f"reconstruction error {result['reconstruction_error']:.3f} (squared, summed over an image), "
         f"{100 * result['reconstruction_error'] / result['variance']:.0f} % of the images' variance; PSNR "
         f"{'infinite' if result['psnr'] is None else format(result['psnr'], '.1f')} dB, SSIM {result['ssim']:.2f}"
@@ -136,12 +141,12 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
         by_neighbours, by_probe = (
             accuracy_text(result[name], result["real_images"]) for name in ("knn_accuracy", "probe_accuracy")
         )
-        console.print(
+        _say(
             f"labels from codes of {result['real_images']:,} {result['split']} images (95 % interval): "
             f"{by_neighbours} by 5 neighbours, {by_probe} by a linear probe"
         )
     if (score := result.get("classification_accuracy")) is not None:
-        console.print(
+        _say(
             f"classifiers trained on {score['images']:,} samples, drawn label by label from the density "
             f"{score['density']}: {100 * score['samples']:.1f} % on {result['split']} images; on as many real "
             f"images, {100 * score['real']:.1f} %"
@@ -149,19 +154,17 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
     entropy = f"entropy of {codes['n']:,} held-out codes {codes['entropy']:.2f} nats"
     if codes["maximum"] is not None:
         entropy += f", {codes['corrected_gap']:.2f} below the same estimate of as many prior samples"
-    console.print(entropy)
+    _say(entropy)
     _print_copies(codes)
     if "verdict" in result["diagnostics"]:
-        console.print(result["diagnostics"]["verdict"])
+        _say(result["diagnostics"]["verdict"])
     else:
-        console.print(f"too few codes to measure their divergence from the prior: {codes['n']}")
+        _say(f"too few codes to measure their divergence from the prior: {codes['n']}")
     collapse = result["collapse"]
-    console.print(f"active codes {collapse['active_codes']} of {collapse['latent_dim']}")
+    _say(f"active codes {collapse['active_codes']} of {collapse['latent_dim']}")
     if collapse["collapsed"]:
         collapsed = ", ".join(collapse["collapsed"])
-        console.print(
-            f"[bold yellow]collapsed[/] (less than a tenth of the real variance; dead codes): {collapsed}"
-        )
+        _say(f"[bold yellow]collapsed[/] (less than a tenth of the real variance; dead codes): {collapsed}")
 
 
 def _print_tables(results: Mapping[str, Mapping[str, Any]]) -> None:
@@ -183,9 +186,9 @@ def _print_tables(results: Mapping[str, Mapping[str, Any]]) -> None:
     for space in results.values():
         shown = space is result or "withheld" in space  # the kernel distance is, in the first space only
         if shown and (why := withheld_text(space)) is not None:
-            console.print(f"[bold yellow]withheld:[/] {escape(why)}")
+            _say(f"[bold yellow]withheld:[/] {escape(why)}")
         if (why := few_text(space)) is not None:
-            console.print(f"[bold yellow]few images:[/] {escape(why)}")
+            _say(f"[bold yellow]few images:[/] {escape(why)}")
 
 
 _NOTHING = "-"  # a cell without a number
@@ -209,7 +212,7 @@ def _print_known(title: str, rows: Sequence[Sequence[str]]) -> None:
         table.add_column(heads[i], justify="right")
     for row in body:
         table.add_row(row[0], *(row[i] for i in columns))
-    console.print(title)
+    _say(title)
     print_table(table)
 
 
@@ -230,9 +233,9 @@ def _print_copies(codes: Mapping[str, Any]) -> None:
     """Print how many codes equal another: in a finite alphabet a fact, elsewhere a warning."""
     copies = codes["n"] - codes["distinct"]
     if "states" in codes:
-        console.print(f"codes that differ: {codes['distinct']:,} of {codes['n']:,}")
+        _say(f"codes that differ: {codes['distinct']:,} of {codes['n']:,}")
     elif copies:
-        console.print(f"[bold yellow]equal codes:[/] {copies:,} of {codes['n']:,} equal another, and count once")
+        _say(f"[bold yellow]equal codes:[/] {copies:,} of {codes['n']:,} equal another, and count once")
 
 
 def _print_verdict(verdict: Verdict) -> None:
@@ -240,7 +243,7 @@ def _print_verdict(verdict: Verdict) -> None:
     for one in verdict.findings:
         table.add_row(one.subject, f"[{_COLOURS[one.grade]}]{one.grade}[/]", escape(one.sentence))
     print_table(table)
-    console.print(f"[bold]next:[/] {escape(verdict.advice)}" + ":" * (verdict.command is not None))
+    _say(f"[bold]next:[/] {escape(verdict.advice)}" + ":" * (verdict.command is not None))
     if verdict.command is not None:
         console.out(f"  {verdict.command}", highlight=False)
 
@@ -268,4 +271,4 @@ def _distances(results: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
 def print_caution(caution: str | None) -> None:
     """Print ``Run.caution``, if there is one."""
     if caution is not None:
-        console.print(f"[bold yellow]short training:[/] {caution}")
+        _say(f"[bold yellow]short training:[/] {caution}")
