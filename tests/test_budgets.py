@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from entropic_ae.experiments.cells import Cell, read_cells, shared_protocol
 from entropic_ae.experiments.convergence import budget_cells, points, render_budget, run_budget
 from entropic_ae.experiments.sweep import run_cells
 from entropic_ae.recipes import RECIPES
+from entropic_ae.runs import Run
 from entropic_ae.training import Execution
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -65,6 +67,14 @@ def test_the_end_of_a_training_is_recorded_and_shown(tmp_path, monkeypatch):
     rules = {"patience_steps": 4, "stop_after": 12, "stop_rate": 0.01}
     shared = {**BUDGETS["converged"].settings, "batch_size": 50, **rules}
     base = replace(BASE, recipe="still", shared=shared, budget="converged", densities=("prior",))
+    metrics = []
+
+    def evaluated(run, **options):  # once, for the table: this is about trainings
+        metrics.append(metrics[0] if metrics else evaluate(run, **options))
+        return metrics[0]
+
+    evaluate = Run.evaluate
+    monkeypatch.setattr(Run, "evaluate", evaluated)
     # an epoch has 2 steps: the rate is halved after epochs 3 and 5
     ends = {"stop_after": (7, {}), "stop_rate": (5, {"stop_rate": 0.4}), "epochs": (4, {"epochs": 4})}
     run_cells([replace(base, own=own) for _, own in ends.values()], tmp_path / "out", tmp_path / "runs")
@@ -103,15 +113,16 @@ def test_each_system_is_trained_once_and_measured_along_the_way(study, tmp_path)
         has = {measure for measure in convergence.MEASURES if point.values(measure)}
         between = "transport or second stage" if point.label == "t-bn-ae" else "prior"
         assert has == {between, "mixture", "reconstruction error"}
-    fresh = replace(budget_cells(["eae:entropy=0.1"], BASE, [0])[0]["end"], earlier_epochs=0)
+    fresh = replace(budget_cells(["t-bn-ae"], BASE, [0])[0]["end"], earlier_epochs=0)
     run_cells([fresh], tmp_path / "out", tmp_path / "runs")
     (alone,) = read_cells(tmp_path / "out")
-    (end,) = next(one.cells for one in found if one.label == "eae entropy=0.1" and one.is_end)
+    (end,) = next(one.cells for one in found if one.label == "t-bn-ae" and one.is_end)
     assert alone["metrics"] == end["metrics"]  # a run that goes on is the run of its length
 
 
-def test_what_is_there_is_drawn_and_what_lacks_is_measured(study, tmp_path):
+def test_what_is_there_is_drawn_and_what_lacks_is_measured(study, tmp_path, monkeypatch):
     root, files = study
+    monkeypatch.setattr(convergence, "draw_budget", lambda *_: None)  # two seconds; the study itself is drawn
     whole = files[2].read_text()
     assert "Missing" not in whole
     path = next((root / "out" / "end").glob("eae-*.json"))
@@ -126,7 +137,7 @@ def test_what_is_there_is_drawn_and_what_lacks_is_measured(study, tmp_path):
     assert json.loads(path.read_text())["metrics"] == before["metrics"]
     assert files[2].read_text() == whole
     with pytest.raises(InputError, match="has no results to draw; run entropic-ae figure budget first"):
-        run_budget([], BASE, [0], tmp_path, tmp_path, render=True)
+        points(tmp_path)
 
 
 def test_lengths_are_whole_epochs_below_the_last():
@@ -139,9 +150,21 @@ def test_lengths_are_whole_epochs_below_the_last():
     ]
     with pytest.raises(InputError, match="steps must be at least 1, got 0"):
         budget_cells(["ae"], BASE, [0], steps=(5, 0))
+    with pytest.raises(
+        InputError, match="ae cannot have epochs of its own, along which it is measured; give --ep"
+    ):
+        budget_cells(["ae:epochs=9"], BASE, [0])
 
 
-def test_what_diverged_is_named(tmp_path):
-    base = replace(BASE, recipe="vae", own={"learning_rate": 1e30}, shared={**TINY, "epochs": 1})
-    run_cells([base, replace(base, own={})], tmp_path / "out" / "end", tmp_path / "runs")
-    assert render_budget(tmp_path / "out").endswith("\nDiverged: vae learning_rate=1e+30, seed 0 (end).")
+def test_what_diverged_or_lacks_is_named(study, tmp_path):
+    out = shutil.copytree(study[0] / "out", tmp_path / "out")
+    run_cells([replace(BASE, recipe="vae", own={"learning_rate": 1e30})], out / "end", tmp_path / "runs")
+    (path,) = (out / "end").glob("eae-*.json")
+    larger = json.loads(path.read_text())  # of larger batches, by which other numbers of epochs are as many steps
+    larger["label"], larger["expanded"]["settings"]["batch_size"] = "eae batch_size=100", 100
+    (out / "end" / "other.json").write_text(json.dumps(larger))
+    gaps = (
+        "Missing: vae learning_rate=1e+30, seed 0 (epochs-1).",
+        "Diverged: vae learning_rate=1e+30, seed 0 (end).",
+    )
+    assert render_budget(out).endswith("\n\n" + "\n\n".join(gaps))

@@ -387,6 +387,10 @@ def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
             ["figure", "weight", "digits", "--steps", "9"],
             "--steps: only for figure budget, not weight; leave it out.",
         ),
+        (
+            ["figure", "weight", "digits", "--tuned", "there", "--tables", "there"],
+            "--tuned: only for figure budget, 4, 10, 11, all, not weight; leave it out.",
+        ),
         (["table1", "digits", "--budget", "smal"], "unknown budget 'smal'; did you mean 'small'?"),
         (["figure", "constraints", "--n", "9", "--runs", "r"], "trains no network; leave --n and --runs out."),
         (["figure", "constraints", "--precision", "64", "--compile"], "leave --precision and --compile out."),

@@ -130,7 +130,7 @@ def test_one_warning_tells_of_images_that_are_cut_or_much_smaller_to_fit(run, tm
     with Image.open(sheet) as picture:
         assert picture.size == (296, 152)
     assert told(run, sheet) == [
-        f"an image is cut or resized to fit the run: {sheet} (a sheet of 4x2 images, by its size) from 296x152, "
+        f"an image is cut or resized to fit the run: {sheet} (a sheet of 4x2 images) from 296x152, "
         "of which the middle 152x152 is left, to 8x8; give images like the run's own, one thing each."
     ]
     for width, height, name in ((16, 16, "twice"), (12, 8, "wide"), (64, 64, "large"), (8, 8, "own")):
@@ -143,11 +143,28 @@ def test_one_warning_tells_of_images_that_are_cut_or_much_smaller_to_fit(run, tm
     assert told(run, tmp_path / "photos" / "twice.png") == told(run, run.data.test.images[:2]) == []
 
 
-def test_a_run_that_cut_its_own_images_tells_of_sheets_and_strips_alone(run):
+def test_a_run_that_cut_its_own_images_tells_of_sheets_and_strips_alone(run, tmp_path):
     cuts = Cuts(RunInfo.of({**run.info, "image_size": 8}))
-    for width, height in ((640, 480), (4000, 3000), (584, 584), (900, 300)):
-        cuts("photo.jpg", width, height)
-    assert [one.split(" from ")[-1].split(",")[0].split()[0] for one in cuts.told] == ["584x584", "900x300"]
+    sheet = eae.save_images(run.data.test.images[:8], tmp_path / "sheet.png", columns=4)
+    photo = tmp_path / "photo.png"  # of the size of a sheet of 7 x 7 images
+    picture = Image.new("RGB", (512, 512), "white")
+    picture.paste("grey", (100, 100, 400, 400))
+    picture.save(photo)
+    for name, width, height, file in (
+        *(("photo.jpg", *size, None) for size in ((640, 480), (4000, 3000), (224, 224), (900, 300))),
+        (str(sheet), 296, 152, sheet.read_bytes()),
+        ("photo.png", 512, 512, photo),
+    ):
+        cuts(name, width, height, file)
+    assert [one.split(" from ")[-1].split(",")[0].split()[0] for one in cuts.told] == ["900x300", "296x152"]
+
+
+def test_images_of_a_file_of_arrays_are_counted(run, tmp_path):
+    np.savez(
+        tmp_path / "arrays.npz", images=np.random.default_rng(0).integers(0, 255, (5, 64, 64), dtype=np.uint8)
+    )
+    (said,) = told(run, tmp_path / "arrays.npz")
+    assert said.startswith("5 of 5 images are cut or resized to fit the run, such as ")
 
 
 def test_a_file_that_is_missing_may_be_one_of_an_image(run, call, tmp_path, monkeypatch):
@@ -156,6 +173,8 @@ def test_a_file_that_is_missing_may_be_one_of_an_image(run, call, tmp_path, monk
         InputError, match=r"face.png does not exist; give the file of an image \(.png, .jpg, ...\)"
     ):
         run.encode("face.png")
+    Image.new("L", (8, 8)).save("10:30:00.png")
+    assert run.encode("10:30:00.png").shape[0] == 1
     for place in ("face.png", "./face.png"):
         code, _, err = call("reconstruct", run.folder, place)
         assert (code, "face.png does not exist; give the file of an image" in err) == (2, True)

@@ -1,4 +1,5 @@
 import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -49,11 +50,16 @@ def test_a_study_is_measured_drawn_and_not_measured_twice(tmp_path, monkeypatch)
     assert sorted(found["latent_dim", "with", "prior"][2]) == sorted(values)
     page = render_study(tmp_path / "out")
     assert f"| 2 | with | {statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} |" in page
-    assert "digits, 150 training images, 1 epochs, width 2." in page
+    assert "digits, 150 training images, 1 epoch, width 2." in page
     assert "The paper expects" not in page  # of axes that are not its own
     told = []
     run_study("tiny", BASE, (0, 1), tmp_path / "out", tmp_path / "runs", tell=told.append)
     assert told == ["6 cells (width 2, epochs 1), 6 measured already", "6 cells measured"]
+    run_study("tiny", BASE, (0,), tmp_path / "out", tmp_path / "runs", render=True)  # of all seeds
+    assert curves(tmp_path / "out") == found
+    for base, place in ((replace(BASE, shared={"width": "3"}), "out"), (BASE, "nothing")):
+        with pytest.raises(InputError, match="has no results of these settings; give the options"):
+            run_study("tiny", base, (0,), tmp_path / place, tmp_path / "runs", render=True)
 
 
 def test_a_line_multiplies_the_weights_of_the_data_set(tmp_path):

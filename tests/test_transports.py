@@ -164,6 +164,18 @@ def test_normal_quantile_agrees_with_scipy_and_holds_far_out():
     assert torch.special.log_ndtr(deep).item() == pytest.approx(-1e5)
 
 
+def test_scores_need_no_function_that_torch_2_6_lacks(monkeypatch):
+    codes = torch.tensor([[-0.5, 0.25]]).double()
+    expected = [
+        (prior.to_normal(codes), prior.from_normal(codes)) for prior in (Laplace.standard(2), Uniform.standard(2))
+    ]
+    monkeypatch.delattr(torch.compiler, "is_exporting")
+    found = [
+        (prior.to_normal(codes), prior.from_normal(codes)) for prior in (Laplace.standard(2), Uniform.standard(2))
+    ]
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
 def test_the_graphs_quantile_is_that_of_the_library():
     log_tail = -torch.cat([torch.linspace(math.log(2), 701, 5000), torch.logspace(2.8, 6, 100)]).double()
     expected = normal_quantile(log_tail)

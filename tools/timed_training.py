@@ -38,6 +38,8 @@ def train(folder: str, place: Path, minutes: list[str]) -> None:
 
     def copy(minute: str) -> None:
         with lock:
+            if minute in times:  # the training ended while it was copied
+                return
             (place / minute).mkdir()
             for name in KEPT:  # each is written atomically
                 with suppress(FileNotFoundError):
@@ -58,8 +60,7 @@ def train(folder: str, place: Path, minutes: list[str]) -> None:
     eae.train(RECIPE, folder, out=place / "run", device="cpu", progress=False)
     ended.set()
     for minute in minutes:
-        if minute not in times:
-            copy(minute)
+        copy(minute)
 
 
 def draw(place: Path, images: Path, number: int) -> None:

@@ -27,12 +27,14 @@ __all__ = [
     "data_url",
     "grid_of",
     "image_grid",
+    "is_grid",
     "picture",
     "save_animation",
     "save_images",
 ]
 
 _GAP = 8  # pixels between images of a grid: dark ones would run into each other with less
+_WHITE = 240  # of a gap in a JPEG file, at least
 _TEXT = 18  # pixels, of the text beside images
 _LEAST_SIDE = 64  # smaller images are enlarged by an integer factor, for visibility
 _FRAME_SIDE = 256  # likewise of an animation, which is looked at alone
@@ -72,6 +74,8 @@ def image_grid(images: ArrayLike, columns: int | None = None) -> Tensor:
 def grid_of(width: int, height: int, side: tuple[int, int]) -> tuple[int, int] | None:
     """Return columns and rows of the grid of images that has this size in pixels; None unless it holds several.
 
+    Photographs have such sizes, too: ``is_grid`` tells them from grids.
+
     Arguments:
         width, height: of a picture.
         side: (H, W) of an image of the grid.
@@ -83,6 +87,20 @@ def grid_of(width: int, height: int, side: tuple[int, int]) -> tuple[int, int] |
     columns, more = divmod(width - _GAP, scale * side[1] + _GAP)
     rows, others = divmod(height - _GAP, scale * side[0] + _GAP)
     return (columns, rows) if not more and not others and min(columns, rows) > 0 and columns * rows > 1 else None
+
+
+def is_grid(image: Image.Image, columns: int, rows: int) -> bool:
+    """Return whether a picture whose size is that of a grid is white around and between the images of the grid.
+
+    >>> shown = picture(torch.zeros(6, 1, 64, 64, dtype=torch.uint8), columns=3)
+    >>> is_grid(shown, 3, 2), is_grid(Image.new("L", shown.size, 128), 3, 2)
+    (True, False)
+    """
+    pixels = np.asarray(image.convert("L"))
+    down, across = (pixels.shape[0] - _GAP) // rows, (pixels.shape[1] - _GAP) // columns
+    gaps = [pixels[top : top + _GAP] for top in range(0, len(pixels), down)]
+    gaps += [pixels[:, left : left + _GAP] for left in range(0, pixels.shape[1], across)]
+    return all(gap.min() >= _WHITE for gap in gaps)
 
 
 def picture(images: ArrayLike, columns: int | None = None) -> Image.Image:

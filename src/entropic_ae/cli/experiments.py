@@ -94,7 +94,7 @@ def table1(
 
     given = read_settings(set, width, epochs)
     base = _cell(data, given, limit, n, features, device, precision, compile=compile, budget=budget)
-    results = out or Path("results/table1") / base.place
+    results = out or Path("results/table1") / base.place()
     table = jobs.run_table(
         systems,
         numbers,

@@ -361,7 +361,7 @@ def _images(
         test = run.data.test.at(slice(most))
         return test.images, taken(run, test), run.data.files.get("test")
     cuts = Cuts(run.info)
-    images, names = named_images_for(fit_of(run.info), data, run.info.value_range, look=cuts)
+    images, names = named_images_for(fit_of(run.info), data, run.info.value_range, note=cuts)
     cuts.warn()
     return images[:most], given_labels(run, label, len(images[:most])), names
 

@@ -43,10 +43,10 @@ from entropic_ae.data.sources import Source, resolve
 from entropic_ae.errors import InputError
 from entropic_ae.networks import LARGEST, SIDES, fits
 
-__all__ = ["Look", "load_images", "named_images", "read_images"]
+__all__ = ["Note", "load_images", "named_images", "read_images"]
 
-Look = Callable[[str, int, int], None]
-"""Is called with the name, the width and the height of an image before it is fitted to a shape."""
+Note = Callable[[str, int, int, "Path | bytes | None"], None]
+"""Is called for each image before it is fitted: with its name, width and height, and its file if it has one."""
 
 
 def load_images(
@@ -151,21 +151,21 @@ def named_images(
     value_range: Range | None = None,
     white: int | None = None,
     pad: int = 0,
-    look: Look | None = None,
+    note: Note | None = None,
 ) -> tuple[Tensor, tuple[str, ...] | None]:
     """Return the images of ``read_images``, and the names of their files; None unless each is a file.
 
-    Before they are fitted, ``look`` is called with the name, the width and the height of each.
+    Before they are fitted, ``note`` is called for each.
     """
     names: tuple[str, ...] | None = None
     found = resolve(source, shape[1] if shape[1] == shape[2] else None)
     if found.tables:
         headers = scanned(found.tables, found.source)
         fit = Fit(*shape, pad, white=white_of(headers, found.source, white))
-        if look is not None:
-            every = [names_of(table) or [found.source] * len(table.rows) for table in found.tables.values()]
-            for name, width, height in zip(chain(*every), headers["width"], headers["height"], strict=True):
-                look(name, int(width), int(height))
+        if note is not None:
+            files = chain(*map(_files, found.tables.values()))
+            for (name, file), width, height in zip(files, headers["width"], headers["height"], strict=True):
+                note(name or found.source, int(width), int(height), file)
         decoded = decoded_splits(found.tables, fit, found.source, look=white in (None, ONES))
         images = torch.cat([split.images for split in decoded.splits.values()])
         names = tuple(name for key in decoded.splits for name in decoded.names(found.tables, key)) or None
@@ -178,13 +178,22 @@ def named_images(
         images = _given(found, None, None, None).test.images
     else:
         images = load_images(source).test.images
-    if look is not None and not found.tables:
-        look(found.source, images.shape[3], images.shape[2])
+    if note is not None and not found.tables:
+        for _ in images:
+            note(found.source, images.shape[3], images.shape[2], None)
     images = resized(images, *shape[1:])
     if tuple(images.shape[1:]) != tuple(shape):
         came, wanted = ("x".join(map(str, one)) for one in (images.shape[1:], shape))
         raise InputError(f"the images of {source} are {came}, expected {wanted}; give images like the run's.")
     return images, names
+
+
+def _files(table: Table) -> list[tuple[str | None, Path | None]]:
+    """Return the name and the path of the file of each row; None for what it lacks, as a page has no file."""
+    names = names_of(table)
+    if names is None or table.folder is None:
+        return [(None, None)] * len(table.rows)
+    return [(name, None if table.paged else table.folder / name) for name in names]
 
 
 def _given(found: Source, image_size: int | None, limit: int | None, value_range: Range | None) -> ImageData:

@@ -21,7 +21,7 @@ from entropic_ae.data.depth import ONES, are_ones, check_readable, white_of
 from entropic_ae.data.formats import DAMAGE, SUFFIXES, header, opened_image
 from entropic_ae.data.given import encoded, is_rows, unpacked
 from entropic_ae.data.images import Given, ImageData
-from entropic_ae.data.loading import Look, named_images
+from entropic_ae.data.loading import Note, named_images
 from entropic_ae.errors import InputError
 
 __all__ = ["fit_image", "images_for", "named_images_for"]
@@ -30,7 +30,7 @@ _SLACK = 1e-5  # for rounded values
 _DARKEST = 1.5 / 255  # largest value of images that were divided by 255 twice
 
 
-def fit_image(content: bytes | Path, fit: Fit, what: str = "the upload", *, look: Look | None = None) -> Tensor:
+def fit_image(content: bytes | Path, fit: Fit, what: str = "the upload", *, note: Note | None = None) -> Tensor:
     """Decode an image file and fit it to a shape, as the data layer does: uint8 (C, H, W).
 
     Of an image of another size the largest centre part of the shape's aspect is resized. Colours become grey, or
@@ -40,7 +40,7 @@ def fit_image(content: bytes | Path, fit: Fit, what: str = "the upload", *, look
         content: of a file of a format in ``FORMATS``, or its path.
         fit: the target shape.
         what: the name of the image in error messages.
-        look: called with that name, the width and the height of the image.
+        note: called for the image.
 
     Raises: InputError if the file has none of these formats, is damaged, or has values that the run's images lack.
 
@@ -55,8 +55,8 @@ def fit_image(content: bytes | Path, fit: Fit, what: str = "the upload", *, look
             content = content.read_bytes() if isinstance(content, Path) else content
             found = {key: np.array([value]) for key, value in header(io.BytesIO(content))._asdict().items()}
             check_readable(found, what)
-            if look is not None:
-                look(what, int(found["width"][0]), int(found["height"][0]))
+            if note is not None:
+                note(what, int(found["width"][0]), int(found["height"][0]), content)
             fit = replace(fit, white=white_of(found, what, fit.white))
             pixels = _pixels(content, replace(fit, ones=False))
             return _pixels(content, fit) if fit.ones and are_ones([pixels]) else pixels
@@ -77,7 +77,7 @@ def images_for(
     given: str | Path | Image.Image | Given,
     value_range: Range | None = None,
     *,
-    look: Look | None = None,
+    note: Note | None = None,
 ) -> Tensor:
     """Return images as uint8 (N, C, H, W) of a model's shape, one image or many, in the order given.
 
@@ -89,7 +89,7 @@ def images_for(
         given: a path of an image, or of any other source of ``load_images``; a PIL image; an array of one image or
             of several; a list of these; or a data set of PyTorch or ``datasets``. Labels are ignored.
         value_range: the values of black and white of arrays that are not uint8; by default floats are in [0, 1].
-        look: called with the name, the width and the height of each image that is fitted, before it is.
+        note: called for each image that is fitted, before it is.
 
     Raises: InputError for anything else, for an image that cannot be read, for arrays of another shape, and for
         floats of another range, whose black and white would be a guess.
@@ -103,26 +103,26 @@ def images_for(
     white = ONES if fit.ones else fit.white
     if isinstance(given, str | os.PathLike):
         if (path := _file(given)) is not None:
-            return fit_image(path, fit, str(path), look=look)[None]
-        images, _ = named_images(str(given), shape, value_range=value_range, white=white, pad=fit.pad, look=look)
+            return fit_image(path, fit, str(path), note=note)[None]
+        images, _ = named_images(str(given), shape, value_range=value_range, white=white, pad=fit.pad, note=note)
         return images
     if isinstance(given, Image.Image):
         given = [given]
     encodings = (str, os.PathLike, Image.Image)
     if isinstance(given, list) and given and all(isinstance(one, encodings) for one in given):
-        return torch.stack([_one(one, fit, number, look) for number, one in enumerate(given)])
+        return torch.stack([_one(one, fit, number, note) for number, one in enumerate(given)])
     if is_rows(given):
-        return _all_of(given, shape, white, look)
+        return _all_of(given, shape, white, note)
     found = unpacked(given, "images")
     if isinstance(found, ImageData):
         raise InputError("expected images, got all splits of a data set; give those of one, data.test.images.")
     if isinstance(found, dict):  # a data set of PyTorch with PIL images
-        return _all_of(given, shape, white, look)
+        return _all_of(given, shape, white, note)
     return _of_array(found[0], fit, value_range)
 
 
 def named_images_for(
-    fit: Fit, sources: Sequence[str], value_range: Range | None = None, *, look: Look | None = None
+    fit: Fit, sources: Sequence[str], value_range: Range | None = None, *, note: Note | None = None
 ) -> tuple[Tensor, tuple[str, ...] | None]:
     """Return the images of several sources, as ``images_for`` does of one, and the names of their files.
 
@@ -137,11 +137,11 @@ def named_images_for(
     for source in sources:
         own: tuple[str, ...] | None = (source,)
         if (path := _file(source)) is not None:
-            images = fit_image(path, fit, str(path), look=look)[None]
+            images = fit_image(path, fit, str(path), note=note)[None]
         else:
             white = ONES if fit.ones else fit.white
             shape = (fit.channels, fit.height, fit.width)
-            images, own = named_images(source, shape, value_range=value_range, white=white, pad=fit.pad, look=look)
+            images, own = named_images(source, shape, value_range=value_range, white=white, pad=fit.pad, note=note)
             if own is not None and len(sources) > 1:
                 own = tuple(str(Path(source, name)) for name in own)
         found.append(images)
@@ -156,9 +156,11 @@ def _file(source: str | os.PathLike[str]) -> Path | None:
     Raises: InputError if it has the name of such a file, and there is none.
     """
     path = Path(source).expanduser()
-    if path.suffix.lower().removeprefix(".") not in SUFFIXES or path.is_dir() or ":" in str(source)[2:]:
+    if path.suffix.lower().removeprefix(".") not in SUFFIXES or path.is_dir():
         return None
     if not path.exists():
+        if ":" in str(source)[2:]:  # hf:owner/name or FILE:NAME
+            return None
         raise InputError(
             f"{path} does not exist; give the file of an image ({', '.join(f'.{one}' for one in SUFFIXES[:2])}, "
             "...), or a folder or a file of many."
@@ -166,19 +168,19 @@ def _file(source: str | os.PathLike[str]) -> Path | None:
     return path
 
 
-def _one(given: Any, fit: Fit, number: int, look: Look | None) -> Tensor:
+def _one(given: Any, fit: Fit, number: int, note: Note | None) -> Tensor:
     """Return one image of a list of paths and PIL images, uint8 (C, H, W)."""
     if isinstance(given, Image.Image):
-        return fit_image(encoded(given, number), fit, f"image {number}", look=look)
+        return fit_image(encoded(given, number), fit, f"image {number}", note=note)
     path = Path(given).expanduser()
     if not path.is_file():
         raise InputError(f"{path} of the list of images is not a file; give paths of images.")
-    return fit_image(path, fit, str(path), look=look)
+    return fit_image(path, fit, str(path), note=note)
 
 
-def _all_of(given: Any, shape: tuple[int, int, int], white: int | None, look: Look | None) -> Tensor:
+def _all_of(given: Any, shape: tuple[int, int, int], white: int | None, note: Note | None) -> Tensor:
     """Return all images of a data set in its order; InputError if one is damaged, as the others would move up."""
-    images, _ = named_images(given, shape, white=white, look=look)
+    images, _ = named_images(given, shape, white=white, note=note)
     if len(images) != len(given):
         raise InputError(f"{len(given) - len(images)} of {len(given)} images cannot be read; leave them out.")
     return images

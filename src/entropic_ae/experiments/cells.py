@@ -116,11 +116,6 @@ class Cell:
         return system_for(self.recipe, self.images, split_image_size(self.settings)[1])
 
     @property
-    def place(self) -> str:
-        """The name of a folder for results on this data, apart from those of another budget."""
-        return Path(self.data).stem + ("" if self.budget in (None, SMALL) else f"-{self.budget}")
-
-    @property
     def images(self) -> ImageData:
         """The full data: the limit is not applied."""
         return _images(self.data, self._image_size)
@@ -153,6 +148,10 @@ class Cell:
         """The optimiser steps of an epoch."""
         images = len(self.images.train.images[: self.limit])
         return ShuffledBatches(images, int(self.system.settings()["batch_size"]), self.seed).per_epoch
+
+    def place(self, usual: str = SMALL) -> str:
+        """Return the name of a folder for results on this data; any budget but the usual one is part of it."""
+        return Path(self.data).stem + ("" if self.budget in (None, usual) else f"-{self.budget}")
 
     def record(self) -> dict[str, Any]:
         """Return the description of the cell for its result file."""

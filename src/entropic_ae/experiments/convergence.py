@@ -80,13 +80,16 @@ def budget_cells(
         steps: optimiser steps, about.
         tuned: results of ``tune``, from which each system takes its best settings.
 
-    Raises: InputError for a number of steps below 1, an unknown system, or as ``tuning.best``.
+    Raises: InputError for a number of steps below 1, an unknown system, a system with epochs of its own, or as
+        ``tuning.best``.
     """
     if min(steps, default=1) < 1:
         raise InputError(f"steps must be at least 1, got {min(steps)}.")
     chains = []
     for recipe, own in map(parse_system, systems):
         RECIPES.find(recipe)
+        if "epochs" in own:
+            raise InputError(f"{recipe} cannot have epochs of its own, along which it is measured; give --epochs.")
         settings = own if tuned is None else {**best(tuned, recipe, base.data), **own}
         for seed in seeds:
             chains.append(_chain(replace(base, recipe=recipe, own=settings, seed=seed), steps))
@@ -235,13 +238,14 @@ def render_budget(out: Path) -> str:
 def _gaps(out: Path) -> list[str]:
     """Report the cells that diverged, and those that other systems and seeds have and one lacks."""
     results = _results(out)
-    lengths = dict.fromkeys(length for length, _ in results)
+    batches = {cell["label"]: cell["expanded"]["settings"]["batch_size"] for _, cell in results}
+    lengths = dict.fromkeys((batches[cell["label"]], length) for length, cell in results)  # epochs differ by batch
     has = {(cell["label"], cell["cell"]["seed"], length) for length, cell in results}
     missing = [
         f"{label}, seed {seed} ({', '.join(lacking)})"
         for label in dict.fromkeys(label for label, *_ in sorted(has))
         for seed in sorted({seed for _, seed, _ in has})
-        if (lacking := [length for length in lengths if (label, seed, length) not in has])
+        if (lacking := [n for batch, n in lengths if batch == batches[label] and (label, seed, n) not in has])
     ]
     diverged = [f"{cell['label']}, seed {cell['cell']['seed']} ({n})" for n, cell in results if "diverged" in cell]
     said = (("Missing", missing), ("Diverged", diverged))

@@ -19,6 +19,7 @@ from entropic_ae.experiments import (
     table1,
     tuning,
 )
+from entropic_ae.experiments.budgets import CONVERGED
 from entropic_ae.experiments.cells import Cell, parse_system
 from entropic_ae.experiments.sweep import silent
 
@@ -31,6 +32,12 @@ _OF_POINTS: dict[str, Callable[..., list[Path]]] = {
 BUDGET = "budget"  # the study of the length of training, whose axis is no setting
 _STUDIES = (*studies.STUDIES, BUDGET)
 _PAPER = sorted([*figures.FIGURES, *figures.GALLERIES], key=int)
+_APART = (  # options that some figures take
+    (("recipes", "steps"), (BUDGET,)),
+    (("budget", "render"), _STUDIES),
+    (("tuned",), (BUDGET, *figures.GALLERIES, "all")),
+    (("tables",), (*figures.GALLERIES, "all")),
+)
 
 
 def run_table(
@@ -105,10 +112,11 @@ def check_figure(name: str, data: str | None = None, given: Sequence[str] = ()) 
         raise InputError(f"the study {name} needs data: entropic-ae figure {name} mnist.")
     if name in _OF_POINTS and given:
         raise InputError(f"figure {name} trains no network; leave --{' and --'.join(given)} out.")
-    for options, names in ((("recipes", "steps"), (BUDGET,)), (("budget", "render"), _STUDIES)):
+    for options, names in _APART:
         if name not in names and (wrong := [option for option in options if option in given]):
             raise InputError(
-                f"--{' and --'.join(wrong)}: only for figure {', '.join(names)}, not {name}; leave it out."
+                f"--{' and --'.join(wrong)}: only for figure {', '.join(names)}, not {name}; leave "
+                f"{'it' if len(wrong) == 1 else 'them'} out."
             )
 
 
@@ -134,7 +142,7 @@ def run_figure(
         seeds: of a study; a figure uses the first.
         out: folder of files and results, with a subfolder for a study.
         run_folder: folder of the run folders.
-        tuned, tables: as for ``figures.draw_systems``; for the study budget, as for ``convergence.run_budget``.
+        tuned, tables: as for ``figures.draw_systems``; ``tuned`` of the study budget as for ``run_budget``.
         systems, steps: of the study budget; default: its own.
         render: only draw what is measured of a study.
         tell: called with progress messages.
@@ -146,7 +154,7 @@ def run_figure(
             systems or convergence.SYSTEMS,
             base,
             seeds,
-            out / f"{name}-{Path(base.data).stem}",
+            out / f"{name}-{base.place(CONVERGED)}",
             run_folder,
             steps=steps or convergence.STEPS,
             tuned=tuned,
@@ -154,7 +162,7 @@ def run_figure(
             tell=tell,
         )
     if name in studies.STUDIES:
-        place = out / f"{name}-{base.place}"
+        place = out / f"{name}-{base.place()}"
         return studies.run_study(name, base, seeds, place, run_folder, render=render, tell=tell)
     names = _PAPER if name == "all" else [name]
     return figures.draw_all(names, base, out, run_folder, tuned=tuned, tables=tables, tell=tell)

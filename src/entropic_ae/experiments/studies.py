@@ -176,7 +176,7 @@ def run_study(
     """Train and measure the missing cells of a study, and draw it: ``study.json``, PNG, PDF and a Markdown table.
 
     Arguments:
-        name, base, seeds: as for ``study_cells``.
+        name, base, seeds: as for ``study_cells``; with ``render``, all seeds that are measured count.
         out: the study's folder; its cells are in the subfolder ``cells``.
         run_folder: folder of the run folders.
         render: only draw the cells that are measured.
@@ -186,12 +186,17 @@ def run_study(
 
     Raises: InputError as ``run_cells``, and if there is nothing to draw.
     """
-    placed = study_cells(name, base, seeds)
-    cells = {cell.name: cell for *_, cell in placed}
-    if not render:
-        run_cells(cells.values(), out / "cells", run_folder, tell=tell)
-    elif not any("metrics" in cell for cell in read_cells(out / "cells")):
-        raise InputError(f"{out} has no results to draw; run entropic-ae figure without --render first.")
+    if render:
+        measured = {cell["name"]: cell["cell"]["seed"] for cell in read_cells(out / "cells") if "metrics" in cell}
+        placed = study_cells(name, base, sorted({*measured.values()}))
+        if not any(cell.name in measured for *_, cell in placed):
+            raise InputError(
+                f"{out} has no results of these settings; give the options that it was measured with, or leave "
+                "--render out."
+            )
+    else:
+        placed = study_cells(name, base, seeds)
+        run_cells({cell.name: cell for *_, cell in placed}.values(), out / "cells", run_folder, tell=tell)
     points = [
         {"axis": axis.setting, "line": line.label, "value": value, "seed": cell.seed, "name": cell.name}
         for axis, line, value, cell in placed
@@ -240,17 +245,16 @@ def render_study(out: Path) -> str:
                 cells = [str(value), line.label, *(mean_text(curve.get(value, [])) for curve in of)]
                 lines.append("| " + " | ".join(cells) + " |")
     first = next(cell for cell in read_cells(out / "cells") if "metrics" in cell)
-    settings, metrics = first["expanded"]["settings"], first["metrics"]
+    metrics = first["metrics"]
     said = ("epochs", "stop_after", "stop_rate")
     shared = "".join(f", {name} {value}" for name, value in first["cell"]["shared"].items() if name not in said)
-    is_open = ends_by_rule(first)
-    length = length_text(first) if is_open else f"{settings['epochs']} epochs"
-    same = "" if is_open else " Epochs are the same everywhere, so that larger batches make fewer steps."
+    same = "Epochs are the same everywhere, so that larger batches make fewer steps."
+    note = "" if ends_by_rule(first) else f" {same}"
     lines += [
         "",
-        f"{first['data']}, {first['training_images']:,} training images, {length}{shared}. "
+        f"{first['data']}, {first['training_images']:,} training images, {length_text(first)}{shared}. "
         f"Frechet distances in {metrics['features']} features to the {metrics['split']} images, from "
-        f"{metrics['n']:,} images each. Mean ± standard deviation over seeds.{same}",
+        f"{metrics['n']:,} images each. Mean ± standard deviation over seeds.{note}",
     ]
     if diverged := sum("diverged" in cell for cell in read_cells(out / "cells")):
         lines.append(f"{diverged} runs diverged and are left out.")

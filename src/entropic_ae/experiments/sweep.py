@@ -218,7 +218,7 @@ def _check_cells(cells: Sequence[Cell], out: Path) -> None:
     """Raise InputError for an invalid name or value, or if ``out`` holds another protocol."""
     for execution in {cell.execution for cell in cells}:
         _ = execution.target
-    # a budget's settings are those of many systems, of which these may be none
+    # a budget has settings of many systems, and these may have none of them
     usual = {name for cell in cells if cell.budget for name in find_budget(cell.budget).of(cell.data).settings}
     for name in dict.fromkeys(name for cell in cells for name in cell.shared if name not in usual):
         if not any(name in cell.settings for cell in cells):

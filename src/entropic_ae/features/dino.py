@@ -104,7 +104,9 @@ def dino_layers(data: ImageData) -> nn.Module:
             f"feature_error.network=dino takes images of 1 or 3 channels, got {channels}; use random."
         )
     check_dino()
-    folder = _download("copy the Hub's cache (HF_HOME) of a machine that has them, or use network=random")
+    folder = _download(
+        "copy the Hub's cache (HF_HOME) of a machine that has them, or use feature_error.network=random"
+    )
     return _Layers(_load(folder, _architecture(folder)))
 
 

@@ -24,6 +24,7 @@ __all__ = ["BACKBONES", "Backbone", "Lpips", "lpips_layers"]
 # of images from -1 to 1, as the authors' code has them: ImageNet's mean and deviation
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 _TINY = 1e-10  # beside the norm at a position, as the authors' code has it
+_INSTEAD = "use feature_error.network=random"
 
 
 def _alexnet() -> nn.Sequential:
@@ -122,7 +123,9 @@ class Lpips(nn.Module):
             learnt = [linear[f"lin{i}.model.1.weight"] for i in range(len(kind.channels))]
         except (RuntimeError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise InputError(f"expected the weights of {kind.title} for LPIPS, got others ({reason}).") from None
+            raise InputError(
+                f"expected the weights of {kind.title} for LPIPS, got others ({reason}); take torchvision's."
+            ) from None
         shapes = [tuple(one.shape) for one in learnt]
         if shapes != [(1, size, 1, 1) for size in kind.channels] or not all(
             bool((one >= 0).all()) for one in learnt
@@ -144,8 +147,7 @@ class Lpips(nn.Module):
             x = layer(x)
             if number in self._layers:
                 weight = getattr(self, f"weight{len(found)}")
-                # the norm with a term below its root: without one its gradient at 0 is NaN
-                found.append(weight * x / ((x.square().sum(1, keepdim=True) + _TINY**2).sqrt() + _TINY))
+                found.append(weight * x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + _TINY))
         return found
 
 
@@ -169,7 +171,7 @@ def lpips_layers(name: str, data: ImageData) -> nn.Module:
             f"side, got {'x'.join(map(str, data.shape))}; use random."
         )
     place = Path(torch.hub.get_dir(), "checkpoints")
-    state = downloaded(kind.url, kind.title, f"put it into {place}, or use network=random", "use network=random")
+    state = downloaded(kind.url, kind.title, f"put it into {place}, or {_INSTEAD}", _INSTEAD)
     return Lpips(kind, state, _learned(kind))
 
 
@@ -184,7 +186,7 @@ def _learned(kind: Backbone) -> dict[str, Tensor]:
     except (OSError, *UNREADABLE) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"the learned weights of LPIPS cannot be read from {path} ({reason}); reinstall torchmetrics, or use "
-            "network=random."
+            f"the learned weights of LPIPS cannot be read from {path} ({reason}); reinstall torchmetrics, or "
+            f"{_INSTEAD}."
         ) from None
     return state

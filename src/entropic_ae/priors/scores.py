@@ -1,4 +1,4 @@
-"""Normal quantiles and scores: of ranks, of tails of any size, of Beta distributions, and of graphs."""
+"""Normal quantiles and scores: of ranks, of tails of any size, and of Beta distributions; some can be exported."""
 
 from __future__ import annotations
 
@@ -39,13 +39,18 @@ def rank_scores(codes: Tensor) -> Tensor:
     return torch.from_numpy(scipy.special.ndtri((ranks - 0.5) / len(codes)))
 
 
+def _is_exporting() -> bool:
+    """Return whether a graph is being exported, which needs torch 2.9; 2.6 does not have the function."""
+    return hasattr(torch.compiler, "is_exporting") and bool(torch.compiler.is_exporting())
+
+
 def normal_cdf(x: Tensor) -> Tensor:
     """Return the standard normal distribution function by operations that ONNX has, unlike ``ndtr``.
 
     >>> normal_cdf(torch.zeros(1))
     tensor([0.5000])
     """
-    if x.dtype == torch.float64 and torch.compiler.is_exporting():  # onnxruntime's erf takes float32 alone
+    if x.dtype == torch.float64 and _is_exporting():  # onnxruntime's erf takes float32 alone
         return rational.log_erfc(-x / math.sqrt(2)).exp() / 2
     return (1 + torch.erf(x / math.sqrt(2))) / 2
 
@@ -58,7 +63,7 @@ def normal_quantile(log_tail: Tensor) -> Tensor:
     >>> round(normal_quantile(torch.tensor(-5000.0).double()).item(), 2)
     -99.94
     """
-    if torch.compiler.is_exporting():
+    if _is_exporting():
         return rational.normal_quantile(log_tail)
     with torch.no_grad():
         y = log_tail.clamp_max(-math.log(2))
@@ -76,7 +81,7 @@ def log_normal_cdf(x: Tensor) -> Tensor:
     >>> round(log_normal_cdf(torch.tensor(-99.94).double()).item())
     -5000
     """
-    if torch.compiler.is_exporting():
+    if _is_exporting():
         return rational.log_erfc(-x / math.sqrt(2)) - math.log(2)
     return torch.special.log_ndtr(x)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +21,10 @@ from entropic_ae.data import (
 )
 from entropic_ae.data.decoding import Fit
 from entropic_ae.data.depth import ONES
+from entropic_ae.data.formats import DAMAGE, opened_image
 from entropic_ae.data.images import largest_part
 from entropic_ae.errors import InputError, warn
-from entropic_ae.pictures import grid_of
+from entropic_ae.pictures import grid_of, is_grid
 from entropic_ae.runs.labels import described
 from entropic_ae.storage.run_info import RunInfo
 
@@ -117,7 +120,7 @@ class Cuts:
     >>> info = {"recipe": "eae", "preset": "mnist", "data": "mnist", "source": "mnist", "shape": [1, 32, 32]}
     >>> cuts = Cuts(RunInfo.of(info))
     >>> for side in (28, 32, 64, 300):
-    ...     cuts(f"{side}.png", side, side)
+    ...     cuts(f"{side}.png", side, side, None)
     >>> cuts.told
     ['300.png from 300x300 to 32x32']
     """
@@ -126,10 +129,11 @@ class Cuts:
         self._fit = fit_of(info)
         self._own = info.image_size is not None
         self._seen = 0
+        self._photographs: set[tuple[int, int]] = set()  # sizes of grids that photographs have
         self.told: list[str] = []
 
-    def __call__(self, name: str, width: int, height: int) -> None:
-        """Take note of an image of this size."""
+    def __call__(self, name: str, width: int, height: int, file: Path | bytes | None) -> None:
+        """Take note of an image of this size; it can be a sheet only if it has a file."""
         self._seen += 1
         if not min(width, height):  # damaged, which another warning tells
             return
@@ -138,12 +142,23 @@ class Cuts:
             return
         wide, high = largest_part(width, height, to_width, to_height)
         share = wide * high / (width * height)
-        grid = grid_of(width, height, (to_height, to_width))
+        grid = self._grid(width, height, file)
         if grid is None and share >= (_HALF if self._own else _WHOLE) and (self._own or wide <= _MUCH * to_width):
             return
         part = "" if share >= _WHOLE else f", of which the middle {wide}x{high} is left,"
-        sheet = "" if grid is None else f" (a sheet of {grid[0]}x{grid[1]} images, by its size)"
+        sheet = "" if grid is None else f" (a sheet of {grid[0]}x{grid[1]} images)"
         self.told.append(f"{name}{sheet} from {width}x{height}{part} to {to_width}x{to_height}")
+
+    def _grid(self, width: int, height: int, file: Path | bytes | None) -> tuple[int, int] | None:
+        """Return columns and rows of a sheet, which is opened if its size is that of one; None for any other."""
+        grid = grid_of(width, height, (self._fit.height, self._fit.width))
+        if grid is None or file is None or (width, height) in self._photographs:
+            return None
+        with suppress(*DAMAGE), opened_image(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+            if is_grid(image, *grid):
+                return grid
+        self._photographs.add((width, height))
+        return None
 
     def warn(self) -> None:
         """Warn if there are such images."""

@@ -265,6 +265,6 @@ class Inference:
 
     def _check(self, images: Images) -> Tensor:
         cuts = Cuts(self._run.info)
-        found = images_for(fit_of(self._run.info), images, self._run.info.value_range, look=cuts)
+        found = images_for(fit_of(self._run.info), images, self._run.info.value_range, note=cuts)
         cuts.warn()
         return found

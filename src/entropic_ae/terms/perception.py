@@ -95,7 +95,7 @@ class FeatureError(Term):
 
     for L layers and P values of an image, which make it stand beside squared errors. Unlike in LPIPS the channels
     have no learned weights, and no norm is scaled up more than tenfold. With the networks ``lpips-alex`` and
-    ``lpips-vgg`` it is P times LPIPS itself: weighted channels, the norms as they are, the sum over layers.
+    ``lpips-vgg`` it is P times LPIPS itself: channels are weighted, norms are scaled to 1, layers are summed.
 
     The network belongs to no model: it is not in the weights of a run, and a run is loaded without it.
 

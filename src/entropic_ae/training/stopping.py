@@ -22,7 +22,7 @@ class Stopped:
         epoch: the last one, from 1.
         steps: optimiser steps up to its end.
         reason: why, as part of a sentence.
-        rule: the setting that it met, of ``STOP_SETTINGS``.
+        rule: the setting that ended it, of ``STOP_SETTINGS``.
     """
 
     epoch: int
@@ -56,10 +56,8 @@ def stopped(losses: Sequence[float], rate: float, settings: Settings, per_epoch:
     best = losses.index(min(losses)) + 1
     reason = rule = ""
     if settings.stop_after and done - best >= math.ceil(settings.stop_after / per_epoch):
-        rule, reason = (
-            "stop_after",
-            f"{(done - best) * per_epoch} steps brought no lower validation loss than epoch {best}",
-        )
+        rule = "stop_after"
+        reason = f"{(done - best) * per_epoch} steps brought no lower validation loss than epoch {best}"
         reason += f" (stop_after={settings.stop_after})"
     elif rate < settings.stop_rate:
         rule = "stop_rate"

@@ -10,17 +10,17 @@ from entropic_ae.storage.run_info import RunInfo
 
 __all__ = ["run_command", "setting_text", "train_command"]
 
-_OF_IMAGES = ("latent_dim", "ema")  # settings that only images without a preset of their own are fitted by
+_OF_IMAGES = ("latent_dim", "ema")  # settings that are fitted to images without a preset of their own alone
 
 
 def train_command(info: RunInfo, *options: str) -> str:
     """Return the command that trains a run again, quoted for a shell.
 
+    It names no preset if the settings were chosen to fit the images, as they will be again.
+
     Arguments:
         info: run.json.
         options: further options, such as ``--resume``, which takes settings that fit the images from run.json.
-
-    The preset of a run is left out where its settings were chosen to fit the images, which they are again.
 
     >>> info = {"recipe": "eae", "preset": "mlp", "data": "photos", "source": "my photos", "shape": [1, 32, 32]}
     >>> changed = {"seed": 1, "image_size": 32, "overrides": {"width": 16, "spectral": True, "epochs": 2}}
