@@ -231,7 +231,7 @@ def test_a_report_needs_no_module_and_names_it(here, call):
     assert json.loads(Path("runs/two/run.json").read_text())["imports"][-2:] == ["patches", "rings"]
     assert call("report", "runs/two")[0] == 0
     page = Path("runs/two/report.html").read_text()
-    assert "--import patches --import rings train patches rings --preset digits" in page
+    assert "--import patches --import rings train patches rings --set" in page
     assert "--import rings evaluate" in page
 
 

@@ -316,8 +316,8 @@ def test_the_command_line(hub, folder, call, tmp_path):
     assert not hub.repositories[REPO].private
     assert call("sample", f"hf:{REPO}", "--n", 3)[:2] == (0, "small-samples-mixture.png\n")
     assert (tmp_path / "small-samples-mixture.png").exists()
-    assert call("report", f"hf:{REPO}")[:2] == (0, "report.html\n")
-    page = (tmp_path / "report.html").read_text()
+    assert call("report", f"hf:{REPO}")[:2] == (0, "small-report.html\n")
+    page = (tmp_path / "small-report.html").read_text()
     assert "entropic-ae sample hf:owner/small" in page
     assert str(tmp_path / "cache") not in page
     assert call("sample", "hf:owner/nothing")[0] == 2

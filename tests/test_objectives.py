@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from entropic_ae import BatchNorm, InputError, Mixture, MixtureTransport, Whitening
-from entropic_ae.experiments import objectives, sweep
+from entropic_ae.data import load_images
+from entropic_ae.experiments import objectives
 from entropic_ae.experiments.cells import Cell, read_cells
 from entropic_ae.experiments.objectives import OBJECTIVES, contenders, gradient_scale, run_objectives
 from entropic_ae.experiments.objectives_table import at_error, render_objectives
@@ -30,10 +31,8 @@ def test_the_scale_of_a_gradient_has_a_known_answer():
 
 def test_all_contenders_push_normal_codes_as_the_entropy_of_the_paper_does():
     assert len(OBJECTIVES) >= 12
-    data, chosen = (
-        sweep.load_images("digits"),
-        ["entropy", "entropy and norms", "SIGReg", "free energy", "none"],
-    )
+    data = load_images("digits")
+    chosen = ["entropy", "entropy and norms", "SIGReg", "free energy", "none"]
     found = contenders(replace(BASE, limit=None, shared={}), chosen, objectives.BOTTLENECK_NAMES)
     assert len(found) == 5 * 2
     assert [one.name for one in found if one.refused] == ["free energy, whitening"]

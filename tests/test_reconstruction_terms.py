@@ -150,7 +150,7 @@ def test_feature_error_is_of_the_network_of_random_features():
 
 
 def test_the_network_of_features_is_no_part_of_model_or_objective():
-    perception._frozen.cache_clear()
+    perception.frozen_network.cache_clear()
     changes = {"terms": "squared_error+feature_error", "width": 2}
     plain, _ = configure(RECIPES["bn-ae"], PRESETS["digits"], {"width": 2}).build((1, 8, 8))
     model, objective = configure(RECIPES["bn-ae"], PRESETS["digits"], changes).build((1, 8, 8))
@@ -162,7 +162,7 @@ def test_the_network_of_features_is_no_part_of_model_or_objective():
     assert list(objective.parameters()) == []
     assert objective.state_dict() == {}
     assert total.item() == pytest.approx(values["squared_error"].item() + 0.05 * values["feature_error"].item())
-    network = perception._frozen(RandomFeatures, torch.device("cpu"), torch.float32)
+    network = perception.frozen_network(RandomFeatures, torch.device("cpu"), torch.float32)
     assert not any(tensor.requires_grad for tensor in network.state_dict().values())
 
 

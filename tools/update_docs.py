@@ -22,6 +22,8 @@ import fuzz
 import networks
 import own_folders
 import photographs
+import quantised
+import rounds
 import schedules
 import shares
 import tables_of_formats as formats
@@ -78,6 +80,8 @@ KINDS = {
     "anomaly": anomaly.render_anomaly,
     "anomaly notes": anomaly.render_anomaly_notes,
     "networks": networks.render_networks,
+    "quantised": quantised.render_quantised,
+    "rounds": rounds.render_rounds,
     "shares": shares.render_shares,
     "labels": conditional.render_conditional,
     "photographs": photographs.render_photographs,
