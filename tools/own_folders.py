@@ -8,7 +8,7 @@ The folders: 3,000 faces of CelebA as JPEG files of 64 x 64 pixels, 10,000 digit
 in a folder for each, and 600 crops of photographs (scikit-image's: ``tools/photographs.py``). Each build trains
 once on each folder, by its own defaults, in a process of its own with one thread. Its weights are taken after
 each number of CPU minutes, if an epoch has ended; those of a training that ended before are those of its end. Both
-are measured by this build alone, on images that no training saw. A cell that the file holds already is kept.
+are measured by this build alone, on images that no training saw. What the file holds already is not trained again.
 Pictures hold what models drew. ``--limit 200 --minutes 0.5 --sets digits`` is a trial of a few minutes.
 """
 
