@@ -165,9 +165,9 @@ def sample(
 ) -> Tensor:
     """Decode n codes drawn from a density: uint8 (n, C, H, W).
 
-    In each of the rounds the images are encoded and decoded again, which draws them towards images that the model
-    reconstructs; see ``NoisyBatchNorm``. Without labels, a conditional model draws them with the frequencies of
-    the training images, see ``LabelEmbedding.draw``.
+    In each of the rounds the images are encoded and decoded again. This is meant for decoders trained with noise,
+    see ``NoisyBatchNorm``; with others images may fade. Without labels, a conditional model draws them with the
+    frequencies of the training images, see ``LabelEmbedding.draw``.
 
     Raises: InputError if n is below 1, or rounds below 0.
 
