@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 from typing_extensions import Self
 
@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 _STATES = 256  # of a symbol, at most, where tokens are joined
 _HELD_OUT = 10  # one code in ten tells when to stop
 _PATIENCE = 5  # epochs without a higher likelihood of held-out codes
+_WARM_UP = 0.2  # of the steps
+_CLIP = 1.0  # norm of the gradient, at most
 _BATCH = 2000  # sequences at once, outside training
 _LARGEST = (4096, 32)  # width and depth, which are read from a file too
 
@@ -69,9 +71,9 @@ class Autoregressive(Density):
         *,
         width: int = 64,
         depth: int = 2,
-        epochs: int = 50,
-        batch_size: int = 250,
-        learning_rate: float = 2e-3,
+        epochs: int = 10,
+        batch_size: int = 50,
+        learning_rate: float = 8e-3,
     ) -> None:
         """Raise InputError for a setting out of range."""
         for name, value in {"depth": depth, "epochs": epochs, "batch_size": batch_size}.items():
@@ -94,9 +96,9 @@ class Autoregressive(Density):
         seed: int = 0,
         width: int = 64,
         depth: int = 2,
-        epochs: int = 50,
-        batch_size: int = 250,
-        learning_rate: float = 2e-3,
+        epochs: int = 10,
+        batch_size: int = 50,
+        learning_rate: float = 8e-3,
     ) -> Self:
         """Train on codes, (N, D), N at least 2, on their device.
 
@@ -107,7 +109,8 @@ class Autoregressive(Density):
             seed: of the weights, the held-out codes and the order of the others.
             width, depth: of the transformer, see ``CausalTransformer``.
             epochs: at most; training ends 5 epochs after the highest likelihood of held-out codes.
-            batch_size, learning_rate: of Adam.
+            batch_size: of Adam.
+            learning_rate: at its highest: it rises through the first fifth of the steps, and falls to 0 as a cosine.
         """
         cls.check(width=width, depth=depth, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
         codes = as_tensor(codes, cls.name)
@@ -206,13 +209,17 @@ def _train(
     held = len(symbols) // _HELD_OUT
     held_out, others = (symbols[order[:held]], symbols[order[held:]]) if held > 1 else (symbols, symbols)
     optimizer = torch.optim.Adam(network.parameters(), learning_rate)
+    steps = epochs * math.ceil(len(others) / batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step / steps))
     best, kept, since = _loss(network, held_out), copy.deepcopy(network.state_dict()), 0
     for _ in range(epochs):
         for batch in others[torch.randperm(len(others)).to(others.device)].split(batch_size):
             loss = -network.log_prob(batch).mean()
             optimizer.zero_grad()
             loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
             optimizer.step()
+            schedule.step()
         if (now := _loss(network, held_out)) < best:
             best, kept, since = now, copy.deepcopy(network.state_dict()), 0
         else:
@@ -220,6 +227,13 @@ def _train(
             if since == _PATIENCE:
                 break
     network.load_state_dict(kept)
+
+
+def _share(done: float) -> float:
+    """Return the share of the highest learning rate, after a share of the steps."""
+    if done < _WARM_UP:
+        return 0.04 + 0.96 * done / _WARM_UP
+    return (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP))) / 2
 
 
 @torch.no_grad()
