@@ -110,7 +110,8 @@ class Autoregressive(Density):
             width, depth: of the transformer, see ``CausalTransformer``.
             epochs: at most; training ends 5 epochs after the highest likelihood of held-out codes.
             batch_size: of Adam.
-            learning_rate: at its highest: it rises through the first fifth of the steps, and falls to 0 as a cosine.
+            learning_rate: at its highest: it rises through the first fifth of the steps, and falls to 0 like a
+                cosine.
         """
         cls.check(width=width, depth=depth, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
         codes = as_tensor(codes, cls.name)
