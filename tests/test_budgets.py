@@ -1,5 +1,6 @@
 import json
 import shutil
+import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -93,7 +94,8 @@ def test_the_end_of_a_training_is_recorded_and_shown(tmp_path, monkeypatch):
 def study(tmp_path_factory):
     """A study of two systems, after one and two epochs of two steps."""
     root = tmp_path_factory.mktemp("study")
-    with briefly():
+    with briefly(), warnings.catch_warnings():
+        warnings.filterwarnings("error", ".* belonged to earlier weights")  # of the cell before, which holds them
         files = run_budget(["t-bn-ae", "eae:entropy=0.1"], BASE, [0], root / "out", root / "runs", steps=(2, 3, 4))
     return root, files
 

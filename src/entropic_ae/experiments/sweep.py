@@ -18,6 +18,7 @@ from entropic_ae.experiments.cells import Cell, read_cells, shared_protocol
 from entropic_ae.features import check_features
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.recipes import PAPER
+from entropic_ae.runs.drawing import files_of_weights
 from entropic_ae.storage.files import locked, write_json
 from entropic_ae.storage.log import best_epoch
 from entropic_ae.training import check_training
@@ -103,6 +104,8 @@ def _continue(cell: Cell, run_folder: Path) -> bool:
         if not (run_folder / earlier.run_name).is_dir():
             return False
         (run_folder / earlier.run_name).rename(folder)
+    for path in files_of_weights(folder):  # what was measured of them is in the earlier cell
+        path.unlink()
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entropic_ae.distributed import is_first, sharers
@@ -27,7 +28,7 @@ from entropic_ae.storage.run_folder import (
 if TYPE_CHECKING:
     from entropic_ae.runs.run import Run
 
-__all__ = ["draw", "draw_again"]
+__all__ = ["draw", "draw_again", "files_of_weights"]
 
 _SAMPLES, _REBUILT = 64, 32  # images of a picture
 
@@ -57,15 +58,21 @@ def draw(run: Run, densities: Sequence[str]) -> None:
             save_images(images, run.folder / name, columns=columns, overwrite=True)
 
 
+def files_of_weights(folder: Path) -> list[Path]:
+    """Return the files in a run folder that hold for its weights only: metrics, pictures, report and exports."""
+    found = [folder / METRICS_FILE, folder / MAP, folder / REPORT]
+    for name in (samples_file("*"), neighbours_file("*"), labelled_file("*", ()), edits_file("*")):
+        found += folder.glob(name)
+    found += [path for to in FORMATS for path in exported(folder / to, to)]
+    return [path for path in found if path.exists()]
+
+
 def draw_again(run: Run) -> None:
     """Draw the pictures of a run's weights and transport, and remove pictures and metrics of earlier ones."""
     drawn, weights = run.files.drawn, run.weights_sha256()
     if drawn.is_file() and drawn.read_bytes() == weights.encode():
         return
-    stale = [run.folder / METRICS_FILE, run.folder / MAP, run.folder / REPORT, *run.folder.glob(samples_file("*"))]
-    stale += [*run.folder.glob(neighbours_file("*")), *run.folder.glob(labelled_file("*", ()))]
-    stale += run.folder.glob(edits_file("*"))
-    stale += [path for to in FORMATS for path in exported(run.folder / to, to)]
+    stale = files_of_weights(run.folder)
     if not run.files.has_transport():  # one of earlier weights would be ignored
         stale.append(run.files.transport)
     if removed := sorted(path.name for path in stale if path.name != samples_file("prior") and path.exists()):
