@@ -140,6 +140,11 @@ def test_what_is_there_is_drawn_and_what_lacks_is_measured(study, tmp_path, monk
     assert files[2].read_text() == whole
     with pytest.raises(InputError, match="has no results to draw; run entropic-ae figure budget first"):
         points(tmp_path)
+    # epochs of one step are other lengths, but the end is in the same folder
+    with pytest.raises(InputError, match="holds results of another protocol"):
+        run_budget(systems, replace(BASE, limit=50), [0], root / "out", tmp_path / "runs", steps=(2, 3, 4))
+    assert not (tmp_path / "runs").exists()
+    assert not (root / "out" / "epochs-2").exists()
 
 
 def test_lengths_are_whole_epochs_below_the_last():

@@ -13,7 +13,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.experiments.budgets import length_text, lengths_text
 from entropic_ae.experiments.cells import Cell, parse_system, read_cells
 from entropic_ae.experiments.drawing import save_canvas
-from entropic_ae.experiments.sweep import run_cells, silent
+from entropic_ae.experiments.sweep import check_cells, run_cells, silent
 from entropic_ae.experiments.table1 import mean_text
 from entropic_ae.experiments.tuning import best
 from entropic_ae.recipes import RECIPES
@@ -138,6 +138,12 @@ def run_budget(
     """
     files = [out / f"budget{suffix}" for suffix in (".png", ".pdf", ".md")]
     chains = [] if render else budget_cells(systems, base, seeds, steps=steps, tuned=tuned)
+    planned: dict[str, list[Cell]] = {}
+    for chain in chains:
+        for folder, cell in chain.items():
+            planned.setdefault(folder, []).append(cell)
+    for folder, cells in planned.items():  # before any training
+        check_cells(cells, out / folder)
     for level in zip_longest(*(chain.items() for chain in chains)):
         placed = [one for one in level if one is not None]
         for folder in dict.fromkeys(folder for folder, _ in placed):

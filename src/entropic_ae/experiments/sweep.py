@@ -25,6 +25,7 @@ from entropic_ae.training import check_training
 
 __all__ = [
     "check_cell",
+    "check_cells",
     "run_cells",
     "silent",
 ]
@@ -66,7 +67,7 @@ def run_cells(
         protocol.
     """
     cells = list(cells)
-    _check_cells(cells, out)
+    check_cells(cells, out)
     todo = {cell.name: cell for cell in cells}
     total, measured = len(todo), sum((out / f"{name}.json").exists() for name in todo)
     first = cells[0].system.settings()
@@ -217,8 +218,8 @@ def check_cell(cell: Cell) -> None:
     check_training(model, objective, train, validation, cell.system.preset.training, cell.execution)
 
 
-def _check_cells(cells: Sequence[Cell], out: Path) -> None:
-    """Raise InputError for an invalid name or value, or if ``out`` holds another protocol."""
+def check_cells(cells: Sequence[Cell], out: Path) -> None:
+    """Raise InputError for an invalid name or value, or if the folder of results holds another protocol."""
     for execution in {cell.execution for cell in cells}:
         _ = execution.target
     # a budget has settings of many systems, and these may have none of them
