@@ -169,7 +169,11 @@ def test_the_size_of_a_group_follows_the_number_of_states():
 @pytest.mark.parametrize(
     ("term", "bottleneck", "sentence"),
     [
-        (NegativeDiscreteEntropy(), BatchNorm(4), "needs a bottleneck of a finite alphabet .*got BatchNorm"),
+        (
+            NegativeDiscreteEntropy(),
+            BatchNorm(4),
+            "bottleneck has a finite alphabet .*got BatchNorm; use NegativeEntropy",
+        ),
         (
             NegativeEntropy(),
             Binary(4),
@@ -180,6 +184,11 @@ def test_the_size_of_a_group_follows_the_number_of_states():
             Levels(6),
             r"entropy\.group=5 of 8 states each has 32,768 joint .* at most 4,096; set entropy\.group=4",
         ),
+        (
+            NegativeDiscreteEntropy(group=5),
+            Binary(4),
+            r"entropy\.group must be at most 4, the dimensions of a code",
+        ),
     ],
 )
 def test_bottlenecks_and_groups_that_do_not_fit_are_refused(term, bottleneck, sentence):
@@ -189,7 +198,13 @@ def test_bottlenecks_and_groups_that_do_not_fit_are_refused(term, bottleneck, se
         Objective([SquaredError(), term], model)
 
 
-@pytest.mark.parametrize("wrong", [{"group": -1}, {"memory": -1}, {"temperature": 0.0}])
+def test_a_model_is_needed():
+    _, trace = passed(Binary(3), torch.ones(5, 3))
+    with pytest.raises(InputError, match=r"needs a model whose bottleneck .*, got NoneType"):
+        NegativeDiscreteEntropy()(None, trace)
+
+
+@pytest.mark.parametrize("wrong", [{"group": -1}, {"group": 1.5}, {"memory": -1}, {"temperature": 0.0}])
 def test_fields_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match=rf"entropy\.{next(iter(wrong))} must be"):
         NegativeDiscreteEntropy(**wrong)

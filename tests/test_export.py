@@ -382,7 +382,7 @@ class Silent(eae.Density):
 
 @pytest.mark.parametrize("density", [Wider(torch.zeros(3), torch.eye(3)), Silent()], ids=lambda d: d.name)
 def test_a_density_without_a_sampler_of_its_draws_is_refused(density, monkeypatch, tmp_path):
-    sentence = rf"the density '{density.name}' cannot be exported to ONNX without a method sampler\(\); define it"
+    sentence = rf"the density '{density.name}' cannot be exported to ONNX, since it has no method sampler\(\)"
     with pytest.raises(InputError, match=sentence):
         make_sampler(density)
     monkeypatch.setattr(eae.DENSITIES, "data", {**eae.DENSITIES.data, density.name: type(density)})

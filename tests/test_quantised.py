@@ -15,10 +15,13 @@ from entropic_ae import (
     Levels,
     diagnose,
 )
+from entropic_ae.generation import mix_codes, walk_codes
 from entropic_ae.metrics import LEVEL, entropy_gap
+from entropic_ae.metrics.usage import compare_usage
 from entropic_ae.networks import CausalTransformer
 from entropic_ae.priors import Alphabet, Normal, UniformLevels
 from entropic_ae.randomness import generator
+from entropic_ae.recipes import PRESETS, RECIPES, configure
 
 DISCRETE = [name for name, kind in BOTTLENECKS.items() if kind.is_discrete]
 BIT = math.log(2)
@@ -83,11 +86,69 @@ def test_draws_from_noise_change_their_level_at_the_normal_quantiles():
     assert prior.to_states(prior.from_noise(edges - 1e-6)).flatten().tolist() == [0, 1, 2]
 
 
-def test_fewer_than_two_levels_are_refused():
-    with pytest.raises(InputError, match="levels must be at least 2, got 1"):
-        Levels(3, levels=1)
-    with pytest.raises(InputError, match="levels must be at least 2, got 1"):
-        UniformLevels(3, 1)
+@pytest.mark.parametrize("levels", [1, 2.5])
+def test_levels_are_two_at_least_and_whole(levels):
+    for kind in (Levels, UniformLevels):
+        with pytest.raises(InputError, match=f"levels must be a whole number of at least 2, got {levels}"):
+            kind(3, levels=levels)
+
+
+@pytest.mark.parametrize(("levels", "dim"), [(2, 128), (4, 64), (5, 64)])
+def test_between_two_codes_values_change_one_after_the_other(levels, dim):
+    prior = UniformLevels(dim, levels)
+    a, b = prior.sample((100,)).split(50)
+    t = torch.linspace(0, 1, 11)
+    path = mix_codes(a, b, t, prior=prior)
+    assert torch.equal(path[:, 0], a)
+    assert torch.equal(path[:, -1], b)
+    assert torch.equal(prior.nearest(path.flatten(0, 1)), path.flatten(0, 1))
+    towards = (b - a).sign()[:, None]
+    assert (path.diff(dim=1) * towards >= 0).all()  # no value turns back
+    moved = (path - a[:, None]).abs().sum(2) / (b - a).abs().sum(1)[:, None]
+    torch.testing.assert_close(moved.mean(0), t, atol=0.02, rtol=0)
+    halfway = path[:, 5].mean().item()
+    assert halfway == pytest.approx(((a + b) / 2).mean().item(), abs=0.02)  # no level is preferred
+    turned = mix_codes(b, a, t, prior=prior).flip(1)
+    torch.testing.assert_close(turned[:, 1:-1], path[:, 1:-1], atol=2 / (levels - 1) + 1e-6, rtol=0)
+    assert torch.equal(walk_codes(torch.stack([a[0], b[0]]), 10, prior=prior)[:11], path[0])
+
+
+def test_codes_off_the_alphabet_are_refused(brief):
+    prior = UniformLevels(8, 2)
+    codes = bits(200, 8)
+    for wrong in ((codes + 1) / 2, codes + 0.1, 0.3 * codes):
+        for use in (lambda z: diagnose(z, prior), lambda z: Autoregressive.fit(z, prior, width=16, epochs=1)):
+            with pytest.raises(
+                InputError, match=r"expects codes of uniform signs \(.*\), got \d+ of 200 that are not"
+            ):
+                use(wrong)
+    with pytest.raises(InputError, match=r"uniform signs expects codes \(\.\.\., 8\), got shape \(200, 5\)"):
+        prior.log_prob(codes[:, :5])
+
+
+def test_the_gap_under_an_alphabet_is_of_counts():
+    prior, codes = UniformLevels(8, 2), bits(500, 8)
+    assert entropy_gap(codes, prior) == entropy_gap(codes, prior, estimator=Binary.entropy)
+
+
+def test_a_transport_of_finitely_many_codes_is_refused_before_training():
+    system = configure(RECIPES["q-eae"], PRESETS["digits"], {"transport": "gaussian"})
+    with pytest.raises(
+        InputError, match="maps continuous codes, and those of the bottleneck Binary are of a finite"
+    ):
+        system.build((1, 8, 8))
+
+
+def test_a_setting_of_another_bottleneck_or_network_names_it():
+    for name, home in (("levels", "bottleneck=levels"), ("grid", "network=grid")):
+        with pytest.raises(InputError, match=f"{name} is a setting of {home}; set that too"):
+            configure(RECIPES["q-eae"], PRESETS["digits"], {name: 4})
+
+
+def test_the_constructors_take_levels():
+    for build in (eae.QAE, eae.QEAE):
+        model, _ = build((1, 8, 8), latent_dim=4, levels=3, width=4)
+        assert model.bottleneck.prior().states == 3
 
 
 @pytest.mark.parametrize("name", DISCRETE)
@@ -141,6 +202,33 @@ def test_the_divergence_of_uneven_levels_is_that_of_their_shares(brief):
     assert found["usage"]["perplexity"] == pytest.approx(math.exp(scipy.stats.entropy(shares)), rel=0.02)
     assert found["p_values"]["marginals"] < LEVEL < found["p_values"]["groups"]
     assert found["verdict"].endswith("prior sampling is off mainly by marginals")
+
+
+def test_independent_bits_that_are_uneven_have_no_groups(brief):
+    for seed, (p, dim) in enumerate([(0.3, 16), (0.1, 32)]):
+        codes = torch.bernoulli(torch.full((2000, dim), p), generator=generator(seed)) * 2 - 1
+        found = diagnose(codes, UniformLevels(dim, 2))
+        assert found["parts"]["groups"] == pytest.approx(0, abs=0.05)
+        assert found["p_values"]["marginals"] < LEVEL < found["p_values"]["groups"]
+
+
+def test_the_tests_of_usage_keep_their_level():
+    """Of 100 sets of uniform bits, in few dimensions, where what they lack is far from normal."""
+    rejected = {"marginals": 0, "groups": 0}
+    for seed in range(100):
+        found = compare_usage(bits(400, 2, seed=seed), UniformLevels(2, 2), seed)
+        for part, p in found["p_values"].items():
+            rejected[part] += p <= LEVEL
+    assert max(rejected.values()) <= 5  # 1 expected; P(> 5) = 0.0005
+
+
+def test_few_codes_of_many_states_copy_each_other_by_chance_only():
+    prior = UniformLevels(4, 256)
+    codes = prior.sample((60,))
+    assert compare_usage(codes, prior, 0)["dependent"] == 0
+    many = UniformLevels(4, 16).from_states(torch.randint(16, (1000, 4), generator=generator(0)))
+    many[:, 3] = many[:, 0]
+    assert compare_usage(many, UniformLevels(4, 16), 0)["dependent"] == 1
 
 
 def test_parity_is_seen_in_its_group_though_every_pair_is_independent(brief):
@@ -241,9 +329,16 @@ def test_dead_dimensions_are_a_part_of_what_an_alphabet_lacks():
     assert found["dead"] == 3
     assert found["divergence"] == pytest.approx(3 * math.log(2), abs=0.01)
     assert found["verdict"].startswith(
-        "codes: 3 of 4 dimensions are dead, all together 2.08 nats from uniform signs"
+        "codes: 3 of 4 dimensions are dead, all together at least 2.08 nats from uniform signs"
     )
     assert "(0.520 per dimension)" in found["verdict"]
+
+
+def test_a_transformer_of_few_codes_does_not_learn_them_by_heart():
+    prior = UniformLevels(8, 2)
+    density = Autoregressive.fit(bits(15, 8), prior, width=16, depth=1, epochs=60)
+    new = -density.log_prob(bits(500, 8, seed=1)).mean().item()
+    assert new < 9 * BIT  # uniform: 8 bits
 
 
 def test_a_transformer_of_any_size_that_is_fitted_can_be_read_and_odd_codes_have_no_probability():

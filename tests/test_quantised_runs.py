@@ -43,6 +43,17 @@ def test_codes_and_all_that_is_decoded_are_of_the_alphabet(run):
     assert run.interpolate(run.data.test.images[:1], run.data.test.images[1:2], steps=3).shape == (1, 3, 1, 8, 8)
 
 
+def test_an_edit_of_half_the_strength_changes_fewer_values(run):
+    images = run.data.test.images[:20]
+    direction, codes = run.direction(3), run.encode(images)
+    prior = run.model.bottleneck.prior()
+    half, whole = (prior.dithered(codes + strength * direction) for strength in (0.5, 1))
+    changed = [(codes != moved).sum().item() for moved in (half, whole)]
+    assert 0 < changed[0] < changed[1]
+    assert torch.equal(run.edit(images, 3, strength=0.5), run.decode(half))
+    assert torch.equal(run.edit(images, 3, strength=0), run.decode(codes))
+
+
 def test_measures_are_of_usage_and_checked_when_they_are_read(run):
     (result,) = run.files.read_metrics(run.weights_sha256()).values()
     codes, found = result["codes"], result["diagnostics"]

@@ -16,7 +16,6 @@ schedule are those of the tables. A cell is written when it is done, and another
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import tempfile
 import time
@@ -61,7 +60,11 @@ class Vectors(Alphabet):
     def to_states(self, codes: Tensor) -> Tensor:
         """Return the numbers of the nearest vectors."""
         parts = codes.unflatten(1, (self.tokens, -1))
-        return torch.cdist(parts, self.vectors.to(codes).expand(len(codes), -1, -1)).argmin(2)
+        return torch.cdist(
+            parts,
+            self.vectors.to(codes).expand(len(codes), -1, -1),
+            compute_mode="donot_use_mm_for_euclid_dist",  # products would confuse vectors that are nearly equal
+        ).argmin(2)
 
     def from_states(self, states: Tensor) -> Tensor:
         """Return the vectors of numbers."""
@@ -201,7 +204,7 @@ def render_quantised(path: Path) -> str:
     columns = {
         "reconstruction error": (lambda cell: cell["reconstruction_error"], 2),
         "PSNR": (lambda cell: cell["psnr"], 2),
-        "perplexity of a token": (lambda cell: math.exp(cell["entropy"] / cell["tokens"]), 2),
+        "entropy of tokens, % of uniform": (lambda cell: 100 * cell["entropy"] / cell["maximum"], 1),
         "nats below uniform, at least": (_below, 1),
         "uniform draws": (lambda cell: cell["prior"]["frechet"], 2),
         "autoregressive draws": (lambda cell: cell["autoregressive"]["frechet"], 2),
@@ -250,6 +253,7 @@ def main() -> None:
             if key in found["cells"]:
                 continue
             found["cells"][key] = measure(options.data, recipe, settings, seed, given)
+            found["cells"][key]["git_commit"] = git_commit()
             found |= {"versions": versions(), "machine": machine(), "git_commit": git_commit()}
             write_json(options.out, found)
             print(f"{key}: {found['cells'][key]['cpu_seconds']['all']:.0f} CPU seconds", file=sys.stderr)

@@ -14,13 +14,14 @@ from numbers import Integral
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from entropic_ae.arrays import ArrayLike, as_double, as_tensor
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.densities import Density
 from entropic_ae.distributed import share_out, sharers
 from entropic_ae.errors import InputError
-from entropic_ae.priors import Normal, UniformSphere, as_prior
+from entropic_ae.priors import Alphabet, Normal, UniformSphere, as_prior
 from entropic_ae.training import to_unit
 
 __all__ = [
@@ -192,12 +193,17 @@ def sample(
     return images
 
 
-def mix_codes(a: Tensor, b: Tensor, t: Tensor, kind: str = "spherical") -> Tensor:
+def mix_codes(
+    a: Tensor, b: Tensor, t: Tensor, kind: str = "spherical", *, prior: Distribution | None = None
+) -> Tensor:
     """Interpolate between codes a and b, both (N, D), at fractions t, (T,): (N, T, D).
 
     ``linear`` is the straight line; its midpoint is shorter than its ends. ``spherical`` rotates the direction at
     constant angular speed and interpolates the length linearly, so interpolated codes keep the length that is
     typical of the prior. Parallel codes, opposite codes and zeros are always interpolated linearly.
+
+    Under a ``priors.Alphabet`` codes are of it: whatever the kind, the line is taken, and values change one after
+    the other, see ``Alphabet.dithered``.
 
     Raises: InputError for an unknown kind.
 
@@ -212,6 +218,8 @@ def mix_codes(a: Tensor, b: Tensor, t: Tensor, kind: str = "spherical") -> Tenso
         raise InputError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got '{kind}'.")
     a, b, t = a[:, None].double(), b[:, None].double(), t[None, :, None].double()
     line = (1 - t) * a + t * b
+    if isinstance(prior, Alphabet):
+        return prior.dithered(line.flatten(0, 1)).unflatten(0, line.shape[:2]).float()
     if kind == "linear":
         return line.float()
     length_a, length_b = a.norm(dim=2, keepdim=True), b.norm(dim=2, keepdim=True)
@@ -222,11 +230,13 @@ def mix_codes(a: Tensor, b: Tensor, t: Tensor, kind: str = "spherical") -> Tenso
     return torch.where(angle.sin() > 1e-6, curve, line).float()
 
 
-def walk_codes(codes: Tensor, frames: int, kind: str = "spherical") -> Tensor:
+def walk_codes(
+    codes: Tensor, frames: int, kind: str = "spherical", *, prior: Distribution | None = None
+) -> Tensor:
     """Return a closed walk through codes, (N, D), with so many steps from each to the next: (N * frames, D).
 
     The first step is the first code, and the last one is a step before it, so that a film of the walk repeats
-    without a jump.
+    without a jump. Kind and prior are those of ``mix_codes``.
 
     Raises: InputError for fewer than 2 codes, fewer than 1 frame between two, or an unknown kind.
 
@@ -239,7 +249,7 @@ def walk_codes(codes: Tensor, frames: int, kind: str = "spherical") -> Tensor:
     if frames < 1:
         raise InputError(f"a walk expects at least 1 frame from each code to the next, got {frames}.")
     t = torch.linspace(0, 1, frames + 1)[:-1]
-    return mix_codes(codes, codes.roll(-1, 0), t, kind).flatten(0, 1)
+    return mix_codes(codes, codes.roll(-1, 0), t, kind, prior=prior).flatten(0, 1)
 
 
 def interpolation_for(model: Autoencoder) -> str:
@@ -291,7 +301,7 @@ def interpolate(
     if len(start) != len(end):
         raise InputError(f"expected equally many start and end images, got {len(start)} and {len(end)}.")
     ends = encode(model, start, labels), encode(model, end, end_labels)
-    codes = mix_codes(*ends, torch.linspace(0, 1, steps), kind).flatten(0, 1)
+    codes = mix_codes(*ends, torch.linspace(0, 1, steps), kind, prior=model.bottleneck.prior()).flatten(0, 1)
     among = None
     if model.labels is not None:
         first, last = (as_tensor(one, "labels") for one in (labels, end_labels) if one is not None)

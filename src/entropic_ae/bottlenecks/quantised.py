@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from entropic_ae.bottlenecks.bottleneck import Bottleneck, Code, as_float
-from entropic_ae.errors import InputError
 from entropic_ae.estimators import discrete_entropy
-from entropic_ae.priors import Alphabet, UniformLevels, level_values
+from entropic_ae.priors import Alphabet, UniformLevels, check_levels, level_values
 
 __all__ = ["Binary", "Levels", "Quantised"]
 
@@ -75,9 +74,7 @@ class Levels(Quantised):
 
     def __init__(self, latent_dim: int, *, levels: int = 8) -> None:
         super().__init__(latent_dim)
-        if levels < 2:
-            raise InputError(f"levels must be at least 2, got {levels}.")
-        self.levels = levels
+        self.levels = check_levels(levels)
 
     def forward(self, h: Tensor) -> Code:
         """Quantise (N, D), in at least float32, whatever the autocast state."""

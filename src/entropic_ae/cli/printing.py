@@ -151,7 +151,8 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
             f"{score['density']}: {100 * score['samples']:.1f} % on {result['split']} images; on as many real "
             f"images, {100 * score['real']:.1f} %"
         )
-    entropy = f"entropy of {codes['n']:,} held-out codes {codes['entropy']:.2f} nats"
+    of = "the dimensions of " if "states" in codes else ""
+    entropy = f"entropy of {of}{codes['n']:,} held-out codes {codes['entropy']:.2f} nats"
     if codes["maximum"] is not None:
         entropy += f", {codes['corrected_gap']:.2f} below the same estimate of as many prior samples"
     _say(entropy)

@@ -44,8 +44,8 @@ class Autoregressive(Density):
         prior: of the bottleneck, a ``priors.Alphabet``.
         network: over the symbols.
 
-    Raises: InputError from ``fit`` for a prior without an alphabet, fewer than 2 codes, codes that are not finite,
-        or a setting out of range.
+    Raises: InputError from ``fit`` for a prior without an alphabet, fewer than 2 codes, codes that are not finite
+        or not of the alphabet, or a setting out of range.
 
     Reference: van den Oord, Vinyals and Kavukcuoglu, "Neural discrete representation learning", 2017, section 3.2,
     for an autoregressive prior over a grid of codes, https://arxiv.org/abs/1711.00937.
@@ -103,7 +103,7 @@ class Autoregressive(Density):
         """Train on codes, (N, D), N at least 2, on their device.
 
         Arguments:
-            codes: of the alphabet; others count as the nearest of it.
+            codes: of the alphabet.
             prior: a ``priors.Alphabet``.
             std: ignored.
             seed: of the weights, the held-out codes and the order of the others.
@@ -123,6 +123,7 @@ class Autoregressive(Density):
                 f"the density '{cls.name}' expects codes of a finite alphabet (bottleneck binary, levels, ...), "
                 f"got the prior {prior.title}; fit a mixture."
             )
+        prior.check_codes(codes, f"the density '{cls.name}'")
         symbols = _symbols(prior, prior.to_states(codes)).to(device)
         _log.info("training the density '%s' on %s codes", cls.name, f"{len(codes):,}")
         with seeded(seed), torch.enable_grad():
@@ -207,8 +208,8 @@ def _train(
 ) -> None:
     """Train in place, and leave the weights with the highest likelihood of held-out symbols."""
     order = torch.randperm(len(symbols)).to(symbols.device)  # codes may be sorted by class
-    held = len(symbols) // _HELD_OUT
-    held_out, others = (symbols[order[:held]], symbols[order[held:]]) if held > 1 else (symbols, symbols)
+    held = max(1, len(symbols) // _HELD_OUT)
+    held_out, others = symbols[order[:held]], symbols[order[held:]]
     optimizer = torch.optim.Adam(network.parameters(), learning_rate)
     steps = epochs * math.ceil(len(others) / batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step / steps))

@@ -111,8 +111,8 @@ class Density:
 def no_sampler(name: str) -> InputError:
     """Return the error for a density without a sampler."""
     return InputError(
-        f"the density '{name}' cannot be exported to ONNX without a method sampler(); define it, or leave the "
-        "density out."
+        f"the density '{name}' cannot be exported to ONNX, since it has no method sampler(); leave it out, or "
+        "define the method if it is your own."
     )
 
 

@@ -358,8 +358,8 @@ def _midpoints(model: Autoencoder, codes: Tensor, labels: Tensor | None, n: int,
     first = torch.randint(len(codes), (n,), generator=source)
     # a shift of 1 to N - 1 never pairs an image with itself
     second = (first + torch.randint(1, len(codes), (n,), generator=source)) % len(codes)
-    halfway = mix_codes(codes[first], codes[second], torch.tensor([0.5])).squeeze(1)
-    yield _Group("interpolations", decode(model, halfway, None if labels is None else labels[first]))
+    halfway = mix_codes(codes[first], codes[second], torch.tensor([0.5]), prior=model.bottleneck.prior())
+    yield _Group("interpolations", decode(model, halfway.squeeze(1), None if labels is None else labels[first]))
 
 
 def _samples(model: Autoencoder, densities: Mapping[str, Density], n: int, seed: int) -> Iterator[_Group]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from entropic_ae.densities.density import check_codes
-from entropic_ae.priors import as_prior
+from entropic_ae.priors import Alphabet, as_prior
 
 __all__ = ["PrincipalAxes", "norm_percentile", "principal_axes", "walk", "within"]
 
@@ -80,11 +80,14 @@ def walk(axes: PrincipalAxes, steps: Tensor, start: Tensor | None = None) -> Ten
 def within(codes: Tensor, prior: Distribution) -> Tensor:
     """Project codes, (N, D), onto the support of the prior: a walk can leave a sphere or a cube.
 
+    In a finite alphabet values change one after the other, see ``Alphabet.dithered``.
+
     >>> from entropic_ae.priors import UniformSphere
     >>> within(torch.tensor([[0.0, 2.0]]), UniformSphere(2))
     tensor([[0., 1.]])
     """
-    return as_prior(prior).nearest(codes)
+    prior = as_prior(prior)
+    return prior.dithered(codes) if isinstance(prior, Alphabet) else prior.nearest(codes)
 
 
 def norm_percentile(code: Tensor, codes: Tensor) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from entropic_ae.arrays import ArrayLike, as_tensor
 from entropic_ae.errors import DivergenceError, InputError
-from entropic_ae.estimators import distinct_codes, knn_entropy
+from entropic_ae.estimators import discrete_entropy, distinct_codes, knn_entropy
 from entropic_ae.priors import Alphabet
 from entropic_ae.randomness import seeded
 
@@ -27,7 +27,7 @@ def entropy_gap(
     prior: Distribution | None,
     k: int = 1,
     *,
-    estimator: Callable[..., Tensor] = knn_entropy,
+    estimator: Callable[..., Tensor] | None = None,
     seed: int = 0,
 ) -> dict[str, float | int | None]:
     """Return the gap between the entropy of the codes and the maximum under their constraints.
@@ -46,7 +46,8 @@ def entropy_gap(
         prior: the maximum-entropy distribution under the bottleneck's constraints, over (D,); None if the
             bottleneck does not bound the entropy.
         k: order of the nearest neighbour in the estimate.
-        estimator: entropy estimator of the bottleneck, for the space of the codes.
+        estimator: entropy estimator of the bottleneck, for the space of the codes; by default ``knn_entropy``, and
+            ``discrete_entropy`` under a ``priors.Alphabet``.
         seed: of the samples of the prior.
 
     Returns:
@@ -77,6 +78,7 @@ def entropy_gap(
     n, dim = codes.shape
     distinct, alphabet = len(codes.unique(dim=0)), isinstance(prior, Alphabet)
     codes = codes.detach() if alphabet else distinct_codes(codes.detach(), k)
+    estimator = estimator or (discrete_entropy if alphabet else knn_entropy)
     entropy = estimator(codes.double(), k).item()
     result: dict[str, float | int | None] = {"n": n, "distinct": distinct, "entropy": entropy}
     if prior is None:

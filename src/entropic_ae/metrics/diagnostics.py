@@ -172,6 +172,8 @@ def diagnose(
         )
     check_finite(codes)
     prior = as_prior(prior)
+    if isinstance(prior, Alphabet):
+        prior.check_codes(codes, "diagnose")
     codes, n = codes.detach().cpu(), len(codes)
     deviation = codes.double().std(0)
     alive = deviation > 1e-6 * deviation.max()
@@ -254,7 +256,8 @@ def _verdict(result: dict[str, Any]) -> str:
         return f"{who} not told from {name} by {result['n']:,} of them ({nats} nats)"
     parts = result["parts"]
     each = result["divergence"] / (dim if counted else dim - dead)
-    text = f"{who} {nats} nats from {name} ({each:.3f} per dimension)"
+    least = "at least " * counted  # what depends on more dimensions than a group is not measured
+    text = f"{who} {least}{nats} nats from {name} ({each:.3f} per dimension)"
     if len(parts) > 1:
         text += f": {', '.join(f'{part} {_rounded(value)}' for part, value in parts.items())}"
     for reason, least in result["lower_bounds"].items():

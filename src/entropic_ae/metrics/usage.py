@@ -17,18 +17,19 @@ from entropic_ae.randomness import generator, seeded
 
 __all__ = ["compare_usage"]
 
-_DRAWS = 20  # samples of the prior
+_DRAWS = 20  # samples of the prior, and permutations
 _JOINT, _MOST_JOINT = 256, 4096  # joint states of a group: usual, and of a pair of tokens of many states
 _EACH = 4  # codes for each joint state, at least
 _WIDEST = 2048  # tokens times states, up to which all pairs are compared
 _COPY = 0.99  # of its entropy that another token tells
+_TOLD_BY_CHANCE = 0.9  # of its entropy, at most, where copies are looked for
 
 
-class _Parts(NamedTuple):
-    """What codes lack of the entropy of their alphabet, in nats, with the bias of their number."""
+class _Part(NamedTuple):
+    """What codes lack of the entropy of their alphabet, in nats, also corrected for their number."""
 
-    marginals: float
-    groups: float
+    plain: float
+    corrected: float
 
 
 def compare_usage(codes: Tensor, prior: Alphabet, seed: int) -> dict[str, Any]:
@@ -38,12 +39,14 @@ def compare_usage(codes: Tensor, prior: Alphabet, seed: int) -> dict[str, Any]:
 
     - ``marginals``: $\sum_t \log K - H(z_t)$, of tokens alone;
     - ``groups``: $\sum_G \sum_{t \in G} H(z_t) - H(z_G)$, the total correlation within groups of tokens;
-    - what is left between the groups, which is not measured. So the divergence is at least the sum of the two.
+    - what is left between the groups, which is not measured. So the sum of the two estimates a lower bound.
 
     The groups have up to 256 joint states, pairs up to 4,096, fewer for few codes. Half of the codes choose them,
     each group around a pair with much information about each other; the other half is measured. Entropies of N
-    codes are corrected by (states used - 1) / (2 N), and what is left of the bias is that of the same parts of 20
-    samples of the prior, which also give the p-values.
+    codes are corrected by (states used - 1) / (2 N). What is left of the bias is that of 20 samples of the prior
+    for the marginals, and for the groups that of 20 times the same half, the values of each token in another
+    order: its tokens are independent and used as before. These also give the p-values, by Student's test of one
+    more among them, on cube roots, which makes the chi-squared distributions of such statistics nearly normal.
 
     Arguments:
         codes: (N, D), of the alphabet.
@@ -51,13 +54,16 @@ def compare_usage(codes: Tensor, prior: Alphabet, seed: int) -> dict[str, Any]:
         seed: of the halves and the samples.
 
     Returns: ``divergence``, ``parts``, ``bias`` of the groups, ``p_values``, ``dependent``, the number of tokens
-        that an earlier one determines but for a hundredth of their entropy, and ``usage``: ``quantum``, what a
-        token is called, ``tokens``, ``states``, ``unused``, how many of the T K states no code has, ``entropy`` of
-        each token, ``perplexity``, the exponential of their mean, ``group``, the size of a group, and ``pairs``,
-        the information of two tokens in nats, ``mean`` and ``largest``, with the bias of the number of codes, some
-        (K - 1)^2 / (2 N); None for one token and for too many states to compare.
+        that an earlier one determines but for a hundredth of their entropy, as far as chance does not, and
+        ``usage``: ``quantum``, what a token is called, ``tokens``, ``states``, ``unused``, how many of the T K
+        states no code has, ``entropy`` of each token, ``perplexity``, the exponential of their mean, ``group``,
+        the size of a group, and ``pairs``, the information of two tokens in nats, ``mean`` and ``largest``, with
+        the bias of the number of codes, some (K - 1)^2 / (2 N); None for one token and for too many states to
+        compare.
 
-    Reference: Miller, "Note on the bias of information estimates", 1955.
+    References:
+        Miller, "Note on the bias of information estimates", 1955.
+        Wilson and Hilferty, "The distribution of chi-square", 1931, for the cube roots.
 
     >>> from entropic_ae.priors import UniformLevels
     >>> bits = torch.randint(2, (2000, 2), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
@@ -72,24 +78,30 @@ def compare_usage(codes: Tensor, prior: Alphabet, seed: int) -> dict[str, Any]:
     information = _pairs(half, prior.states)
     size = _size(prior, len(states) - len(half))
     groups = _groups(information, size) if information is not None and size > 1 else []
-    found = _parts(states, groups, prior.states)
+    rest = states[len(half) :]
     with seeded(seed):
-        drawn = [prior.to_states(prior.sample((len(states),))) for _ in range(_DRAWS)]
-    nulls = [_parts(one, groups, prior.states) for one in drawn]
-    null = {name: [getattr(one, name) for one in nulls] for name in _Parts._fields}
-    kept = [name for name in _Parts._fields if name != "groups" or groups]
-    tests = {name: _excess(getattr(found, name), null[name]) for name in kept}
-    parts = {name: nats for name, (nats, _) in tests.items()}
+        uniform = [prior.to_states(prior.sample((len(states),))) for _ in range(_DRAWS)]
+        shuffled = [_shuffled(rest) for _ in range(_DRAWS if groups else 0)]
+        by_chance = None if information is None else _pairs(_shuffled(half), prior.states)
+    found = {"marginals": _marginals(states, prior.states)}
+    nulls = {"marginals": [_marginals(one, prior.states) for one in uniform]}
+    if groups:
+        found["groups"] = _correlation(rest, groups, prior.states)
+        nulls["groups"] = [_correlation(one, groups, prior.states) for one in shuffled]
+    bias = {name: statistics.mean(one.corrected for one in null) for name, null in nulls.items()}
+    parts = {name: part.corrected - bias[name] for name, part in found.items()}
     shares = _shares(states, prior.states)
     entropies = usage_entropy(shares)
     return {
         "dependent": 0
-        if information is None
-        else _copies(information, usage_entropy(_shares(half, prior.states))),
+        if information is None or by_chance is None
+        else _copies(information, by_chance, usage_entropy(_shares(half, prior.states))),
         "divergence": sum(parts.values()),
         "parts": parts,
-        "bias": statistics.mean(null["groups"]) if groups else 0.0,
-        "p_values": {name: p for name, (_, p) in tests.items()},
+        "bias": bias.get("groups", 0.0),
+        "p_values": {
+            name: _p_value(part.plain, [one.plain for one in nulls[name]]) for name, part in found.items()
+        },
         "usage": {
             "quantum": prior.quantum,
             "tokens": prior.tokens,
@@ -107,18 +119,28 @@ def _shares(states: Tensor, count: int) -> Tensor:
     return one_hot(states, count).double().mean(0)
 
 
-def _parts(states: Tensor, groups: Sequence[Tensor], count: int) -> _Parts:
-    """Return the parts of states, (N, T): of all of them, and within groups of those in the second half."""
-    entropies = _entropy(_shares(states, count), len(states))
-    marginals = (torch.tensor(count).double().log() - entropies).sum().item()
-    rest = states[len(states) // 2 :]
-    alone = _entropy(_shares(rest, count), len(rest))
-    correlation = 0.0
+def _shuffled(states: Tensor) -> Tensor:
+    """Return states, (N, T), with those of each token in another order."""
+    return states.gather(0, torch.rand(states.shape).argsort(0))
+
+
+def _marginals(states: Tensor, count: int) -> _Part:
+    """Return what the tokens of codes, (N, T), lack of their maximum entropy."""
+    shares, most = _shares(states, count), torch.tensor(count).double().log()
+    return _Part((most - usage_entropy(shares)).sum().item(), (most - _entropy(shares, len(states))).sum().item())
+
+
+def _correlation(states: Tensor, groups: Sequence[Tensor], count: int) -> _Part:
+    """Return the total correlation within groups of the tokens of codes, (N, T)."""
+    n, shares = len(states), _shares(states, count)
+    alone, corrected = usage_entropy(shares), _entropy(shares, n)
+    found = [0.0, 0.0]
     for group in groups:
         places = count ** torch.arange(len(group))
-        shares = (rest[:, group] * places).sum(1).bincount().double() / len(rest)
-        correlation += (alone[group].sum() - _entropy(shares, len(rest))).item()
-    return _Parts(marginals, correlation)
+        joint = (states[:, group] * places).sum(1).bincount().double() / n
+        found[0] += (alone[group].sum() - usage_entropy(joint)).item()
+        found[1] += (corrected[group].sum() - _entropy(joint, n)).item()
+    return _Part(*found)
 
 
 def _entropy(shares: Tensor, n: int) -> Tensor:
@@ -126,13 +148,13 @@ def _entropy(shares: Tensor, n: int) -> Tensor:
     return usage_entropy(shares) + ((shares > 0).sum(-1) - 1) / (2 * n)
 
 
-def _excess(value: float, null: list[float]) -> tuple[float, float]:
-    """Return a statistic of codes minus its mean over samples, and Student's p-value of one more among them."""
-    bias = statistics.mean(null)
-    error = statistics.stdev(null) * (1 + 1 / len(null)) ** 0.5
+def _p_value(value: float, null: list[float]) -> float:
+    """Return Student's p-value of a value, of at least 0, as one more among those of the null, on cube roots."""
+    root, *roots = [max(one, 0.0) ** (1 / 3) for one in (value, *null)]
+    error = statistics.stdev(roots) * (1 + 1 / len(null)) ** 0.5
     if error == 0:
-        return value - bias, float(value <= bias)
-    return value - bias, float(scipy.stats.t.sf((value - bias) / error, len(null) - 1))
+        return float(root <= roots[0])
+    return float(scipy.stats.t.sf((root - statistics.mean(roots)) / error, len(null) - 1))
 
 
 def _size(prior: Alphabet, n: int) -> int:
@@ -172,10 +194,15 @@ def _groups(information: Tensor, size: int) -> list[Tensor]:
     return groups
 
 
-def _copies(information: Tensor, entropies: Tensor) -> int:
-    """Return how many tokens an earlier one determines, up to a hundredth of their entropy."""
-    told = information.tril(-1).amax(1)
-    return int(((entropies > 0) & (told >= _COPY * entropies)).sum())
+def _copies(information: Tensor, by_chance: Tensor, entropies: Tensor) -> int:
+    """Return how many tokens an earlier one determines, up to a hundredth of their entropy.
+
+    Few codes seem to determine much by chance: that of tokens in another order counts as none.
+    """
+    own = entropies[:, None]
+    known = (own > 0) & (by_chance <= _TOLD_BY_CHANCE * own)
+    copies = known & (information - by_chance >= _COPY * (own - by_chance))
+    return int(copies.tril(-1).any(1).sum())
 
 
 def _summary(information: Tensor | None) -> dict[str, float] | None:

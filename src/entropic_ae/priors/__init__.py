@@ -1,6 +1,6 @@
 """Distributions over codes, and normal scores of codes."""
 
-from entropic_ae.priors.alphabet import Alphabet, UniformLevels, level_values
+from entropic_ae.priors.alphabet import Alphabet, UniformLevels, check_levels, level_values
 from entropic_ae.priors.distributions import (
     CodePrior,
     IndependentPrior,
@@ -22,6 +22,7 @@ __all__ = [
     "UniformLevels",
     "UniformSphere",
     "as_prior",
+    "check_levels",
     "level_values",
     "normal_cdf",
     "normal_quantile",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from statistics import NormalDist
 from typing import Any, ClassVar
 
@@ -13,7 +14,10 @@ from torch.distributions import constraints
 from entropic_ae.errors import InputError
 from entropic_ae.priors.distributions import CodePrior
 
-__all__ = ["Alphabet", "UniformLevels", "level_values"]
+__all__ = ["Alphabet", "UniformLevels", "check_levels", "level_values"]
+
+_GOLDEN = (math.sqrt(5) - 1) / 2
+_CLOSE = 1e-3  # of a level: a value that is nearer to one is that level
 
 
 class Alphabet(CodePrior):
@@ -57,9 +61,16 @@ class Alphabet(CodePrior):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the logarithm of the probability of codes, (..., D); minus infinity off the alphabet."""
-        flat = value.reshape(-1, *self.event_shape)
-        of_alphabet = torch.isclose(self.nearest(flat), flat).all(1).reshape(value.shape[:-1])
-        return torch.where(of_alphabet, -self.entropy().to(value), -math.inf)
+        if value.shape[-1:] != self.event_shape:
+            raise InputError(
+                f"{self.title} expects codes (..., {self.event_shape[0]}), got shape {tuple(value.shape)}."
+            )
+        found = self._has(value.reshape(-1, *self.event_shape)).reshape(value.shape[:-1])
+        return torch.where(found, -self.entropy().to(value), -math.inf)
+
+    def _has(self, codes: Tensor) -> Tensor:
+        """Return which codes, (N, D), are of the alphabet: bool (N,)."""
+        return torch.isclose(self.nearest(codes.nan_to_num(math.inf)), codes).all(1)
 
     def entropy(self) -> Tensor:
         """Return T log K, in nats."""
@@ -68,6 +79,23 @@ class Alphabet(CodePrior):
     def nearest(self, codes: Tensor) -> Tensor:
         """Return the nearest code of the alphabet to each code, (N, D)."""
         return self.from_states(self.to_states(codes)).to(codes)
+
+    def dithered(self, codes: Tensor) -> Tensor:
+        """Return codes of the alphabet for codes between them, (N, D), some values moved up and others down.
+
+        So the values of a code change one after the other where it moves to another code, and the mean over
+        dimensions is kept. Codes of the alphabet stay what they are. This base class moves all values to the
+        nearest code.
+        """
+        return self.nearest(codes)
+
+    def check_codes(self, codes: Tensor, who: str) -> None:
+        """Raise InputError if codes, (N, D), are not of the alphabet, up to rounding."""
+        if wrong := int((~self._has(codes)).sum()):
+            raise InputError(
+                f"{who} expects codes of {self.title} ({self.description}), got {wrong:,} of {len(codes):,} that "
+                "are not; give codes of the bottleneck, or the nearest ones (prior.nearest)."
+            )
 
     def to_normal(self, codes: Tensor) -> Tensor:  # noqa: ARG002
         """Raise InputError: no invertible map makes normal numbers of finitely many codes."""
@@ -102,9 +130,7 @@ class UniformLevels(Alphabet):
     columns = "each value becomes the level of its normal distribution function"
 
     def __init__(self, dim: int, levels: int) -> None:
-        if levels < 2:
-            raise InputError(f"levels must be at least 2, got {levels}.")
-        super().__init__(dim, dim, levels)
+        super().__init__(dim, dim, check_levels(levels))
         signs = levels == 2
         self.title = "uniform signs" if signs else f"the uniform distribution over {levels} levels"
         self.description = (
@@ -119,6 +145,20 @@ class UniformLevels(Alphabet):
         """Return the nearest level of each value of codes, (N, D), from 0 to L - 1: int64."""
         return ((codes + 1) * ((self.states - 1) / 2) + 0.5).floor().clamp(0, self.states - 1).long()
 
+    def dithered(self, codes: Tensor) -> Tensor:
+        """Return levels for values between two, (N, D), moved up in the share of dimensions that keeps their mean.
+
+        Each dimension has a threshold of its own, spread evenly from 0 to 1 by multiples of the golden ratio.
+
+        >>> halfway = torch.zeros(1, 1000)  # between -1 and 1
+        >>> round(UniformLevels(1000, 2).dithered(halfway).mean().item(), 2)
+        0.0
+        """
+        place = (codes.double() + 1) * ((self.states - 1) / 2)
+        share = torch.arange(1, codes.shape[1] + 1, dtype=torch.float64, device=codes.device) * _GOLDEN % 1
+        levels = (place + share.clamp(_CLOSE, 1 - _CLOSE)).floor().clamp(0, self.states - 1)
+        return level_values(levels, self.states).to(codes)
+
     def from_states(self, states: Tensor) -> Tensor:
         """Return the values, (N, D) float32, of levels from 0 to L - 1, int64 (N, D)."""
         return level_values(states.float(), self.states)
@@ -128,6 +168,13 @@ class UniformLevels(Alphabet):
         # compared with normal quantiles, so that a graph finds the same level as PyTorch
         edges = torch.tensor(self._edges, dtype=noise.dtype, device=noise.device)
         return level_values((noise[..., None] >= edges).to(noise.dtype).sum(-1), self.states)
+
+
+def check_levels(levels: int) -> int:
+    """Return a number of levels; InputError if it is not a whole number of at least 2."""
+    if not isinstance(levels, Integral) or levels < 2:
+        raise InputError(f"levels must be a whole number of at least 2, got {levels}.")
+    return int(levels)
 
 
 def level_values(levels: Tensor, count: int) -> Tensor:

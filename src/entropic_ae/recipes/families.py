@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
-from entropic_ae.errors import InputError
+from entropic_ae.bottlenecks import BOTTLENECKS
+from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.networks import (
     ConvDecoder,
     ConvEncoder,
@@ -19,7 +21,7 @@ from entropic_ae.networks import (
 )
 from entropic_ae.registry import Registry
 
-__all__ = ["NETWORKS", "Networks", "family", "in_family"]
+__all__ = ["NETWORKS", "Networks", "family", "in_family", "unknown_setting"]
 
 
 class Networks(NamedTuple):
@@ -85,6 +87,24 @@ def in_family(name: str, encoder: partial[Any], decoder: partial[Any]) -> tuple[
         for kind, one in zip(wanted, old, strict=True)
     ]
     return made[0], made[1]
+
+
+def unknown_setting(name: str, known: Iterable[str]) -> InputError:
+    """Return the error for a setting that a system has not. It names the part that would have it.
+
+    >>> print(unknown_setting("levels", ["latent_dim", "width"]))
+    levels is a setting of bottleneck=levels; set that too.
+    """
+
+    def sets(part: Any) -> bool:
+        parameter = inspect.signature(part).parameters.get(name)
+        return parameter is not None and parameter.default is not parameter.empty
+
+    homes = [f"bottleneck={kind}" for kind, one in BOTTLENECKS.items() if sets(one)]
+    homes += [f"network={kind}" for kind, one in NETWORKS.items() if any(map(sets, one))]
+    if not homes:
+        return unknown_name("setting", name, known)
+    return InputError(f"{name} is a setting of {' or '.join(homes)}; set that too.")
 
 
 def _takes(kind: Any, name: str) -> bool:

@@ -17,7 +17,7 @@ from entropic_ae.densities import DENSITIES
 from entropic_ae.errors import InputError, unknown_name
 from entropic_ae.networks import Shape
 from entropic_ae.randomness import seeded
-from entropic_ae.recipes.families import family, in_family
+from entropic_ae.recipes.families import family, in_family, unknown_setting
 from entropic_ae.recipes.presets import Preset
 from entropic_ae.recipes.recipe import Recipe, Scalar
 from entropic_ae.storage.json_schema import shown
@@ -153,7 +153,7 @@ class System:
             return System(recipe, self.preset).with_settings(changes)
         for name in changes:
             if name not in known:
-                raise unknown_name("setting", name, known)
+                raise unknown_setting(name, known)
         new: dict[str, Any] = {name: read_setting(name, value, known[name]) for name, value in changes.items()}
 
         def constructor(old: partial[Any]) -> partial[Any]:
@@ -235,6 +235,11 @@ class System:
         self._check_names()
         with seeded(seed):
             bottleneck = self.recipe.bottleneck(self.preset.latent_dim)
+            if self.recipe.transport is not None and bottleneck.is_discrete:
+                raise InputError(
+                    f"the transport '{self.recipe.transport}' maps continuous codes, and those of the bottleneck "
+                    f"{type(bottleneck).__name__} are of a finite alphabet; set transport=none."
+                )
             labels = LabelEmbedding(classes) if self.recipe.conditional and classes is not None else None
             more = 0 if labels is None else labels.size
             encoder = self.encoder((shape[0] + more, *shape[1:]), bottleneck.in_features)

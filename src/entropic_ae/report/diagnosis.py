@@ -36,6 +36,7 @@ class Diagnosis:
     rows: list[PartRow] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
     facts: list[tuple[str, str]] = field(default_factory=list)
+    has_shapes: bool = False  # whether charts have skewness and kurtosis
 
 
 def diagnosis(found: dict[str, Any]) -> Diagnosis:
@@ -58,7 +59,7 @@ def diagnosis(found: dict[str, Any]) -> Diagnosis:
     dead = f"; {found['dead']} of them dead and left out" if found["dead"] else ""
     intro = (
         f"{found['n']:,} held-out codes of {found['dimensions']} dimensions{dead}, "
-        f"{fixed(found['divergence'])} nats from {found['prior']}."
+        f"{'at least ' * ('usage' in found)}{fixed(found['divergence'])} nats from {found['prior']}."
     )
     return Diagnosis(
         verdict=found.get("verdict"),
@@ -67,6 +68,7 @@ def diagnosis(found: dict[str, Any]) -> Diagnosis:
         rows=rows,
         charts=[*(_usage(found) if "usage" in found else _shapes(found)), _distance(found)],
         facts=_facts(found),
+        has_shapes="usage" not in found,
     )
 
 

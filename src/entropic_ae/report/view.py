@@ -346,9 +346,13 @@ def _multiples(run: Contents) -> Multiples | None:
 
 def _codes(result: dict[str, Any]) -> list[tuple[str, str]]:
     codes = result["codes"]
+    of = "the dimensions of " if "states" in codes else ""
     facts = [
         ("reconstruction error (squared, summed over an image)", fixed(result["reconstruction_error"], 3)),
-        (f"entropy of {codes['n']:,} held-out codes", f"{fixed(codes['entropy'])} nats"),
+        (
+            f"entropy of {of}{codes['n']:,} held-out codes",
+            f"{fixed(codes['entropy'])} nats",
+        ),
     ]
     if "states" in codes:
         facts.append(("codes that differ", f"{codes['distinct']:,}"))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from entropic_ae import generation
 from entropic_ae.errors import InputError
+from entropic_ae.priors import Alphabet
 from entropic_ae.runs.labels import Label, Labels, find_label, given_labels
 
 if TYPE_CHECKING:
@@ -50,8 +51,11 @@ def edit(
         raise InputError(f"strength must be a finite number, got {strength}; 1 moves one class onto the other.")
     if run.model.labels is None:
         given_labels(run, labels, len(images))  # refuses labels
-        codes = generation.encode(run.model, images)
-        return generation.decode(run.model, codes + strength * direction(run, toward, away))
+        codes = generation.encode(run.model, images) + strength * direction(run, toward, away)
+        prior = run.model.bottleneck.prior()
+        if isinstance(prior, Alphabet):  # a part of a step changes a part of the values
+            codes = prior.dithered(codes)
+        return generation.decode(run.model, codes)
     if strength != 1 or away is not None:
         raise InputError(
             f"{run.name} is conditional: it decodes a code with another label, which has no strength, and is away "

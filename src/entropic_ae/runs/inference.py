@@ -135,7 +135,7 @@ class Inference:
             given = density if isinstance(density, Density) else None
             codes = (given or self._run.density(str(density or default_density(self._run)))).sample(n, seed=seed)
         kind = kind or generation.interpolation_for(self._run.model)
-        path = generation.walk_codes(codes, frames, kind)
+        path = generation.walk_codes(codes, frames, kind, prior=self._run.model.bottleneck.prior())
         if found is not None:
             found = found.repeat_interleave(frames).roll(-(frames // 2))
         return self.decode(path, labels=found)

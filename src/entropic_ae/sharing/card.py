@@ -175,7 +175,8 @@ def _measured(metrics: Mapping[str, Mapping[str, Any]]) -> str:
             for kind, row in result["distances"].items()
         )
         codes = result["codes"]
-        entropy = f"entropy of {codes['n']:,} held-out codes {codes['entropy']:.2f} nats"
+        of = "the dimensions of " if "states" in codes else ""
+        entropy = f"entropy of {of}{codes['n']:,} held-out codes {codes['entropy']:.2f} nats"
         if codes["maximum"] is not None:
             entropy += f" of at most {codes['maximum']:.2f}"
         against = f"{result['real_images']:,} {result.get('split', 'test')} images"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -77,16 +78,15 @@ class NegativeDiscreteEntropy(Term):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("group", 0), ("memory", 0)):
-            if (value := getattr(self, name)) < least:
-                raise InputError(f"{self.setting}.{name} must be at least {least}, got {value}.")
+        for name in ("group", "memory"):
+            if not isinstance(value := getattr(self, name), Integral) or value < 0:
+                raise InputError(f"{self.setting}.{name} must be a whole number of at least 0, got {value}.")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise InputError(f"{self.setting}.temperature must be above 0, got {self.temperature}.")
 
     def __call__(self, model: Autoencoder, trace: Trace) -> Tensor:
         """Return the negative entropy; encoder outputs that are not finite give a value that is not, no error."""
-        bottleneck = model.bottleneck
-        assert isinstance(bottleneck, Quantised)
+        bottleneck = _quantised(model)
         assert trace.hidden is not None
         prior = bottleneck.prior()
         soft = bottleneck.assignments(gather(trace.hidden), self.temperature)
@@ -117,13 +117,13 @@ class NegativeDiscreteEntropy(Term):
 
     def check(self, model: Autoencoder) -> None:
         """Reject a bottleneck without a finite alphabet, and groups of too many joint states."""
-        bottleneck = model.bottleneck
-        if not isinstance(bottleneck, Quantised):
+        prior = _quantised(model).prior()
+        states = prior.states
+        if self.group > prior.tokens:
             raise InputError(
-                "NegativeDiscreteEntropy needs a bottleneck of a finite alphabet (Binary, Levels, ...), got "
-                f"{type(bottleneck).__name__}; use NegativeEntropy."
+                f"{self.setting}.group must be at most {prior.tokens}, the {prior.quantum}s of a code, got "
+                f"{self.group}."
             )
-        states = bottleneck.prior().states
         if states ** self._size(states) > MOST_STATES:
             least = f"; set {self.setting}.group={largest}" if (largest := _most(states, MOST_STATES)) else ""
             raise InputError(
@@ -134,6 +134,17 @@ class NegativeDiscreteEntropy(Term):
     def _size(self, states: int) -> int:
         """Return the number of tokens in a group."""
         return self.group or max(_most(states, _FEW_STATES), min(2, _most(states, MOST_STATES)), 1)
+
+
+def _quantised(model: Autoencoder) -> Quantised:
+    """Return the bottleneck of a model; InputError if it has no finite alphabet."""
+    bottleneck = getattr(model, "bottleneck", None)
+    if not isinstance(bottleneck, Quantised):
+        raise InputError(
+            "NegativeDiscreteEntropy needs a model whose bottleneck has a finite alphabet (Binary, Levels, ...), "
+            f"got {type(model if bottleneck is None else bottleneck).__name__}; use NegativeEntropy."
+        )
+    return bottleneck
 
 
 def _most(states: int, joint: int) -> int:

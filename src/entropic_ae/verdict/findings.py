@@ -247,7 +247,8 @@ def _cause(result: Mapping[str, Any]) -> str | None:
     found = result["diagnostics"]
     p_values = found.get("p_values", {})
     parts = {name: nats for name, nats in found.get("parts", {}).items() if p_values.get(name, 1.0) <= _LEVEL}
-    return max(parts, key=lambda name: parts[name], default=None)
+    largest = max(parts, key=lambda name: parts[name], default=None)
+    return "dependence between dimensions" if largest == "groups" else largest
 
 
 def _copying(info: RunInfo, result: Mapping[str, Any]) -> list[Finding]:
