@@ -145,12 +145,6 @@ def test_a_setting_of_another_bottleneck_or_network_names_it():
             configure(RECIPES["q-eae"], PRESETS["digits"], {name: 4})
 
 
-def test_the_constructors_take_levels():
-    for build in (eae.QAE, eae.QEAE):
-        model, _ = build((1, 8, 8), latent_dim=4, levels=3, width=4)
-        assert model.bottleneck.prior().states == 3
-
-
 @pytest.mark.parametrize("name", DISCRETE)
 def test_soft_assignments_are_most_probable_where_the_code_is(name):
     bottleneck = BOTTLENECKS[name](3)

@@ -324,7 +324,7 @@ def test_networks_that_cannot_be_replaced_are_refused():
         configure(EAE, PRESETS["mlp"], {"network": "residual"})
     with pytest.raises(InputError, match=r"unknown network 'residal'; did you mean 'residual'"):
         configure(EAE, PRESETS["digits"], {"network": "residal"})
-    with pytest.raises(InputError, match="unknown setting 'kernel_size'"):
+    with pytest.raises(InputError, match="kernel_size is a setting of network=paper; set that too"):
         configure(EAE, PRESETS["celeba"], {"network": "residual", "kernel_size": 4})
     own = replace(EAE, name="own", encoder=partial(Mine))
     assert configure(own, PRESETS["digits"]).settings()["network"] == "Mine-ConvDecoder"

@@ -22,7 +22,7 @@ def build(
     latent_dim: int | None,
     width: int | None,
     depth: int | None,
-    weights: Mapping[str, float | str | None],
+    weights: Mapping[str, float | None],
     preset: str | None,
     seed: int,
     classes: int | None = None,

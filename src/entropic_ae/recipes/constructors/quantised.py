@@ -13,16 +13,14 @@ def QAE(
     shape: Shape,
     *,
     latent_dim: int | None = None,
-    levels: int | None = None,
     width: int | None = None,
     depth: int | None = None,
     preset: str | None = None,
     seed: int = 0,
 ) -> Built:
-    """Build an autoencoder of binary codes, or of codes of more levels.
+    """Build an autoencoder of binary codes.
 
-    Arguments, results and errors are those of ``AE``; ``levels`` is the number of levels of each value, by default
-    2, the signs.
+    Arguments, results and errors are those of ``AE``.
 
     Reference: "Language Model Beats Diffusion: Tokenizer is Key to Visual Generation", Yu et al. (2023),
     https://arxiv.org/abs/2310.05737, for the codes.
@@ -31,23 +29,22 @@ def QAE(
     >>> model.bottleneck.prior().title, [term.name for term in objective.terms]
     ('uniform signs', ['squared_error'])
     """
-    return build(systems.QUANTISED_AE, shape, latent_dim, width, depth, _alphabet(levels), preset, seed)
+    return build(systems.QUANTISED_AE, shape, latent_dim, width, depth, {}, preset, seed)
 
 
 def QEAE(
     shape: Shape,
     *,
     latent_dim: int | None = None,
-    levels: int | None = None,
     entropy: float | None = None,
     width: int | None = None,
     depth: int | None = None,
     preset: str | None = None,
     seed: int = 0,
 ) -> Built:
-    """Build the entropic autoencoder of binary codes, or of more levels: maximised entropy of their usage.
+    """Build the entropic autoencoder of binary codes: maximised entropy of their usage.
 
-    Arguments, results and errors are those of ``QAE``; ``entropy`` is the weight of ``NegativeDiscreteEntropy``.
+    Arguments, results and errors are those of ``AE``; ``entropy`` is the weight of ``NegativeDiscreteEntropy``.
 
     Reference: section 6 of "Batch Norm with Entropic Regularization Turns Deterministic Autoencoders into
     Generative Models", Ghose, Rashwan and Poupart (2020), https://arxiv.org/abs/2002.10631.
@@ -56,10 +53,4 @@ def QEAE(
     >>> [term.weight for term in objective.terms if term.setting == "entropy"]
     [0.5]
     """
-    weights = {"entropy": entropy, **_alphabet(levels)}
-    return build(systems.QUANTISED_EAE, shape, latent_dim, width, depth, weights, preset, seed)
-
-
-def _alphabet(levels: int | None) -> dict[str, int | str]:
-    """Return the settings of the bottleneck of a number of levels."""
-    return {} if levels is None else {"bottleneck": "levels", "levels": levels}
+    return build(systems.QUANTISED_EAE, shape, latent_dim, width, depth, {"entropy": entropy}, preset, seed)
