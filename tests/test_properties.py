@@ -351,7 +351,10 @@ def fit(name, codes):
         "mixture": {"components": 3},
         "autoregressive": {"width": 16, "depth": 1, "epochs": 1},
     }
-    return DENSITIES[name].fit(codes, prior_for(name, codes.shape[1]), **small.get(name, {}))
+    prior = prior_for(name, codes.shape[1])
+    if DENSITIES[name].is_discrete:  # of an alphabet only
+        codes = prior.nearest(codes)
+    return DENSITIES[name].fit(codes, prior, **small.get(name, {}))
 
 
 TRAINED = ("flow", "second-stage", "autoregressive")  # by gradients
