@@ -56,6 +56,15 @@ def test_a_good_model_with_codes_that_are_not_the_prior_is_sent_to_the_transport
     assert str(whole).splitlines()[-1].endswith(": entropic-ae transport runs/a")
 
 
+def test_a_transport_is_advised_only_where_a_mixture_draws_nearer():
+    rows = {**RESULT["distances"], "mixture": {"frechet": 16.0, "frechet_error": 0.2}}
+    found, whole = judge(distances=rows)
+    assert found["samples"].grade == "poor"
+    assert whole.command == "entropic-ae report runs/a"
+    del rows["mixture"]  # not measured
+    assert judge(distances=rows)[1].command == "entropic-ae transport runs/a"
+
+
 def test_the_grade_of_samples_is_as_bad_as_is_certain():
     """4.6 times reconstructions whose distance, like the floor's, is hardly known: 1.6 times what it may be."""
     unsure = {"held-out images": (2.35, 1.33), "reconstructions": (1.75, 0.84), "prior": (7.99, 1.9)}

@@ -290,7 +290,7 @@ def _next(
     elif found["reconstructions"].grade == "poor":
         size = info.expanded.settings.get("latent_dim", 0)
         advice = f"train wider networks, or more code dimensions than {size}: reconstructions are the limit", None
-    elif samples in ("poor", "fair") and not transported and _cause(result) is not None:
+    elif samples in ("poor", "fair") and not transported and _cause(result) and _gains(info, result):
         if "usage" in result["diagnostics"]:
             command = run_command("sample", folder, info, "--density", "autoregressive")
             advice = "draw from the density of the codes, or train with a higher weight of their entropy", command
@@ -302,6 +302,14 @@ def _next(
     elif "copying" in found and found["copying"].grade == "poor":
         advice = "train on more images, or for fewer epochs: samples repeat training images", None
     return advice
+
+
+def _gains(info: RunInfo, result: Mapping[str, Any]) -> bool:
+    """Return whether a density may draw nearer than the recipe's: not if the mixture is farther than the prior."""
+    drawn = _drawn(result)
+    if info.density != "prior" or not {"prior", "mixture"} <= drawn.keys():
+        return True
+    return bool(drawn["mixture"]["frechet"] < drawn["prior"]["frechet"])
 
 
 def _resumed(info: RunInfo, epochs: int, folder: Path) -> str:
