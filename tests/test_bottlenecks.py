@@ -11,6 +11,16 @@ def bottleneck(request):
     return BOTTLENECKS[request.param](5)
 
 
+@pytest.mark.parametrize("name", BOTTLENECKS)
+def test_the_wrong_number_of_features_is_refused_and_float64_is_taken(name):
+    bottleneck = BOTTLENECKS[name](3)
+    with pytest.raises(InputError, match=r"expects \(N, \d\), got shape"):
+        bottleneck(torch.ones(5, bottleneck.in_features + 1))
+    for training in (True, False):
+        h = torch.randn(50, bottleneck.in_features, dtype=torch.float64)
+        assert bottleneck.train(training)(h).z.dtype == torch.float64
+
+
 def test_contract(bottleneck):
     """Every bottleneck: codes (N, D), gradients, a prior over (D,) with finite entropy, defined evaluation."""
     h = torch.randn(50, bottleneck.in_features, requires_grad=True)

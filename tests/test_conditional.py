@@ -235,6 +235,10 @@ def test_commands_take_the_names_of_classes(run, call, tmp_path):
     assert "whose labels are known" in call("reconstruct", folder, "--label", 2)[2]
 
 
+def test_a_conditional_run_shows_reconstructions_with_their_labels(run):
+    assert run.show(4).size[0] > 0
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     return eae.train("eae", "digits", set=SMALL, epochs=1, out=tmp_path_factory.mktemp("p") / "run", **OPTIONS)

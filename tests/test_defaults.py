@@ -88,6 +88,17 @@ def test_registered_presets_keep_their_numbers_but_for_the_width():
     assert fitted(EAE, images(), {}, gpu=True)["epochs"] == 5000 // 5  # 20,000 steps, and at most 1,000 epochs
 
 
+def test_a_run_of_a_size_is_resumed_again_and_again(tmp_path):
+    options = {"device": "cpu", "progress": False, "limit": 60, "out": tmp_path / "run"}
+    own = {"width": 2, "latent_dim": 2, "patience": 3}
+    for epochs, size in ((1, "small"), (2, None), (3, "small")):
+        run = eae.train("ae", "digits", set=own, size=size, epochs=epochs, resume=epochs > 1, **options)
+        assert (run.info.size, run.info.expanded.settings["learning_rate"]) == ("small", 0.002)
+        assert "patience_steps" in run.info.fitted
+    with pytest.raises(InputError, match="trained with size small, got medium; leave the size out"):
+        eae.train("ae", "digits", set=own, size="medium", epochs=4, resume=True, **options)
+
+
 def test_sizes_set_width_batch_and_schedule_together():
     small = fitted(EAE, images(source="mnist"), {"learning_rate": 1e-3}, size="small")
     assert (small["width"], small["epochs"], small["batch_size"]) == (16, 750, 100)

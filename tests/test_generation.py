@@ -42,6 +42,26 @@ def test_encode_in_evaluation_mode_whatever_the_batch(model, images):
     torch.testing.assert_close(encode(model, images[700:701]), codes[700:701])
 
 
+def test_only_bytes_are_images(model, images):
+    for use in (encode, reconstruct):
+        with pytest.raises(InputError, match=rf"{use.__name__} expects uint8 images .* got torch.float32"):
+            use(model, images[:3] / 255)
+
+
+def test_parts_that_are_frozen_stay_in_their_mode(model, images):
+    model.train()
+    model.encoder.eval()
+    encode(model, images[:3])
+    assert (model.encoder.training, model.bottleneck.training, model.decoder.training) == (False, True, True)
+
+
+def test_a_float64_model_encodes(model, images):
+    single = encode(model, images[:50])
+    model.double()
+    torch.testing.assert_close(encode(model, images[:50]), single)
+    assert reconstruct(model, images[:3]).dtype == torch.uint8
+
+
 def test_reconstruct_is_decode_of_encode(model, images):
     difference = reconstruct(model, images).int() - decode(model, encode(model, images)).int()
     assert difference.abs().max() <= 1

@@ -87,6 +87,17 @@ def test_a_recipe_has_a_constructor_of_the_same_weights(name):
         build((1, 8, 8), preset="digit", **labels)
 
 
+def test_a_part_has_the_name_that_it_was_chosen_by(monkeypatch):
+    terms = "squared_error + sigreg"
+    assert [term.name for term in configure(EAE, PRESETS["digits"], {"terms": terms}).recipe.terms] == terms.split(
+        " + "
+    )
+    monkeypatch.setitem(BOTTLENECKS.data, "mine", BOTTLENECKS["batch-norm"])  # a second name
+    assert configure(EAE, PRESETS["digits"], {"bottleneck": "mine"}).settings()["bottleneck"] == "batch-norm"
+    with pytest.raises(InputError, match="width expects a whole number, got None"):
+        configure(EAE, PRESETS["digits"], {"width": None})
+
+
 def test_settings_reach_what_is_built():
     changes = {"entropy": "0.5", "entropy.k": "3", "latent_dim": "5", "width": "4", "momentum": "0.2", "epochs": 7}
     system = configure(EAE, PRESETS["mnist"], changes)

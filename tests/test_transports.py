@@ -34,6 +34,15 @@ def mixture():
     return fitted("mixture", rings(2000, 3), Normal.standard(3))
 
 
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_a_mixture_of_codes_that_all_coincide_is_fitted(value):
+    codes = torch.full((50, 3), value)
+    transport = MixtureTransport.fit(codes, Normal.standard(3))
+    drawn = transport.inverse(torch.randn(20, 3, generator=torch.Generator().manual_seed(0)))
+    assert drawn.isfinite().all()
+    assert (drawn - value).abs().max() < 1e-3
+
+
 @pytest.mark.parametrize("name", list(TRANSPORTS))
 def test_the_inverse_undoes_the_map_and_files_keep_it(name):
     z, prior = rings(400, 3), Normal.standard(3)

@@ -64,7 +64,9 @@ def encode(model: Autoencoder, images: ArrayLike, labels: ArrayLike | None = Non
     >>> encode(model, torch.zeros(5, 1, 8, 8, dtype=torch.uint8)).shape
     torch.Size([5, 4])
     """
-    return _in_batches(model, lambda x, y: model.encode(to_unit(x), y).float(), _images("encode", images), labels)
+    return _in_batches(
+        model, lambda x, y: model.encode(_unit(model, x), y).float(), _images("encode", images), labels
+    )
 
 
 def encode_hidden(model: Autoencoder, images: ArrayLike, labels: ArrayLike | None = None) -> Tensor:
@@ -77,7 +79,7 @@ def encode_hidden(model: Autoencoder, images: ArrayLike, labels: ArrayLike | Non
     torch.Size([5, 4])
     """
     return _in_batches(
-        model, lambda x, y: model.hidden(to_unit(x), y).float(), _images("encode_hidden", images), labels
+        model, lambda x, y: model.hidden(_unit(model, x), y).float(), _images("encode_hidden", images), labels
     )
 
 
@@ -98,7 +100,7 @@ def encode_posterior(
     """
 
     def both(x: Tensor, y: Tensor | None) -> Tensor:
-        z, posterior = model.bottleneck(model.hidden(to_unit(x), y))
+        z, posterior = model.bottleneck(model.hidden(_unit(model, x), y))
         return torch.cat([z, posterior.stddev], 1).float()
 
     if not model.bottleneck.has_posterior:
@@ -133,7 +135,9 @@ def reconstruct(model: Autoencoder, images: ArrayLike, labels: ArrayLike | None 
     torch.uint8
     """
     images = _images("reconstruct", images)
-    return _in_batches(model, lambda x, y: to_uint8(model.decode(model.encode(to_unit(x), y), y)), images, labels)
+    return _in_batches(
+        model, lambda x, y: to_uint8(model.decode(model.encode(_unit(model, x), y), y)), images, labels
+    )
 
 
 def reconstruction_errors(model: Autoencoder, images: ArrayLike, labels: ArrayLike | None = None) -> Tensor:
@@ -149,7 +153,7 @@ def reconstruction_errors(model: Autoencoder, images: ArrayLike, labels: ArrayLi
     """
 
     def errors(images: Tensor, y: Tensor | None) -> Tensor:
-        x = to_unit(images)
+        x = _unit(model, images)
         return (as_double(model.decode(model.encode(x, y), y)) - as_double(x)).square().flatten(1).sum(1)
 
     return _in_batches(model, errors, _images("reconstruction_errors", images), labels)
@@ -309,9 +313,14 @@ def interpolate(
     return decode(model, codes, among).unflatten(0, (len(start), steps))
 
 
+def _unit(model: Autoencoder, images: Tensor) -> Tensor:
+    """Return uint8 images in [0, 1], in the type of a model's weights."""
+    return to_unit(images).to(next(model.parameters()).dtype)
+
+
 def _images(who: str, images: ArrayLike) -> Tensor:
     images = as_tensor(images, who)
-    if images.dtype != torch.uint8 and not images.is_floating_point():
+    if images.dtype != torch.uint8:
         raise InputError(
             f"{who} expects uint8 images (N, C, H, W), got {images.dtype} of shape {tuple(images.shape)}; those "
             "in [0, 1] are (255 * images).round() in bytes."
@@ -327,8 +336,8 @@ def _in_batches(
 ) -> Tensor:
     """Apply a function of a batch and labels in evaluation mode on the model's device, and gather on the CPU."""
     device = next(model.parameters()).device
+    modes = {module: module.training for module in model.modules()}
     given = None if model.labels is None else model.labels.checked(labels, len(inputs)).cpu()
-    training = model.training
 
     def labelled(rows: Tensor) -> Tensor:
         assert given is not None
@@ -344,4 +353,5 @@ def _in_batches(
             numbers = torch.arange(len(inputs)).split(size)
             return torch.cat([share_out(labelled, rows).cpu() for rows in numbers])
     finally:
-        model.train(training)
+        for module, training in modes.items():  # a part may be frozen in evaluation mode
+            module.training = training

@@ -144,6 +144,7 @@ class Identity(Bottleneck):
 
     def forward(self, h: Tensor) -> Code:
         """Return (N, D) unchanged, in at least float32, whatever the autocast state."""
+        self.check_batch(h)
         return Code(as_float(h))
 
     def describe(self) -> list[dict[str, Any]]:

@@ -40,7 +40,7 @@ class Sphere(Bottleneck):
 
     def __init__(self, latent_dim: int, *, eps: float = 1e-12) -> None:
         super().__init__(latent_dim)
-        if latent_dim < 2 or eps <= 0:
+        if latent_dim < 2 or not eps > 0:
             raise InputError(f"Sphere expects latent_dim >= 2 and eps > 0, got {latent_dim} and {eps}.")
         self.eps = eps
 

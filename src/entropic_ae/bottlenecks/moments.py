@@ -54,13 +54,20 @@ class BatchNorm(Bottleneck):
         with torch.autocast(h.device.type, enabled=False):
             h = as_float(h)
             if not self.training:
-                return Code(self.norm(h))
+                return Code(self._followed(h))
             mean = _mean(h)
             centred = h - mean
             variance = global_mean(centred.square())
             _follow(self.norm.get_buffer("running_mean"), mean, self.momentum)
             _follow(self.norm.get_buffer("running_var"), _unbiased(variance, h), self.momentum)
             return Code(centred * (variance + self.eps).rsqrt())
+
+    def _followed(self, h: Tensor) -> Tensor:
+        mean, variance = self.norm.get_buffer("running_mean"), self.norm.get_buffer("running_var")
+        if h.dtype == mean.dtype:
+            normalised: Tensor = self.norm(h)
+            return normalised
+        return nn.functional.batch_norm(h, mean.to(h), variance.to(h), eps=self.eps)  # refuses two types
 
     @property
     def least_batch(self) -> int:
@@ -219,7 +226,7 @@ class Whitening(Bottleneck):
 
 
 def _checked(eps: float, momentum: float) -> tuple[float, float]:
-    if eps <= 0 or not 0 < momentum <= 1:
+    if not eps > 0 or not 0 < momentum <= 1:
         raise InputError(f"expected eps > 0 and 0 < momentum <= 1, got eps={eps} and momentum={momentum}.")
     return eps, momentum
 

@@ -51,6 +51,7 @@ class GaussianPosterior(Bottleneck):
 
     def forward(self, h: Tensor) -> Code:
         """Read means and standard deviations off (N, 2 D); in at least float32, whatever the autocast state."""
+        self.check_batch(h)
         mean, raw = as_float(h).chunk(2, dim=1)
         std = (self.log_std_limit * torch.tanh(raw)).exp()
         return _draw(mean, std, self.training)
@@ -86,6 +87,7 @@ class ConstantVariancePosterior(Bottleneck):
 
     def forward(self, h: Tensor) -> Code:
         """Take (N, D) as means; in at least float32, whatever the autocast state."""
+        self.check_batch(h)
         mean = as_float(h)
         return _draw(mean, torch.full_like(mean, self.std), self.training)
 

@@ -35,7 +35,7 @@ def read_config(path: Path, known: set[str]) -> dict[str, Any]:
         content = yaml.safe_load(text)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give --config a YAML or JSON file of options.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML raises ValueError for an odd date
         reason = " ".join(str(error).split())[:160]
         raise InputError(
             f"{path} is no YAML or JSON ({reason}); write one option a line, as in epochs: 20."

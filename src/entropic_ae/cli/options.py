@@ -106,8 +106,8 @@ Limit = Annotated[
 Recipes = Annotated[
     str | None,
     typer.Option(
-        help="Systems, separated by commas; eae:entropy=0.3 changes a setting of one; default: all without labels or "
-        "finite codes."
+        help="Systems, separated by commas; eae:entropy=0.3 changes a setting of one; default: all without "
+        "labels or finite codes."
     ),
 ]
 RunsFolder = Annotated[Path, typer.Option(help="The folder of the run folders.")]

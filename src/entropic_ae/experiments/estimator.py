@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from entropic_ae.bottlenecks import BatchNorm
+from entropic_ae.errors import InputError
 from entropic_ae.estimators import knn_entropy, norm_transport
 from entropic_ae.experiments.constraints import null_distances, prior_distance
 from entropic_ae.experiments.drawing import save_canvas
@@ -245,8 +246,9 @@ def _free(
             for name, terms in OBJECTIVES.items():
                 file = folder / f"{name.replace(' ', '-')}-{dim}-{batch}.json"
                 with locked(folder / ".claims" / f"{file.stem}.lock"):
+                    steps = visits * points // batch
+                    asked = {"points": points, "steps": steps, "seed": seed}
                     if not file.exists():
-                        steps = visits * points // batch
                         tell(f"{name}, {dim} dimensions, batches of {batch}")
                         nulls[dim] = nulls.get(dim) or _null(points, dim, seed)
                         found = {}
@@ -258,11 +260,16 @@ def _free(
                                 "at the end": normality(end, **nulls[dim]),
                                 "variance of the norms": end.norm(dim=1).var().item(),
                             }
-                        about = {"objective": name, "dim": dim, "batch": batch, "points": points, "steps": steps}
-                        about |= {"terms": [repr(term) for term in terms], "seed": seed, "null": nulls[dim]}
+                        about = {"objective": name, "dim": dim, "batch": batch, **asked}
+                        about |= {"terms": [repr(term) for term in terms], "null": nulls[dim]}
                         stamp = {"machine": machine(), "versions": versions(), "git_commit": git_commit()}
                         write_json(file, {**about, "starts": found, **stamp})
-                yield read_json(file)
+                result = read_json(file)
+                if before := {key: result[key] for key in asked if result[key] != asked[key]}:
+                    raise InputError(
+                        f"{file} is of {before}, expected {asked}; give another --out, or delete the folder."
+                    )
+                yield result
 
 
 def draw_estimator(

@@ -349,7 +349,11 @@ def caption(name: str, measured: Sequence[Mapping[str, Any]], rivals: Sequence[M
         order = sorted(figure.claim, key=distances.__getitem__)
         holds = "as the paper says" if tuple(order) == figure.claim else "not the paper's order"
         text += f"\nNearest to the data first: {', '.join(order)}: {holds}.\n"
-    same = [one for one in rivals if shared_protocol(one["cell"]) == shared_protocol(first["cell"])]
+    same = [
+        one
+        for one in rivals
+        if "metrics" in one and shared_protocol(one["cell"]) == shared_protocol(first["cell"])
+    ]
     if figure.behind and same:
         ours, theirs = (one["metrics"]["distances"]["prior"]["frechet"] for one in (first, same[0]))
         holds = "as the paper says" if theirs < ours else "not the paper's order"

@@ -67,6 +67,8 @@ def run_cells(
         protocol.
     """
     cells = list(cells)
+    if not cells:
+        raise InputError("expected cells to measure, got none.")
     check_cells(cells, out)
     todo = {cell.name: cell for cell in cells}
     total, measured = len(todo), sum((out / f"{name}.json").exists() for name in todo)

@@ -361,8 +361,13 @@ def _tries(cells: Sequence[Mapping[str, Any]]) -> str:
         mine = [cell for cell in cells if cell["cell"]["recipe"] == recipe]
         for cell in sorted(mine, key=lambda cell: list(cell["cell"]["own"].values())):
             mark = "**" if cell is min(mine, key=score) else ""
-            shown = " ".join(f"{name}={value:.3g}" for name, value in cell["cell"]["own"].items())
-            lines.append(f"| {recipe} | {shown} | {RECIPES[recipe].density} | {mark}{score(cell):.2f}{mark} |")
+            shown = " ".join(
+                f"{name}={value}" if isinstance(value, str) else f"{name}={value:.3g}"
+                for name, value in cell["cell"]["own"].items()
+            )
+            lines.append(
+                f"| {recipe} | {shown} | {RECIPES.find(recipe).density} | {mark}{score(cell):.2f}{mark} |"
+            )
     one = next((cell for cell in cells if "metrics" in cell), None)
     if one is None:
         return "\n".join(lines)

@@ -138,19 +138,20 @@ class System:
         known = self.settings()
         wanted = changes.get("network", known["network"])
         if wanted != known["network"]:
-            return self._with_networks(str(wanted)).with_settings(changes)
+            return self._with_networks(str(wanted)).with_settings(_without(changes, "network"))
         wanted = changes.get("bottleneck", known["bottleneck"])
         if wanted != known["bottleneck"]:
             recipe = replace(self.recipe, bottleneck=partial(BOTTLENECKS.find(str(wanted))))
-            return System(recipe, self.preset).with_settings(changes)
+            return System(recipe, self.preset).with_settings(_without(changes, "bottleneck"))
         wanted = changes.get("terms", known["terms"])
         if wanted != known["terms"]:
-            return System(replace(self.recipe, terms=self._terms(str(wanted))), self.preset).with_settings(changes)
+            recipe = replace(self.recipe, terms=self._terms(str(wanted)))
+            return System(recipe, self.preset).with_settings(_without(changes, "terms"))
         wanted = changes.get("transport", known["transport"])
         if wanted != known["transport"]:
             name = None if wanted == _NONE else str(wanted)
             recipe = replace(self.recipe, transport=name, transport_settings={})
-            return System(recipe, self.preset).with_settings(changes)
+            return System(recipe, self.preset).with_settings(_without(changes, "transport"))
         for name in changes:
             if name not in known:
                 raise unknown_setting(name, known)
@@ -374,6 +375,10 @@ def _setting(term: Term, name: str) -> str:
     return term.setting if name == "weight" else f"{term.setting}.{name}"
 
 
+def _without(changes: Mapping[str, Scalar], name: str) -> dict[str, Scalar]:
+    return {key: value for key, value in changes.items() if key != name}
+
+
 def _scalars(constructor: partial[Any]) -> dict[str, Scalar]:
     given = {k: v for k, v in constructor.keywords.items() if isinstance(v, bool | int | float | str)}
     return _defaults(constructor.func) | given
@@ -420,7 +425,7 @@ def read_setting(name: str, value: Scalar, old: Scalar) -> Any:
     if wanted is not bool and (isinstance(value, str) or not isinstance(value, bool)):
         try:
             read = wanted(value)
-        except (ValueError, OverflowError):
+        except (TypeError, ValueError, OverflowError):
             read = None
         if read is not None and (isinstance(value, str) or read == value):
             return read

@@ -120,14 +120,17 @@ def _keep(
     tell: Callable[[str], None],
 ) -> None:
     """Write results, pictures of neighbours, by density, and the map of the codes into the run's folder."""
-    some = torch.randperm(len(data.test.images), generator=generator(seed))[:_MAPPED].sort().values
-    codes = generation.encode(run.model, *data.test.at(some))  # by all processes; the first one writes
+    codes = None
+    if split == "test":
+        some = torch.randperm(len(data.test.images), generator=generator(seed))[:_MAPPED].sort().values
+        codes = generation.encode(run.model, *data.test.at(some))  # by all processes; the first one writes
     if not (is_first(sharers()) and run.is_current("the metrics are not saved")):
         return
-    for name, images in pictures.items() if split == "test" else ():
-        save_images(images, run.folder / neighbours_file(name), columns=_COLUMNS, overwrite=True)
-    tell("the map of the codes")
-    _draw_map(run, data, some, codes, seed)
+    if codes is not None:
+        for name, images in pictures.items():
+            save_images(images, run.folder / neighbours_file(name), columns=_COLUMNS, overwrite=True)
+        tell("the map of the codes")
+        _draw_map(run, data, some, codes, seed)
     for name, result in results.items():
         run.files.add_result(name + ("" if split == "test" else f" ({split})"), result)
 

@@ -171,7 +171,7 @@ def planned(
         **({} if start is None or start.record is None else {"start_from": start.record}),
         "precision": execution.precision,
         "compiled": execution.compile,
-        **({} if asked.size is None else {"size": asked.size}),
+        **({} if (size := asked.size or (before and before.size)) is None else {"size": size}),
         "overrides": changes,
         "fitted": [*own],
         "summary": recipe.summary,
@@ -209,6 +209,11 @@ def _fitted(
 
     Of a run whose images were others, only the width and the length of a code are taken over.
     """
+    if before is not None and asked.size not in (None, before.size):
+        raise InputError(
+            f"the run was trained with {'no size' if before.size is None else f'size {before.size}'}, got "
+            f"{asked.size}; leave the size out to resume it, or give another --out."
+        )
     other = before or (start.info if start is not None else None)
     found = fitted(
         recipe,
@@ -226,5 +231,5 @@ def _fitted(
     if before is None and not asked.same_data:
         recorded = {name: recorded[name] for name in _OF_WEIGHTS if name in recorded}
     if before is not None:  # one of an earlier version may lack a setting, whose default it then has
-        return {name: recorded[name] for name in found if name in recorded}
+        return {name: recorded[name] for name in before.fitted or found if name in recorded}
     return {name: recorded.get(name, value) for name, value in found.items()}

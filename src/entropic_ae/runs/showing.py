@@ -13,6 +13,7 @@ from entropic_ae.densities import Density
 from entropic_ae.errors import InputError, warn
 from entropic_ae.pictures import comparison, data_url, picture
 from entropic_ae.runs.fitting import Fitted, already_fitted
+from entropic_ae.runs.labels import taken
 from entropic_ae.verdict import Verdict, run_command
 
 if TYPE_CHECKING:
@@ -29,14 +30,15 @@ def show(run: Run, n: int, density: str | Density | None, seed: int) -> Image.Im
         raise InputError(f"the number of images must be at least 1, got {n}.")
     heading = f"{run.info.recipe} on {run.info.data}"
     try:
-        real = run.data.validation.images[:n]
+        some = run.data.validation.at(slice(n))
     except InputError as error:  # the images are missing, or others
         sampled = run.sample(n, density=density, seed=seed)
         warn(f"real images and their reconstructions are not shown: {error}")
         return comparison({"sampled": [sampled]}, [f"{heading}, without its images"])
+    real = some.images
     rows = {
         "real": [real],
-        "reconstructed": [run.reconstruct(real)],
+        "reconstructed": [run.reconstruct(real, labels=taken(run, some))],
         "sampled": [run.sample(len(real), density=density, seed=seed)],
     }
     return comparison(rows, [f"{heading}, validation images"])

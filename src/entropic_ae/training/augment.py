@@ -73,7 +73,7 @@ def _mirror(images: Tensor, draws: Tensor) -> Tensor:
 def _shift(images: Tensor, draws: Tensor) -> Tensor:
     for axis, draw in ((2, draws[:, 1]), (3, draws[:, 2])):
         side = images.shape[axis]
-        most = max(1, int(_SHIFT * side))
+        most = min(side - 1, max(1, int(_SHIFT * side)))
         moved = (draw * (2 * most + 1)).long().clamp_max(2 * most) - most  # from -most to most, equally likely
         index = (torch.arange(side, device=images.device) + moved[:, None]).abs()  # reflected at the first pixel
         index = side - 1 - (side - 1 - index).abs()  # and at the last

@@ -96,7 +96,7 @@ class EqualBatches(Sampler):
 
     def __init__(self, n: int, batch_size: int, count: int = 1) -> None:
         each = n // count
-        batches = torch.arange(each * count).view(each, count).tensor_split(math.ceil(n / batch_size))
+        batches = torch.arange(each * count).view(each, count).tensor_split(min(each, math.ceil(n / batch_size)))
         self.batches, self.count = [batch.flatten() for batch in batches], count
 
     def __len__(self) -> int:

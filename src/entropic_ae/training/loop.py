@@ -276,6 +276,7 @@ class _Task(LightningModule):
             factor=self.settings.factor,
             patience=patience - 1,  # PyTorch acts on the epoch after its patience is spent
             threshold=0,
+            eps=0,  # of less, PyTorch ignores a reduction without a word
         )
         return {
             "optimizer": optimizer,

@@ -107,7 +107,8 @@ class FlowTransport(Transport):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Self:
-        """Rebuild from the networks' weights; KeyError too if zuko is missing."""
+        """Rebuild from the networks' weights; InputError if zuko is missing."""
+        cls.check()
         dim = cls.scores_of(prior)
         mean, deviation = parameters(state, dim, mean="D", deviation="D")
         architecture = state["architecture"]

@@ -22,6 +22,7 @@ __all__ = ["MixtureTransport"]
 
 _CELLS = 2**16  # values of a block: blocks that fit the cache are faster
 _BROAD, _SPREAD = 1e-3, 4.0  # weight of the broad component, and its covariance in units of the scores' own
+_LEAST_VARIANCE = 1e-24  # of the broad component, for codes that all coincide
 _DEEP = 36.0  # deviations at which a tail has no digits in float64
 _SINGLE = 5.0  # deviations up to which the search begins in float32
 _COARSE, _POLISHED = 1e-3, 1e-6  # error in u, and last step, at which a search and Newton's steps end well
@@ -103,7 +104,8 @@ class MixtureTransport(Transport):
         fitted = fit_mixture(scores, components, seed=seed) if components else choose_mixture(scores, seed=seed)
         dim = scores.shape[1]
         broad = torch.cov(scores.T).reshape(1, dim, dim) * _SPREAD
-        broad = broad + 1e-6 * broad.diagonal(dim1=1, dim2=2).mean() * torch.eye(dim).to(scores)
+        ridge = 1e-6 * broad.diagonal(dim1=1, dim2=2).mean().clamp_min(_LEAST_VARIANCE)
+        broad = broad + ridge * torch.eye(dim).to(scores)
         return {
             "weights": torch.cat([fitted.weights * (1 - _BROAD), fitted.weights.new_tensor([_BROAD])]),
             "means": torch.cat([fitted.means, scores.mean(0, keepdim=True)]),
