@@ -252,7 +252,7 @@ def test_classifier_learns_and_keeps_its_accuracy(trained):
     assert features.dim == 64
     values = features(make().test.images)
     assert bool((values >= 0).all())  # after a ReLU
-    assert [path.name.startswith("classifier-bars-4-classes-") for path in folder.iterdir()] == [True]
+    assert [path.name.startswith("classifier-bars-4-classes-") for path in folder.glob("*.safetensors")] == [True]
 
 
 def test_classifier_is_read_from_the_cache(data, trained, monkeypatch):
@@ -266,14 +266,14 @@ def test_classifier_is_read_from_the_cache(data, trained, monkeypatch):
 
 def test_a_damaged_cache_is_trained_again_to_the_same_bytes(data, trained, cache):
     features, folder = trained
-    original = next(folder.iterdir()).read_bytes()
+    original = next(folder.glob("*.safetensors")).read_bytes()
     cache.mkdir()
-    path = cache / next(folder.iterdir()).name
+    path = cache / next(folder.glob("*.safetensors")).name
     path.write_bytes(original[: len(original) // 2])
     again = load_features("classifier", data)
     assert again.accuracy == features.accuracy
     assert path.read_bytes() == original
-    assert len(list(cache.iterdir())) == 1
+    assert len(list(cache.glob("*.safetensors"))) == 1
 
 
 def test_other_images_or_labels_are_another_classifier(data, trained, cache, monkeypatch):
@@ -286,7 +286,7 @@ def test_other_images_or_labels_are_another_classifier(data, trained, cache, mon
         Split(train.images[:9], train.labels[:9]),
     ):
         load_features("classifier", replace(data, train=split))
-    assert len(list(cache.iterdir())) == 4
+    assert len(list(cache.glob("*.safetensors"))) == 4
 
 
 def test_a_cache_that_cannot_be_written_only_warns(data, tmp_path, monkeypatch):

@@ -1,9 +1,11 @@
+import inspect
 import json
 from dataclasses import replace
 
 import pytest
 
 from entropic_ae import PRESETS, RECIPES, InputError, configure
+from entropic_ae.cli import experiments as commands
 from entropic_ae.experiments import sweep, tuning
 from entropic_ae.experiments.cells import Cell, read_cells
 from entropic_ae.experiments.sweep import run_cells
@@ -26,6 +28,12 @@ def searched(tmp_path_factory):
     """A whole search: its results, its run folders and what it told."""
     folder = tmp_path_factory.mktemp("searched")
     return folder / "out", folder / "runs", search(["ae", "rae-l2"], folder / "out", folder / "runs")
+
+
+def test_the_command_searches_what_the_function_does():
+    defaults = {name: p.default for name, p in inspect.signature(commands.tune).parameters.items()}
+    for name, values in (("rates", tuning.RATES), ("factors", tuning.FACTORS), ("shares", tuning.SHARES)):
+        assert tuple(map(float, defaults[name].split(","))) == values
 
 
 def test_every_system_has_equally_many_candidates_and_minibatches_on_validation_images(searched):

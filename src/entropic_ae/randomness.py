@@ -47,7 +47,8 @@ def seeded(seed: int) -> Iterator[None]:
     >>> bool(a == b)
     True
     """
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    started = torch.cuda.is_initialized()
+    devices = range(torch.cuda.device_count()) if started else ()
     apple = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
     try:
         with torch.random.fork_rng(devices=devices):
@@ -56,3 +57,5 @@ def seeded(seed: int) -> Iterator[None]:
     finally:
         if apple is not None:
             torch.mps.set_rng_state(apple)
+        if not started:  # a seed that waits for CUDA to start is not restored by fork_rng
+            torch.cuda.manual_seed_all(torch.initial_seed())

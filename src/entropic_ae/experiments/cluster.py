@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def run_on_ray(
         os.chdir(here)
         os.environ.update(folders)
         import_modules(modules)
-        said = silent if quiet else lambda text: print(f"worker {number}: {text}")
+        said = silent if quiet else lambda text: print(f"worker {number}: {text}", file=sys.stderr)
         run_cells(cells, out, run_folder, later=later, tell=said)
 
     started_here = not ray.is_initialized()

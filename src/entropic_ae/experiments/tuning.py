@@ -37,7 +37,7 @@ RATES = (5e-4, 1e-3, 3e-3)
 FACTORS = (0.04, 0.2, 1.0, 5.0, 25.0, 125.0)
 # Fewer epochs mislead. On MNIST, eae with 25 times the weight and rate 0.003 is at 82, 29, 17 and 13 after 200,
 # 300, 400 and 600 minibatches. At rate 0.001 it is at 26 after 200, and above 13 after 600.
-SHARES = (2 / 3, 1.0)
+SHARES = (0.67, 1.0)
 _KEPT = 3  # of so many candidates, the best one goes on to the next round
 _RUNG = "rung-{}"  # folder of the results of a round
 # Before successive halving, few epochs judged all tries, and finalists had more: such results can still be read.

@@ -43,6 +43,8 @@ def check_export(to: str, densities: Sequence[str] | None, out: Path, *, overwri
         raise unknown_name("format", to, FORMATS)
     if to == "safetensors" and densities is not None:
         raise InputError("safetensors hold no samplers, got densities; leave them out, or export --to onnx.")
+    if isinstance(densities, str):
+        densities = [densities]
     for name in densities or ():
         if is_older(DENSITIES.find(name), "sampler", "sample"):
             raise no_sampler(name)

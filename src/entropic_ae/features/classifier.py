@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from entropic_ae.distributed import in_turn
 from entropic_ae.errors import InputError, warn
 from entropic_ae.features.space import Features
 from entropic_ae.randomness import seeded
+from entropic_ae.storage.files import locked
 from entropic_ae.storage.tensors import read_tensors, write_tensors
 
 __all__ = [
@@ -82,17 +83,29 @@ def classifier_features(data: ImageData, device: str) -> Features:
     with in_turn():
         accuracy = _read_cache(path, network)
         if accuracy is None:
-            _log.info(
-                "training the classifier of %s whose features are compared, once; minutes for a large set; it is "
-                "kept as %s",
-                data.name,
-                path,
-            )
-            with seeded(0):
-                network = _train_classifier(data.train, classes)
-            accuracy = _accuracy(network, data.validation)
-            _write_cache(path, network, accuracy)
+            network, accuracy = _trained_once(path, network, data, classes)
     return Features("classifier", network, _FEATURES, device=device, accuracy=accuracy, content="classifier")
+
+
+def _trained_once(path: Path, network: _Classifier, data: ImageData, classes: int) -> tuple[_Classifier, float]:
+    """Train a classifier and keep it in the cache, or wait for another process that does; return its accuracy."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # a folder that cannot be written keeps none
+            stack.enter_context(locked(path.parent / ".claims" / f"{path.stem}.lock"))
+        accuracy = _read_cache(path, network)
+        if accuracy is not None:
+            return network, accuracy
+        _log.info(
+            "training the classifier of %s whose features are compared, once; minutes for a large set; it is kept "
+            "as %s",
+            data.name,
+            path,
+        )
+        with seeded(0):
+            network = _train_classifier(data.train, classes)
+        accuracy = _accuracy(network, data.validation)
+        _write_cache(path, network, accuracy)
+        return network, accuracy
 
 
 class _Layers(nn.Module):

@@ -111,7 +111,7 @@ def read_folder(path: Path | str) -> Contents:
         log=folder.read_log(),
         metrics=current,
         outdated=len(current) < len(metrics),
-        transported=folder.transport.is_file(),
+        transported=folder.weights.is_file() and folder.has_transport(),
         code_map=folder.read_map(),
         pictures={file.name: _read_picture(file) for file in files},
     )

@@ -23,6 +23,7 @@ from entropic_ae.storage.run_folder import (
     labelled_file,
     neighbours_file,
     samples_file,
+    scores_file,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ def draw(run: Run, densities: Sequence[str]) -> None:
 def files_of_weights(folder: Path) -> list[Path]:
     """Return the files in a run folder that hold for its weights only: metrics, pictures, report and exports."""
     found = [folder / METRICS_FILE, folder / MAP, folder / REPORT]
-    for name in (samples_file("*"), neighbours_file("*"), labelled_file("*", ()), edits_file("*")):
+    names = [samples_file("*"), neighbours_file("*"), labelled_file("*", ()), edits_file("*"), scores_file("*")]
+    names += [f"{Path(name).stem}-*.png" for name in (RECONSTRUCTIONS, INTERPOLATIONS)]  # of other images
+    for name in names:
         found += folder.glob(name)
     found += [path for to in FORMATS for path in exported(folder / to, to)]
     return [path for path in found if path.exists()]

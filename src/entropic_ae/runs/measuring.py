@@ -53,6 +53,8 @@ def measure(
     """Measure a run: the implementation of ``Run.evaluate``, with the same arguments, results and errors."""
     evaluation.check_split(split)
     evaluation.check_number(n)
+    if isinstance(densities, str):
+        densities = [densities]
     densities = tuple(run.system.recipe.densities) if densities is None else densities
     for density in densities:
         DENSITIES.find(density)

@@ -26,6 +26,7 @@ __all__ = [
     "INFO_FILE",
     "INTERPOLATIONS",
     "LOG",
+    "LOGS",
     "MAP",
     "MEAN_IMAGE",
     "METRICS_FILE",
@@ -53,6 +54,7 @@ __all__ = [
 ]
 
 INFO_FILE, METRICS_FILE, LOG, MAP = "run.json", "metrics.json", "log.csv", "map.json"
+LOGS = "logs"  # a folder: what loggers write
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoints/last.ckpt"
 TRANSPORT = "transport.safetensors"
 RECONSTRUCTIONS, INTERPOLATIONS, REPORT = "reconstructions.png", "interpolations.png", "report.html"
@@ -284,7 +286,7 @@ class RunFolder:
             scores_file("*"),
             *pictures,
         )
-        folders = (Path(CHECKPOINT).parts[0], Path(density_file("*")).parts[0])
+        folders = (Path(CHECKPOINT).parts[0], Path(density_file("*")).parts[0], LOGS)
         shown = (f"{Path(name).stem}*.png" for name in (RECONSTRUCTIONS, INTERPOLATIONS, PREVIEW))
         return sorted({path for name in (*patterns, *folders, *shown) for path in self.path.glob(name)})
 

@@ -19,13 +19,13 @@ from torch import Tensor
 from entropic_ae.errors import InputError
 from entropic_ae.pictures import save_images
 from entropic_ae.registry import Registry
+from entropic_ae.storage.run_folder import LOGS
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
 
 __all__ = ["LOGGERS", "LoggerKind", "check_logger", "close_logger", "make_logger"]
 
-FOLDER = "logs"
 _PICTURE = "samples"
 _PROJECT = "entropic-ae"  # project of a run in wandb, experiment in mlflow
 _MLFLOW_URI = "MLFLOW_TRACKING_URI"
@@ -62,7 +62,7 @@ class LoggerKind(NamedTuple):
 def _csv(folder: Path) -> Logger:
     from pytorch_lightning.loggers import CSVLogger
 
-    return CSVLogger(folder, name=FOLDER, version="")
+    return CSVLogger(folder, name=LOGS, version="")
 
 
 def _csv_picture(logger: Any, picture: Tensor, epoch: int) -> None:
@@ -72,7 +72,7 @@ def _csv_picture(logger: Any, picture: Tensor, epoch: int) -> None:
 def _tensorboard(folder: Path) -> Logger:
     from pytorch_lightning.loggers import TensorBoardLogger
 
-    return TensorBoardLogger(folder, name=FOLDER, version="", default_hp_metric=False)
+    return TensorBoardLogger(folder, name=LOGS, version="", default_hp_metric=False)
 
 
 def _tensorboard_picture(logger: Any, picture: Tensor, epoch: int) -> None:
@@ -107,8 +107,8 @@ def _wandb_check() -> None:
 def _wandb(folder: Path) -> Logger:
     from pytorch_lightning.loggers import WandbLogger
 
-    (folder / FOLDER).mkdir(parents=True, exist_ok=True)  # otherwise wandb uses a system folder
-    return WandbLogger(name=folder.name, project=_PROJECT, save_dir=folder / FOLDER)
+    (folder / LOGS).mkdir(parents=True, exist_ok=True)  # otherwise wandb uses a system folder
+    return WandbLogger(name=folder.name, project=_PROJECT, save_dir=folder / LOGS)
 
 
 def _wandb_picture(logger: Any, picture: Tensor, epoch: int) -> None:
@@ -135,7 +135,7 @@ def _mlflow(folder: Path) -> Logger:
     uri = os.environ.get(_MLFLOW_URI)
     if uri is None:
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # required since mlflow 3
-        uri = (folder / FOLDER).resolve().as_uri()
+        uri = (folder / LOGS).resolve().as_uri()
     return MLFlowLogger(_PROJECT, run_name=folder.name, tracking_uri=uri)
 
 
