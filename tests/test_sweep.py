@@ -11,7 +11,7 @@ from filelock import FileLock
 from entropic_ae import InputError, recipes
 from entropic_ae.experiments import cells, gallery, sweep, table1
 from entropic_ae.experiments.cells import Cell, parse_system, read_cells, without_newer
-from entropic_ae.experiments.sweep import run_cells
+from entropic_ae.experiments.sweep import check_cell, run_cells
 from entropic_ae.recipes import PRESETS, RECIPES, configure
 from entropic_ae.training import Execution
 from forked import start_command
@@ -24,6 +24,10 @@ CELL = Cell("eae", "digits", 0, {"entropy": "0.3"}, SHARED, limit=100, n=50, fea
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.glob("*.json")}
+
+
+def test_a_conditional_system_can_be_measured_by_cells():
+    check_cell(Cell("c-eae", "digits", 0, shared={"width": 2, "epochs": 1}))
 
 
 def test_a_sweep_writes_a_file_a_cell_and_goes_on(tmp_path):

@@ -156,6 +156,13 @@ def test_training_that_is_too_short_comes_first():
     )
 
 
+def test_a_run_of_images_in_memory_has_no_command_to_train_longer():
+    short = {"epoch": [1], "validation_loss": [20.0]}
+    _, whole = judge(info={"source": "an array in memory", "training_images": 900}, log=short)
+    assert whole.command is None
+    assert str(whole).endswith("the same call of train with more epochs and resume=True")
+
+
 def test_the_command_names_a_preset_only_where_one_was_chosen_by_its_name():
     own = {"training_images": 900, "data": "photos", "source": "/photos", "fitted": ["width", "latent_dim", "ema"]}
     overrides = {"width": 16, "latent_dim": 32, "ema": 0.99, "epochs": 12}

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from entropic_ae.storage.run_info import IN_MEMORY
+
 __all__ = [
     "IN_MEMORY",
     "SPLITS",
@@ -28,7 +30,6 @@ __all__ = [
 ]
 
 SPLITS = ("train", "validation", "test")
-IN_MEMORY = "an array in memory"  # the source of images without a name or path
 
 
 class DataWarning(UserWarning):

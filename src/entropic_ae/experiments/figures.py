@@ -19,6 +19,7 @@ from entropic_ae.experiments.sweep import run_cells, silent
 from entropic_ae.experiments.table1 import render
 from entropic_ae.experiments.tuning import best
 from entropic_ae.pictures import image_grid
+from entropic_ae.randomness import generator
 from entropic_ae.recipes import PRESETS, RECIPES, compared, configure
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.runs.labels import taken
@@ -259,16 +260,17 @@ def expected_seconds(cell: Cell, device: str = "cpu") -> float:
     True
     """
     data = cell.images
-    model, objective = cell.system.build(data.shape)
+    model, objective = cell.system.build(data.shape, classes=data.classes)
     training = cell.system.preset.training
     target = torch.device("cuda" if device == "cuda" else "cpu")
     model.to(target)
-    images = torch.rand(training.batch_size, *data.shape, device=target)
+    images = torch.rand(training.batch_size, *data.shape, generator=generator(0)).to(target)
+    labels = None if model.labels is None else torch.zeros(len(images), dtype=torch.long, device=target)
     optimizer = torch.optim.Adam(model.parameters())
     for step in range(_TIMED + 1):
         if step == 1:  # the first step is a warm-up
             started = time.perf_counter()
-        loss, _ = objective(model, model(images))
+        loss, _ = objective(model, model(images, labels))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -215,9 +215,14 @@ class _Clock:
 
 def check_cell(cell: Cell) -> None:
     """Raise InputError if the system of a cell cannot be trained on its data."""
-    model, objective = cell.system.build(cell.images.shape)
-    train, validation = (split.images[: cell.limit] for split in (cell.images.train, cell.images.validation))
-    check_training(model, objective, train, validation, cell.system.preset.training, cell.execution)
+    data, some = cell.images, slice(cell.limit)
+    model, objective = cell.system.build(data.shape, classes=data.classes)
+    train, validation = data.train.at(some), data.validation.at(some)
+    labels = None
+    if cell.system.recipe.conditional and train.labels is not None and validation.labels is not None:
+        labels = (train.labels, validation.labels)
+    parts = (model, objective, train.images, validation.images, cell.system.preset.training)
+    check_training(*parts, cell.execution, labels)
 
 
 def check_cells(cells: Sequence[Cell], out: Path) -> None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["INFO", "Expanded", "RunInfo"]
+__all__ = ["INFO", "IN_MEMORY", "Expanded", "RunInfo"]
+
+IN_MEMORY = "an array in memory"  # the source of images without a name or path
 
 # A type stands for itself, and ``float`` for any number; a tuple holds alternatives. A list of one item specifies
 # every element, a longer list each element in turn. A dictionary specifies its keys: "*" is any key, and one that

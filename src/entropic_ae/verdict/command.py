@@ -41,6 +41,8 @@ def train_command(info: RunInfo, *options: str) -> str:
     for name, value in numbers.items():
         if value is not None:
             words += [f"--{name}", str(value)]
+    if info.value_range is not None:
+        words += ["--value-range", ",".join(f"{value:g}" for value in info.value_range)]
     if info.start_from is not None:
         words += ["--from", info.start_from["run"]]
     if info.precision != "32":

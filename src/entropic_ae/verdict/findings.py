@@ -10,7 +10,7 @@ from typing import Any
 
 from entropic_ae.storage.log import best_epoch
 from entropic_ae.storage.run_folder import BLURRED, FLOOR, GIVEN, is_shared
-from entropic_ae.storage.run_info import RunInfo
+from entropic_ae.storage.run_info import IN_MEMORY, RunInfo
 from entropic_ae.verdict.command import run_command, train_command
 
 __all__ = ["Finding", "Verdict", "verdict"]
@@ -281,6 +281,8 @@ def _next(
     training, samples = found["training"], found["samples"].grade
     if training.grade == "poor" or _UNFINISHED in training.sentence:
         again = ", then transport again" if transported else ""
+        if info.source == IN_MEMORY:
+            return f"train longer{again}: the same call of train with more epochs and resume=True", None
         if is_shared(folder):  # read-only, and without a checkpoint
             return f"train longer, from its weights (train --from {folder}){again}", None
         return f"train longer{again}", _resumed(info, len(log.get("epoch", ())), folder)
