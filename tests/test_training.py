@@ -34,6 +34,7 @@ from entropic_ae import (
     load_images,
 )
 from entropic_ae.generation import encode
+from entropic_ae.randomness import seeded
 from entropic_ae.recipes import PRESETS, RECIPES, configure
 from entropic_ae.training import keeper, loop, to_unit
 
@@ -76,6 +77,15 @@ def test_learns(images):
     _, rows = train(images, epochs=20)
     assert rows[-1]["validation_squared_error"] < 0.7 * rows[0]["validation_squared_error"]
     assert rows[-1]["train_negative_entropy"] < rows[0]["train_negative_entropy"]
+
+
+def test_a_seed_that_waits_for_cuda_is_the_users_again(monkeypatch):
+    waiting = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", waiting.append)
+    torch.manual_seed(3)
+    with seeded(7):
+        assert torch.initial_seed() == 7
+    assert (torch.initial_seed(), waiting[-1]) == (3, 3)
 
 
 def test_same_seed_same_weights_and_global_randomness_untouched(images):
