@@ -205,6 +205,7 @@ def test_norms_hold_what_the_estimate_of_the_entropy_loses():
         (lambda: energy_distance(torch.zeros(4, 2), torch.zeros(4, 3)), "one width, got widths 2 and 3"),
         (lambda: knn_divergence(torch.zeros(4, 2), torch.zeros(4, 2), 4), "k of at least 1, got 4 and 4 and k=4"),
         (lambda: CodeLoss(SIGReg), "CodeLoss expects a term on codes, such as SIGReg"),
+        (lambda: CodeLoss(TERMS["negative_entropy"](memory=50)), "CodeLoss sees one minibatch, .* set memory=0"),
         (lambda: SIGReg(slices=0), "sigreg.slices must be at least 1, got 0"),
         (lambda: SlicedWasserstein(slices=-1), "sliced_wasserstein.slices must be at least 1, got -1"),
         (lambda: KNNDivergence(k=0), "knn_divergence.k must be at least 1, got 0"),

@@ -60,6 +60,11 @@ class CodeLoss(nn.Module):
         super().__init__()
         if not isinstance(term, Term):
             raise InputError(f"CodeLoss expects a term on codes, such as SIGReg(), got {term!r}.")
+        if term.recent_codes:
+            raise InputError(
+                f"CodeLoss sees one minibatch, and {term!r} also counts codes of earlier ones; set memory=0, or "
+                "use an Objective, which keeps them."
+            )
         self.term = term
 
     def forward(self, z: Tensor) -> Tensor:
