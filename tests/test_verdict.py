@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from entropic_ae.storage.run_info import RunInfo
-from entropic_ae.verdict import verdict
+from entropic_ae.verdict import train_command, verdict
 
 INFO = {
     "recipe": "eae", "preset": "mnist", "data": "mnist", "source": "mnist", "shape": [1, 32, 32],
@@ -161,6 +161,11 @@ def test_a_run_of_images_in_memory_has_no_command_to_train_longer():
     _, whole = judge(info={"source": "an array in memory", "training_images": 900}, log=short)
     assert whole.command is None
     assert str(whole).endswith("the same call of train with more epochs and resume=True")
+
+
+def test_the_command_names_the_range_of_values():
+    info = RunInfo.of(INFO | {"value_range": [-0.1234567, 1.0]})
+    assert "--value-range -0.1234567,1.0" in train_command(info)
 
 
 def test_the_command_names_a_preset_only_where_one_was_chosen_by_its_name():

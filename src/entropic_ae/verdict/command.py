@@ -42,7 +42,7 @@ def train_command(info: RunInfo, *options: str) -> str:
         if value is not None:
             words += [f"--{name}", str(value)]
     if info.value_range is not None:
-        words += ["--value-range", ",".join(f"{value:g}" for value in info.value_range)]
+        words += ["--value-range", ",".join(map(setting_text, info.value_range))]
     if info.start_from is not None:
         words += ["--from", info.start_from["run"]]
     if info.precision != "32":
