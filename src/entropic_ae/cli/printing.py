@@ -126,6 +126,7 @@ def _say(sentence: str) -> None:
 def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | None) -> None:
     """Print the results of ``Run.evaluate`` by feature space: verdict, distances, and measures of codes."""
     from entropic_ae.report import accuracy_text
+    from entropic_ae.verdict import entropy_of
 
     result = next(iter(results.values()))
     codes = result["codes"]
@@ -151,8 +152,7 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], verdict: Verdict | N
             f"{score['density']}: {100 * score['samples']:.1f} % on {result['split']} images; on as many real "
             f"images, {100 * score['real']:.1f} %"
         )
-    of = "the dimensions of " if "states" in codes else ""
-    entropy = f"entropy of {of}{codes['n']:,} held-out codes {codes['entropy']:.2f} nats"
+    entropy = f"{entropy_of(codes)} {codes['entropy']:.2f} nats"
     if codes["maximum"] is not None:
         entropy += f", {codes['corrected_gap']:.2f} below the same estimate of as many prior samples"
     _say(entropy)

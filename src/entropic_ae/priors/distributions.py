@@ -12,11 +12,11 @@ from torch.distributions import Distribution, Independent, constraints
 from typing_extensions import Self
 
 from entropic_ae.errors import InputError
+from entropic_ae.priors.rational import log_erfc
 from entropic_ae.priors.scores import (
     TINY,
     BetaQuantiles,
     BetaScores,
-    log_erfc,
     log_normal_cdf,
     marginal_scores,
     normal_cdf,

@@ -134,7 +134,7 @@ _END = math.sqrt(700.0)  # of the last
 
 
 def log_erfc(x: Tensor) -> Tensor:
-    """Return log(erfc(x)), (...) float64, with an error below 1e-15, relative to values beyond 1.
+    """Return log(erfc(x)), (...), with an error below 1e-15 in float64, relative to values beyond 1.
 
     >>> log_erfc(torch.tensor([-1.0, 0.0, 2.0]).double()).exp().round(decimals=6)
     tensor([1.8427, 1.0000, 0.0047], dtype=torch.float64)

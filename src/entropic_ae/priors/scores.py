@@ -17,7 +17,6 @@ __all__ = [
     "TINY",
     "BetaQuantiles",
     "BetaScores",
-    "log_erfc",
     "log_normal_cdf",
     "marginal_scores",
     "normal_cdf",
@@ -26,7 +25,6 @@ __all__ = [
 ]
 
 TINY = torch.finfo(torch.float64).tiny
-_SWITCH, _LEVELS = 1.5, 16  # where erfc changes to its continued fraction, and the levels of the fraction
 
 
 def rank_scores(codes: Tensor) -> Tensor:
@@ -163,18 +161,3 @@ def marginal_scores(
     tail = torch.minimum(lower, upper).clamp_min(max(least_tail / len(codes), TINY))
     scores = torch.from_numpy(scipy.special.ndtri(tail.numpy()))
     return torch.where(lower < upper, scores, -scores)
-
-
-def log_erfc(x: Tensor) -> Tensor:
-    """Return the logarithm of erfc at x >= 0, which keeps its digits in float32 where 1 - erf(x) has none.
-
-    Reference: the continued fraction, equation (7.1.14) of "Handbook of Mathematical Functions", Abramowitz and
-    Stegun (1964).
-    """
-    large = x.clamp_min(_SWITCH)
-    fraction = large
-    for k in range(_LEVELS, 0, -1):
-        fraction = large + k / 2 / fraction
-    far = -large.square() - (math.sqrt(math.pi) * fraction).log()
-    near = (1 - torch.erf(x.clamp_max(_SWITCH))).log()
-    return torch.where(x < _SWITCH, near, far)

@@ -32,7 +32,7 @@ from entropic_ae.storage.run_folder import (
     RECONSTRUCTIONS,
     is_shared,
 )
-from entropic_ae.verdict import Verdict, run_command, train_command, verdict
+from entropic_ae.verdict import Verdict, entropy_of, run_command, train_command, verdict
 
 __all__ = [
     "Drawn",
@@ -346,13 +346,9 @@ def _multiples(run: Contents) -> Multiples | None:
 
 def _codes(result: dict[str, Any]) -> list[tuple[str, str]]:
     codes = result["codes"]
-    of = "the dimensions of " if "states" in codes else ""
     facts = [
         ("reconstruction error (squared, summed over an image)", fixed(result["reconstruction_error"], 3)),
-        (
-            f"entropy of {of}{codes['n']:,} held-out codes",
-            f"{fixed(codes['entropy'])} nats",
-        ),
+        (entropy_of(codes), f"{fixed(codes['entropy'])} nats"),
     ]
     if "states" in codes:
         facts.append(("codes that differ", f"{codes['distinct']:,}"))

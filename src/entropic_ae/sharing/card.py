@@ -14,7 +14,7 @@ from entropic_ae.recipes import NETWORKS, PRESETS, RECIPES
 from entropic_ae.sharing.names import LIBRARY
 from entropic_ae.storage.run_folder import FLOOR, PREFIX
 from entropic_ae.storage.run_info import RunInfo
-from entropic_ae.verdict import verdict
+from entropic_ae.verdict import entropy_of, verdict
 
 __all__ = ["model_card"]
 
@@ -175,8 +175,7 @@ def _measured(metrics: Mapping[str, Mapping[str, Any]]) -> str:
             for kind, row in result["distances"].items()
         )
         codes = result["codes"]
-        of = "the dimensions of " if "states" in codes else ""
-        entropy = f"entropy of {of}{codes['n']:,} held-out codes {codes['entropy']:.2f} nats"
+        entropy = f"{entropy_of(codes)} {codes['entropy']:.2f} nats"
         if codes["maximum"] is not None:
             entropy += f" of at most {codes['maximum']:.2f}"
         against = f"{result['real_images']:,} {result.get('split', 'test')} images"

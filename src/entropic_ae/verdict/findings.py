@@ -13,7 +13,7 @@ from entropic_ae.storage.run_folder import BLURRED, FLOOR, GIVEN, is_shared
 from entropic_ae.storage.run_info import IN_MEMORY, RunInfo
 from entropic_ae.verdict.command import run_command, train_command
 
-__all__ = ["Finding", "Verdict", "verdict"]
+__all__ = ["Finding", "Verdict", "entropy_of", "verdict"]
 
 _FEW_IMAGES, _MANY_IMAGES = 1000, 5000  # training images, below which they are few, above which enough
 _SPANS = 10  # of a running average, until its initial value is negligible
@@ -102,6 +102,15 @@ def verdict(
         *_copying(info, result),
     ]
     return Verdict(findings, *_next(findings, info, log, result, folder, transported))
+
+
+def entropy_of(codes: Mapping[str, Any]) -> str:
+    """Return what the measured entropy of held-out codes is of: that of finite codes sums over the dimensions.
+
+    >>> entropy_of({"n": 2000}), entropy_of({"n": 2000, "states": 256})
+    ('entropy of 2,000 held-out codes', 'entropy of the dimensions of 2,000 held-out codes')
+    """
+    return f"entropy of {'the dimensions of ' * ('states' in codes)}{codes['n']:,} held-out codes"
 
 
 def _data(info: RunInfo, result: Mapping[str, Any]) -> Finding:
