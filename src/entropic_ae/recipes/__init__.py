@@ -9,8 +9,6 @@ from entropic_ae.recipes.settings import (
     changes_of,
     configure,
     differences,
-    read_fit_settings,
-    split_image_size,
 )
 from entropic_ae.recipes.sizes import PAPER, PAPER_WIDTH, SIZES, Size, fitted
 from entropic_ae.recipes.systems import (
@@ -38,6 +36,7 @@ from entropic_ae.recipes.systems import (
     WAE,
     compared,
 )
+from entropic_ae.recipes.values import read_fit_settings, split_image_size
 
 __all__ = [
     "AE",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
@@ -14,12 +13,13 @@ from torch import Tensor, nn
 from entropic_ae.autoencoder import Autoencoder, LabelEmbedding
 from entropic_ae.bottlenecks import BOTTLENECKS, Code
 from entropic_ae.densities import DENSITIES
-from entropic_ae.errors import InputError, unknown_name
+from entropic_ae.errors import InputError
 from entropic_ae.networks import Shape
 from entropic_ae.randomness import seeded
 from entropic_ae.recipes.families import family, in_family, unknown_setting
 from entropic_ae.recipes.presets import Preset
 from entropic_ae.recipes.recipe import Recipe, Scalar
+from entropic_ae.recipes.values import changed, fit_settings, read_setting, scalars
 from entropic_ae.storage.json_schema import shown
 from entropic_ae.terms import TERMS, Objective, Term
 from entropic_ae.transports import TRANSPORTS
@@ -29,9 +29,6 @@ __all__ = [
     "changes_of",
     "configure",
     "differences",
-    "read_fit_settings",
-    "read_setting",
-    "split_image_size",
 ]
 
 _ENCODER, _DECODER = "the encoder", "the decoder"
@@ -74,24 +71,28 @@ class System:
         }
         parts = [
             ("the system", whole),
-            (_ENCODER, _scalars(self.encoder)),
-            (_DECODER, _scalars(self.decoder)),
-            ("the bottleneck", _scalars(recipe.bottleneck)),
+            (_ENCODER, scalars(self.encoder)),
+            (_DECODER, scalars(self.decoder)),
+            ("the bottleneck", scalars(recipe.bottleneck)),
         ]
         for term in recipe.terms:
             own = {_setting(term, f.name): getattr(term, f.name) for f in fields(term)}
             parts.append((type(term).__name__, own))
         for density, given in recipe.densities.items():
             own = {
-                f"{density}.{name}": value for name, value in _fit_settings(DENSITIES[density].fit, given).items()
+                f"{density}.{name}": value for name, value in fit_settings(DENSITIES[density].fit, given).items()
             }
             parts.append((f"the density '{density}'", own))
         if recipe.transport is not None:
-            fitting = _fit_settings(TRANSPORTS[recipe.transport].fit_scores, recipe.transport_settings)
-            own = {f"transport.{name}": value for name, value in fitting.items()}
+            own = {f"{_TRANSPORT}{name}": value for name, value in self._transport_settings().items()}
             parts.append((f"the transport '{recipe.transport}'", own))
         schedule = {f.name: getattr(preset.training, f.name) for f in fields(preset.training)}
         return [*parts, ("the training", schedule)]
+
+    def _transport_settings(self) -> dict[str, Scalar]:
+        if self.recipe.transport is None:
+            return {}
+        return fit_settings(TRANSPORTS[self.recipe.transport].fit_scores, self.recipe.transport_settings)
 
     @property
     def encoder(self) -> partial[Any]:
@@ -121,8 +122,8 @@ class System:
             "bottleneck": self.recipe.bottleneck.func.__name__,
             "decoder": self.decoder.func.__name__,
             "latent_dim": self.preset.latent_dim,
-            **_scalars(self.encoder),
-            **_scalars(self.decoder),
+            **scalars(self.encoder),
+            **scalars(self.decoder),
         }
 
     def with_settings(self, changes: Mapping[str, Scalar]) -> System:
@@ -136,65 +137,68 @@ class System:
             or out of range.
         """
         known = self.settings()
-        wanted = changes.get("network", known["network"])
-        if wanted != known["network"]:
-            return self._with_networks(str(wanted)).with_settings(_without(changes, "network"))
-        wanted = changes.get("bottleneck", known["bottleneck"])
-        if wanted != known["bottleneck"]:
-            recipe = replace(self.recipe, bottleneck=partial(BOTTLENECKS.find(str(wanted))))
-            return System(recipe, self.preset).with_settings(_without(changes, "bottleneck"))
-        wanted = changes.get("terms", known["terms"])
-        if wanted != known["terms"]:
-            recipe = replace(self.recipe, terms=self._terms(str(wanted)))
-            return System(recipe, self.preset).with_settings(_without(changes, "terms"))
-        wanted = changes.get("transport", known["transport"])
-        if wanted != known["transport"]:
-            name = None if wanted == _NONE else str(wanted)
-            recipe = replace(self.recipe, transport=name, transport_settings={})
-            return System(recipe, self.preset).with_settings(_without(changes, "transport"))
+        chosen = {
+            "network": self._with_networks,
+            "bottleneck": self._with_bottleneck,
+            "terms": self._with_terms,
+            "transport": self._with_transport,
+        }
+        for name, choose in chosen.items():  # these first: they bring settings of their own
+            if (wanted := changes.get(name, known[name])) != known[name]:
+                return choose(str(wanted)).with_settings(_without(changes, name))
         for name in changes:
             if name not in known:
                 raise unknown_setting(name, known)
         new: dict[str, Any] = {name: read_setting(name, value, known[name]) for name, value in changes.items()}
+        return System(self._changed_recipe(new), self._changed_preset(new))
 
-        def constructor(old: partial[Any]) -> partial[Any]:
-            return partial(old.func, **old.keywords | {k: new[k] for k in _scalars(old) if k in new})
-
-        preset = replace(
+    def _changed_preset(self, new: Mapping[str, Any]) -> Preset:
+        """Return the preset with those of the settings that are its own."""
+        return replace(
             self.preset,
             **{name: new[name] for name in ("latent_dim", "features") if name in new},
-            encoder=constructor(self.preset.encoder),
-            decoder=constructor(self.preset.decoder),
+            encoder=changed(self.preset.encoder, new),
+            decoder=changed(self.preset.decoder, new),
             training=replace(
                 self.preset.training,
                 **{f.name: new[f.name] for f in fields(self.preset.training) if f.name in new},
             ),
         )
+
+    def _changed_recipe(self, new: Mapping[str, Any]) -> Recipe:
+        """Return the recipe with those of the settings that are its own."""
+        recipe = self.recipe
         terms = tuple(
             replace(term, **{f.name: new[s] for f in fields(term) if (s := _setting(term, f.name)) in new})
-            for term in self.recipe.terms
+            for term in recipe.terms
         )
         densities = {
             density: {
                 name: new.get(f"{density}.{name}", old)
-                for name, old in _fit_settings(DENSITIES[density].fit, own).items()
+                for name, old in fit_settings(DENSITIES[density].fit, own).items()
             }
-            for density, own in self.recipe.densities.items()
+            for density, own in recipe.densities.items()
         }
-        recipe = replace(
-            self.recipe,
-            bottleneck=constructor(self.recipe.bottleneck),
-            encoder=self.recipe.encoder and constructor(self.recipe.encoder),
-            decoder=self.recipe.decoder and constructor(self.recipe.decoder),
+        return replace(
+            recipe,
+            bottleneck=changed(recipe.bottleneck, new),
+            encoder=recipe.encoder and changed(recipe.encoder, new),
+            decoder=recipe.decoder and changed(recipe.decoder, new),
             terms=terms,
             densities=densities,
             transport_settings={
-                name.removeprefix(_TRANSPORT): new.get(name, value)
-                for name, value in known.items()
-                if name.startswith(_TRANSPORT)
+                name: new.get(f"{_TRANSPORT}{name}", old) for name, old in self._transport_settings().items()
             },
         )
-        return System(recipe, preset)
+
+    def _with_bottleneck(self, name: str) -> System:
+        """Return a copy with another bottleneck, in its default settings."""
+        return System(replace(self.recipe, bottleneck=partial(BOTTLENECKS.find(name))), self.preset)
+
+    def _with_transport(self, name: str) -> System:
+        """Return a copy with another transport, in its default settings, or with none."""
+        transport = None if name == _NONE else name
+        return System(replace(self.recipe, transport=transport, transport_settings={}), self.preset)
 
     def _with_networks(self, name: str) -> System:
         """Return a copy with other networks, each where the former one stands: in the recipe or the preset."""
@@ -204,7 +208,8 @@ class System:
             replace(self.preset, encoder=encoder, decoder=decoder),
         )
 
-    def _terms(self, names: str) -> tuple[Term, ...]:
+    def _with_terms(self, names: str) -> System:
+        """Return a copy with other terms; those that it has keep their settings."""
         own = {term.name: term for term in self.recipe.terms}
         wanted = [name.strip() for name in names.split(_PLUS)]
         if not all(wanted) or len({*wanted}) < len(wanted):
@@ -213,11 +218,12 @@ class System:
                 f"got {shown(names)}."
             )
         try:
-            return tuple(own[name] if name in own else TERMS.find(name)() for name in wanted)
+            terms = tuple(own[name] if name in own else TERMS.find(name)() for name in wanted)
         except TypeError as error:
             raise InputError(
                 f"a term that is chosen by the setting terms needs defaults for all of its fields ({error})."
             ) from None
+        return System(replace(self.recipe, terms=terms), self.preset)
 
     def build(self, shape: Shape, *, seed: int = 0, classes: int | None = None) -> tuple[Autoencoder, Objective]:
         """Build the model, with weights initialised from the seed, and its objective, for images (C, H, W).
@@ -377,70 +383,3 @@ def _setting(term: Term, name: str) -> str:
 
 def _without(changes: Mapping[str, Scalar], name: str) -> dict[str, Scalar]:
     return {key: value for key, value in changes.items() if key != name}
-
-
-def _scalars(constructor: partial[Any]) -> dict[str, Scalar]:
-    given = {k: v for k, v in constructor.keywords.items() if isinstance(v, bool | int | float | str)}
-    return _defaults(constructor.func) | given
-
-
-def _fit_settings(fit: Callable[..., Any], own: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    defaults = _defaults(fit)
-    del defaults["seed"]
-    return {**defaults, **own}
-
-
-def _defaults(function: Callable[..., Any]) -> dict[str, Scalar]:
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in parameters if isinstance(p.default, bool | int | float | str)}
-
-
-def read_fit_settings(who: str, fit: Callable[..., Any], given: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Return the settings of a fit: the defaults of its signature, and the given ones converted to their types.
-
-    Raises: InputError for an unknown name, or a value of the wrong type.
-
-    >>> from entropic_ae.densities import Mixture
-    >>> read_fit_settings("the density 'mixture'", Mixture.fit, {"components": "5"})
-    {'components': 5}
-    """
-    known = _fit_settings(fit, {})
-    for name in given:
-        if name not in known:
-            raise unknown_name(f"setting of {who}", name, known)
-    return {name: read_setting(name, given.get(name, old), old) for name, old in known.items()}
-
-
-def read_setting(name: str, value: Scalar, old: Scalar) -> Any:
-    """Return a value, possibly a string, converted to the type of the old value.
-
-    Raises: InputError if it cannot be converted.
-
-    >>> read_setting("width", "16", 128)
-    16
-    """
-    wanted = type(old)
-    if wanted is bool and str(value).lower() in ("true", "false"):
-        return str(value).lower() == "true"
-    if wanted is not bool and (isinstance(value, str) or not isinstance(value, bool)):
-        try:
-            read = wanted(value)
-        except (TypeError, ValueError, OverflowError):
-            read = None
-        if read is not None and (isinstance(value, str) or read == value):
-            return read
-    expected = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[wanted]
-    raise InputError(f"{name} expects {expected}, got {shown(value)}.")
-
-
-def split_image_size(changes: Mapping[str, Scalar]) -> tuple[int | None, dict[str, Scalar]]:
-    """Separate ``image_size``, which belongs to the data, from the settings of a system.
-
-    Returns: the image size, None without one, and the other settings. Raises: InputError if it is no whole number.
-
-    >>> split_image_size({"image_size": "32", "width": 4})
-    (32, {'width': 4})
-    """
-    rest = dict(changes)
-    size = rest.pop("image_size", None)
-    return None if size is None else read_setting("image_size", size, 0), rest
