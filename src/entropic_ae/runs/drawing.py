@@ -14,16 +14,10 @@ from entropic_ae.runs.labels import taken
 from entropic_ae.storage.files import write_text
 from entropic_ae.storage.run_folder import (
     INTERPOLATIONS,
-    MAP,
-    METRICS_FILE,
     REAL,
     RECONSTRUCTIONS,
-    REPORT,
-    edits_file,
-    labelled_file,
-    neighbours_file,
+    RunFolder,
     samples_file,
-    scores_file,
 )
 
 if TYPE_CHECKING:
@@ -61,13 +55,7 @@ def draw(run: Run, densities: Sequence[str]) -> None:
 
 def files_of_weights(folder: Path) -> list[Path]:
     """Return the files in a run folder that hold for its weights only: metrics, pictures, report and exports."""
-    found = [folder / METRICS_FILE, folder / MAP, folder / REPORT]
-    names = [samples_file("*"), neighbours_file("*"), labelled_file("*", ()), edits_file("*"), scores_file("*")]
-    names += [f"{Path(name).stem}-*.png" for name in (RECONSTRUCTIONS, INTERPOLATIONS)]  # of other images
-    for name in names:
-        found += folder.glob(name)
-    found += [path for to in FORMATS for path in exported(folder / to, to)]
-    return [path for path in found if path.exists()]
+    return RunFolder(folder).of_weights() + [path for to in FORMATS for path in exported(folder / to, to)]
 
 
 def draw_again(run: Run) -> None:

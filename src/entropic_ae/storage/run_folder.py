@@ -278,17 +278,27 @@ class RunFolder:
             path.name != INFO_FILE and path.name[0] != "." for path in self.path.iterdir()
         )
 
+    def of_weights(self) -> list[Path]:
+        """Return what holds for the run's weights only: metrics, report, pictures and scores, without exports."""
+        names = [METRICS_FILE, MAP, REPORT]
+        names += [
+            samples_file("*"),
+            neighbours_file("*"),
+            labelled_file("*", ()),
+            edits_file("*"),
+            scores_file("*"),
+        ]
+        names += [f"{Path(name).stem}-*.png" for name in (RECONSTRUCTIONS, INTERPOLATIONS)]  # of other images
+        return self._found(names)
+
     def _own(self) -> list[Path]:
         """Return what a run has in its folder, without what a user has put there."""
-        pictures = (samples_file("*"), neighbours_file("*"), labelled_file("*", ()), edits_file("*"))
-        patterns = (
-            *(INFO_FILE, METRICS_FILE, LOG, MAP, WEIGHTS, TRANSPORT, REPORT, REAL),
-            scores_file("*"),
-            *pictures,
-        )
-        folders = (Path(CHECKPOINT).parts[0], Path(density_file("*")).parts[0], LOGS)
-        shown = (f"{Path(name).stem}*.png" for name in (RECONSTRUCTIONS, INTERPOLATIONS, PREVIEW))
-        return sorted({path for name in (*patterns, *folders, *shown) for path in self.path.glob(name)})
+        names = [INFO_FILE, LOG, WEIGHTS, TRANSPORT, REAL, RECONSTRUCTIONS, INTERPOLATIONS]
+        names += [f"{Path(PREVIEW).stem}*.png", Path(CHECKPOINT).parts[0], Path(density_file("*")).parts[0], LOGS]
+        return sorted({*self._found(names), *self.of_weights()})
+
+    def _found(self, names: Sequence[str]) -> list[Path]:
+        return [path for name in names for path in self.path.glob(name)]
 
     def is_claimed(self) -> bool:
         """Return whether a process trains in the folder; nothing is written."""
