@@ -199,8 +199,9 @@ def test_a_claim_is_tested_by_the_distances(monkeypatch):
             "metrics": metrics,
         }
 
-    assert "Nearest to the data first: a, b: as the paper says." in caption("5", [measured(1.0), measured(2.0)])
-    assert "b, a: not the paper's order." in caption("5", [measured(2.0), measured(1.0)])
+    said = caption("5", [measured(1.0), measured(2.0)])
+    assert "Nearest to the data first: a, b: the paper's order, by one training of each." in said
+    assert "b, a: not the paper's order, by one training of each." in caption("5", [measured(2.0), measured(1.0)])
 
 
 def test_a_figure_is_set_beside_the_one_that_it_should_be_behind(tmp_path, monkeypatch):
@@ -212,7 +213,7 @@ def test_a_figure_is_set_beside_the_one_that_it_should_be_behind(tmp_path, monke
         read_cells(tmp_path / "out" / f"figure-{name}")[0]["metrics"]["distances"]["prior"]["frechet"]
         for name in ("6", "7")
     )
-    holds = "as the paper says" if narrow < wide else "not the paper's order"
+    holds = f"{'the' if narrow < wide else 'not the'} paper's order, by one training of each"
     page = (tmp_path / "out" / "figure-7.md").read_text()
     assert f"Figure 6 is at {narrow:.2f}, this one at {wide:.2f}: {holds}." in page
 

@@ -349,8 +349,7 @@ def caption(name: str, measured: Sequence[Mapping[str, Any]], rivals: Sequence[M
     )
     if figure.claim:
         order = sorted(figure.claim, key=distances.__getitem__)
-        holds = "as the paper says" if tuple(order) == figure.claim else "not the paper's order"
-        text += f"\nNearest to the data first: {', '.join(order)}: {holds}.\n"
+        text += f"\nNearest to the data first: {', '.join(order)}: {_order(tuple(order) == figure.claim)}.\n"
     same = [
         one
         for one in rivals
@@ -358,6 +357,9 @@ def caption(name: str, measured: Sequence[Mapping[str, Any]], rivals: Sequence[M
     ]
     if figure.behind and same:
         ours, theirs = (one["metrics"]["distances"]["prior"]["frechet"] for one in (first, same[0]))
-        holds = "as the paper says" if theirs < ours else "not the paper's order"
-        text += f"\nFigure {figure.behind} is at {theirs:.2f}, this one at {ours:.2f}: {holds}.\n"
+        text += f"\nFigure {figure.behind} is at {theirs:.2f}, this one at {ours:.2f}: {_order(theirs < ours)}.\n"
     return text
+
+
+def _order(holds: bool) -> str:
+    return f"{'the' if holds else 'not the'} paper's order, by one training of each"
