@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -170,24 +170,22 @@ def fit_model(
     target, count = execution.target, execution.processes
     if count > 1:
         synchronise(model)
-    if execution.precision == "64":  # before Lightning does: it would read a checkpoint into float32 first
-        model.double()
-        objective.double()
     if model.labels is not None and labels is not None:
         model.labels.count(labels[0])
     train_data, validation_data = place(train, validation, target, local_rank() if count > 1 else 0)
     steps = _STEPS.get(target.type, 1) if count == 1 else 1
     batches = ShuffledBatches(length(train), settings.batch_size, seed, count, steps)
-    fixed = [] if settings.encoder_rate else [*model.encoder.parameters(), *model.bottleneck.parameters()]
-    fixed = [parameter for parameter in fixed if parameter.requires_grad]
-    for parameter in fixed:
-        parameter.requires_grad_(False)
     task = _Task(model, objective, settings, seed, batches)
     keeper = Keeper(folder, settings)
     shown = Progress(keeper, advise) if progress and is_first(count) else None
     checkpoint = folder / CHECKPOINT if resume and folder is not None else None
     compiling = compiled(model, objective) if execution.compile else nullcontext()
-    with quiet_lightning(), seeded(seed), memory_kept(), alone() if count == 1 else nullcontext(), compiling:
+    with ExitStack() as during:
+        during.enter_context(_as_trained(model, objective, settings, execution.precision))
+        for context in (quiet_lightning(), seeded(seed), memory_kept(), compiling):
+            during.enter_context(context)
+        if count == 1:
+            during.enter_context(alone())
         trainer = Trainer(
             accelerator={"cuda": "gpu"}.get(target.type, target.type),
             devices=execution.devices,
@@ -218,12 +216,27 @@ def fit_model(
                 _run(trainer, task, *loaders, checkpoint if checkpoint and checkpoint.is_file() else None)
         finally:  # also after Ctrl-C or a loss that is not finite
             keeper.restore(model)
-            for parameter in fixed:
-                parameter.requires_grad_()
-            if execution.precision == "64":
-                model.float()
             keeper.finish()
     return Fitted(keeper.rows, keeper.stopped)
+
+
+@contextmanager
+def _as_trained(model: Autoencoder, objective: Objective, settings: Settings, precision: str) -> Iterator[None]:
+    """Within the block, weights that are not trained need no gradients, and all have the precision of training."""
+    fixed = [] if settings.encoder_rate else [*model.encoder.parameters(), *model.bottleneck.parameters()]
+    fixed = [parameter for parameter in fixed if parameter.requires_grad]
+    for parameter in fixed:
+        parameter.requires_grad_(False)
+    if precision == "64":  # before Lightning does: it would read a checkpoint into float32 first
+        model.double()
+        objective.double()
+    try:
+        yield
+    finally:
+        for parameter in fixed:
+            parameter.requires_grad_()
+        if precision == "64":
+            model.float()
 
 
 def _run(
