@@ -338,8 +338,21 @@ def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
     ("arguments", "sentence"),
     [
         (["train", "eea", "digits"], "unknown recipe 'eea'; did you mean 'eae'?"),
-        (["train", "eae", "digist"], "unknown data set 'digist'; did you mean 'digits'?"),
+        (
+            ["train", "eae", "digist"],
+            "no folder or file 'digist' here, and no data set of that name; did you mean 'digits'?",
+        ),
+        (["train", "digits", "eae"], "train expects RECIPE and then DATA, got digits and then eae"),
+        (["train", "digits"], "such as eae mnist, got only digits; give both"),
         (["train", "eae", "digits", "--set", "widht=4"], "unknown setting 'widht'; did you mean 'width'?"),
+        (
+            ["train", "eae", "digits", "--set", "imagesize=8"],
+            "unknown setting 'imagesize'; did you mean 'image_size'?",
+        ),
+        (
+            ["train", "eae", "digits", "--image-size", 12],
+            "image_size must be a multiple of 8 from 8 to 256, got 12",
+        ),
         (["train", "eae", "digits", "--set", "width"], "--set expects NAME=VALUE, got 'width'"),
         (["train", "eae", "digits", "--set", "width=wide"], "width expects a whole number, got 'wide'"),
         (
@@ -394,8 +407,8 @@ def test_evaluate_prints_a_table_and_writes_pictures(call, folder):
         (["table1", "digits", "--budget", "smal"], "unknown budget 'smal'; did you mean 'small'?"),
         (["figure", "constraints", "--n", "9", "--runs", "r"], "trains no network; leave --n and --runs out."),
         (["figure", "constraints", "--precision", "64", "--compile"], "leave --precision and --compile out."),
-        (["sample", "nowhere"], "nowhere is not a run folder: it has no run.json"),
-        (["evaluate", "nowhere"], "nowhere is not a run folder"),
+        (["sample", "nowhere"], "nowhere does not exist; give the folder that train made"),
+        (["evaluate", "nowhere"], "nowhere does not exist"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(call, arguments, sentence, tmp_path, monkeypatch):
@@ -436,10 +449,31 @@ def test_counts_below_one(call, folder, n):
         assert err.count("\n") == 1
 
 
-def test_existing_out_is_refused(call, folder):
+def test_existing_out_is_refused(call, folder, tmp_path):
     code, _, err = call("train", "eae", "digits", "--out", folder)
     assert code == 2
-    assert "exists and is not empty; give another folder" in err
+    assert "holds a run already; give another folder" in err
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "me.jpg").write_bytes(b"")
+    code, _, err = call("train", "eae", "digits", "--out", tmp_path / "photos")
+    assert code == 2
+    assert "is not empty, and no run folder: it has no run.json" in err
+    assert "overwrite" not in err
+
+
+def test_what_a_name_stands_for_is_said(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("digits").mkdir()
+    short = ("--epochs", 1, "--limit", 100, "--set", "width=2", "--out", "run")
+    code, _, err = call("train", "eae", "digits", *short, "--resume")
+    assert code == 0
+    said = re.sub(r"\s+", " ", err)
+    assert f"digits is the registered data set of that name; for what lies here, write .{os.sep}digits." in said
+    assert "run holds no run yet, so training starts from the beginning" in said
+    assert "into run; preview.png there shows how far it is" in said
+    assert call("sample", "runn")[2].endswith(
+        "runn does not exist; give the folder that train made, such as run.\n"
+    )
 
 
 @pytest.mark.parametrize("broken", ["a file in the way", "no permission"])
@@ -551,7 +585,9 @@ def test_ctrl_c_keeps_the_best_weights_so_far(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.splitlines()[-1].startswith("error: interrupted; no file is incomplete. To resume, repeat")
+    said = re.sub(r"\s+", " ", err)
+    assert said.endswith("interrupted; no file is incomplete. ")
+    assert f"of 2000 epochs, and can be sampled; to resume: entropic-ae train --resume --out {folder}" in said
     assert "Traceback" not in err
     assert eae.load(folder, device="cpu").sample(2).shape == (2, 1, 8, 8)
     epochs = len((folder / "log.csv").read_text().splitlines()) - 1

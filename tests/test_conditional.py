@@ -270,7 +270,7 @@ def test_directions_that_are_none_are_refused(plain, monkeypatch):
         plain.edit(plain.data.test.images[:2], 3, strength=float("nan"))
     data = plain.data
     monkeypatch.setitem(vars(plain), "data", replace(data, train=data.train._replace(labels=None)))
-    with pytest.raises(InputError, match="have no labels, and a direction needs those of two"):
+    with pytest.raises(InputError, match="a direction toward 3 needs images of two labels"):
         plain.direction(3)
 
 

@@ -231,7 +231,7 @@ def test_overwriting_replaces_a_run_and_nothing_else(tmp_path, monkeypatch):
         eae.train("eae", "digits", overwrite=True, seed=2, **options)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("")
-    with pytest.raises(InputError, match=r"other is not a run folder: it has no run\.json"):
+    with pytest.raises(InputError, match=r"other is not empty, and no run folder: it has no run\.json"):
         eae.train("eae", "digits", overwrite=True, **{**options, "out": tmp_path / "other"})
     assert (tmp_path / "other" / "letter.txt").exists()
 

@@ -39,9 +39,9 @@ def system():
 LATE = State(108, 120, 0.9, 7 * 3600, True, "squared_error", 1295.9, 1126.31, True, 91.1, 90.8)
 
 
-def test_the_line_fits_80_columns_and_says_that_an_entropy_above_the_maximum_is_an_estimate():
-    losses = "up to 7 h left, error 1296, validation 1126 (best)"
-    assert progress_line(LATE, 200) == f"epoch 108/120, 90 %, {losses}, entropy 91.1 (estimate) of 90.8"
+def test_the_line_fits_80_columns_and_has_the_entropy_of_the_prior():
+    losses = "up to 7 h left, error 1296, val loss 1126 (best)"
+    assert progress_line(LATE, 200) == f"epoch 108/120, 90 %, {losses}, entropy 91.1, prior 90.8"
     assert progress_line(LATE, 80) == f"epoch 108/120, {losses}, entropy 91.1"
     assert progress_line(LATE, 70) == f"epoch 108/120, {losses}"
     assert all(len(progress_line(LATE, width)) <= width for width in range(1, 130))
@@ -67,7 +67,7 @@ def test_a_terminal_has_one_line_that_is_updated_in_place(images, monkeypatch, t
     assert re.fullmatch(r"epoch 1/3, 7 %, error [\d.]+", lines[0])  # of 15 steps
     assert re.fullmatch(r"epoch 1/3, 13 %, error [\d.]+", lines[1])
     assert re.fullmatch(r"epoch 1/3, 20 %, \d+ s left, error [\d.]+", lines[2])  # two steps are timed
-    numbers = r"error [\d.]+, validation [\d.]+( \(best\))?, entropy -?[\d.]+( \(estimate\))?( of [\d.]+)?"
+    numbers = r"error [\d.]+, val loss -?[\d.]+( \(best\))?, entropy -?[\d.]+(, prior [\d.]+)?"
     assert re.fullmatch(rf"epoch 3/3, 100 %, 0 s left, {numbers}", lines[-1])
 
 
@@ -153,7 +153,7 @@ def test_the_time_left_is_that_of_the_steps_and_validations_to_come():
     assert progress._left(trainer, task) is None
     progress.steps, progress.seconds, progress.done = 2, 4.0, 3
     assert progress._left(trainer, task) == pytest.approx(497 * 2.0 + 10 * 6 * 2.0 / 3)
-    keeper.rows, trainer.current_epoch, progress.done, progress.rest = [{}], 1, 10, 5.0
+    keeper.rows, trainer.current_epoch, progress.done, progress.rests = [{}], 1, 10, [5.0]
     assert progress._left(trainer, task) == pytest.approx(440 * 2.0 + 9 * 5.0)
 
 

@@ -611,7 +611,7 @@ def test_the_command_line(folder, tmp_path, monkeypatch, capsys):
     assert call("run", "run")[1].out == "report.html\n"
     assert call("run", "--out", "deep/a.html")[1].out == "deep/a.html\n"
     for arguments, sentence in (
-        (["nowhere"], "nowhere is not a run folder: it has no run.json"),
+        (["nowhere"], "nowhere does not exist; give the folder that train made"),
         (["run", "--out", "run"], "a report is written to FILE.html, got run"),
         (["run", "--out", "run/run.json"], "a report is written to FILE.html, got run/run.json"),
     ):

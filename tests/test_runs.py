@@ -256,7 +256,7 @@ def test_own_folder_of_images(tmp_path):
     ("options", "sentence"),
     [
         ({"recipe": "eea"}, "unknown recipe 'eea'; did you mean 'eae'"),
-        ({"data": "digts"}, "unknown data set 'digts'; did you mean 'digits'"),
+        ({"data": "digts"}, "no folder or file 'digts' here, and no data set of that name; did you mean 'digits'"),
         ({"data": "no/such/folder"}, "no/such/folder does not exist"),
         ({"set": {"latentdim": 3}}, "unknown setting 'latentdim'; did you mean 'latent_dim'"),
         ({"set": {"image_size": "big"}}, "image_size expects a whole number, got 'big'"),
@@ -287,7 +287,7 @@ def test_bad_input_leaves_nothing_behind(options, sentence, tmp_path):
 
 def test_existing_out_is_refused_and_kept(folder, tmp_path):
     before = (folder / "weights.safetensors").read_bytes()
-    with pytest.raises(InputError, match="exists and is not empty; give another folder"):
+    with pytest.raises(InputError, match="holds a run already; give another folder"):
         train(folder)
     assert (folder / "weights.safetensors").read_bytes() == before
     (tmp_path / "file").write_text("")
@@ -295,7 +295,7 @@ def test_existing_out_is_refused_and_kept(folder, tmp_path):
         train(tmp_path / "file")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("")
-    with pytest.raises(InputError, match=r"is not a run folder: it has no run\.json"):
+    with pytest.raises(InputError, match=r"is not empty, and no run folder: it has no run\.json"):
         train(tmp_path / "other", resume=True)
 
 
@@ -359,7 +359,7 @@ def test_damaged_run_folders(folder, tmp_path, info):
         with pytest.raises(InputError, match=sentence):
             eae.load(folder)
 
-    with pytest.raises(InputError, match=r"nowhere is not a run folder: it has no run\.json"):
+    with pytest.raises(InputError, match="nowhere does not exist; give the folder that train made"):
         eae.load(tmp_path / "nowhere")
     weights = (folder / "weights.safetensors").read_bytes()
     (folder / "weights.safetensors").write_bytes(weights[: len(weights) // 2])
@@ -404,7 +404,7 @@ def test_wrong_arguments_of_a_run(trained):
         trained.reconstruct(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
     with pytest.raises(InputError, match=r"expected codes \(N, 8\), got shape \(2, 3\)"):
         trained.decode(torch.zeros(2, 3))
-    with pytest.raises(InputError, match="unknown data set 'photos'"):
+    with pytest.raises(InputError, match="no folder or file 'photos' here, and no data set of that name"):
         trained.encode("photos")
     with pytest.raises(InputError, match="expected codes that are finite, got NaN or infinity"):
         trained.decode(torch.full((1, 8), torch.nan))

@@ -50,7 +50,7 @@ def test_a_good_model_with_codes_that_are_not_the_prior_is_sent_to_the_transport
     assert found["reconstructions"].sentence.startswith("they leave 17 % of the images' variance")
     assert found["samples"].sentence == (
         "drawn from the prior they are at 15.00, reconstructions at 2.40 and real images at 0.05; "
-        "what the codes lack is mainly joint structure; drawn from the mixture, 4.00."
+        "what the codes lack is mainly joint structure; drawn from the mixture (sample --density mixture), 4.00."
     )
     assert whole.command == "entropic-ae transport runs/a"
     assert str(whole).splitlines()[-1].endswith(": entropic-ae transport runs/a")
@@ -63,6 +63,14 @@ def test_a_transport_is_advised_only_where_a_mixture_draws_nearer():
     assert whole.command == "entropic-ae report runs/a"
     del rows["mixture"]  # not measured
     assert judge(distances=rows)[1].command == "entropic-ae transport runs/a"
+
+
+def test_an_interrupted_run_is_resumed_as_it_is():
+    expanded = {**INFO["expanded"], "settings": {**INFO["expanded"]["settings"], "epochs": 40}}
+    short = {**LOG, "epoch": LOG["epoch"][:2], "validation_loss": [9.0, 4.0]}
+    whole = judge({"expanded": expanded}, log=short)[1]
+    assert whole.advice == "train on: it was interrupted after epoch 2 of 40"
+    assert whole.command == "entropic-ae train --resume --out runs/a"
 
 
 def test_the_grade_of_samples_is_as_bad_as_is_certain():

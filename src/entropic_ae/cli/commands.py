@@ -71,10 +71,7 @@ for _command in (
     app.command(cls=Command)(with_output_options(_command))
 
 _INTERRUPTED = 130  # the shell's exit code for SIGINT
-_GOES_ON = {
-    "train": " To resume, repeat the command with --resume.",
-    **dict.fromkeys(("table1", "tune", "objectives", "figure"), " To resume, repeat the command."),
-}
+_GOES_ON = ("table1", "tune", "objectives", "figure")  # where the same command resumes
 
 
 def main() -> None:
@@ -98,8 +95,9 @@ def main() -> None:
         )
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:  # typer's silent exit after Ctrl-C
-            again = next((how for name, how in _GOES_ON.items() if name in sys.argv), "")
-            _stop(f"interrupted; no file is incomplete.{again}", _INTERRUPTED)
+            again = " To resume, repeat the command." if any(name in sys.argv for name in _GOES_ON) else ""
+            errors.print(f"[bold yellow]interrupted[/]; no file is incomplete.{again}")
+            sys.exit(_INTERRUPTED)
         raise
 
 

@@ -99,6 +99,9 @@ OfLabel = Annotated[
 Settings = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE ...", help="Settings of all systems.")]
 Width = Annotated[int | None, typer.Option(help="Short for --set width=WIDTH.")]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training images; default: by the preset.")]
+ImageSize = Annotated[
+    int | None, typer.Option(help="Side to resize images to, a multiple of 8; short for --set image_size=SIDE.")
+]
 Limit = Annotated[
     int | None,
     typer.Option(help="Use at most LIMIT images for training, and at most LIMIT for validation."),
@@ -151,13 +154,15 @@ def read_range(text: str) -> tuple[float, float]:
     return values[0], values[1]
 
 
-def read_settings(set: list[str] | None, width: int | None, epochs: int | None) -> dict[str, Any]:
+def read_settings(
+    set: list[str] | None, width: int | None, epochs: int | None, image_size: int | None = None
+) -> dict[str, Any]:
     """Return the settings, including those of short options; InputError if one has two values."""
     for pair in set or []:
         if "=" not in pair:
             raise InputError(f"--set expects NAME=VALUE, got '{pair}'; for example --set width=16.")
     pairs = [(name, value) for name, _, value in (pair.partition("=") for pair in set or [])]
-    short = {"width": width, "epochs": epochs}
+    short = {"width": width, "epochs": epochs, "image_size": image_size}
     return given_once([*pairs, *((name, str(value)) for name, value in short.items() if value is not None)])
 
 

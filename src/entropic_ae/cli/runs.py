@@ -16,6 +16,7 @@ from entropic_ae.cli.options import (
     Device,
     Devices,
     Epochs,
+    ImageSize,
     Limit,
     Moved,
     Nodes,
@@ -83,6 +84,7 @@ def train(
             help="small, medium or paper: width, batch and schedule together; default: by device and data."
         ),
     ] = None,
+    image_size: ImageSize = None,
     width: Width = None,
     epochs: Epochs = None,
     seed: Seed = 0,
@@ -115,7 +117,7 @@ def train(
 ) -> Document:
     """Train a system into a run folder, with pictures of its samples and reconstructions."""
     first = speak_for(devices * nodes)
-    settings = {**settings_of(context), **read_settings(set, width, epochs)}
+    settings = {**settings_of(context), **read_settings(set, width, epochs, image_size)}
     if data is not None:
         check_data(data)
     for other in (start_from, like):
@@ -245,7 +247,7 @@ def evaluate(
     print_metrics(results, said)
     if loaded.origin is None:
         hint(f"{run}: {METRICS_FILE} and pictures written.")
-        hint(escape(f"Next: {run_command('report', loaded.folder, loaded.info)}"))
+        hint(escape(f"All of it on one page: {run_command('report', loaded.folder, loaded.info)}"))
     else:
         hint(f"{run} is read-only, so metrics are not saved; entropic-ae pull copies it to a run folder.")
     return {"run": run, "caution": loaded.caution, "verdict": said and asdict(said), **result}

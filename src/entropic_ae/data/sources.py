@@ -137,7 +137,8 @@ def _on_disk(source: str | Path) -> Source:
         if array is not None and Path(file).is_file():
             return Source(Path(file).stem, str(path), path=Path(file), array=array)
         if isinstance(source, str) and Path(source).name == source and not path.suffix:
-            raise DATASETS.unknown(source, f"; no folder or file has that name either: {_KINDS}")
+            known = str(DATASETS.unknown(source)).partition("; ")[2]
+            raise InputError(f"there is no folder or file '{source}' here, and no data set of that name; {known}")
         raise InputError(f"{path} does not exist; give {_KINDS}.")
     if not path.is_file():
         raise InputError(f"{path} is neither a file nor a folder; give {_KINDS}.")
@@ -149,7 +150,7 @@ def _on_disk(source: str | Path) -> Source:
         return Source(path.stem, str(path), tar_tables(path))
     how = next((how for suffixes, how in _CONVERT.items() if path.suffix.lower() in suffixes), None)
     raise InputError(
-        f"{path} is a file of type '{path.suffix}', expected {_KINDS}; {how or 'put single images into a folder'}."
+        f"{path} is a file of type '{path.suffix}', expected {_KINDS}; {how or 'put images into a folder'}."
     )
 
 

@@ -23,6 +23,8 @@ from entropic_ae.registry import Registry
 
 __all__ = ["NETWORKS", "Networks", "family", "in_family", "unknown_setting"]
 
+_IMAGE_SIZE = "image_size"
+
 
 class Networks(NamedTuple):
     """The classes of an encoder and of a decoder for images: a row of ``NETWORKS``.
@@ -103,7 +105,8 @@ def unknown_setting(name: str, known: Iterable[str]) -> InputError:
     homes = [f"bottleneck={kind}" for kind, one in BOTTLENECKS.items() if sets(one)]
     homes += [f"network={kind}" for kind, one in NETWORKS.items() if any(map(sets, one))]
     if not homes:
-        return unknown_name("setting", name, known)
+        of_data = [] if name == _IMAGE_SIZE else [_IMAGE_SIZE]  # which train and tune take besides
+        return unknown_name("setting", name, [*known, *of_data])
     return InputError(f"{name} is a setting of {' or '.join(homes)}; set that too.")
 
 

@@ -25,12 +25,15 @@ def direction(run: Run, toward: Label, away: Label | None) -> Tensor:
             f"{run.name} is conditional: its decoder takes the label, and its codes have no direction for it; "
             "edit images by decoding them with another label."
         )
+    labels = run.data.train.labels
+    if labels is None:
+        raise InputError(
+            f"a direction toward {toward} needs images of two labels, and those of {run.info.data} have none; "
+            "train on a folder for each class."
+        )
     to, of = find_label(run, toward), None if away is None else find_label(run, away)
     if to == of:
         raise InputError(f"a direction is between two labels, got {to} twice; give another.")
-    labels = run.data.train.labels
-    if labels is None:
-        raise InputError(f"the images of {run.info.data} have no labels, and a direction needs those of two.")
     codes, _ = run.codes
     chosen = labels == to
     others = ~chosen if of is None else labels == of

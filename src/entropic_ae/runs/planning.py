@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,11 +13,20 @@ from typing import Any
 from torch import Tensor
 
 from entropic_ae.autoencoder import Autoencoder
-from entropic_ae.data import Copies, Given, ImageData, LeftOutWarning, count_copies, fingerprint, load_images
-from entropic_ae.errors import InputError
+from entropic_ae.data import (
+    DATASETS,
+    Copies,
+    Given,
+    ImageData,
+    LeftOutWarning,
+    count_copies,
+    fingerprint,
+    load_images,
+)
+from entropic_ae.errors import InputError, warn
 from entropic_ae.features import check_features, feature_network
 from entropic_ae.provenance import git_commit, machine, versions
-from entropic_ae.recipes import PRESETS, SIZES, Recipe, System, fitted, recipe_for, system_for
+from entropic_ae.recipes import PRESETS, RECIPES, SIZES, Recipe, System, fitted, recipe_for, system_for
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.registry import imported
 from entropic_ae.runs.labels import described, known_labels
@@ -29,6 +40,7 @@ from entropic_ae.training import Execution, check_training
 
 __all__ = ["Asked", "Plan", "completed", "planned"]
 
+_log = logging.getLogger(__name__)
 _OF_WEIGHTS = ("width", "latent_dim")  # fitted settings that decide whether weights fit
 
 
@@ -105,9 +117,17 @@ def completed(
             value_range = asked.value_range or info.value_range
             asked = replace(asked, data=start.data, value_range=value_range, limit=limit)
     if asked.recipe is None or asked.data is None:
+        one = asked.recipe or asked.data
+        got = f", got only {one}" if isinstance(one, str) else ""
         raise InputError(
-            "train expects RECIPE and DATA; give both, or a run to start from (start_from, --from) or to train "
-            "alike (like, --like)."
+            f"train expects RECIPE and DATA, such as eae mnist{got}; give both, or a run to start from "
+            "(start_from, --from) or to train alike (like, --like)."
+        )
+    names = isinstance(asked.recipe, str) and isinstance(asked.data, str)
+    if names and asked.recipe not in RECIPES and asked.data in RECIPES:
+        raise InputError(
+            f"train expects RECIPE and then DATA, got {asked.recipe} and then {asked.data}, which is a recipe; "
+            f"write train {asked.data} {asked.recipe}."
         )
     if asked.preset is not None:
         PRESETS.find(asked.preset)
@@ -144,13 +164,18 @@ def planned(
         images = load_images(
             asked.data, image_size=asked.image_size, limit=asked.limit, value_range=asked.value_range
         )
+    _note_of_name(asked.data)
     folder = Path(out) if out is not None else Path("runs") / f"{recipe.name}-{images.name}-{seed}"
     before = read_info(RunFolder(folder)) if resume and RunFolder(folder).is_begun else None
+    if resume and before is None:
+        _log.info(f"{folder} holds no run yet, so training starts from the beginning")
     own = _fitted(asked, images, recipe, execution, before, start)
     changes: dict[str, Any] = {**own, **asked.changes}
     system = system_for(recipe, images, changes, preset=asked.preset)
-    if system.preset.features != PRESETS[system.preset.name].features:
-        changes["features"] = system.preset.features
+    features: dict[str, Scalar] = {}
+    if "features" not in changes and system.preset.features != PRESETS[system.preset.name].features:
+        features["features"] = system.preset.features  # chosen for the images
+    changes |= features
     model, objective = system.build(images.shape, seed=seed, classes=images.classes)
     if start is not None:
         start.give(model, system, images.shape)
@@ -173,7 +198,7 @@ def planned(
         "compiled": execution.compile,
         **({} if (size := asked.size or (before and before.size)) is None else {"size": size}),
         "overrides": changes,
-        "fitted": [*own],
+        "fitted": [*own, *features],
         "summary": recipe.summary,
         "reference": recipe.reference,
         "density": recipe.density,
@@ -195,6 +220,12 @@ def planned(
     overview = overview_of(images, copies, system, model, execution.target, chosen="width" in own)
     info = RunInfo.of(content)
     return Plan(recipe, folder, images, copies, system, model, objective, overview, info, labels)
+
+
+def _note_of_name(data: str | Path | Given) -> None:
+    """Warn if the name of a registered data set is also that of a folder or a file here, which is not read."""
+    if isinstance(data, str) and data in DATASETS and Path(data).exists():
+        warn(f"{data} is the registered data set of that name; for what lies here, write .{os.sep}{data}.")
 
 
 def _fitted(

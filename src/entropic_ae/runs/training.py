@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -27,12 +28,14 @@ from entropic_ae.runs.pace import advice
 from entropic_ae.runs.planning import Asked, completed, planned
 from entropic_ae.runs.run import Run
 from entropic_ae.runs.transporting import attach_saved, fit_transport
-from entropic_ae.storage.run_folder import CHECKPOINT, RunFolder
-from entropic_ae.storage.run_info import RunInfo
+from entropic_ae.storage.log import read_log
+from entropic_ae.storage.run_folder import CHECKPOINT, PREVIEW, RunFolder
+from entropic_ae.storage.run_info import IN_MEMORY, RunInfo
 from entropic_ae.training import Execution, check_checkpoint, quiet_lightning, to_unit
 from entropic_ae.training.checks import check_preview
 from entropic_ae.training.loggers import check_logger, close_logger, make_logger
 from entropic_ae.training.stopping import STOP_SETTINGS, Stopped
+from entropic_ae.verdict import resume_command
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
+_log = logging.getLogger(__name__)
 _SAME = (
     "recipe",
     "preset",
@@ -159,29 +163,35 @@ def train(
     if first and plan.copies.repeated and (plan.copies.shared or not progress):
         warn(f"{plan.copies}.")
     if first and progress:
-        print(*plan.overview.lines(), sep="\n", file=sys.stderr, flush=True)
+        lines = [*plan.overview.lines(), _where(run, preview_every)]
+        print(*lines, sep="\n", file=sys.stderr, flush=True)
     from entropic_ae.training import fit_model  # imports Lightning
 
     same = partial(_check_same, files, plan.info, recipe)
     claim = files.claimed(plan.info, resume, same, overwrite=overwrite) if first else nullcontext()
     with claim:  # for all processes
         with _logging(run, logger, picture_every) as (tracker, callbacks):
-            fitted = fit_model(
-                plan.model,
-                plan.objective,
-                plan.images.train.images,
-                plan.images.validation.images,
-                plan.system.preset.training,
-                execution,
-                seed=seed,
-                folder=folder,
-                resume=resume,
-                progress=progress,
-                logger=tracker,
-                callbacks=[*callbacks, *_previews(run, preview_every)],
-                labels=plan.labels,
-                advise=advice(plan.system, plan.images.shape),
-            )
+            try:
+                fitted = fit_model(
+                    plan.model,
+                    plan.objective,
+                    plan.images.train.images,
+                    plan.images.validation.images,
+                    plan.system.preset.training,
+                    execution,
+                    seed=seed,
+                    folder=folder,
+                    resume=resume,
+                    progress=progress,
+                    logger=tracker,
+                    callbacks=[*callbacks, *_previews(run, preview_every)],
+                    labels=plan.labels,
+                    advise=advice(plan.system, plan.images.shape),
+                )
+            except KeyboardInterrupt:
+                if first:
+                    _tell_interruption(run)
+                raise
         _record_stop(run, fitted.stopped, first)
         run.model.to(execution.target)
         with execution.together(), in_turn():  # the others read what the first process has written
@@ -189,6 +199,24 @@ def train(
         if first:
             draw_again(run)
     return run
+
+
+def _where(run: Run, preview_every: int | None) -> str:
+    """Return the line that names the run folder, and the picture there that shows the progress."""
+    preview = "" if preview_every == 0 else f"; {PREVIEW} there shows how far it is"
+    return f"into {run.folder}{preview}"
+
+
+def _tell_interruption(run: Run) -> None:
+    """Say which weights a run that was interrupted has, and how it is resumed."""
+    log = read_log(run.files.log) if run.files.log.is_file() else {}
+    done, of = len(log.get("epoch", ())), run.system.preset.training.epochs
+    if not done or not run.files.weights.is_file():
+        _log.info(f"{run.folder} has no weights yet: no epoch has ended")
+        return
+    in_memory = run.info.source == IN_MEMORY
+    again = "the same call with resume=True" if in_memory else resume_command(run.folder, run.info)
+    _log.info(f"{run.folder} has {done} of {of} epochs, and can be sampled; to resume: {again}")
 
 
 def _record_stop(run: Run, stopped: Stopped | None, first: bool) -> None:

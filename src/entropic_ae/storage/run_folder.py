@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -313,13 +314,16 @@ class RunFolder:
             raise InputError("train can resume a run or overwrite it, not both; give resume or overwrite.")
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file; give another --out.")
+        if self.is_begun and not (self.path / INFO_FILE).is_file():
+            raise InputError(
+                f"{self.path} is not empty, and no run folder: it has no {INFO_FILE}; give another folder (out, "
+                "--out)."
+            )
         if self.is_begun and not (resume or overwrite):
             raise InputError(
-                f"{self.path} exists and is not empty; give another folder (out, --out), or resume this one "
+                f"{self.path} holds a run already; give another folder (out, --out), or resume this one "
                 "(resume=True, --resume), or replace it (overwrite=True, --overwrite)."
             )
-        if self.is_begun and not (self.path / INFO_FILE).is_file():
-            raise InputError(f"{self.path} is not a run folder: it has no {INFO_FILE}; give another --out.")
         if self.is_begun and overwrite:
             self.read_info()
 
@@ -382,11 +386,14 @@ def check_run_folder(path: Path) -> None:
     >>> check_run_folder(Path("run"))
     Traceback (most recent call last):
         ...
-    entropic_ae.errors.InputError: run is not a run folder: it has no run.json; give the folder that train made.
+    entropic_ae.errors.InputError: run does not exist; give the folder that train made.
     """
     if not (path / INFO_FILE).is_file():
-        runs = sorted(file.parent.name for file in path.glob(f"*/{INFO_FILE}"))[:3]
-        such = f", such as {', '.join(str(path / run) for run in runs)}" if runs else ""
-        raise InputError(
-            f"{path} is not a run folder: it has no {INFO_FILE}; give the folder that train made{such}."
-        )
+        there = path.exists()
+        runs = {
+            file.parent.name: str(file.parent) for file in (path if there else path.parent).glob(f"*/{INFO_FILE}")
+        }
+        near = sorted(runs) if there else difflib.get_close_matches(path.name, sorted(runs))
+        such = f", such as {', '.join(runs[name] for name in near[:3])}" if near else ""
+        what = f"is not a run folder: it has no {INFO_FILE}" if there else "does not exist"
+        raise InputError(f"{path} {what}; give the folder that train made{such}.")

@@ -34,10 +34,10 @@ class State:
         left: seconds to the last epoch; None if not known yet.
         early: whether training may stop before.
         term, error: name and value of the first term in training; None before there is one.
-        validation: the latest validation loss; None before there is one.
+        validation: the latest val loss; None before there is one.
         best: whether it is the lowest so far.
-        entropy, maximum: of the validation codes, an estimate, and the most that the bottleneck allows; None if it
-            allows any.
+        entropy: of the validation codes, an estimate.
+        of_draws: the same estimate of as many draws from the prior; None if the bottleneck does not bound it.
     """
 
     epoch: int
@@ -50,30 +50,28 @@ class State:
     validation: float | None = None
     best: bool = False
     entropy: float | None = None
-    maximum: float | None = None
+    of_draws: float | None = None
 
 
 def progress_line(state: State, width: int) -> str:
     """Return the line, without its least parts if it would be longer than the width.
 
-    The entropy is estimated from the validation codes and may exceed the maximum; then the line says so.
-
     >>> state = State(8, 120, 0.066, 372.0, False, "squared_error", 95.9, 126.31, True, -11.04, 22.7)
     >>> print(progress_line(state, 100))
-    epoch 8/120, 7 %, 6 min left, error 95.9, validation 126.3 (best), entropy -11.0 of 22.7
+    epoch 8/120, 7 %, 6 min left, error 95.9, val loss 126.3 (best), entropy -11.0, prior 22.7
     >>> print(progress_line(state, 80))
-    epoch 8/120, 7 %, 6 min left, error 95.9, validation 126.3 (best), entropy -11.0
+    epoch 8/120, 7 %, 6 min left, error 95.9, val loss 126.3 (best), entropy -11.0
     """
     share, left, validation, entropy, most = (f", {100 * state.share:.0f} %", "", "", "", "")
     if state.left is not None:
         left = f", {'up to ' * state.early}{duration(state.left)} left"
     error = "" if state.error is None else f", {_words(state.term)} {_number(state.error)}"
     if state.validation is not None:
-        validation = f", validation {_number(state.validation)}{' (best)' * state.best}"
+        validation = f", val loss {_number(state.validation)}{' (best)' * state.best}"
     if state.entropy is not None:
         entropy = f", entropy {_number(state.entropy)}"
-        if state.maximum is not None:
-            most = f"{' (estimate)' * (state.entropy > state.maximum)} of {_number(state.maximum)}"
+        if state.of_draws is not None:
+            most = f", prior {_number(state.of_draws)}"
     epoch = f"epoch {state.epoch}/{state.epochs}"
     for parts in (
         (share, left, error, validation, entropy, most),

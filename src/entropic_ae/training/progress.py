@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from statistics import median
 from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 
 from entropic_ae.training.keeper import Keeper
-from entropic_ae.training.line import State, in_notebook, progress_line
+from entropic_ae.training.line import State, duration, in_notebook, progress_line
 
 __all__ = ["Progress"]
 
@@ -35,7 +36,7 @@ class Progress(Callback):
         self.width = 1000
         self.warm = False  # the first call allocates memory, and may compile
         self.steps, self.seconds = 0, 0.0  # timed
-        self.rest: float | None = None  # seconds of an epoch besides its steps
+        self.rests: list[float] = []  # seconds of each epoch besides its steps
         self.shown = -float("inf")
 
     @contextmanager
@@ -84,11 +85,15 @@ class Progress(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, task: Any) -> None:
         """Tell about the epoch."""
-        self.rest = time.perf_counter() - self.latest
+        self.rests.append(time.perf_counter() - self.latest)
         row, stopped = self.keeper.rows[-1], self.keeper.stopped
         if self.show is None:
             told = "  ".join(f"{name} {value:.5g}" for name, value in task.summary().items())
-            self._print(f"epoch {row['epoch']}/{trainer.max_epochs}  {told}  {row['images_per_s']:.0f} images/s")
+            left = self._left(trainer, task)
+            until = "" if not left else f"  {duration(left)} left"
+            self._print(
+                f"epoch {row['epoch']}/{trainer.max_epochs}  {told}  {row['images_per_s']:.0f} images/s{until}"
+            )
         else:
             self._update(trainer, task)
         if stopped is not None:
@@ -101,9 +106,8 @@ class Progress(Callback):
         a_step = self.seconds / self.steps
         epochs = (trainer.max_epochs or 0) - len(self.keeper.rows)
         done = 0 if len(self.keeper.rows) > trainer.current_epoch else self.done
-        rest = self.rest
-        if rest is None:
-            rest = _VALIDATION * a_step * sum(trainer.num_val_batches)
+        # the median: some epochs draw a preview, too
+        rest = median(self.rests) if self.rests else _VALIDATION * a_step * sum(trainer.num_val_batches)
         return (epochs * task.batches.per_epoch - done) * a_step + epochs * rest
 
     def _update(self, trainer: Trainer, task: Any) -> None:
@@ -127,7 +131,7 @@ class Progress(Callback):
             validation=row.get("validation_loss"),
             best=row.get("validation_loss") == self.keeper.best,
             entropy=row.get("entropy"),
-            maximum=row.get("entropy_maximum"),
+            of_draws=row.get("entropy_of_draws"),
         )
         self.show(progress_line(state, self.width))
         self.shown = time.perf_counter()

@@ -11,7 +11,7 @@ from typing import Any
 from entropic_ae.storage.log import best_epoch
 from entropic_ae.storage.run_folder import BLURRED, FLOOR, GIVEN, is_shared
 from entropic_ae.storage.run_info import IN_MEMORY, RunInfo
-from entropic_ae.verdict.command import run_command, train_command
+from entropic_ae.verdict.command import resume_command, run_command, train_command
 
 __all__ = ["Finding", "Verdict", "entropy_of", "verdict"]
 
@@ -188,9 +188,9 @@ def _reconstructions(result: Mapping[str, Any]) -> Finding:
         grade, meaning = "fair", "visibly blurred"
     else:
         grade, meaning = "poor", "hardly more than outlines and colours"
-    if share > 1:
-        meaning = "worse than the mean image, which leaves 100 %"
     said = f"they leave {100 * share:.0f} % of the images' variance unexplained: {meaning}"
+    if share > 1:
+        said = f"they are worse than the mean image: their error is {share:.1f} times the variance of the images"
     if blurs > _GOOD_BLURS:
         said += f"; their error is {blurs:.1f} times that of the images at 8 pixels across"
     return Finding("reconstructions", grade, f"{said}.")
@@ -236,7 +236,7 @@ def _samples(info: RunInfo, result: Mapping[str, Any]) -> Finding:
     nearest = min(drawn, key=lambda name: drawn[name]["frechet"])
     apart = distance - drawn[nearest]["frechet"]
     if apart > _SIGMAS * math.hypot(*(row.get("frechet_error", 0.0) for row in (rows[own], rows[nearest]))):
-        said += f"; drawn from the {nearest}, {drawn[nearest]['frechet']:.2f}"
+        said += f"; drawn from the {nearest} (sample --density {nearest}), {drawn[nearest]['frechet']:.2f}"
     return Finding("samples", grade, f"{said}.")
 
 
@@ -294,7 +294,11 @@ def _next(
             return f"train longer{again}: the same call of train with more epochs and resume=True", None
         if is_shared(folder):  # read-only, and without a checkpoint
             return f"train longer, from its weights (train --from {folder}){again}", None
-        return f"train longer{again}", _resumed(info, len(log.get("epoch", ())), folder)
+        done = len(log.get("epoch", ()))
+        if _interrupted(info, done):
+            of = info.expanded.settings["epochs"]
+            return f"train on{again}: it was interrupted after epoch {done} of {of}", resume_command(folder, info)
+        return f"train longer{again}", _resumed(info, done, folder)
     advice: tuple[str, str | None] = "look at the images", run_command("report", folder, info)
     if found["reconstructions"].grade == "poor" and found["data"].grade == "poor":
         advice = "give more training images; nothing else helps new images as much", None
@@ -321,6 +325,12 @@ def _gains(info: RunInfo, result: Mapping[str, Any]) -> bool:
     if info.density != "prior" or not {"prior", "mixture"} <= drawn.keys():
         return True
     return bool(drawn["mixture"]["frechet"] < drawn["prior"]["frechet"])
+
+
+def _interrupted(info: RunInfo, done: int) -> bool:
+    """Return whether a training ended before its last epoch, though no rule stopped it, and enough is to come."""
+    epochs = int(info.expanded.settings.get("epochs") or 0)
+    return info.stopped is None and done < epochs and epochs * _per_epoch(info) >= _needed(info)
 
 
 def _resumed(info: RunInfo, epochs: int, folder: Path) -> str:
