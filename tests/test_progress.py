@@ -153,7 +153,9 @@ def test_the_time_left_is_that_of_the_steps_and_validations_to_come():
     assert progress._left(trainer, task) is None
     progress.steps, progress.seconds, progress.done = 2, 4.0, 3
     assert progress._left(trainer, task) == pytest.approx(497 * 2.0 + 10 * 6 * 2.0 / 3)
-    keeper.rows, trainer.current_epoch, progress.done, progress.rests = [{}], 1, 10, [5.0]
+    keeper.settings = Settings(epochs=10, ema=0.99)  # which passes 20 minibatches for its running averages
+    assert progress._left(trainer, task) == pytest.approx(497 * 2.0 + 10 * (6 + 20) * 2.0 / 3)
+    keeper.rows, trainer.current_epoch, progress.done, progress.rests = [{}], 1, 10, [5.0, 30.0, 4.0]
     assert progress._left(trainer, task) == pytest.approx(440 * 2.0 + 9 * 5.0)
 
 

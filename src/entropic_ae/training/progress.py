@@ -11,6 +11,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 
+from entropic_ae.training.averaging import MINIBATCHES
 from entropic_ae.training.keeper import Keeper
 from entropic_ae.training.line import State, duration, in_notebook, progress_line
 
@@ -19,7 +20,7 @@ __all__ = ["Progress"]
 _LONG = 600  # seconds of a training on a CPU, from which on it is announced with a shorter one
 _TIMED = 2  # steps, besides the first, until the time left is told
 _PAUSE = 0.2  # seconds between two updates of the line
-_VALIDATION = 1 / 3  # time of a validation minibatch by that of a step, until it is known
+_VALIDATION = 1 / 3  # time of a minibatch without gradients by that of a step, until it is known
 
 
 class Progress(Callback):
@@ -106,8 +107,11 @@ class Progress(Callback):
         a_step = self.seconds / self.steps
         epochs = (trainer.max_epochs or 0) - len(self.keeper.rows)
         done = 0 if len(self.keeper.rows) > trainer.current_epoch else self.done
-        # the median: some epochs draw a preview, too
-        rest = median(self.rests) if self.rests else _VALIDATION * a_step * sum(trainer.num_val_batches)
+        if self.rests:
+            rest = median(self.rests)
+        else:
+            averaged = min(MINIBATCHES, task.batches.per_epoch) if self.keeper.settings.ema else 0
+            rest = _VALIDATION * a_step * (sum(trainer.num_val_batches) + averaged)
         return (epochs * task.batches.per_epoch - done) * a_step + epochs * rest
 
     def _update(self, trainer: Trainer, task: Any) -> None:
