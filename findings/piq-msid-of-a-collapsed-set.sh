@@ -5,11 +5,12 @@
 # proposed for generative models. It is compared with itself, with other draws, with draws around a far point, and with
 # one point that is repeated with noise of a thousandth.
 # One would expect: 0 for the set itself, little for other draws, much for the far and the repeated point.
-# What happens: it sees a graph of neighbours only, which knows no place and no scale, so the repeated point is as near
-# as the set itself. And the trace of the graph's heat kernel is estimated from 100 random starts at each call, so the
-# set differs from itself by about as much as from other draws, and each call gives another value.
-# Seen, of 6 calls, lowest to highest: the set itself 1.8 to 6.3, a repeated point 1.5 to 6.7, other draws 8.5 to 16.0,
-# a far point 3.2 to 14.7; a set of rank 8, which changes the graph, 68 to 80. A call has no seed but NumPy's global one.
+# What happens: it sees a graph of nearest neighbours only, which knows no place and no scale. The repeated point and
+# the far one are as near as other draws. And the trace of the graph's heat kernel is estimated from 100 random starts
+# at each call, so the set differs from itself by about as much as from other draws, and each call gives another value.
+# A call has no seed but NumPy's global one.
+# Seen, of 6 calls, lowest to highest: the set itself 0.1 to 6.9, other draws 1.0 to 7.1, a far point 1.0 to
+# 9.5, a repeated point 3.1 to 10.8; a set of rank 8, which changes the graph, 49 to 67.
 #
 # What our library does: it has no MSID. Frechet and kernel distances, and recall, see all of these sets.
 set -euo pipefail
@@ -37,7 +38,7 @@ from piq import MSID
 
 np.random.seed(0)
 generator = torch.Generator().manual_seed(0)
-real, others = (torch.randn(1000, 16, generator=generator) for _ in range(2))
+real, others = (torch.randn(1000, 16, generator=generator, dtype=torch.float64) for _ in range(2))
 narrow = others.clone()
 narrow[:, 8:] = 0
 sets = {
@@ -53,8 +54,7 @@ for name, one in sets.items():
     found[name] = np.mean(calls)
     print(f"{name}: {calls[0]:.1f} to {calls[-1]:.1f}")
 assert found["the set itself"] > 1
-assert found["a repeated point"] < 2 * found["the set itself"]
-assert found["a far point"] < 2 * found["other draws"]
+assert max(found["a repeated point"], found["a far point"], found["other draws"]) < found["rank 8"] / 3
 assert found["rank 8"] > 30
 PY
 "$work/env/bin/python" look.py 2>/dev/null

@@ -18,6 +18,7 @@ from entropic_ae.recipes import SIZES, fitted, system_for
 from entropic_ae.recipes.sizes import ENTROPY
 from entropic_ae.runs.overview import Overview
 from entropic_ae.storage.files import locked
+from entropic_ae.storage.run_folder import RunFolder
 from entropic_ae.storage.runs_table import read_runs
 
 EAE = RECIPES["eae"]
@@ -60,7 +61,7 @@ def test_the_weight_of_the_entropy_grows_as_the_sum_over_pixels(side):
 
 @pytest.mark.parametrize(
     ("number", "batch", "epochs"),
-    [(8, 8, 1000), (60, 16, 1000), (200, 50, 750), (486, 100, 750), (60_000, 100, 5), (10**6, 100, 2)],
+    [(8, 8, 3000), (60, 16, 1000), (200, 50, 750), (486, 100, 750), (60_000, 100, 5), (10**6, 100, 2)],
 )
 def test_batch_and_epochs_follow_the_number_of_images(number, batch, epochs):
     one = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
@@ -85,7 +86,14 @@ def test_registered_presets_keep_their_numbers_but_for_the_width():
     assert fitted(EAE, images(), {}, preset="celeba", named=True) == {"width": 16}
     assert fitted(EAE, images(), {}, preset="mlp", named=True) == {}
     assert fitted(EAE, images(), {}, gpu=True)["width"] == 128
-    assert fitted(EAE, images(), {}, gpu=True)["epochs"] == 5000 // 5  # 20,000 steps, and at most 1,000 epochs
+    assert fitted(EAE, images(), {}, gpu=True)["epochs"] == 5000  # 20,000 steps
+    assert fitted(EAE, images(), {}, size="medium")["epochs"] == 5000
+
+
+def test_a_patience_in_epochs_is_what_counts():
+    found = fitted(EAE, images(), {"patience": 3})
+    assert "patience" not in found
+    assert system_for("eae", images(), {**found, "patience": 3}).preset.training.patience_of(4) == 3
 
 
 def test_a_run_of_a_size_is_resumed_again_and_again(tmp_path):
@@ -291,6 +299,14 @@ def listed(tmp_path):
             lines = [f"{i},{loss}" for i, loss in enumerate(losses, start=1)]
             (folder / name / "log.csv").write_text("\n".join(["epoch,validation_loss", *lines, ""]))
             (folder / name / "weights.safetensors").write_bytes(b"")
+    digest = RunFolder(folder / "done").weights_sha256()
+    codes = {"n": 9, "entropy": 1.0, "maximum": None, "gap": None}
+    result = {"n": 9, "seed": 0, "real_images": 9, "reconstruction_error": 1.0, "weights_sha256": digest}
+    rows = {"prior": {"images": 9, "frechet": 2.5, "kernel": 0.1, "kernel_std": 0.1}}
+    result |= {"codes": codes, "distances": rows}
+    metrics = {"pixels": {**result, "features": "pixels"}}
+    metrics["random"] = {**result, "features": "random", "withheld": {"like_real": [], "needed": None}}
+    (folder / "done" / "metrics.json").write_text(json.dumps(metrics))
     (folder / "odd").mkdir()
     (folder / "odd" / "run.json").write_text("{")
     return folder
@@ -307,9 +323,13 @@ def test_runs_are_listed_by_what_their_files_say(listed, call, monkeypatch):
         "done": (2, "finished", 1.5),
         "sub/none": (0, "interrupted", None),
     }
+    (measured,) = (row["distances"] for row in found["runs"] if row["distances"])
+    assert measured == {"pixels": {"prior": 2.5}}  # what evaluate withholds is not listed
     assert len(found["damaged"]) == err.count("odd/run.json is damaged") == 1
     lines = call("runs", listed, "--sort", "loss")[1].splitlines()
-    assert [line.split()[3:6:2] for line in lines[1:]] == [["2/2", "1.5"], ["1/9", "2.5"], ["0/4", "-"]]
+    assert [line.split()[3:6:2] for line in lines[1:4]] == [
+        ["2/2", "1.5"], ["1/9", "2.5"], ["0/4", "-"],
+    ]  # fmt: skip
     assert "did you mean 'state'" in call("runs", listed, "--sort", "stat")[2]
     assert "is no folder; give the one that holds the run folders" in call("runs", listed / "none")[2]
     with locked(listed / "done" / ".lock") as mine:
@@ -324,15 +344,15 @@ def test_listing_runs_does_not_import_torch():
 
 
 def test_a_run_is_resumed_by_its_folder_alone(tmp_path):
-    """Recipe, data and settings are those of run.json; the seed is given, where it is another than 0."""
+    """Recipe, data, settings, seed and precision are those of run.json."""
     options = {"out": tmp_path / "run", "device": "cpu", "progress": False}
-    eae.train("ae", "digits", set={"width": 2}, epochs=1, limit=60, seed=3, **options)
-    resumed = eae.train(resume=True, epochs=2, seed=3, **options)
-    options["out"] = tmp_path / "whole"
-    whole = eae.train("ae", "digits", set={"width": 2}, epochs=2, limit=60, seed=3, **options)
+    own = {"set": {"width": 2}, "limit": 60, "seed": 3, "precision": "64"}
+    eae.train("ae", "digits", epochs=1, **own, **options)
+    resumed = eae.train(resume=True, epochs=2, **options)
+    whole = eae.train("ae", "digits", epochs=2, **own, **{**options, "out": tmp_path / "whole"})
     assert resumed.weights_sha256() == whole.weights_sha256()
-    with pytest.raises(InputError, match="seed"):
-        eae.train(resume=True, epochs=3, **options)
+    with pytest.raises(InputError, match="seed was 3 and is 4"):
+        eae.train(resume=True, epochs=3, seed=4, **options)
 
 
 def test_a_narrow_table_of_runs_keeps_names_whole():

@@ -4,6 +4,7 @@ import io
 import re
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,10 +41,12 @@ LATE = State(108, 120, 0.9, 7 * 3600, True, "squared_error", 1295.9, 1126.31, Tr
 
 
 def test_the_line_fits_80_columns_and_has_the_entropy_of_the_prior():
-    losses = "up to 7 h left, error 1296, val loss 1126 (best)"
-    assert progress_line(LATE, 200) == f"epoch 108/120, 90 %, {losses}, entropy 91.1, prior 90.8"
-    assert progress_line(LATE, 80) == f"epoch 108/120, {losses}, entropy 91.1"
-    assert progress_line(LATE, 70) == f"epoch 108/120, {losses}"
+    losses = "<7 h left, error 1296, val loss 1126 best"
+    assert progress_line(LATE, 200) == f"epoch 108/120, 90 %, {losses}, entropy 91.1/90.8"
+    assert progress_line(LATE, 81) == f"epoch 108/120, 90 %, {losses}, entropy 91.1/90.8"
+    assert progress_line(LATE, 79) == f"epoch 108/120, {losses}, entropy 91.1/90.8"
+    assert progress_line(LATE, 60) == f"epoch 108/120, {losses}"
+    assert "left" not in progress_line(replace(LATE, share=1.0), 80)
     assert all(len(progress_line(LATE, width)) <= width for width in range(1, 130))
     first = State(1, 3, term="bernoulli_nll", error=0.01234)
     assert progress_line(first, 80) == "epoch 1/3, 0 %, bernoulli nll 0.0123"
@@ -67,8 +70,8 @@ def test_a_terminal_has_one_line_that_is_updated_in_place(images, monkeypatch, t
     assert re.fullmatch(r"epoch 1/3, 7 %, error [\d.]+", lines[0])  # of 15 steps
     assert re.fullmatch(r"epoch 1/3, 13 %, error [\d.]+", lines[1])
     assert re.fullmatch(r"epoch 1/3, 20 %, \d+ s left, error [\d.]+", lines[2])  # two steps are timed
-    numbers = r"error [\d.]+, val loss -?[\d.]+( \(best\))?, entropy -?[\d.]+(, prior [\d.]+)?"
-    assert re.fullmatch(rf"epoch 3/3, 100 %, 0 s left, {numbers}", lines[-1])
+    numbers = r"error [\d.]+, val loss -?[\d.]+( best)?, entropy -?[\d.]+/[\d.]+"
+    assert re.fullmatch(rf"epoch 3/3, 100 %, {numbers}", lines[-1])
 
 
 def test_a_notebook_has_one_line_and_one_picture_in_place(monkeypatch, tmp_path):
@@ -99,7 +102,7 @@ def test_a_notebook_has_one_line_and_one_picture_in_place(monkeypatch, tmp_path)
     options = {"limit": 100, "epochs": 2, "device": "cpu", "out": tmp_path / "run"}
     runs.train("eae", "digits", set=SMALL, **options, preview_every=1)
     line, picture = cells
-    assert line[-1]["text/plain"].startswith("epoch 2/2, 100 %, 0 s left, error ")
+    assert line[-1]["text/plain"].startswith("epoch 2/2, 100 %, error ")
     assert len(picture) == 2
     assert picture[-1] == (tmp_path / "run/preview.png").read_bytes()
 
@@ -183,4 +186,8 @@ def test_operations_are_those_of_the_layers():
     wide = System(RECIPES["eae"], PRESETS["cifar10"])
     ratio = flops(wide, (3, 32, 32)) / flops(wide.with_settings({"width": 16}), (3, 32, 32))
     assert 50 < ratio < 64  # convolutions have 64 times, the first and the last 8 times
-    assert advice(wide.with_settings({"width": 16}), (3, 32, 32))(30000.0) == "about 8.3 h on this CPU"
+    said = "about 8.3 h on this CPU at this width; width"
+    assert advice(wide, (3, 32, 32))(3e4) == f"{said} 16 (--width 16) takes about 9 min"  # the widest of minutes
+    assert advice(wide.with_settings({"width": 16}), (3, 32, 32))(3e4) == f"{said} 8 (--width 8) takes about 2.4 h"
+    early = wide.with_settings({"width": 8, "stop_after": 100})
+    assert advice(early, (3, 32, 32))(3e4) == "up to about 8.3 h on this CPU"

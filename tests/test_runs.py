@@ -256,7 +256,7 @@ def test_own_folder_of_images(tmp_path):
     ("options", "sentence"),
     [
         ({"recipe": "eea"}, "unknown recipe 'eea'; did you mean 'eae'"),
-        ({"data": "digts"}, "no folder or file 'digts' here, and no data set of that name; did you mean 'digits'"),
+        ({"data": "digts"}, "no folder or file 'digts' here; unknown data set 'digts'; did you mean 'digits'"),
         ({"data": "no/such/folder"}, "no/such/folder does not exist"),
         ({"set": {"latentdim": 3}}, "unknown setting 'latentdim'; did you mean 'latent_dim'"),
         ({"set": {"image_size": "big"}}, "image_size expects a whole number, got 'big'"),
@@ -404,7 +404,7 @@ def test_wrong_arguments_of_a_run(trained):
         trained.reconstruct(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
     with pytest.raises(InputError, match=r"expected codes \(N, 8\), got shape \(2, 3\)"):
         trained.decode(torch.zeros(2, 3))
-    with pytest.raises(InputError, match="no folder or file 'photos' here, and no data set of that name"):
+    with pytest.raises(InputError, match="no folder or file 'photos' here; unknown data set 'photos'"):
         trained.encode("photos")
     with pytest.raises(InputError, match="expected codes that are finite, got NaN or infinity"):
         trained.decode(torch.full((1, 8), torch.nan))

@@ -69,8 +69,14 @@ def test_an_interrupted_run_is_resumed_as_it_is():
     expanded = {**INFO["expanded"], "settings": {**INFO["expanded"]["settings"], "epochs": 40}}
     short = {**LOG, "epoch": LOG["epoch"][:2], "validation_loss": [9.0, 4.0]}
     whole = judge({"expanded": expanded}, log=short)[1]
-    assert whole.advice == "train on: it was interrupted after epoch 2 of 40"
-    assert whole.command == "entropic-ae train --resume --out runs/a"
+    assert whole.advice == "train on: it has 2 of 40 epochs"
+    assert whole.command.endswith("--epochs 10 --seed 0 --out runs/a --resume")  # as it was started
+    of_memory = judge({"expanded": expanded, "source": "an array in memory"}, log=short)[1]
+    assert of_memory.advice == "train on: it has 2 of 40 epochs; the same call of train with resume=True"
+    assert (
+        judge({"expanded": expanded, "stopped": {"reason": "a rule", "epoch": 2}}, log=short)[1].command
+        != whole.command
+    )
 
 
 def test_the_grade_of_samples_is_as_bad_as_is_certain():

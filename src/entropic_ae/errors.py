@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-__all__ = ["DivergenceError", "InputError", "given_once", "unknown_name", "warn"]
+__all__ = ["DivergenceError", "InputError", "Interrupted", "given_once", "unknown_name", "warn"]
 
 _HERE = str(Path(__file__).parent) + os.sep
 
@@ -27,6 +27,14 @@ class InputError(ValueError):
     Traceback (most recent call last):
         ...
     entropic_ae.errors.InputError: epochs must be at least 1, got 0; give --epochs 1 or more.
+    """
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a training. The message says which weights there are, and how the training is resumed.
+
+    >>> issubclass(Interrupted, KeyboardInterrupt)
+    True
     """
 
 

@@ -45,7 +45,7 @@ ANIMATIONS = tuple(_FASTEST)  # suffixes
 def image_grid(images: ArrayLike, columns: int | None = None) -> Tensor:
     """Lay uint8 images, (N, C, H, W), out row by row on white: uint8 (C, H', W').
 
-    Small images are enlarged by repeating pixels.
+    Small images are enlarged by repeating pixels. ``picture`` gives the same as a PIL image.
 
     Arguments:
         images: at least one; or one image, (C, H, W), or rows of them, (N, M, C, H, W), as ``interpolate`` gives.

@@ -62,15 +62,17 @@ def _root(
 
 
 # in the order of --help
-for _command in (
+_COMMANDS = (
     *(recipes, runs, train, transport, sample, reconstruct, interpolate, edit, score),
     *(evaluate, report, export, explore),
     *(push, pull),
     *(table1, tune, objectives, figure),
-):
+)
+for _command in _COMMANDS:
     app.command(cls=Command)(with_output_options(_command))
 
 _INTERRUPTED = 130  # the shell's exit code for SIGINT
+_NAMES = {command.__name__ for command in _COMMANDS}
 _GOES_ON = ("table1", "tune", "objectives", "figure")  # where the same command resumes
 
 
@@ -95,7 +97,8 @@ def main() -> None:
         )
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:  # typer's silent exit after Ctrl-C
-            again = " To resume, repeat the command." if any(name in sys.argv for name in _GOES_ON) else ""
+            command = next((word for word in sys.argv[1:] if word in _NAMES), "")
+            again = " To resume, repeat the command." if command in _GOES_ON else ""
             errors.print(f"[bold yellow]interrupted[/]; no file is incomplete.{again}")
             sys.exit(_INTERRUPTED)
         raise

@@ -14,6 +14,7 @@ __all__ = ["Config", "read_config", "settings_of"]
 _NONE = frozenset({"config", "help"})  # options that a file cannot give
 _SETTINGS = "entropic_ae.settings"  # key of the settings of a file in the context of a command
 _LARGEST = 1 << 20  # bytes
+_SHORT = ("image-size", "width", "epochs")  # options that are short for a setting
 
 
 def read_config(path: Path, known: set[str]) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def _defaults(context: typer.Context, path: Path | None) -> Path | None:
     own = content.pop("set", {})
     if not isinstance(own, dict) or any(isinstance(value, dict | list) for value in own.values()):
         raise InputError(f"set in {path} expects settings by name, as in set: {{width: 16}}, got {own!r}.")
-    short = [(name, content.pop(name)) for name in ("width", "epochs") if name in content]
+    short = [(name.replace("-", "_"), content.pop(name)) for name in _SHORT if name in content]
     context.meta[_SETTINGS] = given_once([*((str(name), value) for name, value in own.items()), *short])
     context.default_map = {names[name]: _text(value) for name, value in content.items()}
     return path

@@ -31,7 +31,7 @@ from entropic_ae.cli.options import (
     read_settings,
 )
 from entropic_ae.cli.printing import Document, console, hint, notes, print_caution, print_metrics, speak_for
-from entropic_ae.errors import InputError
+from entropic_ae.errors import InputError, Interrupted
 from entropic_ae.storage.run_folder import LOG, METRICS_FILE, RunFolder, check_run, samples_file
 from entropic_ae.verdict import run_command
 
@@ -129,30 +129,34 @@ def train(
         notes.print(escape(_asked(recipe, data, start_from, like, settings, seed, resume)))
     from entropic_ae import runs  # imports PyTorch, which takes seconds
 
-    run = runs.train(
-        recipe,
-        data,
-        start_from=start_from,
-        like=like,
-        size=size,
-        set=settings,
-        preset=preset,
-        seed=seed,
-        limit=limit,
-        value_range=None if value_range is None else read_range(value_range),
-        out=out,
-        device=device,
-        devices=devices,
-        nodes=nodes,
-        precision=precision,
-        compile=compile,
-        resume=resume,
-        overwrite=overwrite,
-        progress=not notes.quiet,
-        logger=logger,
-        picture_every=picture_every,
-        preview_every=preview_every,
-    )
+    try:
+        run = runs.train(
+            recipe,
+            data,
+            start_from=start_from,
+            like=like,
+            size=size,
+            set=settings,
+            preset=preset,
+            seed=seed,
+            limit=limit,
+            value_range=None if value_range is None else read_range(value_range),
+            out=out,
+            device=device,
+            devices=devices,
+            nodes=nodes,
+            precision=precision,
+            compile=compile,
+            resume=resume,
+            overwrite=overwrite,
+            progress=not notes.quiet,
+            logger=logger,
+            picture_every=picture_every,
+            preview_every=preview_every,
+        )
+    except Interrupted as stop:
+        notes.print(escape(f"{stop}"), soft_wrap=True)
+        raise
     density = run.system.recipe.density
     console.print(f"{run.folder}: trained; {LOG} has the losses, {samples_file('prior')} new images.")
     print_caution(run.caution)

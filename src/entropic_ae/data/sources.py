@@ -21,6 +21,7 @@ from entropic_ae.data.images import IN_MEMORY, Given, ImageData
 from entropic_ae.data.registered import DATASETS, RegisteredData
 from entropic_ae.data.streaming import stream_tables
 from entropic_ae.errors import InputError
+from entropic_ae.storage.json_schema import shown
 
 __all__ = ["PAGES", "Source", "resolve"]
 
@@ -137,8 +138,7 @@ def _on_disk(source: str | Path) -> Source:
         if array is not None and Path(file).is_file():
             return Source(Path(file).stem, str(path), path=Path(file), array=array)
         if isinstance(source, str) and Path(source).name == source and not path.suffix:
-            known = str(DATASETS.unknown(source)).partition("; ")[2]
-            raise InputError(f"there is no folder or file '{source}' here, and no data set of that name; {known}")
+            raise InputError(f"there is no folder or file {shown(source)} here; {DATASETS.unknown(source)}")
         raise InputError(f"{path} does not exist; give {_KINDS}.")
     if not path.is_file():
         raise InputError(f"{path} is neither a file nor a folder; give {_KINDS}.")

@@ -38,7 +38,7 @@ _BITS = 2  # values of a code of a finite alphabet in the place of a number
 _BATCH = 100
 _LEAST_BATCHES = 4  # an epoch, of a small set
 _SMALLEST = 16  # images of a batch, if the set has them
-_FEWEST, _MOST = 2, 1000  # epochs
+_FEWEST, _MOST = 2, 5000  # epochs: the steps of medium, of a set of four minibatches
 _STOP_RATE = 0.01
 EMA = 0.99  # decay of the average of the weights
 _PARTS = ("bottleneck", "terms", "transport")  # which decide what other settings there are
@@ -186,7 +186,7 @@ def _schedule(
         "epochs": max(_FEWEST, min(_MOST, math.ceil(size.steps / per_epoch))),
         "learning_rate": size.learning_rate,
         "patience": 1,  # the steps decide
-        "patience_steps": size.patience_steps,
+        "patience_steps": 0 if "patience" in given else size.patience_steps,  # the larger one counts
         "stop_after": size.stop_after,
         "stop_rate": _STOP_RATE,
     }

@@ -75,9 +75,10 @@ class Overview:
         weights = f"{self.parameters / 1e6:.2f} M weights on {self.device}"
         epochs = f"{self.epochs:,} epoch{'s' * (self.epochs != 1)}"
         schedule = f"{epochs}, {self.steps:,} steps of {self.batch_size}"
-        if self.width is None or self.width == PAPER_WIDTH:
+        if self.width is None:
             return [self._images(), *left_out, f"{weights}; {schedule}", *advice]
-        whole = f"{weights}, width {self.width} (paper: {PAPER_WIDTH}); {schedule}"
+        paper = "" if self.width == PAPER_WIDTH else f" (paper: {PAPER_WIDTH})"
+        whole = f"{weights}, width {self.width}{paper}; {schedule}"
         networks = _first_fitting(whole, f"{weights}, width {self.width}; {schedule}")
         return [self._images(), *left_out, networks, *advice]
 

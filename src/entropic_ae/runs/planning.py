@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import shlex
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -40,7 +41,6 @@ from entropic_ae.training import Execution, check_training
 
 __all__ = ["Asked", "Plan", "completed", "planned"]
 
-_log = logging.getLogger(__name__)
 _OF_WEIGHTS = ("width", "latent_dim")  # fitted settings that decide whether weights fit
 
 
@@ -127,7 +127,7 @@ def completed(
     if names and asked.recipe not in RECIPES and asked.data in RECIPES:
         raise InputError(
             f"train expects RECIPE and then DATA, got {asked.recipe} and then {asked.data}, which is a recipe; "
-            f"write train {asked.data} {asked.recipe}."
+            f"write {shlex.join(['train', str(asked.data), str(asked.recipe)])}."
         )
     if asked.preset is not None:
         PRESETS.find(asked.preset)
@@ -167,8 +167,8 @@ def planned(
     _note_of_name(asked.data)
     folder = Path(out) if out is not None else Path("runs") / f"{recipe.name}-{images.name}-{seed}"
     before = read_info(RunFolder(folder)) if resume and RunFolder(folder).is_begun else None
-    if resume and before is None:
-        _log.info(f"{folder} holds no run yet, so training starts from the beginning")
+    if progress and resume and before is None:
+        print(f"{folder} holds no run yet, so training starts from the beginning", file=sys.stderr, flush=True)
     own = _fitted(asked, images, recipe, execution, before, start)
     changes: dict[str, Any] = {**own, **asked.changes}
     system = system_for(recipe, images, changes, preset=asked.preset)

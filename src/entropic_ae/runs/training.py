@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -17,7 +16,7 @@ from entropic_ae import generation
 from entropic_ae.data import Given
 from entropic_ae.densities import Prior
 from entropic_ae.distributed import in_turn, is_first
-from entropic_ae.errors import InputError, given_once, warn
+from entropic_ae.errors import InputError, Interrupted, given_once, warn
 from entropic_ae.randomness import check_seed
 from entropic_ae.recipes import Recipe, changes_of, differences, split_image_size, system_of
 from entropic_ae.recipes.recipe import Scalar
@@ -35,15 +34,16 @@ from entropic_ae.training import Execution, check_checkpoint, quiet_lightning, t
 from entropic_ae.training.checks import check_preview
 from entropic_ae.training.loggers import check_logger, close_logger, make_logger
 from entropic_ae.training.stopping import STOP_SETTINGS, Stopped
-from entropic_ae.verdict import resume_command
+from entropic_ae.verdict import train_command
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
     from pytorch_lightning.loggers import Logger
 
+    from entropic_ae.training.preview import Preview
+
 __all__ = ["train"]
 
-_log = logging.getLogger(__name__)
 _SAME = (
     "recipe",
     "preset",
@@ -110,8 +110,8 @@ def train(
         compile: compile the networks; see ``fit``.
         resume: resume an interrupted run with the same settings, or with more epochs, or other rules for when to
             stop (``stop_after``, ``stop_rate``). A run that has stopped, and still meets its rules, is not trained
-            further, and a warning says so. While one process trains in a folder, another is refused; a run may be
-            loaded while it is trained.
+            further, and a warning says so. With ``out`` alone everything is as in run.json. While one process
+            trains in a folder, another is refused; a run may be loaded while it is trained.
         overwrite: replace the run in the folder, if there is one and no other process trains in it. Its files are
             kept until the new run starts; files that are not a run's stay.
         progress: show on the terminal what was understood, and progress.
@@ -146,14 +146,18 @@ def train(
     check_seed(seed)
     check_logger(logger, picture_every)
     check_preview(preview_every)
+    if resume and out is not None and recipe is data is start_from is like is None:
+        like = out  # the run itself
+        if RunFolder(Path(out)).is_begun:
+            info = read_info(RunFolder(Path(out)))
+            seed, compile = seed or info.seed, compile or info.compiled
+            precision = info.precision if precision == "32" else precision
     execution = Execution(device, devices, nodes, precision, compile)
     image_size, changes = split_image_size(_changes(set, epochs=epochs, image_size=image_size))
     asked = Asked(recipe, data, changes, preset, image_size, value_range, limit, size)
     first = is_first(execution.processes)
     if out is not None and first:
         RunFolder(Path(out)).check_trainable(resume, overwrite)
-    if resume and out is not None and recipe is data is start_from is like is None:
-        like = out  # the run itself
     asked, start = completed(asked, start_from, like, out, resume)
     plan = planned(asked, start, execution, seed=seed, out=out, resume=resume, progress=progress)
     recipe, folder, files = plan.recipe, plan.folder, RunFolder(plan.folder)
@@ -169,9 +173,10 @@ def train(
 
     same = partial(_check_same, files, plan.info, recipe)
     claim = files.claimed(plan.info, resume, same, overwrite=overwrite) if first else nullcontext()
-    with claim:  # for all processes
-        with _logging(run, logger, picture_every) as (tracker, callbacks):
-            try:
+    previews = _previews(run, preview_every)
+    try:
+        with claim:  # for all processes
+            with _logging(run, logger, picture_every) as (tracker, callbacks):
                 fitted = fit_model(
                     plan.model,
                     plan.objective,
@@ -184,20 +189,22 @@ def train(
                     resume=resume,
                     progress=progress,
                     logger=tracker,
-                    callbacks=[*callbacks, *_previews(run, preview_every)],
+                    callbacks=[*callbacks, *previews],
                     labels=plan.labels,
                     advise=advice(plan.system, plan.images.shape),
                 )
-            except KeyboardInterrupt:
-                if first:
-                    _tell_interruption(run)
-                raise
-        _record_stop(run, fitted.stopped, first)
-        run.model.to(execution.target)
-        with execution.together(), in_turn():  # the others read what the first process has written
-            _finish(run, recipe, seed)
-        if first:
-            draw_again(run)
+            _record_stop(run, fitted.stopped, first)
+            run.model.to(execution.target)
+            if first and fitted.stopped is not None:  # sooner than the last preview was due
+                run.model.eval()
+                for preview in previews:
+                    preview.write()
+            with execution.together(), in_turn():  # the others read what the first process has written
+                _finish(run, recipe, seed)
+            if first:
+                draw_again(run)
+    except KeyboardInterrupt:
+        raise Interrupted(_interruption(run)) from None
     return run
 
 
@@ -207,16 +214,16 @@ def _where(run: Run, preview_every: int | None) -> str:
     return f"into {run.folder}{preview}"
 
 
-def _tell_interruption(run: Run) -> None:
-    """Say which weights a run that was interrupted has, and how it is resumed."""
+def _interruption(run: Run) -> str:
+    """Return which weights a run that was interrupted has, and how it is resumed."""
     log = read_log(run.files.log) if run.files.log.is_file() else {}
     done, of = len(log.get("epoch", ())), run.system.preset.training.epochs
     if not done or not run.files.weights.is_file():
-        _log.info(f"{run.folder} has no weights yet: no epoch has ended")
-        return
+        return f"{run.folder} has no weights yet, as no epoch has ended"
+    out = ("--out", str(run.folder), "--resume")
     in_memory = run.info.source == IN_MEMORY
-    again = "the same call with resume=True" if in_memory else resume_command(run.folder, run.info)
-    _log.info(f"{run.folder} has {done} of {of} epochs, and can be sampled; to resume: {again}")
+    again = "the same call of train with resume=True" if in_memory else train_command(run.info, *out)
+    return f"{run.folder} has {done} of {of} epochs, and can be sampled; to resume: {again}"
 
 
 def _record_stop(run: Run, stopped: Stopped | None, first: bool) -> None:
@@ -257,7 +264,7 @@ def _logging(run: Run, name: str | None, picture_every: int) -> Iterator[tuple[L
         close_logger(name, tracker)
 
 
-def _previews(run: Run, every: int | None) -> list[Callback]:
+def _previews(run: Run, every: int | None) -> list[Preview]:
     """Return the callback that draws preview.png; none for 0 epochs between two."""
     if every == 0:
         return []

@@ -81,6 +81,7 @@ def _row(files: RunFolder) -> RunRow:
     distances = {
         space: {name: row["frechet"] for name, row in result["distances"].items() if name not in _OTHERS}
         for space, result in (files.read_metrics(weights) if weights is not None else {}).items()
+        if "withheld" not in result
     }
     return RunRow(
         run=str(files.path),

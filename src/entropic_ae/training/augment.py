@@ -88,8 +88,10 @@ def _crop(images: Tensor, draws: Tensor) -> Tensor:
     theta[:, 0, 0] = theta[:, 1, 1] = share
     theta[:, :, 2] = (2 * draws[:, 4:6].to(images) - 1) * (1 - share)[:, None]  # in units of half a side
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    if images.device.type == "mps":  # which has no bicubic sampling
+        images, grid = images.cpu(), grid.cpu()
     resized = functional.grid_sample(images, grid, "bicubic", "reflection", align_corners=False)
-    return resized.clamp(0, 1)
+    return resized.clamp(0, 1).to(theta.device)
 
 
 _FUNCTIONS = {"mirror": _mirror, "shift": _shift, "crop": _crop}

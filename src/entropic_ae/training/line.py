@@ -58,24 +58,24 @@ def progress_line(state: State, width: int) -> str:
 
     >>> state = State(8, 120, 0.066, 372.0, False, "squared_error", 95.9, 126.31, True, -11.04, 22.7)
     >>> print(progress_line(state, 100))
-    epoch 8/120, 7 %, 6 min left, error 95.9, val loss 126.3 (best), entropy -11.0, prior 22.7
+    epoch 8/120, 7 %, 6 min left, error 95.9, val loss 126.3 best, entropy -11.0/22.7
     >>> print(progress_line(state, 80))
-    epoch 8/120, 7 %, 6 min left, error 95.9, val loss 126.3 (best), entropy -11.0
+    epoch 8/120, 6 min left, error 95.9, val loss 126.3 best, entropy -11.0/22.7
     """
     share, left, validation, entropy, most = (f", {100 * state.share:.0f} %", "", "", "", "")
-    if state.left is not None:
-        left = f", {'up to ' * state.early}{duration(state.left)} left"
+    if state.left is not None and state.share < 1:
+        left = f", {'<' * state.early}{duration(state.left)} left"
     error = "" if state.error is None else f", {_words(state.term)} {_number(state.error)}"
     if state.validation is not None:
-        validation = f", val loss {_number(state.validation)}{' (best)' * state.best}"
+        validation = f", val loss {_number(state.validation)}{' best' * state.best}"
     if state.entropy is not None:
         entropy = f", entropy {_number(state.entropy)}"
         if state.of_draws is not None:
-            most = f", prior {_number(state.of_draws)}"
+            most = f"/{_number(state.of_draws)}"
     epoch = f"epoch {state.epoch}/{state.epochs}"
     for parts in (
         (share, left, error, validation, entropy, most),
-        (share, left, error, validation, entropy),
+        (left, error, validation, entropy, most),
         (left, error, validation, entropy),
         (left, error, validation),
         (left, validation),

@@ -41,6 +41,10 @@ class Preview(Callback):
         every = self.every or max(1, round(epochs / _PICTURES))
         if not trainer.is_global_zero or not (epoch in (1, epochs) or epoch % every == 0):
             return
+        self.write()
+
+    def write(self) -> None:
+        """Write the picture."""
         with seeded(0):
             images = self.draw()
         save_images(images, self.file, columns=self.columns, overwrite=True)

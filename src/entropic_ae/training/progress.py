@@ -90,8 +90,8 @@ class Progress(Callback):
         row, stopped = self.keeper.rows[-1], self.keeper.stopped
         if self.show is None:
             told = "  ".join(f"{name} {value:.5g}" for name, value in task.summary().items())
-            left = self._left(trainer, task)
-            until = "" if not left else f"  {duration(left)} left"
+            left = None if stopped is not None else self._left(trainer, task)
+            until = f"  {'up to ' * self._may_stop}{duration(left)} left" if left else ""
             self._print(
                 f"epoch {row['epoch']}/{trainer.max_epochs}  {told}  {row['images_per_s']:.0f} images/s{until}"
             )
@@ -99,6 +99,11 @@ class Progress(Callback):
             self._update(trainer, task)
         if stopped is not None:
             self._print(str(stopped))
+
+    @property
+    def _may_stop(self) -> bool:
+        """Whether a rule may end the training before its last epoch."""
+        return bool(self.keeper.settings.stop_after or self.keeper.settings.stop_rate)
 
     def _left(self, trainer: Trainer, task: Any) -> float | None:
         """Return the seconds that all other steps and validations take; None before enough steps are timed."""
@@ -116,7 +121,7 @@ class Progress(Callback):
 
     def _update(self, trainer: Trainer, task: Any) -> None:
         assert self.show is not None
-        rows, settings = self.keeper.rows, self.keeper.settings
+        rows = self.keeper.rows
         row: Mapping[str, float] = rows[-1] if rows else {}
         over = len(rows) > trainer.current_epoch  # the epoch is in the log
         if task.device.type == "cpu" and not over and task.count:  # elsewhere this would wait for the device
@@ -129,7 +134,7 @@ class Progress(Callback):
             epochs=epochs,
             share=(len(rows) * per_epoch + (0 if over else self.done)) / (epochs * per_epoch),
             left=self._left(trainer, task),
-            early=bool(settings.stop_after or settings.stop_rate),
+            early=self._may_stop,
             term=task.names[0],
             error=error,
             validation=row.get("validation_loss"),

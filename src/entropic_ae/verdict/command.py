@@ -8,7 +8,7 @@ from typing import Any
 
 from entropic_ae.storage.run_info import RunInfo
 
-__all__ = ["resume_command", "run_command", "setting_text", "train_command"]
+__all__ = ["run_command", "setting_text", "train_command"]
 
 _OF_IMAGES = ("latent_dim", "ema")  # settings that are fitted to images without a preset of their own alone
 
@@ -72,16 +72,6 @@ def run_command(name: str, folder: Path, info: RunInfo, *options: str) -> str:
     "entropic-ae --import mine sample 'runs/a b' --density mixture"
     """
     return shlex.join([*_start(info), name, str(folder), *options])
-
-
-def resume_command(folder: Path, info: RunInfo) -> str:
-    """Return the command that resumes a run as it is.
-
-    >>> info = {"recipe": "eae", "preset": "mlp", "data": "photos", "source": "my photos", "shape": [1, 32, 32]}
-    >>> resume_command(Path("runs/a"), RunInfo.of(info))
-    'entropic-ae train --resume --out runs/a'
-    """
-    return shlex.join([*_start(info), "train", "--resume", "--out", str(folder)])
 
 
 def _start(info: RunInfo) -> list[str]:

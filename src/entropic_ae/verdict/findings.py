@@ -11,7 +11,7 @@ from typing import Any
 from entropic_ae.storage.log import best_epoch
 from entropic_ae.storage.run_folder import BLURRED, FLOOR, GIVEN, is_shared
 from entropic_ae.storage.run_info import IN_MEMORY, RunInfo
-from entropic_ae.verdict.command import resume_command, run_command, train_command
+from entropic_ae.verdict.command import run_command, train_command
 
 __all__ = ["Finding", "Verdict", "entropy_of", "verdict"]
 
@@ -290,14 +290,16 @@ def _next(
     training, samples = found["training"], found["samples"].grade
     if training.grade == "poor" or _UNFINISHED in training.sentence:
         again = ", then transport again" if transported else ""
+        done = len(log.get("epoch", ()))
+        onward = f"train on{again}: it has {done} of {info.expanded.settings.get('epochs')} epochs"
         if info.source == IN_MEMORY:
+            if _incomplete(info, done):
+                return f"{onward}; the same call of train with resume=True", None
             return f"train longer{again}: the same call of train with more epochs and resume=True", None
         if is_shared(folder):  # read-only, and without a checkpoint
             return f"train longer, from its weights (train --from {folder}){again}", None
-        done = len(log.get("epoch", ()))
-        if _interrupted(info, done):
-            of = info.expanded.settings["epochs"]
-            return f"train on{again}: it was interrupted after epoch {done} of {of}", resume_command(folder, info)
+        if _incomplete(info, done):
+            return onward, train_command(info, "--out", str(folder), "--resume")
         return f"train longer{again}", _resumed(info, done, folder)
     advice: tuple[str, str | None] = "look at the images", run_command("report", folder, info)
     if found["reconstructions"].grade == "poor" and found["data"].grade == "poor":
@@ -327,8 +329,8 @@ def _gains(info: RunInfo, result: Mapping[str, Any]) -> bool:
     return bool(drawn["mixture"]["frechet"] < drawn["prior"]["frechet"])
 
 
-def _interrupted(info: RunInfo, done: int) -> bool:
-    """Return whether a training ended before its last epoch, though no rule stopped it, and enough is to come."""
+def _incomplete(info: RunInfo, done: int) -> bool:
+    """Return whether epochs are left, though no rule stopped the training, with which it would be long enough."""
     epochs = int(info.expanded.settings.get("epochs") or 0)
     return info.stopped is None and done < epochs and epochs * _per_epoch(info) >= _needed(info)
 
