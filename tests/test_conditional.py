@@ -1,5 +1,6 @@
 """Conditional systems: encoder and decoder get the label of each image, codes and prior do not depend on it."""
 
+import math
 from dataclasses import replace
 from functools import partial
 
@@ -15,6 +16,7 @@ from entropic_ae.autoencoder import LabelEmbedding
 from entropic_ae.data import ImageData
 from entropic_ae.evaluation import labelled_samples
 from entropic_ae.explore import Explorer
+from entropic_ae.metrics.diagnostics import LEVEL
 from entropic_ae.recipes import PRESETS, RECIPES, compared, configure
 
 SMALL = {"width": 2, "batch_size": 20}
@@ -310,3 +312,16 @@ def test_the_page_asks_with_labels(run, plain):
     moved = other.walk([0.0], image, toward=(3, 1.0))
     assert torch.equal(moved, plain.edit(image[None], 3)[0])
     assert torch.equal(other.walk([0.0], image, toward=(3, 0.0)), plain.reconstruct(image[None])[0])
+
+
+def test_evaluate_says_whether_codes_still_tell_the_label(run):
+    """After two epochs of 100 images they may; the verdict in words has the same figures."""
+    diagnostics = run.evaluate(features="pixels", n=100)["diagnostics"]
+    told = diagnostics["labels"]
+    assert 0 <= told["p_value"] <= 1
+    assert told["entropy"] == pytest.approx(math.log(10), abs=0.05)
+    how = "tell" if told["p_value"] <= LEVEL else "are not told to depend on"
+    assert (
+        f"codes {how} the label ({told['information']:.2f} of its {told['entropy']:.2f} nats)"
+        in diagnostics["verdict"]
+    )

@@ -191,3 +191,15 @@ def test_operations_are_those_of_the_layers():
     assert advice(wide.with_settings({"width": 16}), (3, 32, 32))(3e4) == f"{said} 8 (--width 8) takes about 2.4 h"
     early = wide.with_settings({"width": 8, "stop_after": 100})
     assert advice(early, (3, 32, 32))(3e4) == "up to about 8.3 h on this CPU"
+
+
+def test_the_last_preview_of_a_training_that_a_rule_ends_is_of_its_weights(tmp_path):
+    rules = {**SMALL, "learning_rate": 0.05, "stop_after": 5}
+    options = {"limit": 100, "epochs": 100, "device": "cpu", "progress": False, "preview_every": 100}
+    run = runs.train("eae", "digits", set=rules, **options, out=tmp_path / "run")
+    assert run.info.stopped is not None
+    assert run.best_epoch > 1  # whose preview was drawn
+    real = run.data.validation.images[:16]
+    expected = torch.cat([real, run.reconstruct(real), run.sample(48, density="prior", seed=0)])
+    with Image.open(run.folder / "preview.png") as picture:
+        assert torch.equal(torch.from_numpy(np.array(picture)), image_grid(expected, 16)[0])
