@@ -253,9 +253,8 @@ def test_a_file_gives_the_options_and_the_command_line_beats_it(call, tmp_path, 
 
     monkeypatch.setattr(runs, "train", train)
     file = tmp_path / "run.yaml"
-    file.write_text(
-        "recipe: eae\ndata: digits\nset: {width: 4, learning_rate: 1e-3}\nseed: 3\npicture_every: 2\nimage_size: 16\n"
-    )
+    more = "seed: 3\npicture_every: 2\nimage_size: 16\n"
+    file.write_text(f"recipe: eae\ndata: digits\nset: {{width: 4, learning_rate: 1e-3}}\n{more}")
     assert call("train", "--config", file, "--seed", "5", "--set", "width=8", "image_size=8")[0] == 2
     assert heard["arguments"] == ("eae", "digits")
     assert heard["set"] == {"width": "8", "learning_rate": "1e-3", "image_size": "8"}
