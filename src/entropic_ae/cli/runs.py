@@ -303,8 +303,9 @@ def transport(
         draw_again(loaded)
         console.print(f"{loaded.folder}: its codes have no transport.")
         return {"run": loaded.folder, "transport": None}
-    fitted = loaded.fit_transport(kind, seed=seed, **settings)
-    draw_again(loaded)
+    with notes.status("encoding the training images, and fitting the transport"):
+        fitted = loaded.fit_transport(kind, seed=seed, **settings)
+        draw_again(loaded)
     console.print(f"{loaded.folder}: {fitted.summary}; {samples_file('prior')} has new images.")
     hint(f"Codes and the prior now mean mapped codes: entropic-ae evaluate {loaded.folder} measures them.")
     return {"run": loaded.folder, "transport": kind}
@@ -327,7 +328,8 @@ def export(
     from entropic_ae.export import BATCHES, INSTALL
 
     names = None if densities is None else read_list(densities)
-    files = load_run(run, device).export(to, out=out, densities=names)
+    with notes.status(f"exporting to {to}, and comparing with PyTorch"):
+        files = load_run(run, device).export(to, out=out, densities=names)
     for file, difference in files.items():
         compared = "" if difference is None else f": largest difference from PyTorch {difference:.1e}"
         console.print(f"{file}{compared}")
