@@ -369,7 +369,7 @@ def test_what_cannot_be_loaded_is_one_sentence(hub, call, monkeypatch, problem, 
         ("broken", "the Hugging Face Hub refused"),
         ("no owner", "expected hf:owner/name"),
         ("a link", "log.csv is a link to a place outside of the run folder; put the file itself there."),
-        ("no folder", "is not a run folder"),
+        ("no folder", "does not exist; give the folder that train made"),
     ],
 )
 def test_what_cannot_be_pushed_is_one_sentence(hub, folder, call, monkeypatch, tmp_path, problem, sentence):

@@ -187,7 +187,7 @@ def test_a_run_from_another_resumes_to_the_bits_of_an_undisturbed_one_without_it
     whole = start(tmp_path / "whole", folder, epochs=3, **options)
     start(tmp_path / "resumed", folder, epochs=1, **options)
     folder.rename(tmp_path / "gone")
-    with pytest.raises(InputError, match=r"is not a run folder"):
+    with pytest.raises(InputError, match=r"does not exist; give the folder that train made"):
         start(tmp_path / "new", folder, epochs=1, **options)
     resumed = start(tmp_path / "resumed", folder, epochs=3, resume=True, **options)
     weights = [(run.folder / "weights.safetensors").read_bytes() for run in (whole, resumed)]

@@ -59,7 +59,8 @@ def load_data(info: RunInfo, name: str, limit: int | None, given: str | Path | G
             )
     except InputError as error:
         if given is None and source in DATASETS:  # which cannot be downloaded
-            raise InputError(f"{str(error).rstrip('.')}, or give images instead (DATA or --data, data=).") from None
+            said = str(error).rstrip(".")
+            raise InputError(f"{said}, or give images instead (DATA or --data, data=).") from None
         own = isinstance(source, str) and (Path(source).is_absolute() or source.startswith("./"))
         if given is not None or not own or Path(str(source)).exists():
             raise
