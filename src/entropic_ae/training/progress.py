@@ -19,6 +19,7 @@ __all__ = ["Progress"]
 
 _LONG = 600  # seconds of a training on a CPU, from which on it is announced with a shorter one
 _TIMED = 2  # steps, besides the first, until the time left is told
+_RECENT, _EPOCHS = 200, 5  # steps, and epochs, by which the time left is judged
 _PAUSE = 0.2  # seconds between two updates of the line
 _VALIDATION = 1 / 3  # time of a minibatch without gradients by that of a step, until it is known
 
@@ -36,7 +37,7 @@ class Progress(Callback):
         self.show: Callable[[str], None] | None = None  # the line in place
         self.width = 1000
         self.warm = False  # the first call allocates memory, and may compile
-        self.steps, self.seconds = 0, 0.0  # timed
+        self.steps, self.seconds = 0.0, 0.0  # timed
         self.rests: list[float] = []  # seconds of each epoch besides its steps
         self.shown = -float("inf")
 
@@ -75,6 +76,8 @@ class Progress(Callback):
         before, self.done = self.done, min((batch_idx + 1) * batches.steps, batches.per_epoch)
         if self.warm:
             self.steps, self.seconds = self.steps + self.done - before, self.seconds + now - self.latest
+            if self.steps > _RECENT:  # what other programs slowed down long ago counts less and less
+                self.steps, self.seconds = self.steps / 2, self.seconds / 2
         self.latest, self.warm = now, True
         if self.advise is not None and self.steps >= _TIMED:
             left = self._left(trainer, task)
@@ -113,7 +116,7 @@ class Progress(Callback):
         epochs = (trainer.max_epochs or 0) - len(self.keeper.rows)
         done = 0 if len(self.keeper.rows) > trainer.current_epoch else self.done
         if self.rests:
-            rest = median(self.rests)
+            rest = median(self.rests[-_EPOCHS:])
         else:
             averaged = min(MINIBATCHES, task.batches.per_epoch) if self.keeper.settings.ema else 0
             rest = _VALIDATION * a_step * (sum(trainer.num_val_batches) + averaged)
