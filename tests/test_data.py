@@ -733,7 +733,7 @@ def test_paths_that_lead_nowhere(folder):
         load_images("./mnist")
     with pytest.raises(
         InputError,
-        match=r"unknown data set 'mnits'; did you mean 'mnist'.*no folder or file has that name either",
+        match=r"no folder or file 'mnits' here; unknown data set 'mnits'; did you mean 'mnist'",
     ):
         load_images("mnits")
 

@@ -234,7 +234,7 @@ def test_what_a_start_refuses(folder, trained, tmp_path):
         InputError, match=r"start_from expects a run folder or hf:owner/name, got Run; give run\.f"
     ):
         start(tmp_path / "new", trained)
-    with pytest.raises(InputError, match="train expects RECIPE and DATA; give both, or a run to start from"):
+    with pytest.raises(InputError, match="such as eae mnist, got only eae; give both, or a run to start from"):
         runs.train("eae", out=tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
@@ -247,6 +247,6 @@ def test_the_command_starts_from_a_run(folder, tmp_path, call):
     assert (settings["learning_rate"], settings["width"]) == (1e-4, 4)
     assert call("train", "eae")[::2] == (
         2,
-        "error: train expects RECIPE and DATA; give both, or a run to start from (start_from, --from) or to train "
-        "alike (like, --like).\n",
+        "error: train expects RECIPE and DATA, such as eae mnist, got only eae; give both, or a run to start from "
+        "(start_from, --from) or to train alike (like, --like).\n",
     )

@@ -198,7 +198,7 @@ def _compared(pair: list[Mapping[str, Any] | None], *keys: str) -> str:
         found = [None if one is None else one.get(key) for one in found]
     if found == [None, None]:
         return "-"
-    texts = ["-" if one is None else f"{one[0]:.3g} ± {one[1]:.1g}" for one in found]
+    texts = ["-" if one is None else f"{one[0]:.3g} ± {one[1]:.2g}" for one in found]
     return "; ".join([*texts, *([] if None in found else [f"{found[1][0] / found[0][0]:.2f}"])])
 
 
