@@ -155,7 +155,7 @@ def train(
             preview_every=preview_every,
         )
     except Interrupted as stop:
-        notes.print(escape(f"{stop}"), soft_wrap=True)
+        notes.print(escape(str(stop)))
         raise
     density = run.system.recipe.density
     console.print(f"{run.folder}: trained; {LOG} has the losses, {samples_file('prior')} new images.")

@@ -34,7 +34,7 @@ class State:
         left: seconds to the last epoch; None if not known yet.
         early: whether training may stop before.
         term, error: name and value of the first term in training; None before there is one.
-        validation: the latest val loss; None before there is one.
+        validation: the latest validation loss; None before there is one.
         best: whether it is the lowest so far.
         entropy: of the validation codes, an estimate.
         of_draws: the same estimate of as many draws from the prior; None if the bottleneck does not bound it.

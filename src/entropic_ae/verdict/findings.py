@@ -188,8 +188,9 @@ def _reconstructions(result: Mapping[str, Any]) -> Finding:
         grade, meaning = "fair", "visibly blurred"
     else:
         grade, meaning = "poor", "hardly more than outlines and colours"
-    said = f"they leave {100 * share:.0f} % of the images' variance unexplained: {meaning}"
-    if share > 1:
+    if share <= 1:
+        said = f"they leave {100 * share:.0f} % of the images' variance unexplained: {meaning}"
+    else:
         said = f"they are worse than the mean image: their error is {share:.1f} times the variance of the images"
     if blurs > _GOOD_BLURS:
         said += f"; their error is {blurs:.1f} times that of the images at 8 pixels across"
