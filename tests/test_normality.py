@@ -15,12 +15,14 @@ from entropic_ae import (
     BatchNorm,
     Code,
     CodeLoss,
+    CramerWold,
     Cube,
     EnergyDistance,
     InputError,
     KNNDivergence,
     KoLeo,
     MatricialFreeEnergy,
+    MaximumMeanDiscrepancy,
     MLPDecoder,
     MLPEncoder,
     NormTransport,
@@ -222,6 +224,30 @@ def test_norms_hold_what_the_estimate_of_the_entropy_loses():
 def test_what_cannot_work_is_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        CramerWold(),
+        EnergyDistance(),
+        KNNDivergence(symmetric=True),
+        MaximumMeanDiscrepancy(),
+        SIGReg(slices=64),
+        SlicedWasserstein(slices=64),
+    ],
+    ids=lambda term: term.name,
+)
+def test_normal_codes_have_no_better_scale_in_minibatches_than_their_own(term):
+    """Not so for a Sinkhorn divergence; see findings/geomloss-sinkhorn-shrinks-codes.sh."""
+    torch.manual_seed(0)
+    loss = CodeLoss(term)
+    draws = torch.randn(60, 100, 16)
+    means = {
+        scale: torch.stack([loss(scale * z) for z in draws]).mean().item() for scale in (0.01, 0.5, 0.9, 1.0, 1.1)
+    }
+    assert min(means, key=means.get) == 1.0
+    assert means[0.01] > means[0.5] > means[0.9]
 
 
 def test_terms_that_draw_take_the_prior_of_the_bottleneck():

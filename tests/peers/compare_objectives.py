@@ -15,6 +15,7 @@ the tables of docs/objectives.md. pytest does not collect this file.
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 from collections.abc import Iterator
 from importlib import util
@@ -175,6 +176,19 @@ def surprises(theirs: type[torch.nn.Module]) -> Iterator[tuple[str, str, bool]]:
         'geomloss: `SamplesLoss("gaussian")`, its default blur, of samples 20 apart, 16 columns',
         f"{gaussian:.4f} = (1 / N + 1 / M) / 2: no pair is near enough, so there is no gradient",
         abs(gaussian - 0.01) < 1e-4,
+    )
+    sinkhorn = geomloss.SamplesLoss("sinkhorn")
+    least = {
+        factor: statistics.mean(
+            sinkhorn(factor * normal(100, 16, seed), normal(100, 16, seed + 99)).item() for seed in range(20)
+        )
+        for factor in (0.01, 0.5, 1.0)
+    }
+    yield (
+        'geomloss: `SamplesLoss("sinkhorn")`, its default blur, of normal codes times 1, 0.5 and 0.01, 16 columns',
+        f"{least[1.0]:.1f}, {least[0.5]:.1f}, {least[0.01]:.1f}: least at half the spread, a point hardly worse "
+        "than draws; the losses here are least at 1",
+        least[0.5] < least[1.0] and least[0.01] < 1.15 * least[1.0],
     )
     doubled = normal(10, 4, 0).repeat(2, 1)
     unit = torch.nn.functional.normalize(doubled, dim=1)
