@@ -277,6 +277,15 @@ def test_mixture_codes_are_the_densitys_own_draws():
     torch.testing.assert_close(draw(density, noise), density.sample(50, seed=4), atol=1e-4, rtol=0)
 
 
+def test_mixture_multiplies_no_batch_by_a_stack_of_matrices(run, exported):
+    """OpenVINO refuses that for a batch of any size; see findings/openvino-product-with-a-stack.sh."""
+    model = onnx.load(run.folder / "onnx" / "sampler-mixture.onnx")
+    constants = {one.name: len(one.dims) for one in model.graph.initializer}
+    products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
+    assert products
+    assert {constants[node.input[1]] for node in products} == {2}
+
+
 def test_mixture_chooses_by_its_weights():
     weights, zero = torch.tensor([0.2, 0.5, 0.3]).double(), torch.zeros(3, 1, 1).double()
     sampler = make_sampler(Mixture(weights, torch.arange(3.0).double()[:, None], zero))
@@ -605,6 +614,11 @@ def quick(monkeypatch):
     """Let an ONNX file be a few bytes, and its comparison a figure."""
     monkeypatch.setattr(writing, "onnx_files", lambda graphs, _: {name: name.encode() for name in graphs})
     monkeypatch.setattr(writing, "largest_difference", lambda *_: 2e-7)
+
+
+def test_a_folder_in_place_of_the_format_is_refused(run, tmp_path):
+    with pytest.raises(InputError, match=r"unknown format '.*deployed'; known: onnx, safetensors"):
+        run.export(tmp_path / "deployed")
 
 
 def test_command_says_the_files_and_the_differences(call, run, quick, tmp_path):

@@ -46,7 +46,7 @@ class DivergenceError(InputError):
     """
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     """Return the error for an unregistered name. It suggests the closest known name and lists all names.
 
     The name may come from an untrusted file, so it is shown on one line and truncated if long.
@@ -54,7 +54,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     >>> print(unknown_name("recipe", "eea", ["ae", "eae"]))
     unknown recipe 'eea'; did you mean 'eae'? Known: ae, eae.
     """
-    names = sorted(known)
+    names, name = sorted(known), str(name)  # a path or a number, where arguments were swapped
     if len(name) > _LONGEST:
         name = f"{name[:_LONGEST]}..."
     nearest = [one for one in names if one.lower() == name.lower()]

@@ -142,8 +142,10 @@ class _Choice(Sampler):
 
     def forward(self, noise: Tensor) -> Tensor:
         choice, noise = normal_cdf(noise[:, 0]), noise[:, 1:]
-        component = (choice[None] >= self.cumulative[:, None]).sum(0)
-        chosen = torch.arange(len(self.means))[:, None] == component[None]
-        # a draw from each Gaussian, all but one set to 0; gathering a matrix per code would take more memory
-        drawn = self.means[:, None] + noise @ self.roots.mT
-        return (drawn * chosen[:, :, None]).sum(0)
+        component = (choice[:, None] >= self.cumulative).sum(1)
+        chosen = torch.arange(len(self.means)) == component[:, None]
+        # a draw from each Gaussian, all but one set to 0; gathering a matrix per code would take more memory. The
+        # matrices side by side: OpenVINO refuses a product of a batch of any size with a stack of them
+        roots = self.roots.permute(2, 0, 1).flatten(1)
+        drawn = self.means + (noise @ roots).unflatten(1, self.means.shape)
+        return (drawn * chosen[:, :, None]).sum(1)
