@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # onnx 1.23.2, onnxruntime 1.32.0, numpy 2.4.6, Python 3.11.
 #
-# Input: a graph of one BatchNormalization, as decoders have it, with operator set 9 (9 to 13 share it), run by onnxruntime
-# and by onnx.reference.ReferenceEvaluator, which the ONNX project offers to check others with.
+# Input: a graph of one BatchNormalization, as decoders have it, with operator set 9 (9 to 13 share it), run by
+# onnxruntime and by onnx.reference.ReferenceEvaluator, which the ONNX project offers to check others with.
 # One would expect: with one output, inference, both normalise by the mean and variance of the inputs of that name.
-# What happens: the reference first moves mean and variance a tenth of the way to those of the batch at hand, as training
-# would, so an image's result depends on the images beside it. From operator set 14 on it does not. No warning.
+# What happens: the reference first moves mean and variance a tenth of the way to those of the batch at hand, as
+# training would, so an image's result depends on the images beside it. From operator set 14 on it does not. No warning.
 # Seen: largest differences from the formula: onnxruntime 5e-07 with both; reference 0.3 with operator set 9, 5e-07
 # with 15; and an image alone and in company differ by 0.05 in the reference of 9.
 #

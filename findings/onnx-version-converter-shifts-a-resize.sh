@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # onnx 1.23.2, onnxruntime 1.32.0, numpy 2.4.6, Python 3.11.
 #
-# Input: a graph of one linear Resize by a factor of 2, as decoders have it, raised by onnx.version_converter from operator
-# set 10 to 11. Both are run by onnxruntime.
+# Input: a graph of one linear Resize by a factor of 2, as decoders have it, raised by onnx.version_converter from
+# operator set 10 to 11. Both are run by onnxruntime.
 # One would expect: the same images, since keeping the meaning is what the converter is for, or an error.
 # What happens: operator set 10 has "asymmetric" coordinates; with 11 they became an attribute, whose default is
-# "half_pixel". The converter does not set it, so images are shifted by half a pixel. It reports nothing.
+# "half_pixel". The converter does not set it, so images are shifted, at a factor of 2 by half an output pixel. It
+# reports nothing.
 # Seen: largest difference 1.1 of a random image with standard deviation 1; 0 after setting the attribute by hand.
 #
 # What our library does: it exports at one operator set and converts none; its decoders have no Resize of this kind.

@@ -2,9 +2,10 @@
 # onnx2torch 1.5.15, onnx 1.23.2, onnxruntime 1.32.0, torch 2.13.0 (CPU), numpy 2.4.6, Python 3.11.
 #
 # Input: graphs of one ConvTranspose each, as decoders have them: once with padding and output_padding, once with the
-# attribute output_shape, from which ONNX derives the padding. Each is converted to PyTorch and compared with onnxruntime.
+# attribute output_shape, from which ONNX derives the padding. Each is converted to PyTorch and compared with
+# onnxruntime.
 # One would expect: equal images, or the NotImplementedError that the converter raises for asymmetric padding, auto_pad
-# and others that it does not know.
+# SAME and others that it does not know.
 # What happens: output_shape is ignored, without an error or a warning, so images have another size.
 # Seen: (1, 4, 11, 11) by onnxruntime and (1, 4, 12, 12) by the converted module; equal images for the other graph.
 #

@@ -6,8 +6,8 @@
 # One would expect: what ONNX says, products as NumPy broadcasts them.
 # What happens: with 5 rows it runs. With a free number it is read and then refused while it is compiled; with a leading
 # dimension of 1 before the batch it is compiled and refused at the first call. A single matrix does no harm.
-# Seen: "Can't create dummy inputs if argument shapes ranks are not equal" and "ParameterMismatch: Can not clone with new
-# dims"; with 5 rows or one matrix the values are those of onnxruntime.
+# Seen: "Can't create dummy inputs if argument shapes ranks are not equal" and "ParameterMismatch: Can not clone with
+# new dims"; with 5 rows or one matrix the values are those of onnxruntime.
 #
 # What our library does: the exported sampler of a mixture has the matrices side by side, one product for all of them; a
 # test holds that.

@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # openvino 2026.4.1 (CPU plugin, precision f32), onnx 1.23.2, onnxruntime 1.32.0, numpy 2.4.6, Python 3.11.
 #
-# Input: graphs of one operator each: Softmax and LogSoftmax of operator set 11 over a batch of feature maps, with axis 1,
-# as attention over an image had it, and a linear Resize to half the size with antialias=1, as a network of features has
-# it before its first layer.
+# Input: graphs of one operator each: Softmax and LogSoftmax of operator set 11 over a batch of feature maps, with axis
+# 1, as attention over an image had it, and a linear Resize to half the size with antialias=1, as a network of features
+# has it before its first layer.
 # One would expect: what the operator set says, as onnxruntime computes: up to operator set 12 a Softmax is over all
 # dimensions from its axis on. Or an error.
-# What happens: OpenVINO's Softmax is over the axis alone, as since operator set 13, while its LogSoftmax is as it should
-# be; so the two disagree with each other. antialias is ignored. No error, no warning.
+# What happens: OpenVINO's Softmax is over the axis alone, as since operator set 13, while its LogSoftmax is as it
+# should be; so the two disagree with each other. Up to operator set 10 it is right. antialias is ignored. No error, no
+# warning.
 # Seen: largest difference of Softmax from onnxruntime and from the formula 0.8, of LogSoftmax 0; of the resized random
 # image of standard deviation 1, 0.6.
 #
-# What our library does: its exports have operator set 20 and none of these operators; its features resize before them.
+# What our library does: its exports have operator set 18 or later, where Softmax and LogSoftmax are over one axis, and
+# no Resize with antialias.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

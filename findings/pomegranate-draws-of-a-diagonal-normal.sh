@@ -10,8 +10,8 @@
 # Seen: data 0.251; draws 0.063 with covariance_type="diag", 0.251 with "full"; mean log density of the data -0.84 and
 # -0.83 under the two.
 #
-# What our library does: its mixture draws with the Cholesky factor of each covariance, and a test compares the
-# covariance of draws with that of the density.
+# What our library does: its mixture draws with a square root, from the eigenvectors, of each covariance, and a test
+# compares the covariance of draws with that of the codes.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

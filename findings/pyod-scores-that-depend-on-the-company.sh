@@ -10,7 +10,7 @@
 # Seen: COPOD 81.2 alone, 81.1 among draws, 13.4 among its like, with a threshold of 26.1; the area under the ROC curve
 # of 2,000 such points against 500 draws is 0.007. ECOD 103.2, 103.6, 22.1 of 32.1; 0.659. CD NaN, 1, 0 of 0.117; 0.128.
 #
-# What our library does: `score` gives an image the same score alone as in company, which a test holds.
+# What our library does: `score` and `anomalies` give an image the same score alone as in company, which a test holds.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # schedulefree 1.4.1, torch 2.13.0 (CPU), Python 3.11.
 #
-# Input: an autoencoder of two linear layers, and ScheduleFreeWrapper around an optimiser of PyTorch, in training mode, as
-# its documentation offers it for any base optimiser; one step with each.
+# Input: an autoencoder of two linear layers, and ScheduleFreeWrapper around an optimiser of PyTorch, in training mode,
+# as its documentation offers it for any base optimiser; one step with each.
 # One would expect: a step.
 # What happens: around the Adam family and RMSprop, which is the base optimiser of its own example, the step raises a
 # KeyError: they fill an empty state before their first step, and the wrapper has put its entry there first. SGD and

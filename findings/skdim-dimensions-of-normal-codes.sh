@@ -3,10 +3,11 @@
 #
 # Input: 2,000 draws from N(0, I) in 32 and 64 dimensions, as codes of an autoencoder would be, for three estimators of
 # the intrinsic dimension with their defaults: KNN, MiND_ML and FisherS, each with six seeds.
-# One would expect: somewhat too small numbers, as for all estimators from nearest neighbours, much the same at each seed.
-# What happens: KNN gives any number up to the number of dimensions, because its defaults regress on two random subsets.
-# MiND_ML always gives 10, because it looks no further than its default D=10. FisherS is near the truth in 32 dimensions
-# and gives NaN in 64, where it can separate each point from all others. None reports anything.
+# One would expect: somewhat too small numbers, as for all estimators from nearest neighbours, much the same at each
+# seed.
+# What happens: KNN gives any number up to the number of dimensions, because its defaults regress on four random subsets
+# of 3 to 6. MiND_ML always gives 10, because it looks no further than its default D=10. FisherS is near the truth in 32
+# dimensions and gives NaN in 64, where it can separate each point from all others. None reports anything.
 # Seen, lowest to highest of six: KNN 3 to 32 of 32 and 4 to 49 of 64; MiND_ML 10 each time; FisherS 31 to 34 of 32,
 # NaN of 64, six times.
 #

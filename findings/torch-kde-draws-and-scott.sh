@@ -5,10 +5,10 @@
 # 500 draws from N(0, I) in 16 dimensions with Scott's rule, bandwidth="scott".
 # One would expect: draws of the first have standard deviation 0.5, as its densities say; the second has the densities
 # of scipy's gaussian_kde, whose documentation and reference torch-kde repeats.
-# What happens: densities use the bandwidth, draws its square: the deviation is 0.25, and 4 for a bandwidth of 2. Scott's
-# factor multiplies the covariance where its square should, so the kernel's standard deviation is the root of what the
-# rule says. After the rule draws fail with an error about sizes, or, where as many are asked for as there are
-# dimensions, come out wrong without one.
+# What happens: densities use the bandwidth, draws its square: the deviation is 0.25, and 4 for a bandwidth of 2.
+# Scott's factor multiplies the covariance where its square should, so the kernel's standard deviation is the data's
+# times the root of it. After the rule draws fail with an error about sizes, or, for one, the default, or as many as
+# there are dimensions, come out wrong without one.
 # Seen: deviations 0.250, 1.004 and 3.99 for bandwidths of 0.5, 1 and 2; log densities at draws of the data lower by 2.4
 # nats than scipy's.
 #

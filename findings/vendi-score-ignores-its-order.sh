@@ -3,12 +3,12 @@
 #
 # Input: 100 features of 16 dimensions, of which 90 are nearly the same, and the Vendi score, the effective number of
 # distinct ones, at the orders 0.1, 1, 2 and infinity: low orders count rare features, high ones common ones.
-# One would expect: the same values from the kernel (score_K), from the features (score_X) and from their covariance
-# (score_dual), as its documentation offers them for speed, and lower ones at higher orders.
+# One would expect: the same values from the kernel (score_K), from the features (score_X, which its helpers for images
+# and texts call) and from their covariance (score_dual, which is offered for speed), and lower ones at higher orders.
 # What happens: score_X takes the order and ignores it: all four are the value of order 1. The other two do as they
-# should. Infinity is the string "inf"; numpy.inf gives NaN or 1 without a word.
-# Seen: score_dual 11.4, 1.6, 1.2 and 1.1; score_X 1.6 four times. score_K has 12.7 at 0.1, where its eigenvalues of rounding
-# count.
+# should. Infinity is the string "inf"; numpy.inf gives NaN.
+# Seen: score_dual 11.4, 1.6, 1.2 and 1.1; score_X 1.6 four times. score_K has 12.7 at 0.1, where its eigenvalues of
+# rounding count.
 #
 # What our library does: it has no Vendi score; diversity is measured by recall and coverage.
 set -euo pipefail

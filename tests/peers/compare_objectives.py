@@ -186,8 +186,8 @@ def surprises(theirs: type[torch.nn.Module]) -> Iterator[tuple[str, str, bool]]:
     }
     yield (
         'geomloss: `SamplesLoss("sinkhorn")`, its default blur, of normal codes times 1, 0.5 and 0.01, 16 columns',
-        f"{least[1.0]:.1f}, {least[0.5]:.1f}, {least[0.01]:.1f}: least at half the spread, a point hardly worse "
-        "than draws; the losses here are least at 1",
+        f"{least[1.0]:.1f}, {least[0.5]:.1f}, {least[0.01]:.1f}: least at half the spread, almost a point "
+        "hardly worse than draws; six losses here, which a test names, are least at 1",
         least[0.5] < least[1.0] and least[0.01] < 1.15 * least[1.0],
     )
     doubled = normal(10, 4, 0).repeat(2, 1)

@@ -36,7 +36,7 @@ SYSTEMS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
     "t-bn-ae": ("t-bn-ae", {}, ("prior",)),
 }
 REFUSED = {"t-bn-ae/decoder.onnx", "t-bn-ae/sampler-prior.onnx"}  # a loop within a loop
-TOLERANCE = 1e-4  # of codes and images
+TOLERANCE, THROUGH = 1e-6, 1e-4  # of codes and images, and of codes that a mixture transport maps
 
 
 def by_openvino(file: Path, values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -97,7 +97,9 @@ def main() -> int:
                     failures += [f"{name}: {runtime} refuses it"] * (name not in REFUSED)
                 else:
                     found.append(f"{runtime} {difference:.0e}")
-                    failures += [f"{name}: {runtime} {difference}"] * (not difference <= TOLERANCE)
+                    failures += [f"{name}: {runtime} {difference}"] * (
+                        not difference <= (THROUGH if name.startswith("t-") else TOLERANCE)
+                    )
                     failures += [f"{name}: {runtime} takes it now"] * (name in REFUSED)
             print(name, *found, sep=" | ", flush=True)
     print("\n".join(["", *failures]) if failures else "\nAll as expected.")
