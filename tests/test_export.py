@@ -286,6 +286,16 @@ def test_mixture_multiplies_no_batch_by_a_stack_of_matrices(run, exported):
     assert {constants[node.input[1]] for node in products} == {2}
 
 
+def test_no_output_is_used_inside_and_no_number_is_cast(run, exported):
+    """Converters to float16 need both; see findings/onnxconverter-float16-of-an-output-used-inside.sh."""
+    for name in exported:
+        graph = onnx.load(run.folder / "onnx" / name).graph
+        outputs = {one.name for one in graph.output}
+        assert not [node for node in graph.node if outputs.intersection(node.input)]
+        casts = [attribute.i for node in graph.node if node.op_type == "Cast" for attribute in node.attribute]
+        assert onnx.TensorProto.FLOAT not in casts
+
+
 def test_mixture_chooses_by_its_weights():
     weights, zero = torch.tensor([0.2, 0.5, 0.3]).double(), torch.zeros(3, 1, 1).double()
     sampler = make_sampler(Mixture(weights, torch.arange(3.0).double()[:, None], zero))

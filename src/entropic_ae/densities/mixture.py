@@ -148,4 +148,4 @@ class _Choice(Sampler):
         # matrices side by side: OpenVINO refuses a product of a batch of any size with a stack of them
         roots = self.roots.permute(2, 0, 1).flatten(1)
         drawn = self.means + (noise @ roots).unflatten(1, self.means.shape)
-        return (drawn * chosen[:, :, None]).sum(1)
+        return torch.where(chosen[:, :, None], drawn, 0.0).sum(1)

@@ -24,6 +24,7 @@ BATCHES = (1, 7, 64)  # batch sizes of the comparison with PyTorch
 _TOLERANCE = 1e-4
 _BATCH = "N"  # of the batch dimension; numbered while graphs are parts of one program
 _NUMBERED = re.compile(rf"\b{_BATCH}\d+\b")
+_INSIDE = "codes_inside"  # the codes of a sampler, on their way to the decoder
 _LIMIT = 2**31 - 2**24  # bytes of weights: a protobuf message holds at most 2 GiB, including names
 
 
@@ -111,6 +112,8 @@ def _append(graph: Any, decoder: Any) -> None:
 
     The decoder's further inputs, the label, become inputs of the whole.
     """
+    import onnx
+
     graph.input.extend(decoder.input[1:])
     known = {tensor.name for tensor in graph.initializer}
     graph.node.extend(decoder.node)
@@ -120,6 +123,18 @@ def _append(graph: Any, decoder: Any) -> None:
     outputs = (*decoder.output, *graph.output)
     del graph.output[:]
     graph.output.extend(outputs)
+    # what is an output is used nowhere inside: converters to float16 give outputs their own type
+    _rename(graph.node, "codes", _INSIDE)
+    graph.node.append(onnx.helper.make_node("Identity", [_INSIDE], ["codes"], name="output_codes"))
+
+
+def _rename(nodes: Iterable[Any], old: str, new: str) -> None:
+    """Rename a value in nodes, and in the loops in them."""
+    for node in nodes:
+        for names in (node.input, node.output):
+            names[:] = [new if name == old else name for name in names]
+        for attribute in node.attribute:
+            _rename(attribute.g.node, old, new)
 
 
 def _described(proto: Any, name: str, graph: Graph, about: Mapping[str, str]) -> bytes:

@@ -167,7 +167,8 @@ class UniformLevels(Alphabet):
         """Return the levels of the normal distribution function of noise, (N, D)."""
         # compared with normal quantiles, so that a graph finds the same level as PyTorch
         edges = torch.tensor(self._edges, dtype=noise.dtype, device=noise.device)
-        return level_values((noise[..., None] >= edges).to(noise.dtype).sum(-1), self.states)
+        passed = torch.where(noise[..., None] >= edges, torch.ones_like(edges), torch.zeros_like(edges))
+        return level_values(passed.sum(-1), self.states)
 
 
 def check_levels(levels: int) -> int:
