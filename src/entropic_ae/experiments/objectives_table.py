@@ -212,7 +212,8 @@ def _protocol(cell: Mapping[str, Any], content: Mapping[str, Any], seeds: int) -
         f"{factors} the best on validation images by successive halving; `{CONTROL}` has as many learning rates. "
         "Mean ± standard deviation over seeds. A lead is the rule of what follows: the least distance that the "
         "entropy behind the same bottleneck reaches, at any weight and with at most the row's reconstruction "
-        "error, less the row's distance, seed by seed; without a transport, and through the mixture."
+        "error, less the row's distance, seed by seed; without a transport, and through the mixture, for which no "
+        "row's weight was searched: that lead is the least that it can have."
     )
 
 
