@@ -167,6 +167,7 @@ class UniformLevels(Alphabet):
         """Return the levels of the normal distribution function of noise, (N, D)."""
         # compared with normal quantiles, so that a graph finds the same level as PyTorch
         edges = torch.tensor(self._edges, dtype=noise.dtype, device=noise.device)
+        # chosen and not cast, so that converters to float16 can change the type
         passed = torch.where(noise[..., None] >= edges, torch.ones_like(edges), torch.zeros_like(edges))
         return level_values(passed.sum(-1), self.states)
 
