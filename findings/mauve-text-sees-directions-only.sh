@@ -8,7 +8,7 @@
 # directions, so all have the same value to the digit, and the collapse of the spread goes unseen.
 # Seen: 0.963 for all four; 0.245 after a shift of half a standard deviation.
 #
-# What our library does instead: its distances of features keep the norms; the diagnosis has a part for them.
+# What our library does instead: its distances of features keep the spread; the diagnosis of codes has a part for norms.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
