@@ -4,8 +4,8 @@
 # Input: 4,000 draws of the normal distribution N(0, I), and gmr's MVN with that mean and covariance.
 # One would expect: 90 % of the draws are in the confidence region of 0.9.
 # What happens: gmr compares the squared distance with the chi-squared law of D - 1 degrees of freedom, of 1 in one
-# dimension. So the region is right on a line and too small elsewhere, most in the plane. Draws of sample_confidence_region
-# are cut off at the same distance, and those of a mixture too.
+# dimension. So the region is right on a line and too small elsewhere, most in the plane. Draws of
+# sample_confidence_region are cut off at the same distance, and those of a mixture too.
 # Seen: 0.90 in one dimension, 0.74 in two, 0.85 in eight, 0.87 in sixteen.
 #
 # What our library does instead: its p-values are ranks among ordinary images, and assume no law of the distances.

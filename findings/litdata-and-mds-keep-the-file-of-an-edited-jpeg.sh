@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # litdata 0.2.76 and mosaicml-streaming 0.13.0 (its encodings alone), pillow 13.0.0, Python 3.11.
 #
-# Input: a JPEG of 256 x 256 pixels, opened with Pillow, made smaller in place by thumbnail, which is how one keeps its
-# proportions, and written as JPEG into a streaming data set.
+# Input: a JPEG of 256 x 256 pixels, opened with Pillow, made smaller in place by thumbnail, which is how one keeps
+# its proportions, and written as JPEG into a streaming data set.
 # One would expect: the image that was given, of 32 x 32 pixels.
-# What happens: both encoders see an image that came from a JPEG file and store the bytes of that file. Whatever was done
-# in place, thumbnail, paste or a drawing that hides a face, is lost without an error.
+# What happens: both encoders see an image that came from a JPEG file and store the bytes of that file. Whatever was
+# done in place, thumbnail, paste or a drawing that hides a face, is lost without an error.
 # Seen: 256 x 256 from both; of a copy of the same image, 32 x 32.
 #
 # What our library does: it reads neither format; entropic_ae/data reads files and resizes them itself.

@@ -3,10 +3,11 @@
 #
 # Input: a PNG of 16 colours with a palette, opened with Pillow and written into a streaming data set: litdata's
 # BinaryWriter, and the encoding "pil" of MDS.
-# One would expect: the image that was written, as for eight other modes of Pillow, those of 16 bits and floats included.
-# What happens: both keep the mode, the size and the bytes, which are indices, and drop the palette. What comes back has
-# the mode P with Pillow's default palette, so it converts to RGB without an error, to other colours. A folder of palette
-# PNGs or GIFs becomes a data set of wrong, mostly near-black images.
+# One would expect: the image that was written, as for eight other modes of Pillow, those of 16 bits and floats
+# included.
+# What happens: both keep the mode, the size and the bytes, which are indices, and drop the palette. What comes back
+# has the mode P with Pillow's default palette, so it converts to RGB without an error, to other colours. A folder of
+# palette PNGs or GIFs becomes a data set of wrong, mostly near-black images.
 # Seen: both return the right indices and none of 1,024 pixels in its colour; the encoding "png" of MDS returns all.
 #
 # What our library does: it reads neither format; it converts palettes when it reads an image.

@@ -39,7 +39,8 @@ if len(sys.argv) > 1:
     print(json.dumps(sequence()))
 else:
     first, second = sequence(), sequence()
-    other = json.loads(subprocess.run([sys.executable, __file__, "once"], capture_output=True, text=True, check=True).stdout)
+    command = [sys.executable, __file__, "once"]
+    other = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     print("sessions of one process equal:", first == second, "runs of a session equal:", first[0] == first[1])
     print("session of another process equal:", first == other)
     assert first == second and first[0] != first[1] and first != other

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # onnxsim 0.8.1, onnxoptimizer 0.4.2, onnx 1.23.2, onnxruntime 1.32.0, Python 3.11.
 #
-# Input: a graph with two RandomNormal nodes of one shape and without seeds, say the codes and the noise on them, whose
-# outputs are a and b.
+# Input: a graph with two RandomNormal nodes of one shape and without seeds, say the codes and the noise on them,
+# whose outputs are a and b.
 # One would expect: a and b stay independent. Elimination of common subexpressions holds for nodes that compute.
 # What happens: both tools see two equal nodes and keep one, so that b is a. Nothing is reported; each run still draws
 # anew.

@@ -4,8 +4,8 @@
 # Input: a graph that draws codes with RandomNormal and decodes them by a product with a constant matrix, so that it
 # makes new samples without an input. The same with RandomNormalLike, RandomUniform and Multinomial.
 # One would expect: a simplifier computes what is constant, and leaves nodes that draw.
-# What happens: onnxslim runs the node once and stores what it drew. The graph is valid and gives the same "samples" in
-# every run, session and process. onnxsim, onnxoptimizer and onnxscript's optimizer leave a single such node alone.
+# What happens: onnxslim runs the node once and stores what it drew. The graph is valid and gives the same "samples"
+# in every run, session and process. onnxsim, onnxoptimizer and onnxscript's optimizer leave a single such node alone.
 # Seen: before, two runs differ; after onnxslim, the node is gone and all runs are equal.
 #
 # What our library does instead: its graphs have noise as an input, so that nothing can be folded.
@@ -40,9 +40,8 @@ def graph(node):
     nodes.append(helper.make_node("MatMul", ["z", "matrix"], ["y"]))
     output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [5, 4])
     used = [matrix, *(t for t in (zeros, flat) if t.name in node.input)]
-    model = helper.make_model(
-        helper.make_graph(nodes, "decoder", [], [output], used), opset_imports=[helper.make_opsetid("", 17)], ir_version=9
-    )
+    body = helper.make_graph(nodes, "decoder", [], [output], used)
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model, full_check=True)
     return model
 

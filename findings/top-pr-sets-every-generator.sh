@@ -3,11 +3,11 @@
 #
 # Input: two sets of features of more than 32 dimensions, measured by TopP&R after each epoch of a training.
 # One would expect: a metric reads features. If it needs a random projection, it has a generator of its own.
-# What happens: it seeds the global generators of Python, NumPy and PyTorch, the latter twice, and leaves them so. After
-# each measurement a training goes on with the same permutations, noise and dropout, epoch after epoch. It also turns
-# cuDNN's search for fast kernels off and its deterministic ones on, for good.
-# Seen: after seeds 0, 1 and 2, the next number of torch.rand is 0.0017 each time, that of NumPy 0.1920. Features of 16
-# dimensions leave the generator of PyTorch as it was.
+# What happens: it seeds the global generators of Python, NumPy and PyTorch, the latter twice, and leaves them so.
+# After each measurement a training goes on with the same permutations, noise and dropout, epoch after epoch. It also
+# turns cuDNN's search for fast kernels off and its deterministic ones on, for good.
+# Seen: after seeds 0, 1 and 2, the next number of torch.rand is 0.0017 each time, that of NumPy 0.1920. Features of
+# 16 dimensions leave the generator of PyTorch as it was.
 #
 # What our library does instead: randomness is an argument; tests compare the global state before and after.
 set -euo pipefail

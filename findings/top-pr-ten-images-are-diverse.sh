@@ -5,8 +5,8 @@
 # each repeated 80 times with noise of a hundredth of their spread.
 # One would expect: a diversity near 0, since a recall that holds against outliers should see that ten images are not
 # 800. It is near 0 for copies of a single image.
-# What happens: the kernel of the generated images reaches to their 160th neighbour, which is beyond the 79 copies of one
-# image. So the ten images are spread over the space between them, and two thirds of the real images lie in that.
+# What happens: the kernel of the generated images reaches to their 160th neighbour, which is beyond the 79 copies of
+# one image. So the ten images are spread over the space between them, and two thirds of the real images lie in that.
 # Seen: fidelity 1.00, diversity 0.68, and 0.00 for copies of one image; 0.99 and 0.97 for 800 new draws.
 #
 # What our library does instead: recall and coverage, whose balls end at a near neighbour, and near-copies.

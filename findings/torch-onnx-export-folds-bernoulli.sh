@@ -5,10 +5,10 @@
 # too; exported by torch.onnx.export with its default exporter.
 # One would expect: the graph draws a new mask in each run, as the module does in evaluation mode, and as it draws new
 # normal numbers.
-# What happens: the probabilities are constant, so the optimiser of onnxscript, which the exporter calls, draws the mask
-# once and stores it. There is no warning. The normal numbers stay nodes.
-# Seen: 4 runs give one mask and four draws of torch.randn; without the optimiser (optimize=False) the node Bernoulli is
-# there.
+# What happens: the probabilities are constant, so the optimiser of onnxscript, which the exporter calls, draws the
+# mask once and stores it. There is no warning. The normal numbers stay nodes.
+# Seen: 4 runs give one mask and four draws of torch.randn; without the optimiser (optimize=False) the node Bernoulli
+# is there.
 #
 # What our library does instead: its graphs have noise as an input.
 set -euo pipefail
