@@ -5,7 +5,8 @@ bring:
 
     pip install --no-deps --target runtimes openvino==2026.4.1 openvino-telemetry tract==0.23.9
     pip install --no-deps --target runtimes onnxconverter-common==1.16.0
-    PYTHONPATH=src:runtimes python tests/peers/run_exports.py
+    npm install --prefix runtimes onnxruntime-web@1.30.0
+    PYTHONPATH=src:runtimes NODE_PATH=runtimes/node_modules python tests/peers/run_exports.py
 
 It trains small systems on digits for an epoch, exports them with their samplers, and runs each file in all
 runtimes. It exits with status 1 if a runtime's values differ from onnxruntime's, or if it takes or refuses other
@@ -14,6 +15,8 @@ files than it did. pytest does not collect this file.
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -40,8 +43,13 @@ SYSTEMS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
     "t-bn-ae": ("t-bn-ae", {}, ("prior",)),
 }
 LOOPS = {"t-bn-ae/decoder.onnx", "t-bn-ae/sampler-prior.onnx"}  # a loop within a loop
-REFUSED = {"openvino": LOOPS, "tract": LOOPS, "float16": {*LOOPS, "t-bn-ae/encoder.onnx"}}  # of float64
-TOLERANCES = {"openvino": 1e-6, "tract": 1e-6, "float16": 1e-3}  # of codes and images
+REFUSED: dict[str, set[str]] = {
+    "openvino": LOOPS,
+    "tract": LOOPS,
+    "float16": {*LOOPS, "t-bn-ae/encoder.onnx"},  # of float64
+    "onnxruntime-web": set(),
+}
+TOLERANCES = {"openvino": 1e-6, "tract": 1e-6, "float16": 1e-3, "onnxruntime-web": 1e-6}  # of codes and images
 THROUGH = 1e-4  # of codes that a mixture transport maps
 
 
@@ -66,10 +74,22 @@ def in_float16(file: Path, values: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.asarray(session.run(None, dict(values))[0])
 
 
+def by_web(file: Path, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Run a file in WebAssembly, in Node."""
+    inputs = {
+        name: {"type": str(value.dtype), "shape": value.shape, "values": value.ravel().tolist()}
+        for name, value in values.items()
+    }
+    command = ["node", Path(__file__).with_name("run_web.cjs"), file]
+    done = subprocess.run(command, input=json.dumps(inputs), capture_output=True, text=True, check=True)
+    return np.array(json.loads(done.stdout))
+
+
 RUNTIMES: dict[str, Callable[[Path, Mapping[str, np.ndarray]], np.ndarray]] = {
     "openvino": by_openvino,
     "tract": by_tract,
     "float16": in_float16,
+    "onnxruntime-web": by_web,
 }
 
 
@@ -109,7 +129,7 @@ def main() -> int:
                 refused = name in REFUSED[runtime]
                 most = THROUGH if name.startswith("t-") else TOLERANCES[runtime]
                 try:
-                    difference = abs(run(file, values) - expected).max()
+                    difference = abs(run(file, values).reshape(expected.shape) - expected).max()
                 except Exception:
                     found.append(f"{runtime} refuses it")
                     failures += [f"{name}: {runtime} refuses it"] * (not refused)
