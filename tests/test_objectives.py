@@ -179,6 +179,7 @@ def test_who_is_ahead_is_told_at_equal_error(tmp_path):
     assert "- From the prior, behind: dearer (batch-norm) -0.60 ± 0.14." in page
     assert f"- Through a mixture, {ahead} 1.25 ± 0.35." in page
     assert "| entropy | batch-norm | 5 | 6.00 ± 0.00 | 11.00 ± 1.41 | 11.00 ± 1.41 | 5.50 ± 0.71 | - | - |" in page
+    assert "| 0 | batch-norm | 4.00 ± 0.00 | 21.00 ± 1.41 | 21.00 ± 1.41 | 10.50 ± 0.71 |" in page  # of the curve
     # of the parts that the tests find, the largest
     assert "| nearer | batch-norm | 3.00 ± 0.00 | 1.00 ± 0.00 | 2.00 ± 0.00 | norms | 1.0 | 9.0 |" in page
     assert "- Best at an end of the factors" in page

@@ -101,6 +101,8 @@ def render_objectives(out: Path) -> str:
             "",
             _protocol(first, content, len(next(iter(measured)).metrics)),
             "",
+            *_of_curves(content["curves"], cells),
+            "",
             *_of_codes(measured),
             "",
             _of_times(measured),
@@ -150,6 +152,17 @@ def _of_images(rows: Iterable[_Row], leads: Mapping[str, Leads]) -> list[str]:
         shown += [mean_text(leads[name][row.name]) for name in _LED]
         cells = [row.name, scale, mean_text(row.values(_error)), *shown]
         lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _of_curves(points: Iterable[Mapping[str, Any]], cells: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The entropy at all factors, from which leads are counted."""
+    head = ["the entropy, factor", "bottleneck", "reconstruction error", *_DISTANCES.values()]
+    lines = [f"| {' | '.join(head)} |", f"| ---: | --- |{' ---: |' * (len(head) - 2)}"]
+    for point in points:
+        measured = [cells[name]["metrics"] for name in point["cells"].values() if "metrics" in cells.get(name, {})]
+        shown = [mean_text([of(one) for one in measured]) for of in (_error, *map(_distance, _DISTANCES))]
+        lines.append(f"| {point['factor']:g} | {point['bottleneck']} | {' | '.join(shown)} |")
     return lines
 
 
