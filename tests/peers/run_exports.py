@@ -1,10 +1,11 @@
-"""Exported ONNX files in other runtimes than onnxruntime, and in float16, on the same noise.
+"""Exported ONNX files in other runtimes than onnxruntime, in float16 and simplified, on the same noise.
 
 The other libraries are no dependencies. Put them beside the versions of constraints.txt, without what they would
 bring:
 
     pip install --no-deps --target runtimes openvino==2026.4.1 openvino-telemetry tract==0.23.9
     pip install --no-deps --target runtimes onnxconverter-common==1.16.0
+    pip install --no-deps --target runtimes onnxslim==0.1.98 onnxsim==0.8.1 onnxoptimizer==0.4.2 colorama
     npm install --prefix runtimes onnxruntime-web@1.30.0
     PYTHONPATH=src:runtimes NODE_PATH=runtimes/node_modules python tests/peers/run_exports.py
 
@@ -24,7 +25,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxoptimizer
 import onnxruntime
+import onnxsim
+import onnxslim
 import openvino
 import tract
 from onnxconverter_common import float16
@@ -48,8 +52,15 @@ REFUSED: dict[str, set[str]] = {
     "tract": LOOPS,
     "float16": {*LOOPS, "t-bn-ae/encoder.onnx"},  # of float64
     "onnxruntime-web": set(),
+    "simplified": set(),
 }
-TOLERANCES = {"openvino": 1e-6, "tract": 1e-6, "float16": 1e-3, "onnxruntime-web": 1e-6}  # of codes and images
+TOLERANCES = {  # of codes and images
+    "openvino": 1e-6,
+    "tract": 1e-6,
+    "float16": 1e-3,
+    "onnxruntime-web": 1e-6,
+    "simplified": 1e-6,
+}
 THROUGH = 1e-4  # of codes that a mixture transport maps
 
 
@@ -67,7 +78,16 @@ def by_tract(file: Path, values: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def in_float16(file: Path, values: Mapping[str, np.ndarray]) -> np.ndarray:
     """Convert a file to float16, inputs and outputs excepted, and run it in onnxruntime."""
-    model = float16.convert_float_to_float16(onnx.load(file), keep_io_types=True)
+    return _output(float16.convert_float_to_float16(onnx.load(file), keep_io_types=True), values)
+
+
+def simplified(file: Path, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Simplify a file by three tools in turn, and run it in onnxruntime."""
+    model = onnxsim.simplify(onnxslim.slim(onnx.load(file)))[0]
+    return _output(onnxoptimizer.optimize(model, onnxoptimizer.get_fuse_and_elimination_passes()), values)
+
+
+def _output(model: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> np.ndarray:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -90,6 +110,7 @@ RUNTIMES: dict[str, Callable[[Path, Mapping[str, np.ndarray]], np.ndarray]] = {
     "tract": by_tract,
     "float16": in_float16,
     "onnxruntime-web": by_web,
+    "simplified": simplified,
 }
 
 
