@@ -182,6 +182,16 @@ def test_a_run_starts_from_the_weights_of_another_with_its_settings(folder, trai
     assert shareable(type(run.info).of(public)).start_from == {**expected, "run": "first"}
 
 
+def test_a_run_starts_from_one_with_a_transport_by_its_weights_alone(run, folder, tmp_path):
+    run.fit_transport("gaussian")
+    tuned = start(tmp_path / "tuned", folder, set={"learning_rate": 1e-30}, epochs=1, limit=60)
+    for name, value in parameters(eae.load(folder, device="cpu")).items():
+        assert torch.equal(parameters(tuned)[name], value), name
+    assert tuned.info.start_from["weights_sha256"] == run.weights_sha256()
+    assert run.transport is not None
+    assert tuned.transport is None
+
+
 def test_a_run_from_another_resumes_to_the_bits_of_an_undisturbed_one_without_it(folder, tmp_path):
     options = {"set": {"learning_rate": 1e-3}, "limit": 100}
     whole = start(tmp_path / "whole", folder, epochs=3, **options)

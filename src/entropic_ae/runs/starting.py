@@ -14,7 +14,6 @@ from entropic_ae.errors import InputError
 from entropic_ae.recipes import PRESETS, Recipe, System, configure, differences
 from entropic_ae.runs.loading import load, read_info
 from entropic_ae.runs.run import Run
-from entropic_ae.storage.files import sha256
 from entropic_ae.storage.json_schema import shown
 from entropic_ae.storage.run_folder import RunFolder, is_shared
 from entropic_ae.storage.run_info import RunInfo
@@ -79,7 +78,7 @@ class Start:
                 "shape, or train from initial weights."
             )
         content = source.files.weights.read_bytes()
-        if sha256(content) != self.record["weights_sha256"]:
+        if source.files.weights_sha256(content) != self.record["weights_sha256"]:
             raise InputError(f"{name} was trained further meanwhile; repeat the command when that has ended.")
         try:
             model.load_state_dict(unpack_tensors(content)[0])

@@ -181,12 +181,15 @@ class RunFolder:
         """The transport of the codes to the prior, if one was fitted."""
         return self.path / TRANSPORT
 
-    def weights_sha256(self) -> str:
+    def weights_sha256(self, content: bytes | None = None) -> str:
         """Return the digest of the current weights, with their transport if any; OSError without weights.
 
         Whatever was measured, drawn or fitted belongs to one such digest.
+
+        Arguments:
+            content: of the file of weights, if it was read already.
         """
-        weights = sha256(self.weights.read_bytes())
+        weights = sha256(self.weights.read_bytes() if content is None else content)
         transport = self.read_transport(weights)
         return weights if transport is None else transport.joint_sha256
 
