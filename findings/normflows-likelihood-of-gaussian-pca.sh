@@ -2,11 +2,10 @@
 # normflows 1.7.3, torch 2.13.0 on the CPU, Python 3.11.
 #
 # Input: GaussianPCA, normflows' base distribution of a few directions and noise, of 4 dimensions and 2 directions.
-# One would expect: log_prob is that of the normal distribution with covariance W'W + sigma^2 I, and draws follow it,
-# as with the other distributions beside it, which integrate to 1.
+# One would expect: log_prob is that of the normal distribution with covariance W'W + sigma^2 I, and draws follow it.
 # What happens: log_prob has half of the determinant where half of its logarithm belongs, and the term of 2 pi with
-# the wrong sign, so it is no density, and its maximum is elsewhere: codes of variance 9 are fitted by a variance of
-# 3. Draws leave the noise out and lie in a plane.
+# the wrong sign, so it is no density, and its maximum is elsewhere: in one dimension codes of variance 9 are fitted by
+# a variance of 3. Draws leave the noise out and lie in a plane.
 # Seen: log-likelihood 6.5 to 6.7 nats above the true one, by an amount that depends on W; fitted variance 3.0 for
 # 8.9; the covariance of draws has the rank 2.
 #

@@ -2,7 +2,8 @@
 # onnxslim 0.1.98, onnx 1.23.2, onnxruntime 1.32.0, Python 3.11.
 #
 # Input: a graph that draws codes with RandomNormal and decodes them by a product with a constant matrix, so that it
-# makes new samples without an input. The same with RandomNormalLike, RandomUniform and Multinomial.
+# makes new samples without an input. The same with RandomUniform, and with RandomNormalLike and Multinomial of
+# constants.
 # One would expect: a simplifier computes what is constant, and leaves nodes that draw.
 # What happens: onnxslim runs the node once and stores what it drew. The graph is valid and gives the same "samples"
 # in every run, session and process. onnxsim, onnxoptimizer and onnxscript's optimizer leave a single such node alone.

@@ -22,6 +22,7 @@ import fuzz
 import networks
 import own_folders
 import photographs
+import post_training
 import quantised
 import rounds
 import schedules
@@ -82,6 +83,7 @@ KINDS = {
     "networks": networks.render_networks,
     "quantised": quantised.render_quantised,
     "rounds": rounds.render_rounds,
+    "post-training": post_training.render_post_training,
     "shares": shares.render_shares,
     "labels": conditional.render_conditional,
     "photographs": photographs.render_photographs,

@@ -1,7 +1,7 @@
 """Exported ONNX files in other runtimes than onnxruntime, in float16 and simplified, on the same noise.
 
 The other libraries are no dependencies. Put them beside the versions of constraints.txt, without what they would
-bring:
+bring; one needs Node:
 
     pip install --no-deps --target runtimes openvino==2026.4.1 openvino-telemetry tract==0.23.9
     pip install --no-deps --target runtimes onnxconverter-common==1.16.0
@@ -101,7 +101,10 @@ def by_web(file: Path, values: Mapping[str, np.ndarray]) -> np.ndarray:
         for name, value in values.items()
     }
     command = ["node", Path(__file__).with_name("run_web.cjs"), file]
-    done = subprocess.run(command, input=json.dumps(inputs), capture_output=True, text=True, check=True)
+    done = subprocess.run(command, input=json.dumps(inputs), capture_output=True, text=True, check=False)
+    if "Cannot find module" in done.stderr:
+        sys.exit("onnxruntime-web is not installed for Node; see the docstring, and set NODE_PATH.")
+    done.check_returncode()
     return np.array(json.loads(done.stdout))
 
 

@@ -154,9 +154,9 @@ class Whitening(Bottleneck):
     the covariance replace those of the minibatch.
 
     Give a minibatch several times D codes. Of N normal codes the matrix of the minibatch stretches one direction
-    about 1 / (1 - sqrt(D / N)) times as much as that of evaluation, by Marchenko and Pastur's law: five times for
-    N = 100 and D = 64. There reconstructions in evaluation vary from epoch to epoch, and may be far worse than in
-    training.
+    about 1 / (1 - sqrt(D / N)) times as much as that of their own covariance, by Marchenko and Pastur's law: five
+    times for N = 100 and D = 64. The running averages, too, need many codes for D x D numbers, so that
+    reconstructions in evaluation may be worse than in training.
 
     Arguments:
         latent_dim: length D of a code.
