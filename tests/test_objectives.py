@@ -183,6 +183,8 @@ def test_who_is_ahead_is_told_at_equal_error(tmp_path):
     # of the parts that the tests find, the largest
     assert "| nearer | batch-norm | 3.00 ± 0.00 | 1.00 ± 0.00 | 2.00 ± 0.00 | norms | 1.0 | 9.0 |" in page
     assert "- Best at an end of the factors" in page
+    written(tmp_path / "one", {name: pairs[:1] for name, pairs in rows.items()}, {1.0: [(6.0, 10.0)]})
+    assert "- From the prior: one seed has no spread, so no row is called" in render_objectives(tmp_path / "one")
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,8 @@ def test_a_run_from_another_resumes_to_the_bits_of_an_undisturbed_one_without_it
     folder.rename(tmp_path / "gone")
     with pytest.raises(InputError, match=r"does not exist; give the folder that train made"):
         start(tmp_path / "new", folder, epochs=1, **options)
+    resumed = eae.train(out=tmp_path / "resumed", resume=True, set={"epochs": 2}, device="cpu", progress=False)
+    assert len(resumed.files.read_log()["epoch"]) == 2  # by its folder alone
     resumed = start(tmp_path / "resumed", folder, epochs=3, resume=True, **options)
     weights = [(run.folder / "weights.safetensors").read_bytes() for run in (whole, resumed)]
     assert weights[0] == weights[1]
@@ -247,6 +249,27 @@ def test_what_a_start_refuses(folder, trained, tmp_path):
     with pytest.raises(InputError, match="such as eae mnist, got only eae; give both, or a run to start from"):
         runs.train("eae", out=tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_the_command_resumes_a_run_from_another_that_is_gone(folder, tmp_path, call):
+    out = tmp_path / "tuned"
+    options = ("--limit", 60, "--device", "cpu", "--quiet")
+    call("train", "--from", folder, "--out", out, "--epochs", 1, *options)
+    folder.rename(tmp_path / "gone")
+    for epochs, given in ((2, ("--from", folder, *options)), (3, ("--device", "cpu", "--quiet"))):
+        code, _, err = call("train", *given, "--out", out, "--resume", "--epochs", epochs)
+        assert code == 0, err
+        assert len(eae.load(out, device="cpu").files.read_log()["epoch"]) == epochs
+
+
+def test_a_run_from_another_that_was_killed_in_its_first_epoch_keeps_its_settings(folder, tmp_path):
+    start(tmp_path / "tuned", folder, epochs=1, set={"learning_rate": 1e-4}, limit=100)
+    for name in ("checkpoints", "weights.safetensors", "log.csv"):
+        place = tmp_path / "tuned" / name
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+    run = eae.train(out=tmp_path / "tuned", resume=True, device="cpu", progress=False)
+    assert run.system.settings()["learning_rate"] == 1e-4
+    assert run.info.limit == 100
 
 
 def test_the_command_starts_from_a_run(folder, tmp_path, call):

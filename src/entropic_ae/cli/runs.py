@@ -120,7 +120,8 @@ def train(
     settings = {**settings_of(context), **read_settings(set, width, epochs, image_size)}
     if data is not None:
         check_data(data)
-    for other in (start_from, like):
+    begun = resume and out is not None and RunFolder(out).checkpoint.is_file()  # which holds all weights
+    for other in (None if begun else start_from, like):
         if other is not None:
             check_run(other)
     if out is not None and first:

@@ -232,6 +232,8 @@ def _protocol(cell: Mapping[str, Any], content: Mapping[str, Any], seeds: int) -
 
 def _ahead(rows: Sequence[_Row], leads: Leads, what: str) -> list[str]:
     """Return sentences that name what is ahead of the entropy, as near, and behind, with the leads."""
+    if all(len(found) < 2 for found in leads.values()):
+        return [f"- {what}: one seed has no spread, so no row is called ahead or behind."]
     ahead: list[str] = []
     near: list[str] = []
     behind: list[str] = []
@@ -242,9 +244,9 @@ def _ahead(rows: Sequence[_Row], leads: Leads, what: str) -> list[str]:
             place = near if abs(lead) <= spread_of(found) else ahead if lead > 0 else behind
             place.append(f"{row.told} {mean_text(found)}")
     return [
-        f"- {what}, ahead of the entropy at equal reconstruction error: {', '.join(ahead) or 'none'}.",
-        f"- {what}, within the spread over seeds: {', '.join(near) or 'none'}.",
-        f"- {what}, behind: {', '.join(behind) or 'none'}.",
+        f"- {what}, ahead of the entropy at equal reconstruction error: {', '.join(ahead) or 'no row'}.",
+        f"- {what}, within the spread over seeds: {', '.join(near) or 'no row'}.",
+        f"- {what}, behind: {', '.join(behind) or 'no row'}.",
     ]
 
 

@@ -115,7 +115,8 @@ def start_of(run: str | Path, recipe: str | Recipe | None, out: str | Path | Non
     if isinstance(recipe, Recipe) and not is_shared(name):  # a custom one, which may not be registered
         own = recipe if read_info(RunFolder(Path(run))).recipe == recipe.name else None
     source = load(run, device="cpu", recipe=own)
-    return Start(name, {"run": name, "weights_sha256": source.weights_sha256()}, source.info, source)
+    info = read_info(files) if resume and files.is_begun else source.info  # killed in its first epoch
+    return Start(name, {"run": name, "weights_sha256": source.weights_sha256()}, info, source)
 
 
 def like_run(run: str | Path) -> Start:

@@ -150,6 +150,9 @@ def train(
         like = out  # the run itself
         if RunFolder(Path(out)).is_begun:
             info = read_info(RunFolder(Path(out)))
+            if info.start_from is not None:
+                like, start_from = None, info.start_from["run"]
+                limit = info.limit if limit is None else limit
             seed, compile = seed or info.seed, compile or info.compiled
             precision = info.precision if precision == "32" else precision
     execution = Execution(device, devices, nodes, precision, compile)
