@@ -207,6 +207,15 @@ def test_norms_hold_what_the_estimate_of_the_entropy_loses():
         (lambda: energy_distance(torch.zeros(4, 2), torch.zeros(4, 3)), "one width, got widths 2 and 3"),
         (lambda: knn_divergence(torch.zeros(4, 2), torch.zeros(4, 2), 4), "k of at least 1, got 4 and 4 and k=4"),
         (lambda: CodeLoss(SIGReg), "CodeLoss expects a term on codes, such as SIGReg"),
+        (
+            lambda: CodeLoss(KoLeo())(torch.ones(1, 8)),
+            r"floats of shape \(N, D\), N at least 2, got \(1, 8\) of float",
+        ),
+        (lambda: CodeLoss(KoLeo())(torch.ones(4, 5, 8)), r"of shape \(N, D\), N at least 2, got \(4, 5, 8\)"),
+        (lambda: CodeLoss(KoLeo())(torch.ones(4, 8).long()), r"got \(4, 8\) of int64"),
+        (lambda: CodeLoss(TERMS["squared_error"]())(torch.ones(4, 8)), "a term that reads codes alone, got Squ"),
+        (lambda: CodeLoss(TERMS["kl_divergence"]())(torch.ones(4, 8)), "a term that reads codes alone, got Kul"),
+        (lambda: CodeLoss(TERMS["frechet"]())(torch.ones(4, 8)), "a term that reads codes alone, got FrechetLoss"),
         (lambda: CodeLoss(TERMS["negative_entropy"](memory=50)), "CodeLoss sees one minibatch, .* set memory=0"),
         (lambda: SIGReg(slices=0), "sigreg.slices must be at least 1, got 0"),
         (lambda: SlicedWasserstein(slices=-1), "sliced_wasserstein.slices must be at least 1, got -1"),
@@ -224,6 +233,13 @@ def test_norms_hold_what_the_estimate_of_the_entropy_loses():
 def test_what_cannot_work_is_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize("name", sorted({*ON_CODES, "norm_transport", "koleo", "mmd"} - {"free_energy"}))
+def test_a_code_that_is_no_number_makes_no_number_of_the_loss(name):
+    z = normal(10, 4)
+    z[3, 2] = math.nan
+    assert CodeLoss(TERMS[name]())(z).isnan()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from entropic_ae.autoencoder import Autoencoder, Trace
 from entropic_ae.bottlenecks import Code, Identity
-from entropic_ae.distributed import gather
+from entropic_ae.distributed import gather, processes
 from entropic_ae.errors import InputError
 from entropic_ae.estimators import (
     cramer_wold,
@@ -68,8 +68,22 @@ class CodeLoss(nn.Module):
         self.term = term
 
     def forward(self, z: Tensor) -> Tensor:
-        """Return the weighted value for codes, (N, D)."""
-        return self.term.weight * self.term(None, Trace(None, Code(z), None))  # type: ignore[arg-type]
+        """Return the weighted value for codes, (N, D); not a number if one of them is none.
+
+        Raises: InputError for codes that are no floats or not (N, D), too few of them, or a term that needs more
+            than codes.
+        """
+        least = self.term.least_batch
+        if z.ndim != 2 or not z.is_floating_point() or len(z) * processes() < least:
+            raise InputError(
+                f"CodeLoss expects codes as floats of shape (N, D), N at least {least}, got {tuple(z.shape)} of "
+                f"{str(z.dtype).removeprefix('torch.')}."
+            )
+        try:
+            value = self.term(None, Trace(None, Code(z), None))  # type: ignore[arg-type]
+        except (AssertionError, AttributeError, TypeError) as error:  # without a model, images and posteriors
+            raise InputError(f"CodeLoss expects a term that reads codes alone, got {self.term!r}.") from error
+        return self.term.weight * value + 0 * z.mean()
 
     def extra_repr(self) -> str:
         """Return the term with its settings."""
