@@ -10,7 +10,6 @@ for each case.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 import torch
 from benchmarks.tables import markdown
+from rounds import SEED, WIDTH, begun
 
 import entropic_ae as eae
 from entropic_ae.features import load_features
@@ -43,7 +43,7 @@ BASES: Mapping[str, tuple[str, ...]] = {
     "bn-ae": tuple(CASES),
     "t-bn-ae": tuple(CASES)[:2],  # the term draws from N(0, I), while the codes have no transport yet
 }
-SEED, WIDTH, SHOWN = 0, 16, 16
+SHOWN = 16
 SPACES = ("random", "classifier", "pixels")  # the first is trained on
 
 
@@ -78,19 +78,7 @@ def render_post_training(path: Path) -> str:
 
 def main() -> None:
     """Measure the cases that are not yet in the file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="a JSON file")
-    parser.add_argument("--pictures", type=Path, help="a folder")
-    parser.add_argument("--data", default="mnist")
-    parser.add_argument("--limit", type=int, default=10_000)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--n", type=int, default=5_000, help="samples; default: %(default)s")
-    options = parser.parse_args()
-    given = {"data": options.data, "limit": options.limit, "epochs": options.epochs}
-    settings = {**given, "n": options.n, "width": WIDTH, "seed": SEED}
-    found = read_json(options.out) if options.out.exists() else {"settings": settings, "cases": {}}
-    if found["settings"] != settings:
-        sys.exit(f"{options.out} was measured with other settings; give another --out.")
+    options, given, found = begun(__doc__)
     quiet = {"seed": SEED, "device": "cpu", "progress": False}
     for base, cases in BASES.items():
         done = found["cases"].setdefault(base, {})

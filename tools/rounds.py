@@ -26,7 +26,7 @@ from entropic_ae.pictures import save_images
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.storage.files import read_json, write_json
 
-__all__ = ["main", "measure", "render_rounds"]
+__all__ = ["SEED", "WIDTH", "begun", "main", "measure", "render_rounds"]
 
 NOISE = {"bottleneck": "noisy-batch-norm", "noise_angle": 60.0}
 CASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -104,9 +104,9 @@ def render_rounds(path: Path) -> str:
     return str(markdown(heads, lines))
 
 
-def main() -> None:
-    """Measure the cases that are not yet in the file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def begun(description: str | None) -> tuple[argparse.Namespace, dict[str, Any], dict[str, Any]]:
+    """Return the options, those of training, and what the file holds already, whose settings must be the same."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="a JSON file")
     parser.add_argument("--pictures", type=Path, help="a folder")
     parser.add_argument("--data", default="mnist")
@@ -119,6 +119,12 @@ def main() -> None:
     found = read_json(options.out) if options.out.exists() else {"settings": settings, "cases": {}}
     if found["settings"] != settings:
         sys.exit(f"{options.out} was measured with other settings; give another --out.")
+    return options, given, found
+
+
+def main() -> None:
+    """Measure the cases that are not yet in the file."""
+    options, given, found = begun(__doc__)
     for case in CASES:
         if case not in found["cases"]:
             found["cases"][case] = measure(case, given, options.n, options.pictures)
