@@ -4,8 +4,8 @@
 images of MNIST (``ENTROPIC_AE_DATA``) by the small budget of the tables, then its decoder alone for as long again:
 by the squared error, the control, and with the term ``frechet`` in random features at two weights. Samples are
 judged in the features of that network and in two spaces that it did not see. ``--data digits --limit 400
---epochs 2 --n 150`` is a trial. What the file holds already is kept. ``--pictures FOLDER`` writes samples, a row
-for each case.
+--epochs 2 --n 150`` is a trial. A base of which the file holds all cases is kept; one that was interrupted starts
+again. ``--pictures FOLDER`` writes samples, a row for each case.
 """
 
 from __future__ import annotations
