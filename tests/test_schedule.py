@@ -21,6 +21,7 @@ from entropic_ae import (
     Objective,
     Settings,
     SquaredError,
+    Whitening,
     fit,
     load_images,
     runs,
@@ -42,9 +43,11 @@ def images():
     return data.train.images[:230], data.validation.images[:90]  # two minibatches of 100 an epoch
 
 
-def make():
+def make(bottleneck=None):
     torch.manual_seed(0)
-    model = Autoencoder(MLPEncoder(SHAPE, 4, hidden=32), BatchNorm(4), MLPDecoder(SHAPE, 4, hidden=32))
+    model = Autoencoder(
+        MLPEncoder(SHAPE, 4, hidden=32), bottleneck or BatchNorm(4), MLPDecoder(SHAPE, 4, hidden=32)
+    )
     return model, Objective([SquaredError(), NegativeEntropy(0.05)], model)
 
 
@@ -176,10 +179,11 @@ def test_the_average_of_the_weights_is_validated_and_saved_and_training_goes_on_
         assert torch.equal(with_average, alone)
 
 
-def test_running_averages_are_estimated_anew_for_the_average(images):
+@pytest.mark.parametrize("estimated", [{"ema": 0.5}, {"statistics_batches": 2}, {"statistics_batches": 99}])
+def test_running_averages_are_estimated_anew(estimated, images):
     """With weights that stay, they are the plain means over the minibatches, whatever the momentum."""
     model, objective = make()
-    settings = Settings(epochs=1, batch_size=115, learning_rate=1e-30, ema=0.5)
+    settings = Settings(epochs=1, batch_size=115, learning_rate=1e-30, **estimated)
     fit(model, objective, *images, settings, device="cpu")
     with torch.no_grad():
         h = model.eval().encoder(to_unit(images[0]))
@@ -205,6 +209,31 @@ def test_average_and_augmentation_resume_to_the_bit(recipe, tmp_path):
     assert [{**row, "images_per_s": 0} for row in rows] == [{**row, "images_per_s": 0} for row in again]
     with pytest.raises(InputError, match=r"the checkpoint has ema=0\.8, got 0\.0; restore it"):
         fit(*system.build(SHAPE), *parts, Settings(epochs=4), **options, folder=tmp_path, resume=True)
+
+
+def test_estimated_averages_change_no_weight_and_resume_to_the_bit(images, tmp_path):
+    """Whitening's running covariance is off by its noise; that of an epoch's codes is that of its last weights."""
+    options = {"device": "cpu", "seed": 3}
+    rows, models = {}, {}
+    for batches in (0, 11):
+        models[batches], objective = make(Whitening(4))
+        settings = Settings(epochs=2, batch_size=20, statistics_batches=batches)
+        rows[batches] = fit(models[batches], objective, *images, settings, **options)
+    for plain, estimated in zip(models[0].parameters(), models[11].parameters(), strict=True):
+        assert torch.equal(plain, estimated)
+    off = {}
+    for batches, model in models.items():
+        with torch.no_grad():
+            z = model.eval()(to_unit(images[0])).code.z
+        off[batches] = (z.T.cov() - torch.eye(4)).abs().max()
+    assert off[11] < 0.1 < off[0]
+    settings = Settings(epochs=1, batch_size=20, statistics_batches=11)
+    for epochs in (1, 2):
+        model, objective = make(Whitening(4))
+        settings = replace(settings, epochs=epochs)
+        again = fit(model, objective, *images, settings, **options, folder=tmp_path, resume=epochs == 2)
+    assert equal(model, models[11])
+    assert [{**row, "images_per_s": 0} for row in again] == [{**row, "images_per_s": 0} for row in rows[11]]
 
 
 def test_average_and_augmentation_do_not_depend_on_the_steps_per_call(images, monkeypatch):

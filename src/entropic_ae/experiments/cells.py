@@ -37,6 +37,7 @@ _NEWER = {
     "stop_rate": 0.0,
     "ema": 0.0,
     "augment": "none",
+    "statistics_batches": 0,
     "transport": "none",
 }
 

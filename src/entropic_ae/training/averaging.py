@@ -1,4 +1,4 @@
-"""The moving average of the weights, which is validated and saved instead of the weights themselves."""
+"""What is validated and saved in place of what is trained: averaged weights, running averages estimated anew."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from entropic_ae.errors import InputError
 
-__all__ = ["MINIBATCHES", "Average"]
-
-MINIBATCHES = 20  # that re-estimate running averages: one of momentum 0.1 weighs as many
+__all__ = ["Average", "Validated"]
 
 
 class Average:
@@ -22,11 +20,6 @@ class Average:
 
     After t steps the decay is min(decay, (1 + t) / (10 + t)): the first steps, far from where training ends, are
     forgotten quickly, so a short training has a useful average too.
-
-    The average takes the place of the parameters for validation (``enter``) and they return after it (``leave``).
-    The running averages of norms and bottlenecks and the vectors of spectral norms belong to the parameters, and
-    those of an average of parameters are not the average of theirs: its codes would vary less than the prior. They
-    are estimated anew from ``MINIBATCHES`` minibatches of an epoch, or all if there are fewer.
 
     Lightning's ``EMAWeightAveraging`` (2.6) averages once per call of the training step, which holds several
     optimiser steps on a GPU; averages, by default, all buffers, counters included; and puts the parameters back
@@ -39,7 +32,7 @@ class Average:
 
     References: "Acceleration of stochastic approximation by averaging", Polyak and Juditsky (1992),
     https://doi.org/10.1137/0330046; "Averaging weights leads to wider optima and better generalization", Izmailov
-    et al. (2018), https://arxiv.org/abs/1803.05407, whose section 3.2 re-estimates batch norms.
+    et al. (2018), https://arxiv.org/abs/1803.05407.
 
     >>> model = nn.Linear(1, 1, bias=False)
     >>> _ = nn.init.zeros_(model.weight)
@@ -53,7 +46,6 @@ class Average:
     def __init__(self, model: nn.Module, decay: float, state: dict[str, Any] | None = None) -> None:
         self.model, self.decay, self.steps = model, decay, 0
         self.weights = [parameter.detach().clone() for parameter in model.parameters()]
-        self.own: list[tuple[Tensor, Tensor]] = []  # tensors of the model with what they hold in training
         if state is not None:
             self.steps = state["steps"]
             for average, saved in zip(self.weights, state["weights"], strict=True):
@@ -77,9 +69,42 @@ class Average:
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         get_ema_multi_avg_fn(decay)(self.weights, [one.detach() for one in self.model.parameters()], self.steps)
 
+
+class Validated:
+    """What takes the place of a model's weights and running averages for validation (``enter``, ``leave``).
+
+    Running averages of norms and bottlenecks, which follow the newest minibatches, are replaced by plain averages
+    over minibatches that the last weights of an epoch see. So no earlier weights are in them, and many minibatches
+    leave less noise: a momentum of 0.1 weighs about 20. Those of an average of weights, and the vectors of its
+    spectral norms, have to be estimated: they are not the average of theirs, and its codes would vary less than
+    the prior.
+
+    Arguments:
+        model: the model, on its device.
+        average: of the weights, to be validated instead of them; None for the weights themselves.
+
+    References: section 3.2 of "Averaging weights leads to wider optima and better generalization", Izmailov et al.
+    (2018), https://arxiv.org/abs/1803.05407; section 3 of "Rethinking 'Batch' in BatchNorm", Wu and Johnson
+    (2021), https://arxiv.org/abs/2105.07576.
+
+    >>> model = nn.BatchNorm1d(1)
+    >>> validated = Validated(model)
+    >>> batches = [(torch.tensor([[1.0], [3.0]]),), (torch.tensor([[5.0], [7.0]]),)]
+    >>> validated.enter(batches, {model: True})
+    >>> model.running_mean.item(), model.running_var.item()
+    (4.0, 2.0)
+    >>> validated.leave()
+    >>> model.running_mean.item(), model.running_var.item()
+    (0.0, 1.0)
+    """
+
+    def __init__(self, model: nn.Module, average: Average | None = None) -> None:
+        self.model, self.average = model, average
+        self.own: list[tuple[Tensor, Tensor]] = []  # tensors of the model with what they hold in training
+
     @torch.no_grad()
     def enter(self, minibatches: Iterable[tuple[Tensor, ...]], modes: dict[nn.Module, bool]) -> None:
-        """Give the model the average, and running averages that belong to it.
+        """Give the model the average, if there is one, and running averages that belong to its weights.
 
         Arguments:
             minibatches: the arguments of the model, training images in [0, 1] first; at least one minibatch.
@@ -87,8 +112,9 @@ class Average:
         """
         held = [*self.model.parameters(), *self.model.buffers()]
         self.own = [(tensor, tensor.detach().clone()) for tensor in held]
-        for parameter, average in zip(self.model.parameters(), self.weights, strict=True):
-            parameter.copy_(average)
+        if self.average is not None:
+            for parameter, average in zip(self.model.parameters(), self.average.weights, strict=True):
+                parameter.copy_(average)
         _estimate(self.model, minibatches, modes)
 
     @torch.no_grad()

@@ -77,8 +77,8 @@ class Keeper(Callback):
         if better := row["validation_loss"] < self.best:
             self.best = row["validation_loss"]
             self.weights = {name: t.detach().cpu().clone() for name, t in task.model.state_dict().items()}
-        if task.average is not None:
-            task.average.leave()
+        if task.validated is not None:
+            task.validated.leave()
         self.rows = [*self.rows, row]
         if trainer.logger is not None:
             # flushed before the checkpoint is written, so every finished epoch is logged; an epoch killed in

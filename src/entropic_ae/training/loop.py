@@ -30,7 +30,7 @@ from entropic_ae.storage.run_folder import CHECKPOINT
 from entropic_ae.terms import Objective
 from entropic_ae.training.allocator import memory_kept
 from entropic_ae.training.augment import Augmentation, augmentations
-from entropic_ae.training.averaging import MINIBATCHES, Average
+from entropic_ae.training.averaging import Average, Validated
 from entropic_ae.training.batches import EqualBatches, ShuffledBatches, length, loader, mix, place
 from entropic_ae.training.checkpoint import check_checkpoint
 from entropic_ae.training.checks import check_training
@@ -272,7 +272,9 @@ class _Task(LightningModule):
         self.settings = settings
         self.seed = seed
         self.augment = Augmentation(augmentations(settings.augment), batches.n, seed)
+        self.estimating = settings.estimating(batches.per_epoch)
         self.average: Average | None = None
+        self.validated: Validated | None = None
         self.saved_average: dict[str, Any] | None = None
         self.fixed = [] if settings.encoder_rate else [model.encoder, model.bottleneck]
         self.names = [term.name for term in objective.terms]
@@ -325,6 +327,8 @@ class _Task(LightningModule):
     def on_train_start(self) -> None:
         if self.settings.ema:
             self.average = Average(self.model, self.settings.ema, self.saved_average)
+        if self.estimating:
+            self.validated = Validated(self.model, self.average)
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(mix(self.seed, self.current_epoch))  # a resumed run makes the same draws
@@ -359,13 +363,9 @@ class _Task(LightningModule):
         self.row["images_per_s"] = processes() * self.images / (time.perf_counter() - self.started)
         self._start_sums()
         self.codes: list[Tensor] = []
-        if self.average is not None:
-            self._enter(self.average)
-
-    def _enter(self, average: Average) -> None:
-        """Give the model the average of its weights, until the keeper has taken them."""
-        with seeded(self.seed):  # draws of bottlenecks and data, which change none of the training's
-            average.enter(islice(self._minibatches(), MINIBATCHES), self.modes)
+        if self.validated is not None:  # until the keeper has taken the weights
+            with seeded(self.seed):  # draws of bottlenecks and data, which change none of the training's
+                self.validated.enter(islice(self._minibatches(), self.estimating), self.modes)
 
     def _minibatches(self) -> Iterator[tuple[Tensor, ...]]:
         """Yield what the model takes of each minibatch of the epoch, without augmentation."""

@@ -11,7 +11,6 @@ from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 
-from entropic_ae.training.averaging import MINIBATCHES
 from entropic_ae.training.keeper import Keeper
 from entropic_ae.training.line import State, duration, in_notebook, progress_line
 
@@ -118,8 +117,8 @@ class Progress(Callback):
         if self.rests:
             rest = median(self.rests[-_EPOCHS:])
         else:
-            averaged = min(MINIBATCHES, task.batches.per_epoch) if self.keeper.settings.ema else 0
-            rest = _VALIDATION * a_step * (sum(trainer.num_val_batches) + averaged)
+            estimating = self.keeper.settings.estimating(task.batches.per_epoch)
+            rest = _VALIDATION * a_step * (sum(trainer.num_val_batches) + estimating)
         return (epochs * task.batches.per_epoch - done) * a_step + epochs * rest
 
     def _update(self, trainer: Trainer, task: Any) -> None:

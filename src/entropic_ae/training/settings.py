@@ -10,6 +10,8 @@ from entropic_ae.training.augment import augmentations
 
 __all__ = ["Settings"]
 
+_OF_AN_AVERAGE = 20  # minibatches: a running average of momentum 0.1 weighs about as many
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -35,6 +37,9 @@ class Settings:
             ``training.averaging``; 0 validates and saves the weights themselves.
         augment: random changes of the training images, ``none`` or names joined by ``+``, see
             ``training.augment``.
+        statistics_batches: minibatches from which the running averages of norms and bottlenecks are estimated anew
+            before each validation, at most one epoch's; 0 keeps the averages of training, or with ``ema``, whose
+            weights need their own, takes 20.
 
     >>> Settings(epochs=20).batch_size
     100
@@ -53,6 +58,7 @@ class Settings:
     stop_rate: float = 0.0
     ema: float = 0.0
     augment: str = "none"
+    statistics_batches: int = 0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
@@ -73,6 +79,11 @@ class Settings:
         for name in ("patience_steps", "stop_after"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must be at least 1 step, or 0 for none, got {getattr(self, name)}.")
+        if self.statistics_batches < 0:
+            raise InputError(
+                f"statistics_batches must be at least 1, or 0 for the averages of training, got "
+                f"{self.statistics_batches}."
+            )
         for name in ("stop_rate", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}.")
@@ -85,6 +96,15 @@ class Settings:
         (31, 5)
         """
         return max(self.patience, math.ceil(self.patience_steps / per_epoch))
+
+    def estimating(self, per_epoch: int) -> int:
+        """Return how many minibatches estimate running averages anew, of so many per epoch; 0 if none do.
+
+        >>> [one.estimating(100) for one in (Settings(), Settings(ema=0.99), Settings(statistics_batches=500))]
+        [0, 20, 100]
+        """
+        wanted = self.statistics_batches or (_OF_AN_AVERAGE if self.ema else 0)
+        return min(wanted, per_epoch)
 
     def validated(self, available: int) -> int:
         """Return how many of the available validation images are used.
