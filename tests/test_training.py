@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pytest
@@ -362,6 +362,32 @@ def test_other_rates_of_parts_do_not_resume(images, tmp_path):
             InputError, match=r"the checkpoint has encoder_rate and decoder_rate \[0.5, 1.0\], got"
         ):
             fit(*make(), *images, settings, folder=tmp_path, resume=True, device="cpu")
+
+
+def test_the_memory_of_squared_gradients_is_adams(images, tmp_path):
+    """Adam's own rule, by hand: after a gradient of 10 and one of 1, the shorter memory steps further."""
+
+    class Slope(Term):
+        name = setting = "slope"
+
+        def __call__(self, model, trace):
+            return (10.0 if trace.step == 0 else 1.0) * model.decoder.weight.sum() + 0 * trace.x_hat.sum()
+
+    moved = {}
+    for beta2 in (0.5, 0.999):
+        model = Autoencoder(nn.Linear(3, 2), Identity(2), nn.Linear(2, 3))
+        before = model.decoder.weight.detach().clone()
+        objective = Objective([Slope()], model)
+        rows = torch.rand(20, 3, generator=torch.Generator().manual_seed(0))
+        settings = Settings(epochs=1, batch_size=10, learning_rate=0.01, beta2=beta2)
+        fit(model, objective, rows, rows, settings, device="cpu", folder=tmp_path / str(beta2))
+        moved[beta2] = (before - model.decoder.weight.detach()).mean().item()
+        first, second = (0.9 * 0.1 * 10 + 0.1 * 1) / (1 - 0.9**2), beta2 * (1 - beta2) * 100 + (1 - beta2)
+        assert moved[beta2] == pytest.approx(0.01 + 0.01 * first / (second / (1 - beta2**2)) ** 0.5, rel=1e-4)
+    assert moved[0.5] > moved[0.999]
+    more = replace(settings, epochs=2, beta2=0.9)
+    with pytest.raises(InputError, match=r"the checkpoint has beta2 0.999, got 0.9; restore it"):
+        fit(model, objective, rows, rows, more, device="cpu", folder=tmp_path / "0.999", resume=True)
 
 
 def test_the_free_energy_needs_more_codes_than_dimensions(images):

@@ -38,6 +38,7 @@ _NEWER = {
     "ema": 0.0,
     "augment": "none",
     "statistics_batches": 0,
+    "beta2": 0.999,
     "transport": "none",
 }
 

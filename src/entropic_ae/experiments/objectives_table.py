@@ -162,7 +162,8 @@ def _of_curves(points: Iterable[Mapping[str, Any]], cells: Mapping[str, Mapping[
     for point in points:
         measured = [cells[name]["metrics"] for name in point["cells"].values() if "metrics" in cells.get(name, {})]
         shown = [mean_text([of(one) for one in measured]) for of in (_error, *map(_distance, _DISTANCES))]
-        lines.append(f"| {point['factor']:g} | {point['bottleneck']} | {' | '.join(shown)} |")
+        of_all = "" if len(measured) == (n := len(point["cells"])) else f" ({len(measured)} of {n} seeds)"
+        lines.append(f"| {point['factor']:g}{of_all} | {point['bottleneck']} | {' | '.join(shown)} |")
     return lines
 
 

@@ -45,15 +45,23 @@ class Keeper(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the checkpoint holds beside Lightning's own state."""
-        return {"best": self.best, "weights": self.weights, "rows": self.rows, "rates": self.rates}
+        return {"best": self.best, "weights": self.weights, "rows": self.rows, **self._fixed()}
+
+    def _fixed(self) -> dict[str, Any]:
+        """Return the settings of the optimiser that a checkpoint fixes, since it holds the optimiser."""
+        return {"rates": self.rates, "beta2": self.settings.beta2}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the state of a checkpoint; InputError if it was trained with other rates."""
-        if (before := state.get("rates", [1.0, 1.0])) != self.rates:
-            raise InputError(
-                f"the checkpoint has encoder_rate and decoder_rate {before}, got {self.rates}; restore them, or "
-                "train in another folder."
-            )
+        """Take over the state of a checkpoint; InputError if it was trained with other rates or another beta2."""
+        before = {"rates": [1.0, 1.0], "beta2": 0.999} | {
+            name: state[name] for name in self._fixed() if name in state
+        }
+        for name, now in self._fixed().items():
+            if before[name] != now:
+                shown = {"rates": "encoder_rate and decoder_rate"}.get(name, name)
+                raise InputError(
+                    f"the checkpoint has {shown} {before[name]}, got {now}; restore it, or train in another folder."
+                )
         self.best, self.weights, self.rows = state["best"], state["weights"], state["rows"]
 
     def on_fit_start(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002

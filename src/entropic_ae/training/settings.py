@@ -40,6 +40,8 @@ class Settings:
         statistics_batches: minibatches from which the running averages of norms and bottlenecks are estimated anew
             before each validation, at most one epoch's; 0 keeps the averages of training, or with ``ema``, whose
             weights need their own, takes 20.
+        beta2: decay of Adam's average of squared gradients. An average over 1 / (1 - beta2) steps remembers the
+            large gradients of the first steps, and divides by them, for as long; 0 takes the newest alone.
 
     >>> Settings(epochs=20).batch_size
     100
@@ -59,6 +61,7 @@ class Settings:
     ema: float = 0.0
     augment: str = "none"
     statistics_batches: int = 0
+    beta2: float = 0.999
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
@@ -84,7 +87,7 @@ class Settings:
                 f"statistics_batches must be at least 1, or 0 for the averages of training, got "
                 f"{self.statistics_batches}."
             )
-        for name in ("stop_rate", "ema"):
+        for name in ("stop_rate", "ema", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}.")
         augmentations(self.augment)
