@@ -185,6 +185,10 @@ def test_who_is_ahead_is_told_at_equal_error(tmp_path):
     assert "- Best at an end of the factors" in page
     written(tmp_path / "one", {name: pairs[:1] for name, pairs in rows.items()}, {1.0: [(6.0, 10.0)]})
     assert "- From the prior: one seed has no spread, so no row is called" in render_objectives(tmp_path / "one")
+    diverged = json.loads((cell := tmp_path / "cells" / "curve-0.0-1.json").read_text())
+    cell.write_text(json.dumps({name: value for name, value in diverged.items() if name != "metrics"}))
+    page = render_objectives(tmp_path)
+    assert "| 0 (1 of 2 seeds) | batch-norm | 4.00 | 20.00 | 20.00 | 10.00 |" in page
 
 
 @pytest.mark.parametrize(
