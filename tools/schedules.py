@@ -45,6 +45,8 @@ SETS: dict[str, dict[str, Any]] = {
 CHANGES: dict[str, dict[str, Any]] = {
     "none": {"ema": 0.0},
     "ema=0.99": {"ema": 0.99},
+    "beta2=0.95": {"beta2": 0.95},
+    "ema=0.99 beta2=0.95": {"ema": 0.99, "beta2": 0.95},
     "augment=shift": {"augment": "shift"},
     "augment=mirror": {"augment": "mirror"},
     "augment=mirror+shift": {"augment": "mirror+shift"},
