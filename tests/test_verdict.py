@@ -170,6 +170,15 @@ def test_training_that_is_too_short_comes_first():
     )
 
 
+@pytest.mark.parametrize("estimated", [{"ema": 0.99}, {"statistics_batches": 5}])
+def test_averages_that_are_estimated_anew_need_no_minibatches(estimated):
+    log = {"epoch": [1], "validation_loss": [20.0]}
+    settings = {**INFO["expanded"]["settings"], **estimated}
+    info = {"training_images": 900, "expanded": {**INFO["expanded"], "settings": settings}}
+    found, _ = judge(info=info, log=log)
+    assert "running averages" not in found["training"].sentence
+
+
 def test_a_run_of_images_in_memory_has_no_command_to_train_longer():
     short = {"epoch": [1], "validation_loss": [20.0]}
     _, whole = judge(info={"source": "an array in memory", "training_images": 900}, log=short)

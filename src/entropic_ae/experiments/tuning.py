@@ -188,7 +188,8 @@ def _rungs(
                 f"systems are compared after equally many minibatches, got {name} of {shown}; give one by --set."
             )
     epochs, per_epoch = int(settings[0]["epochs"]), plain[0].steps_per_epoch
-    needed = max(minibatches_to_settle(cell.system.build(cell.images.shape)[0]) for cell in plain)
+    trained = [cell.system for cell in plain if not cell.system.preset.training.estimating(per_epoch)]
+    needed = max((minibatches_to_settle(system.build(plain[0].images.shape)[0]) for system in trained), default=0)
     least = math.ceil(needed / per_epoch)
     ends = sorted({min(epochs, max(least, round(share * epochs))) for share in shares})
     count = len(_candidates(plain[0], rates, factors))

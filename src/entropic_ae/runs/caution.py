@@ -16,7 +16,7 @@ def caution(model: nn.Module, info: RunInfo, best_epoch: int | None, batch_size:
     """Return the warning of ``Run.caution``, or None if training was long enough or has no readable log."""
     needed = minibatches_to_settle(model)
     images = info.training_images
-    if not needed or best_epoch is None or images < 1 or info.start_from is not None:  # averages came along
+    if not needed or best_epoch is None or images < 1 or not info.waits_for_averages:
         return None
     per_epoch = images // min(images, batch_size)
     seen = best_epoch * per_epoch

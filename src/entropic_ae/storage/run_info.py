@@ -156,3 +156,9 @@ class RunInfo(_Json):
     def title(self) -> str:
         """The recipe and the data, for a title."""
         return f"{self.recipe} on {self.data}"
+
+    @property
+    def waits_for_averages(self) -> bool:
+        """Whether running averages followed the training from 0 or 1: not another run's, nor estimated anew."""
+        settings = self.expanded.settings
+        return self.start_from is None and not settings.get("ema") and not settings.get("statistics_batches")

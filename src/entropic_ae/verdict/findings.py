@@ -136,9 +136,9 @@ def _per_epoch(info: RunInfo) -> int:
 
 
 def _needed(info: RunInfo) -> int:
-    """Return the minibatches that running averages need; 0 without any, or if they came with another's weights."""
+    """Return the minibatches that running averages need; 0 without any, or if they do not follow the training."""
     momentum = info.expanded.settings.get("momentum")
-    if info.start_from is not None or not isinstance(momentum, float) or not 0 < momentum < 1:
+    if not info.waits_for_averages or not isinstance(momentum, float) or not 0 < momentum < 1:
         return 0
     return math.ceil(_SPANS / momentum)
 
