@@ -142,9 +142,15 @@ def leaders(path: Path) -> str:
         f"with a recall of {100 * real['recall']:.0f} % and {100 * real['near_copies']:.1f} % near-copies. "
         "*Error* is squared, summed over an image. Mean ± standard deviation over "
         f"{many} seed{'s' * (max(seeds) > 1)}; {first['training_images']:,} training images, "
-        f"{settings['epochs']} epochs, width {settings['width']}; settings searched with equal tries on "
-        "validation images."
+        f"{settings['epochs']} epochs, width {settings['width']}{_optimiser(settings)}; settings searched "
+        "with equal tries on validation images."
     )
+
+
+def _optimiser(settings: Mapping[str, Any]) -> str:
+    """Return what of Adam is not its default."""
+    beta2 = settings.get("beta2", 0.999)
+    return "" if beta2 == 0.999 else f", Adam's `beta2` {beta2:g}"
 
 
 def comparison(path: Path) -> str:

@@ -25,7 +25,9 @@ import photographs
 import post_training
 import quantised
 import rounds
+import running_averages
 import schedules
+import second_moments
 import shares
 import tables_of_formats as formats
 import tables_of_pieces as pieces
@@ -84,6 +86,8 @@ KINDS = {
     "quantised": quantised.render_quantised,
     "rounds": rounds.render_rounds,
     "post-training": post_training.render_post_training,
+    "second moments": second_moments.render_second_moments,
+    "running averages": running_averages.render_running_averages,
     "shares": shares.render_shares,
     "labels": conditional.render_conditional,
     "photographs": photographs.render_photographs,
