@@ -59,25 +59,22 @@ def measure(name: str, rate: float, beta2: float, given: Mapping[str, Any]) -> f
 
 def render_second_moments(path: Path) -> str:
     """Return the errors as Markdown, a row for each system and length of training."""
-    found = read_json(path)
-    keys = [*dict.fromkeys((row["system"], row["epochs"]) for row in found["cases"])]
-    rates = [*dict.fromkeys(row["rate"] for row in found["cases"])]
+    errors: dict[tuple[int, float, str], dict[float, float]] = {}
+    for row in read_json(path)["cases"]:
+        errors.setdefault((row["epochs"], row["rate"], row["system"]), {})[row["beta2"]] = row["error"]
     lines = []
-    for system, epochs in keys:
-        of = [row for row in found["cases"] if (row["system"], row["epochs"]) == (system, epochs)]
-        for rate in rates:
-            errors = {row["beta2"]: row["error"] for row in of if row["rate"] == rate}
-            if errors:
-                least = min(errors.values())
-                shown = [errors.get(beta2) for beta2 in BETAS]
-                texts = ["-" if one is None else f"{one:.2f}" for one in shown]
-                texts = [
-                    f"**{text}**" if one == least and len(errors) > 1 else text
-                    for text, one in zip(texts, shown, strict=True)
-                ]
-                lines.append([system, str(epochs), f"{rate:g}", *texts])
+    for (epochs, rate, system), found in errors.items():
+        if found.keys() >= {*_betas(system)}:  # not one that is still being measured
+            texts = {beta2: f"{error:.2f}" for beta2, error in found.items()}
+            least = min(found, key=found.__getitem__)
+            texts[least] = f"**{texts[least]}**"
+            lines.append([system, str(epochs), f"{rate:g}", *(texts.get(beta2, "-") for beta2 in BETAS)])
     heads = ["system", "epochs", "learning rate", *(f"`beta2` {beta2:g}" for beta2 in BETAS)]
     return str(markdown(heads, lines))
+
+
+def _betas(system: str) -> tuple[float, ...]:
+    return BETAS if SYSTEMS[system][1] == {} else BETAS[:3:2]
 
 
 def main() -> None:
@@ -85,11 +82,9 @@ def main() -> None:
     options, given, found = begun(__doc__)
     found["cases"] = found["cases"] or []
     short, longer = given["epochs"], LONGER * given["epochs"]
-    wanted = [("bn-ae", short, rate, beta2) for rate in RATES for beta2 in BETAS]
-    wanted += [("bn-ae, error with a learned scale", short, rate, BETAS[0]) for rate in RATES]
-    wanted += [("bn-ae", longer, ITS_RATE, beta2) for beta2 in BETAS]
-    wanted += [("bn-ae, error with a learned scale", longer, ITS_RATE, BETAS[0])]
-    for system, epochs, rate, beta2 in wanted:
+    trainings = [(short, rate) for rate in RATES] + [(longer, ITS_RATE)]
+    wanted = [(*one, name, beta2) for one in trainings for name in SYSTEMS for beta2 in _betas(name)]
+    for epochs, rate, system, beta2 in wanted:
         case = {"system": system, "epochs": epochs, "rate": rate, "beta2": beta2}
         if any(case.items() <= row.items() for row in found["cases"]):
             continue
