@@ -8,7 +8,7 @@
 # What happens: a component's covariance C has a lower Cholesky factor L, with C = L L'. Distances are then taken as if
 # C were L' L, both in the density and in the fit. For uncorrelated components it makes no difference; otherwise the
 # density has variances of 1.8 and 0.2 where the draws have 1 and 1, and the larger goes with the first column.
-# The default, one component for each root of the number of draws, hides most of it, since components are then small.
+# By default there are as many components as the root of the number of draws, which hides most of it.
 # Seen: variances of the density of 1.79 and 0.19 and a covariance of 0.40 for one component, where the draws have 0.91;
 # half of the mass is in the wrong place. For two components a third is, for four 17 %.
 #

@@ -9,7 +9,7 @@
 # to the length of training, and a simple average is from 0.5.
 # What happens: only every tenth or hundredth call averages, but with the decay of one step, whose step is counted in
 # calls. So the average forgets 10 or 100 times as slowly, and does not recover: the decay goes to 1 as the steps
-# go on. With the defaults most of the average of KarrasEMA is the network before its training.
+# go on. With the default of KarrasEMA most of the average is the network before its training.
 # Seen: sigma_rel=0.1: from 0.888, 0.442 and 0.073 for 1, 10 and 100, and the untrained network has a share of 0.000,
 # 0.003 and 0.664; the formula gives 0.888. The simple average is from 0.505 and 0.100 for 1 and 10.
 #

@@ -5,8 +5,8 @@
 # bicubic upsampling; and Shrink with a threshold and a bias of 0.5, the soft threshold of sparse codes. Each is
 # converted and run by MNN, in high precision, and by onnxruntime.
 # One would expect: equal values, or an error, which the converter gives for what it does not know.
-# What happens: at the upper and left border the cubic Resize needs the position -0.25. MNN moves its whole part into
-# the image and keeps the fraction, so it takes 0.75: the first row and column are copies of the third. Shrink has the
+# What happens: at the left border the cubic Resize needs the position -0.25. MNN moves its whole part into the image
+# and keeps the fraction, so it takes 0.75: the first column is a copy of the third. Shrink has the
 # two cases of negative values the wrong way round: those beyond the threshold become 0, and those within it are moved
 # by the bias. No error, no warning.
 # Seen: a ramp 0, 1, 2, 3 begins with 0.668, 0.191, 0.668, by onnxruntime with -0.105, 0.191, 0.668; Shrink of -2, -0.2,

@@ -374,7 +374,7 @@ def test_the_memory_of_squared_gradients_is_adams(images, tmp_path):
             return (10.0 if trace.step == 0 else 1.0) * model.decoder.weight.sum() + 0 * trace.x_hat.sum()
 
     moved = {}
-    for beta2 in (0.5, 0.999):
+    for beta2 in (0, 0.5, 0.999):
         model = Autoencoder(nn.Linear(3, 2), Identity(2), nn.Linear(2, 3))
         before = model.decoder.weight.detach().clone()
         objective = Objective([Slope()], model)
@@ -384,9 +384,9 @@ def test_the_memory_of_squared_gradients_is_adams(images, tmp_path):
         moved[beta2] = (before - model.decoder.weight.detach()).mean().item()
         first, second = (0.9 * 0.1 * 10 + 0.1 * 1) / (1 - 0.9**2), beta2 * (1 - beta2) * 100 + (1 - beta2)
         assert moved[beta2] == pytest.approx(0.01 + 0.01 * first / (second / (1 - beta2**2)) ** 0.5, rel=1e-4)
-    assert moved[0.5] > moved[0.999]
+    assert moved[0] > moved[0.5] > moved[0.999]
     more = replace(settings, epochs=2, beta2=0.9)
-    with pytest.raises(InputError, match=r"the checkpoint has beta2 0.999, got 0.9; restore it"):
+    with pytest.raises(InputError, match=r"the checkpoint has beta2 0.999, got 0.9; restore what it has"):
         fit(model, objective, rows, rows, more, device="cpu", folder=tmp_path / "0.999", resume=True)
 
 

@@ -125,7 +125,8 @@ def test_after_the_transport_there_is_nothing_to_do_but_look():
 @pytest.mark.parametrize(
     ("log", "grade", "sentence"),
     [
-        ({"epoch": [1], "validation_loss": [20.0]}, "good", "converged"),
+        ({**LOG, "validation_loss": [20, 15, 13, *[12] * 7]}, "good", "converged: epoch 4 of 10 was the best"),
+        ({"epoch": [1], "validation_loss": [20.0]}, "fair", "one epoch (100 minibatches) does not tell"),
         (
             {**LOG, "validation_loss": [20, 19, 18, 17, 16, 15, 14, 13, 12, 11]},
             "fair",
@@ -176,7 +177,10 @@ def test_averages_that_are_estimated_anew_need_no_minibatches(estimated):
     settings = {**INFO["expanded"]["settings"], **estimated}
     info = {"training_images": 900, "expanded": {**INFO["expanded"], "settings": settings}}
     found, _ = judge(info=info, log=log)
-    assert "running averages" not in found["training"].sentence
+    assert found["training"].sentence == "too short: 9 minibatches."
+    found, _ = judge(info={**info, "training_images": 50_000}, log=log)
+    assert found["training"].grade == "fair"
+    assert found["training"].sentence.startswith("one epoch (500 minibatches) does not tell")
 
 
 def test_a_run_of_images_in_memory_has_no_command_to_train_longer():
@@ -230,7 +234,7 @@ def test_samples_that_are_farther_than_blurred_images_are_poor():
 def test_a_run_from_the_weights_of_another_has_its_averages():
     log = {"epoch": [1], "validation_loss": [20.0]}
     start = {"start_from": {"run": "runs/b", "weights_sha256": "0"}, "training_images": 900}
-    assert judge(info=start, log=log)[0]["training"].grade == "good"
+    assert judge(info=start, log=log)[0]["training"].sentence.startswith("one epoch (9 minibatches)")
 
 
 def test_smears_are_poor_whatever_their_distance():

@@ -2,7 +2,8 @@
 
 ``python tools/running_averages.py --data cifar10 --out results/measures/running_averages.json`` trains each of
 ``SYSTEMS`` on 10,000 images (``ENTROPIC_AE_DATA``) by the small budget of the tables, with codes of ``LATENT_DIM``
-dimensions, with each of ``BATCHES`` as ``statistics_batches``. The weights of an epoch are the same each time.
+dimensions, with each of ``BATCHES`` as ``statistics_batches``. Before the learning rate falls, the weights of an
+epoch are the same each time; which epoch is the best may differ.
 ``--data digits --limit 400 --epochs 2 --n 150`` is a trial. Cases that the file holds already are kept.
 """
 

@@ -115,10 +115,10 @@ def leaders(path: Path) -> str:
     near-copies of the samples.
     """
     cells = [cell for cell in read_cells(path) if "metrics" in cell]
-    rows: dict[str, list[list[float]]] = {}
+    rows: dict[tuple[str, str], list[list[float]]] = {}
     for cell in cells:
-        metrics = cell["metrics"]
-        drawn = metrics["distances"][density := RECIPES[cell["cell"]["recipe"]].density]
+        metrics, recipe = cell["metrics"], cell["cell"]["recipe"]
+        drawn = metrics["distances"][density := RECIPES[recipe].density]
         values = (
             metrics["reconstruction_error"],
             metrics["distances"]["reconstructions"]["frechet"],
@@ -127,12 +127,12 @@ def leaders(path: Path) -> str:
             100 * drawn["recall"],
             100 * drawn["near_copies"],
         )
-        rows.setdefault(f"| `{cell['cell']['recipe']}` | {density} ", []).append([*map(float, values)])
+        terms = cell["cell"]["own"].get("terms")
+        name = f"`{recipe}`" + (f", `terms={terms}`" if terms else "")
+        rows.setdefault((name, density), []).append([*map(float, values)])
     columns = ("samples from", "error", "reconstructions", "samples", "mixture", "recall, %", "near-copies, %")
-    lines = []
-    for name, found in sorted(rows.items(), key=lambda row: sum(one[2] for one in row[1]) / len(row[1])):
-        _, recipe, density = (part.strip() for part in name.split("|"))
-        lines.append([recipe, density, *map(mean_text, zip(*found, strict=True))])
+    best_first = sorted(rows.items(), key=lambda row: sum(one[2] for one in row[1]) / len(row[1]))
+    lines = [[*names, *map(mean_text, zip(*found, strict=True))] for names, found in best_first]
     first, seeds = cells[0], {len(found) for found in rows.values()}
     settings, real = first["expanded"]["settings"], first["metrics"]["distances"][FLOOR]
     many = str(max(seeds)) if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
@@ -144,6 +144,8 @@ def leaders(path: Path) -> str:
         f"{many} seed{'s' * (max(seeds) > 1)}; {first['training_images']:,} training images, "
         f"{settings['epochs']} epochs, width {settings['width']}{_optimiser(settings)}; settings searched "
         "with equal tries on validation images."
+        + " The row with `terms` has the settings searched for the system without."
+        * any("terms=" in n for n, _ in rows)
     )
 
 

@@ -67,8 +67,8 @@ def tune(
 
     Every candidate is measured on validation images, by the Frechet distance of samples from the density that the
     recipe names; test images are not read. No round is shorter than the running averages of the norms need to
-    settle, and the last has all epochs of the table. A round continues the runs of the round before. Results are
-    cells of a sweep: they are resumed, and shared between processes.
+    settle, unless they are estimated anew, and the last has all epochs of the table. A round continues the runs of
+    the round before. Results are cells of a sweep: they are resumed, and shared between processes.
 
     Arguments:
         recipes: names of systems.
@@ -188,9 +188,9 @@ def _rungs(
                 f"systems are compared after equally many minibatches, got {name} of {shown}; give one by --set."
             )
     epochs, per_epoch = int(settings[0]["epochs"]), plain[0].steps_per_epoch
-    trained = [cell.system for cell in plain if not cell.system.preset.training.estimating(per_epoch)]
-    needed = max((minibatches_to_settle(system.build(plain[0].images.shape)[0]) for system in trained), default=0)
-    least = math.ceil(needed / per_epoch)
+    waiting = [cell for cell in plain if not cell.system.preset.training.estimating(per_epoch)]
+    needed = max((minibatches_to_settle(cell.system.build(cell.images.shape)[0]) for cell in waiting), default=0)
+    least = max(1, math.ceil(needed / per_epoch))
     ends = sorted({min(epochs, max(least, round(share * epochs))) for share in shares})
     count = len(_candidates(plain[0], rates, factors))
     return [

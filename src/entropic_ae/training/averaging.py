@@ -75,9 +75,9 @@ class Validated:
 
     Running averages of norms and bottlenecks, which follow the newest minibatches, are replaced by plain averages
     over minibatches that the last weights of an epoch see. So no earlier weights are in them, and many minibatches
-    leave less noise: a momentum of 0.1 weighs about 20. Those of an average of weights, and the vectors of its
-    spectral norms, have to be estimated: they are not the average of theirs, and its codes would vary less than
-    the prior.
+    leave less noise: a momentum of 0.1 weighs about 20. With an average of weights they have to be estimated, and
+    so have the vectors of spectral norms: an average of running averages does not belong to the average of the
+    weights, whose codes would vary less than the prior.
 
     Arguments:
         model: the model, on its device.
@@ -110,7 +110,7 @@ class Validated:
             minibatches: the arguments of the model, training images in [0, 1] first; at least one minibatch.
             modes: whether each module is in training mode while it is trained.
         """
-        held = [*self.model.parameters(), *self.model.buffers()]
+        held = [*(self.model.parameters() if self.average is not None else ()), *self.model.buffers()]
         self.own = [(tensor, tensor.detach().clone()) for tensor in held]
         if self.average is not None:
             for parameter, average in zip(self.model.parameters(), self.average.weights, strict=True):

@@ -60,8 +60,8 @@ class Keeper(Callback):
             if before[name] != now:
                 shown = {"rates": "encoder_rate and decoder_rate"}.get(name, name)
                 raise InputError(
-                    f"the checkpoint has {shown} {before[name]}, got {now}; restore it, or train in another "
-                    "folder."
+                    f"the checkpoint has {shown} {before[name]}, got {now}; restore what it has, or train in "
+                    "another folder."
                 )
         self.best, self.weights, self.rows = state["best"], state["weights"], state["rows"]
 

@@ -284,7 +284,7 @@ class _Task(LightningModule):
 
     def configure_optimizers(self) -> Any:
         fused = self.device.type == "cuda"
-        betas = (0.9, self.settings.beta2)
+        betas = (0.9, float(self.settings.beta2))
         optimizer = torch.optim.Adam(self._groups(), self.settings.learning_rate, betas, fused=fused)
         patience = self.settings.patience_of(self.batches.per_epoch)
         self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(

@@ -84,7 +84,7 @@ class Settings:
                 raise InputError(f"{name} must be at least 1 step, or 0 for none, got {getattr(self, name)}.")
         if self.statistics_batches < 0:
             raise InputError(
-                f"statistics_batches must be at least 1, or 0 for the averages of training, got "
+                "statistics_batches must be at least 1 minibatch, or 0 for the averages of training, got "
                 f"{self.statistics_batches}."
             )
         for name in ("stop_rate", "ema", "beta2"):

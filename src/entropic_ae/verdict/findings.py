@@ -17,6 +17,7 @@ __all__ = ["Finding", "Verdict", "entropy_of", "verdict"]
 
 _FEW_IMAGES, _MANY_IMAGES = 1000, 5000  # training images, below which they are few, above which enough
 _SPANS = 10  # of a running average, until its initial value is negligible
+_FEW_MINIBATCHES = 100  # of a training from the start: below, little is learnt
 _IMPROVING = 0.01  # share by which the validation loss fell over the last fifth of the epochs
 _DEAD = 0.01  # share of the first learning rate, below which nothing is learnt
 # Share of the images' variance that reconstructions leave; docs/evaluation.md has the study.
@@ -148,23 +149,34 @@ def _training(info: RunInfo, log: Mapping[str, Sequence[float]]) -> Finding:
     if best is None or not epochs:
         return Finding("training", "unknown", "there is no log.")
     seen = best * _per_epoch(info)
-    if seen < (needed := _needed(info)):
-        return Finding(
-            "training",
-            "poor",
-            f"too short: {seen:,} minibatches, and the running averages of the norms need {needed:,}.",
-        )
+    if (short := _too_short(info, seen)) is not None:
+        return Finding("training", "poor", f"too short: {short}.")
     if info.stopped is not None:
         said = f"stopped early, as {info.stopped['reason']}: epoch {best} of {epochs} was the best"
         return Finding("training", "good", f"{said} ({seen:,} minibatches).")
+    if epochs == 1:
+        said = f"one epoch ({seen:,} minibatches) does not tell whether it has converged"
+        return Finding("training", "fair", f"{said}.")
+    if (doubt := _doubt(log, best, epochs)) is not None:
+        return Finding("training", "fair", f"{doubt}.")
+    return Finding("training", "good", f"converged: epoch {best} of {epochs} was the best ({seen:,} minibatches).")
+
+
+def _too_short(info: RunInfo, seen: int) -> str | None:
+    """Return how a training was too short, or None if it was not."""
+    if seen < (needed := _needed(info)):
+        return f"{seen:,} minibatches, and the running averages of the norms need {needed:,}"
+    if info.start_from is None and seen < _FEW_MINIBATCHES:
+        return f"{seen:,} minibatches"
+    return None
+
+
+def _doubt(log: Mapping[str, Sequence[float]], best: int, epochs: int) -> str | None:
+    """Return what speaks against convergence in a log of several epochs, or None."""
     rates, losses = log.get("learning_rate", ()), log["validation_loss"]
     after = epochs - best
     if rates and rates[-1] < _DEAD * rates[0] and after > epochs / 4:
-        return Finding(
-            "training",
-            "fair",
-            f"the learning rate has died: epoch {best} was the best, and the {after} after it changed nothing.",
-        )
+        return f"the learning rate has died: epoch {best} was the best, and the {after} after it changed nothing"
     earlier = min(losses[: max(1, epochs - max(1, epochs // 5))])
     # a loss with an entropy may be near 0 or below, so its fall is measured by the error, if there is one
     errors = log.get("validation_squared_error")
@@ -172,10 +184,8 @@ def _training(info: RunInfo, log: Mapping[str, Sequence[float]]) -> Finding:
     gain = (earlier - min(losses)) / scale if scale else 0.0
     if gain > _IMPROVING:
         share = f"{100 * gain:.0f} %" + " of the squared error" * bool(errors)
-        return Finding(
-            "training", "fair", f"{_UNFINISHED}: the validation loss still fell by {share} over the last epochs."
-        )
-    return Finding("training", "good", f"converged: epoch {best} of {epochs} was the best ({seen:,} minibatches).")
+        return f"{_UNFINISHED}: the validation loss still fell by {share} over the last epochs"
+    return None
 
 
 def _reconstructions(result: Mapping[str, Any]) -> Finding:
