@@ -30,10 +30,10 @@ __all__ = ["main", "measure", "render_running_averages"]
 
 LATENT_DIM = 64
 SYSTEMS: Mapping[str, tuple[str, str]] = {
-    "bn-ae": ("bn-ae", "batch-norm"),
-    "eae": ("eae", "batch-norm"),
     "bn-ae, whitening": ("bn-ae", "whitening"),
+    "bn-ae": ("bn-ae", "batch-norm"),
     "eae, whitening": ("eae", "whitening"),
+    "eae": ("eae", "batch-norm"),
 }
 BATCHES = (0, 20, 100)
 
