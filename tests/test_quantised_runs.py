@@ -128,7 +128,8 @@ def test_the_verdict_sends_to_the_density_of_the_codes(run):
     result["diagnostics"]["p_values"]["groups"] = 1e-9
     result.pop("withheld", None)
     result["collapse"]["collapsed"] = []
-    log = {"epoch": [1.0, 2.0], "validation_loss": [1.0, 1.0], "learning_rate": [1.0, 1.0]}
+    losses = [3.0, 2.0, 1.6, 1.4, 1.3, 1.2, 1.1, 1.0, 1.0, 1.0]  # the best after 8 x 15 minibatches
+    log = {"epoch": [*range(1, 11)], "validation_loss": losses, "learning_rate": [1.0] * 10}
     found = eae_verdict(run.info, log, {"pixels": result}, run.folder)
     assert found.command.endswith("--density autoregressive")
 
