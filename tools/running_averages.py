@@ -72,7 +72,7 @@ def render_running_averages(path: Path) -> str:
         for name, cases in read_json(path)["cases"].items()
         for number, (batches, row) in enumerate(cases.items())
     ]
-    return str(markdown([*heads, "variances of test codes"], lines))
+    return str(markdown([*heads, "variances of test codes along their principal axes"], lines))
 
 
 def main() -> None:
