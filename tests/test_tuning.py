@@ -269,3 +269,11 @@ def test_systems_of_different_length_are_not_compared(tmp_path, monkeypatch):
         InputError, match="after equally many minibatches, got epochs of ae 100, longer 7; give one"
     ):
         tuning.tune(["ae", "longer"], table, tmp_path / "out", tmp_path / "runs")
+
+
+@pytest.mark.parametrize(("estimated", "ends"), [({}, [2, 3]), ({"ema": "0.9"}, [1, 3])])
+def test_a_round_waits_for_running_averages_and_has_an_epoch(estimated, ends):
+    """Of 3 epochs of 50 minibatches; averages need 100, unless they are estimated anew."""
+    cell = replace(TABLE, shared={**SMALL, **estimated})
+    rungs = tuning._rungs([cell], GRID["rates"], GRID["factors"], (0.01, 1.0))
+    assert [rung.epochs for rung in rungs] == ends

@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 import torch
 from benchmarks.tables import markdown
-from rounds import SEED, WIDTH, begun
+from rounds import QUIET, SEED, WIDTH, begun
 
 import entropic_ae as eae
 from entropic_ae.features import load_features
@@ -79,19 +79,18 @@ def render_post_training(path: Path) -> str:
 def main() -> None:
     """Measure the cases that are not yet in the file."""
     options, given, found = begun(__doc__)
-    quiet = {"seed": SEED, "device": "cpu", "progress": False}
     for base, cases in BASES.items():
         done = found["cases"].setdefault(base, {})
         if done.keys() >= {*cases}:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            first = eae.train(base, set={"width": WIDTH}, out=Path(folder) / "first", **given, **quiet)
+            first = eae.train(base, set={"width": WIDTH}, out=Path(folder) / "first", **given, **QUIET)
             shown = []
             for number, case in enumerate(cases):
                 run = first
                 if (further := CASES[case]) is not None:
                     start = {"start_from": first.folder, "set": further, "out": Path(folder) / str(number)}
-                    run = eae.train(limit=options.limit, epochs=options.epochs, **start, **quiet)
+                    run = eae.train(limit=options.limit, epochs=options.epochs, **start, **QUIET)
                 done[case], samples = measure(run, options.n)
                 shown.append(samples)
                 found |= {"versions": versions(), "machine": machine(), "git_commit": git_commit()}

@@ -26,7 +26,7 @@ from entropic_ae.pictures import save_images
 from entropic_ae.provenance import git_commit, machine, versions
 from entropic_ae.storage.files import read_json, write_json
 
-__all__ = ["SEED", "WIDTH", "begun", "main", "measure", "render_rounds"]
+__all__ = ["QUIET", "SEED", "WIDTH", "begun", "main", "measure", "render_rounds"]
 
 NOISE = {"bottleneck": "noisy-batch-norm", "noise_angle": 60.0}
 CASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -41,6 +41,7 @@ CASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 ROUNDS = (0, 1, 2, 4, 8)
 SEED, WIDTH, SHOWN = 0, 16, 16
+QUIET: Mapping[str, Any] = {"seed": SEED, "device": "cpu", "progress": False}
 SPACES = ("classifier", "random")
 
 
@@ -51,10 +52,8 @@ def measure(case: str, given: Mapping[str, Any], n: int, pictures: Path | None) 
         run = eae.train(
             recipe,
             set={"width": WIDTH, **settings},
-            seed=SEED,
             out=Path(folder) / "run",
-            device="cpu",
-            progress=False,
+            **QUIET,
             **given,
         )
         real = run.data.test.images[:n]

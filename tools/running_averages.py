@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 import torch
 from benchmarks.tables import markdown
-from rounds import SEED, WIDTH, begun
+from rounds import QUIET, SEED, WIDTH, begun
 
 import entropic_ae as eae
 from entropic_ae.features import load_features
@@ -89,9 +89,7 @@ def main() -> None:
                     recipe,
                     set={**given_set, "statistics_batches": batches, "features": "classifier"},
                     out=Path(folder) / "run",
-                    seed=SEED,
-                    device="cpu",
-                    progress=False,
+                    **QUIET,
                     **given,
                 )
                 done[str(batches)] = measure(run, options.n)

@@ -18,7 +18,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.tables import markdown
-from rounds import SEED, WIDTH, begun
+from rounds import QUIET, WIDTH, begun
 
 import entropic_ae as eae
 from entropic_ae.metrics import reconstruction_error
@@ -48,9 +48,7 @@ def measure(name: str, rate: float, beta2: float, given: Mapping[str, Any]) -> f
             recipe,
             set={"width": WIDTH, **settings, "learning_rate": rate, "beta2": beta2},
             out=Path(folder) / "run",
-            seed=SEED,
-            device="cpu",
-            progress=False,
+            **QUIET,
             **given,
         )
         images = run.data.validation.images

@@ -17,6 +17,7 @@ from entropic_ae.experiments.table1 import mean_text, statements
 from entropic_ae.experiments.tuning import first_round, score
 from entropic_ae.recipes import PRESETS, RECIPES, configure
 from entropic_ae.storage.run_folder import FLOOR
+from entropic_ae.training import Settings
 
 ROOT = Path(__file__).parent.parent
 SETS = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
@@ -151,8 +152,8 @@ def leaders(path: Path) -> str:
 
 def _optimiser(settings: Mapping[str, Any]) -> str:
     """Return what of Adam is not its default."""
-    beta2 = settings.get("beta2", 0.999)
-    return "" if beta2 == 0.999 else f", Adam's `beta2` {beta2:g}"
+    beta2 = settings.get("beta2", Settings.beta2)
+    return "" if beta2 == Settings.beta2 else f", Adam's `beta2` {beta2:g}"
 
 
 def comparison(path: Path) -> str:
