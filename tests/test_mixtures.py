@@ -150,3 +150,74 @@ def test_the_likelihood_of_draws_is_that_of_the_mixture_they_come_from():
     assert 0 < 2 * gain < stats.chi2.ppf(0.999, 11)
     entropy = math.log(2) + math.log(2 * math.pi * math.e)
     assert -truth.log_prob(points).mean().item() == pytest.approx(entropy, abs=0.05)
+
+
+def contaminated(n, dim=6, seed=0):
+    """Draws of one mean and covariance A A', a fifth of them three times as far from it."""
+    shape = draws(dim, dim, 100) / dim**0.5 + torch.eye(dim).double()
+    factor = torch.where(torch.arange(n) % 5 == 0, 3.0, 1.0)[:, None]
+    return factor * draws(n, dim, seed) @ shape.T + 2, shape @ shape.T
+
+
+def test_scales_recover_a_contaminated_normal():
+    points, covariance = contaminated(20_000)
+    fitted = fit_mixture(points, 1, scales=2)
+    assert torch.equal(fitted.means[0], fitted.means[1])
+    torch.testing.assert_close(fitted.means[0], torch.full((6,), 2.0).double(), atol=0.03, rtol=0)
+    order = fitted.weights.argsort(descending=True)
+    torch.testing.assert_close(fitted.weights[order], torch.tensor([0.8, 0.2]).double(), atol=0.01, rtol=0)
+    torch.testing.assert_close(fitted.covariances[order[0]], covariance, atol=0.03, rtol=0.03)
+    torch.testing.assert_close(fitted.covariances[order[1]], 9 * covariance, atol=0.3, rtol=0.03)
+    ratio = fitted.covariances[order[1]] / fitted.covariances[order[0]]
+    torch.testing.assert_close(ratio, ratio[0, 0].expand_as(ratio))
+
+
+def test_scales_of_normal_points_are_their_density():
+    points, others = draws(5000, 4), draws(5000, 4, 1)
+    gained = fit_mixture(points, 1, scales=3).log_prob(others) - fit_mixture(points, 1).log_prob(others)
+    assert abs(gained.mean()) < 1e-3
+
+
+def test_iterations_with_scales_never_lower_the_likelihood(monkeypatch):
+    points = bent(600, 4)
+    likelihoods = []
+    for iterations in range(1, 30):
+        monkeypatch.setattr("entropic_ae.mixtures._ITERATIONS", iterations)
+        likelihoods.append(fit_mixture(points, 3, scales=3).log_prob(points).mean().item())
+    rises = np.diff(likelihoods)
+    assert rises.min() > -1e-5, likelihoods  # the ridge is added after the maximum
+    assert likelihoods[-1] > likelihoods[0] + 0.05
+
+
+def test_shrinkage_adds_points_of_the_average_shape():
+    """Two clusters far apart, so that each point belongs to one: the covariances have a closed form."""
+    first, second = draws(90, 2), 3 * draws(30, 2, 1) * torch.tensor([1.0, 2.0]) + 100
+    points = torch.cat([first, second])
+    _, deviation = mean_and_deviation(points)
+    plain, shrunk = fit_mixture(points, 2), fit_mixture(points, 2, shrinkage=5.0)
+    ridge = 1e-6 * deviation.square().diag()
+    plain = plain.covariances[plain.means[:, 0].argsort()] - ridge
+    average = 0.75 * plain[0] + 0.25 * plain[1] + ridge
+    sizes = [torch.linalg.solve(average, own).trace() / 2 for own in plain]
+    expected = [
+        (count * own + 10 * size * average) / (count + 10)
+        for count, own, size in zip((90, 30), plain, sizes, strict=True)
+    ]
+    found = shrunk.covariances[shrunk.means[:, 0].argsort()]
+    torch.testing.assert_close(found, torch.stack(expected) + ridge, rtol=1e-5, atol=1e-4)
+
+
+def test_shrinkage_helps_where_points_are_few():
+    """Twenty components of 30 points in 16 dimensions, whose covariances are one."""
+    centres = 4 * draws(20, 16, 5)
+    points, others = (draws(n, 16, seed) + centres[torch.arange(n) % 20] for n, seed in ((600, 0), (2000, 1)))
+    bare, shrunk = (fit_mixture(points, 20, shrinkage=value).log_prob(others).mean() for value in (0.0, 1.0))
+    assert shrunk > bare + 2
+
+
+@pytest.mark.parametrize("points", [torch.ones(50, 3), draws(3, 3).repeat(20, 1), draws(2, 3)])
+def test_points_that_coincide_have_scales_and_shrinkage(points):
+    fitted = fit_mixture(points, 5, scales=3, shrinkage=1.0)
+    assert fitted.log_prob(points).isfinite().all()
+    assert fitted.weights.sum().item() == pytest.approx(1)
+    assert torch.linalg.eigvalsh(fitted.covariances).min() > 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial, reduce
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ _FAR = 30.0  # nats below the likeliest component at which one is not looked at
 _REFRESH = 5  # iterations after which all components are looked at again
 _NEGLIGIBLE = 1e-12  # share of a component whose points are left out of its covariance
 _EMPTY = 1e-6  # points: a component of fewer is left out
+_LEAST_FACTOR = 1e-2  # of a component's covariance in one of its Gaussians
 _LEAST_DEVIATION = 1e-100  # whose square is not 0
 
 
@@ -53,15 +55,18 @@ class GaussianMixture(NamedTuple):
     def log_prob(self, points: Tensor) -> Tensor:
         """Return the log density at points, (N, D): (N,) float64, in nats."""
         factors = self.precision_factors()
+        fit = _Components(self.weights[:, None], torch.ones_like(self.weights)[:, None], *self[1:])
         blocks = points.double().split(_BLOCK)
-        return torch.cat([_expect(block, self, factors)[1].squeeze(1) for block in blocks])
+        return torch.cat([_expect(block, fit, factors).evidence.squeeze(1) for block in blocks])
 
 
-def fit_mixture(points: Tensor, components: int, *, seed: int = 0) -> GaussianMixture:
+def fit_mixture(
+    points: Tensor, components: int, *, scales: int = 1, shrinkage: float = 0.0, seed: int = 0
+) -> GaussianMixture:
     """Fit Gaussians with full covariances by expectation maximisation, from a k-means start.
 
     The points are standardised for the fit, so that the ridge of 1e-6 on the variances means the same at every
-    scale. Iterations end when the mean log likelihood rises by less than 1e-3 nats, at the latest after 2,000.
+    scale. Iterations end when the mean log likelihood changes by less than 1e-3 nats, at the latest after 2,000.
     Most of the cost in many dimensions is saved where it makes no difference: points that make up 1e-12 of a
     component are left out of its covariance, and between every fifth iteration and the last, components are not
     looked at from points where they were 30 nats below the likeliest.
@@ -70,10 +75,19 @@ def fit_mixture(points: Tensor, components: int, *, seed: int = 0) -> GaussianMi
         points: (N, D), finite, N at least 2; the fit is in float64 on their device, but for its start.
         components: K at most, and at most half the number of points; a component that loses all points is left
             out.
+        scales: J at least 1. Each component is itself a mixture of J Gaussians with one mean, whose covariances
+            are multiples of one: with J above 1 it has heavier tails than a Gaussian. Their weights and factors
+            are fitted. The Gaussians of a component follow one another in the result, K J at most.
+        shrinkage: at least 0. Covariances are estimated as if each component had this many times D points more,
+            whose covariance is the components' average, scaled to the component's own size.
         seed: of the k-means start.
 
-    Reference: Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via the EM algorithm", Journal
-    of the Royal Statistical Society B 39, 1977; start, ridge and rule of stopping are scikit-learn's.
+    References: Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via the EM algorithm", Journal
+    of the Royal Statistical Society B 39, 1977; start, ridge and rule of stopping are scikit-learn's. Scales:
+    Andrews and Mallows, "Scale mixtures of normal distributions", the same journal, 36, 1974; each iteration
+    maximises over their factors first, as in Meng and Rubin, "Maximum likelihood estimation via the ECM
+    algorithm", Biometrika 80, 1993. Shrinkage: Fraley and Raftery, "Bayesian regularization for normal mixture
+    estimation and model-based clustering", Journal of Classification 24, 2007, with another centre.
 
     >>> source = torch.Generator().manual_seed(0)
     >>> points = torch.randn(1000, 1, generator=source).double() + torch.tensor([[-5.0], [5.0]]).repeat(500, 1)
@@ -83,7 +97,8 @@ def fit_mixture(points: Tensor, components: int, *, seed: int = 0) -> GaussianMi
     points = points.double()
     mean, deviation = mean_and_deviation(points)
     standard = (points - mean) / deviation
-    mixture = _expectation_maximisation(standard, _start(standard, min(components, len(points) // 2), seed))
+    start = _start(standard, min(components, len(points) // 2), seed)
+    mixture = _expectation_maximisation(standard, start, scales, shrinkage).gaussians()
     return GaussianMixture(
         mixture.weights,
         mean + deviation * mixture.means,
@@ -91,7 +106,14 @@ def fit_mixture(points: Tensor, components: int, *, seed: int = 0) -> GaussianMi
     )
 
 
-def choose_mixture(points: Tensor, *, seed: int = 0, components: Sequence[int] = COMPONENTS) -> GaussianMixture:
+def choose_mixture(
+    points: Tensor,
+    *,
+    scales: int = 1,
+    shrinkage: float = 0.0,
+    seed: int = 0,
+    components: Sequence[int] = COMPONENTS,
+) -> GaussianMixture:
     """Fit a mixture whose number of components has the highest likelihood of held-out points.
 
     Each number is fitted to nine tenths of the points and scored on the others, from the smallest on, until two in
@@ -100,6 +122,7 @@ def choose_mixture(points: Tensor, *, seed: int = 0, components: Sequence[int] =
 
     Arguments:
         points: (N, D), finite, N at least 2.
+        scales, shrinkage: of every fit, see ``fit_mixture``.
         seed: of the held-out points and the k-means starts.
         components: increasing numbers to try.
 
@@ -110,6 +133,7 @@ def choose_mixture(points: Tensor, *, seed: int = 0, components: Sequence[int] =
     >>> len(choose_mixture(points, components=(1, 2, 5)).weights)
     2
     """
+    fit = partial(fit_mixture, scales=scales, shrinkage=shrinkage, seed=seed)
     order = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed)).to(points.device)
     held_out, others = points[order[::_HELD_OUT]], points[order[torch.arange(len(order)) % _HELD_OUT != 0]]
     scores: dict[int, Tensor] = {}
@@ -117,11 +141,11 @@ def choose_mixture(points: Tensor, *, seed: int = 0, components: Sequence[int] =
     for count in components if len(others) > 1 else ():
         if scores and (count > len(others) // 2 or lower == _LOWER):
             break
-        scores[count] = fit_mixture(others, count, seed=seed).log_prob(held_out)
+        scores[count] = fit(others, count).log_prob(held_out)
         likelihood = scores[count].mean().item()
         lower = 0 if likelihood > highest else lower + 1
         highest = max(likelihood, highest)
-    return fit_mixture(points, _fewest(scores) if scores else components[0], seed=seed)
+    return fit(points, _fewest(scores) if scores else components[0])
 
 
 def _fewest(scores: Mapping[int, Tensor]) -> int:
@@ -159,48 +183,113 @@ def _start(points: Tensor, components: int, seed: int) -> Tensor:
     return torch.nn.functional.one_hot(labels, len(present)).to(points)
 
 
-def _expectation_maximisation(points: Tensor, responsibilities: Tensor) -> GaussianMixture:
+class _Components(NamedTuple):
+    """K components of J Gaussians: weights and factors, (K, J), means, (K, D), covariances, (K, D, D)."""
+
+    weights: Tensor
+    scales: Tensor
+    means: Tensor
+    covariances: Tensor
+
+    def gaussians(self) -> GaussianMixture:
+        """Return the Gaussians of all components, but for those of no weight."""
+        weights, scales = self.weights.flatten(), self.weights.shape[1]
+        covariances = (self.scales[:, :, None, None] * self.covariances[:, None]).flatten(0, 1)
+        kept = weights > 0
+        return GaussianMixture(weights[kept], self.means.repeat_interleave(scales, 0)[kept], covariances[kept])
+
+
+class _Expectation(NamedTuple):
+    """Of points and components: square distances and log joint densities, (N, K), log densities, (N, 1)."""
+
+    distances: Tensor
+    joint: Tensor
+    evidence: Tensor
+
+
+def _expectation_maximisation(
+    points: Tensor, responsibilities: Tensor, scales: int, shrinkage: float
+) -> _Components:
     before, near = -math.inf, None
-    mixture = _maximise(points, responsibilities)
+    steps = torch.linspace(-1, 1, scales) if scales > 1 else torch.zeros(1)
+    counts = responsibilities.sum(0)[:, None]
+    spread = (2**steps / (2**steps).mean()).to(points).expand(len(counts), -1)
+    fit = _maximise(points, responsibilities, counts.expand_as(spread) / scales, spread, shrinkage)
     for iteration in range(_ITERATIONS):
-        if near is not None and (iteration % _REFRESH == 0 or near.shape[1] != len(mixture.weights)):
+        if near is not None and (iteration % _REFRESH == 0 or near.shape[1] != len(fit.weights)):
             near = None  # a component that was left out has a column in it
-        factors = mixture.precision_factors()
-        joint, evidence = _expect(points, mixture, factors, near)
-        if near is not None and abs(evidence.mean().item() - before) < _TOLERANCE:
-            joint, evidence = _expect(points, mixture, factors)  # the rise counts once all pairs were looked at
-        likelihood = evidence.mean().item()
-        near = joint > evidence - _FAR
-        mixture = _maximise(points, (joint - evidence).exp_())
+        factors = _inverse_factors(fit.covariances)
+        expected = _expect(points, fit, factors, near)
+        if near is not None and abs(expected.evidence.mean().item() - before) < _TOLERANCE:
+            expected = _expect(points, fit, factors)  # the rise counts once all pairs were looked at
+        likelihood = expected.evidence.mean().item()
+        near = expected.joint > expected.evidence - _FAR
+        fit = _maximise(points, *_shares(expected, fit, factors), shrinkage)
         if abs(likelihood - before) < _TOLERANCE:
             break
         before = likelihood
-    return mixture
+    return fit
 
 
-def _expect(
-    points: Tensor, mixture: GaussianMixture, factors: Tensor, near: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    joint = _log_joint(points, mixture.weights, mixture.means, factors, near)
-    return joint, joint.logsumexp(1, keepdim=True)
+def _expect(points: Tensor, fit: _Components, factors: Tensor, near: Tensor | None = None) -> _Expectation:
+    distances = _distances(points, fit.means, factors, near)
+    joint = reduce(torch.logaddexp, _log_joint(distances, fit, factors))
+    return _Expectation(distances, joint, joint.logsumexp(1, keepdim=True))
 
 
-def _maximise(points: Tensor, responsibilities: Tensor) -> GaussianMixture:
+def _log_joint(distances: Tensor, fit: _Components, factors: Tensor) -> Iterator[Tensor]:
+    """Yield log(weight_kj N(x; mean_k, scale_kj covariance_k)) of each scale j, (N, K)."""
+    dim = factors.shape[1]
+    of_all = factors.diagonal(dim1=1, dim2=2).log().sum(1) - dim / 2 * math.log(2 * math.pi)
+    for weights, scales in zip(fit.weights.T, fit.scales.T, strict=True):
+        yield weights.log() + of_all - dim / 2 * scales.log() - distances / (2 * scales)
+
+
+def _shares(expected: _Expectation, fit: _Components, factors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the weights of points in a component's moments, (N, K), counts and new scales, (K, J)."""
+    distances, joint, evidence = expected
+    if fit.weights.shape[1] == 1:
+        shares = (joint - evidence).exp_()
+        return shares, shares.sum(0)[:, None], fit.scales
+    parts = [part.sub_(evidence).exp_() for part in _log_joint(distances, fit, factors)]
+    counts = torch.stack([part.sum(0) for part in parts], 1)
+    finite = distances.masked_fill(distances.isinf(), 0)
+    squares = torch.stack([torch.einsum("nk,nk->k", part, finite) for part in parts], 1)
+    scales = torch.where(counts > _EMPTY, squares / (factors.shape[1] * counts), fit.scales)
+    mean = (counts * scales).sum(1, keepdim=True) / counts.sum(1, keepdim=True)
+    scales = (scales / mean).nan_to_num(1.0).clamp_min(_LEAST_FACTOR)  # so that covariances keep their meaning
+    shares = reduce(torch.add, (part.div_(scale) for part, scale in zip(parts, scales.T, strict=True)))
+    return shares, counts, scales
+
+
+def _maximise(points: Tensor, shares: Tensor, counts: Tensor, scales: Tensor, shrinkage: float) -> _Components:
     dim = points.shape[1]
-    counts = responsibilities.sum(0)
-    if counts.min() < _EMPTY:
-        responsibilities, counts = responsibilities[:, counts >= _EMPTY], counts[counts >= _EMPTY]
-    means = responsibilities.T @ points / counts[:, None]
-    covariances = points.new_zeros(len(counts), dim, dim)
-    for k, (mean, count) in enumerate(zip(means, counts, strict=True)):
-        share = responsibilities[:, k].contiguous()
-        near = (share > _NEGLIGIBLE * count / len(points)).nonzero().squeeze(1)
+    totals = counts.sum(1)
+    if totals.min() < _EMPTY:
+        kept = totals >= _EMPTY
+        shares, counts, scales, totals = shares[:, kept], counts[kept], scales[kept], totals[kept]
+    means = shares.T @ points / shares.sum(0)[:, None]
+    covariances = points.new_zeros(len(totals), dim, dim)
+    for k, (mean, total) in enumerate(zip(means, totals, strict=True)):
+        share = shares[:, k].contiguous()
+        near = (share > _NEGLIGIBLE * total / len(points)).nonzero().squeeze(1)
         for block in near.split(max(1, _CELLS // dim)):
             weighted = points.index_select(0, block).sub_(mean)
             covariances[k] += _gram(weighted.mul_(share.index_select(0, block).sqrt_()[:, None]))
-        covariances[k] /= count
+        covariances[k] /= total
+    if shrinkage:
+        covariances = _shrunk(covariances, totals, shrinkage * dim)
     covariances.diagonal(dim1=1, dim2=2).add_(_RIDGE)
-    return GaussianMixture(counts / counts.sum(), means, covariances)
+    return _Components(counts / counts.sum(), scales, means, covariances)
+
+
+def _shrunk(covariances: Tensor, counts: Tensor, more: float) -> Tensor:
+    """Return covariances as if each had ``more`` points of the average one's shape at its own size."""
+    average = torch.einsum("k,kij->ij", counts / counts.sum(), covariances)
+    average.diagonal().add_(_RIDGE)
+    sizes = torch.einsum("ij,kji->k", torch.linalg.inv(average), covariances) / len(average)
+    of_more = (more / (counts + more))[:, None, None]
+    return covariances * (1 - of_more) + sizes[:, None, None] * average * of_more
 
 
 def _gram(x: Tensor) -> Tensor:
@@ -208,21 +297,17 @@ def _gram(x: Tensor) -> Tensor:
     return x.T @ x if x.is_cuda else torch.from_numpy(x.numpy().T @ x.numpy())
 
 
-def _log_joint(
-    points: Tensor, weights: Tensor, means: Tensor, factors: Tensor, near: Tensor | None = None
-) -> Tensor:
-    """Return log(weight_k N(x; mean_k, covariance_k)), (N, K); minus infinity where ``near``, (N, K), is false."""
-    dim = points.shape[1]
+def _distances(points: Tensor, means: Tensor, factors: Tensor, near: Tensor | None) -> Tensor:
+    """Return square distances from components, (N, K), in their units; infinity where not ``near``, (N, K)."""
     offsets = (factors @ means[..., None]).squeeze(2)
-    constants = weights.log() + factors.diagonal(dim1=1, dim2=2).log().sum(1) - dim / 2 * math.log(2 * math.pi)
-    distances = points.new_full((len(weights), len(points)), math.inf)
+    distances = points.new_full((len(means), len(points)), math.inf)
     for k, (factor, offset) in enumerate(zip(factors, offsets, strict=True)):
         chosen = None if near is None else near[:, k].nonzero().squeeze(1)
         if chosen is None or 2 * len(chosen) > len(points):
             distances[k] = _square_distances(points, factor, offset)
         else:
             distances[k, chosen] = _square_distances(points[chosen], factor, offset)
-    return (constants[:, None] - distances.div_(2)).T
+    return distances.T
 
 
 def _square_distances(points: Tensor, factor: Tensor, offset: Tensor) -> Tensor:

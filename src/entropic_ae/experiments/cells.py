@@ -40,6 +40,8 @@ _NEWER = {
     "statistics_batches": 0,
     "beta2": 0.999,
     "transport": "none",
+    "transport.scales": 1,
+    "transport.shrinkage": 0.0,
 }
 
 

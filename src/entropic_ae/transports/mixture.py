@@ -84,24 +84,35 @@ class MixtureTransport(Transport):
     @property
     def summary(self) -> str:
         """The transport with its number of components, without the broad one."""
-        return f"{super().summary}, {len(self.weights) - 1} components"
+        return f"{super().summary}, {len(self.means[:-1].unique(dim=0))} components"
 
     @classmethod
-    def check(cls, *, components: int = 0) -> None:
-        """Raise InputError for a negative number of components."""
+    def check(cls, *, components: int = 0, scales: int = 2, shrinkage: float = 1.0) -> None:
+        """Raise InputError for a negative number of components or shrinkage, or less than one scale."""
         if components < 0:
             raise InputError(f"{cls.name}.components must be at least 1, or 0 to choose it, got {components}.")
+        if scales < 1:
+            raise InputError(f"{cls.name}.scales must be at least 1, got {scales}.")
+        if not 0 <= shrinkage < math.inf:
+            raise InputError(f"{cls.name}.shrinkage must be at least 0 and finite, got {shrinkage}.")
 
     @classmethod
-    def fit_scores(cls, scores: Tensor, *, seed: int = 0, components: int = 0) -> dict[str, Tensor]:
+    def fit_scores(
+        cls, scores: Tensor, *, seed: int = 0, components: int = 0, scales: int = 2, shrinkage: float = 1.0
+    ) -> dict[str, Tensor]:
         """Fit the mixture to scores, (N, S).
 
         Arguments:
-            components: number of Gaussians; 0 chooses it by the likelihood of held-out scores, see
+            components: their number; 0 chooses it by the likelihood of held-out scores, see
                 ``mixtures.choose_mixture``.
+            scales: Gaussians of a component, with one mean and multiples of one covariance, which give it heavier
+                tails; 1 is the plain mixture, see ``mixtures.fit_mixture``.
+            shrinkage: of the components' covariances towards their average, in pseudo-observations per dimension;
+                0 is maximum likelihood.
         """
-        cls.check(components=components)
-        fitted = fit_mixture(scores, components, seed=seed) if components else choose_mixture(scores, seed=seed)
+        cls.check(components=components, scales=scales, shrinkage=shrinkage)
+        settings: dict[str, Any] = {"scales": scales, "shrinkage": shrinkage, "seed": seed}
+        fitted = fit_mixture(scores, components, **settings) if components else choose_mixture(scores, **settings)
         dim = scores.shape[1]
         broad = torch.cov(scores.T).reshape(1, dim, dim) * _SPREAD
         ridge = 1e-6 * broad.diagonal(dim1=1, dim2=2).mean().clamp_min(_LEAST_VARIANCE)
