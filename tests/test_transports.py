@@ -260,3 +260,39 @@ def test_the_broad_component_keeps_a_narrow_mixture_invertible():
     assert (bare.inverse(bare(middle)) - middle).abs().max() > 1e-3
     kept = MixtureTransport.fit(z, Normal.standard(2), components=2)
     assert (kept.inverse(kept(middle)) - middle).abs().max() < 1e-6
+
+
+def heavy(n, dim=8, seed=0):
+    """Codes of unit variance with the tails of Student's t with 5 degrees of freedom, (n, dim) float64."""
+    source = torch.Generator().manual_seed(seed)
+    square = torch.randn(n, 5, generator=source, dtype=torch.float64).square().mean(1, keepdim=True)
+    return torch.randn(n, dim, generator=source, dtype=torch.float64) * (0.6 / square).sqrt()
+
+
+def test_scales_bring_the_norms_of_heavy_tailed_codes_to_those_of_the_prior():
+    z, others = heavy(4000), heavy(4000, seed=1)
+    expected = torch.randn(4000, 8, generator=torch.Generator().manual_seed(2)).norm(dim=1).std().item()
+    spread = {}
+    for scales in (1, 2, 3):
+        transport = MixtureTransport.fit(z, Normal.standard(8), components=1, scales=scales)
+        spread[scales] = transport(others).norm(dim=1).std().item() / expected
+        assert transport.components == 1
+        assert len(transport.weights) == scales + 1
+        assert transport.summary == "transport 'mixture' to N(0, I), 1 components"
+    assert spread[1] > 1.3
+    assert abs(spread[2] - 1) < 0.15, spread
+    assert abs(spread[3] - 1) < 0.08, spread
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"components": -1}, "components must be at least 1, or 0"),
+        ({"scales": 0}, "scales must be at least 1, got 0"),
+        ({"shrinkage": -0.5}, "shrinkage must be at least 0 and finite, got -0.5"),
+        ({"shrinkage": math.nan}, "shrinkage must be at least 0 and finite, got nan"),
+    ],
+)
+def test_invalid_settings_of_the_mixture_are_refused(setting, message):
+    with pytest.raises(InputError, match=f"mixture.{message}"):
+        MixtureTransport.fit(rings(50, 2), Normal.standard(2), **setting)

@@ -33,6 +33,7 @@ import tables_of_formats as formats
 import tables_of_pieces as pieces
 import tables_of_records as records
 import tables_of_sweeps as sweeps
+import transports
 from benchmarks.accelerator import render_gpu
 from benchmarks.densities import render_likelihood
 from benchmarks.memory import render_memory
@@ -88,6 +89,7 @@ KINDS = {
     "post-training": post_training.render_post_training,
     "second moments": second_moments.render_second_moments,
     "running averages": running_averages.render_running_averages,
+    "transports": transports.render_transports,
     "shares": shares.render_shares,
     "labels": conditional.render_conditional,
     "photographs": photographs.render_photographs,

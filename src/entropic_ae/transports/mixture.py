@@ -82,9 +82,14 @@ class MixtureTransport(Transport):
         return GaussianMixture(self.weights, self.means, self.covariances)
 
     @property
+    def components(self) -> int:
+        """Number of components, each of ``scales`` Gaussians of one mean; the broad one is not counted."""
+        return len(self.means[:-1].unique(dim=0))
+
+    @property
     def summary(self) -> str:
-        """The transport with its number of components, without the broad one."""
-        return f"{super().summary}, {len(self.means[:-1].unique(dim=0))} components"
+        """The transport with its number of components."""
+        return f"{super().summary}, {self.components} components"
 
     @classmethod
     def check(cls, *, components: int = 0, scales: int = 2, shrinkage: float = 1.0) -> None:

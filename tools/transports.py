@@ -1,0 +1,115 @@
+"""Transports of trained runs: the likelihood that they give to codes of test images, and what draws are like.
+
+``python tools/transports.py RUN [RUN ...] --out results/measures/transports-mnist.json`` fits each of ``KINDS`` to
+a copy of each run, which stays as it is. The runs of docs/transport.md are the three of ``t-bn-ae`` that
+``entropic-ae table1 DATA --runs FOLDER`` keeps (docs/reproduce.md, "The leaders"). Distances are in features of
+the classifier of all images of the data set, as in the tables. Runs that the file holds already are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks.tables import markdown
+
+import entropic_ae as eae
+from entropic_ae.features import load_features
+from entropic_ae.metrics import frechet_distance
+from entropic_ae.provenance import git_commit, machine, versions
+from entropic_ae.storage.files import read_json, write_json
+from entropic_ae.transports import MixtureTransport
+
+__all__ = ["main", "measure", "render_transports"]
+
+KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "gaussian": ("gaussian", {}),
+    "copula": ("copula", {}),
+    "mixture, scales=1 shrinkage=0": ("mixture", {"scales": 1, "shrinkage": 0.0}),
+    "mixture, scales=2 shrinkage=0": ("mixture", {"scales": 2, "shrinkage": 0.0}),
+    "mixture, scales=1": ("mixture", {"scales": 1}),
+    "mixture": ("mixture", {}),
+    "mixture, scales=3": ("mixture", {"scales": 3}),
+}
+DECODED = "training codes, decoded"
+SEED = 0
+
+
+def measure(folder: Path, n: int) -> dict[str, dict[str, float]]:
+    """Return the measures of each kind on a run: nats of test codes, components, and the distance of draws."""
+    with tempfile.TemporaryDirectory() as copies:
+        run = eae.load(shutil.copytree(folder, Path(copies, folder.name)))
+        run.remove_transport()
+        real = run.data.test.images
+        space = load_features("classifier", eae.load_images(run.info.data))
+        of_real, codes = space(real), run.encode(real)
+        again = run.reconstruct(run.data.train.images)
+        rows: dict[str, dict[str, float]] = {DECODED: {"prior": frechet_distance(of_real, space(again))}}
+        for name, (kind, settings) in KINDS.items():
+            transport = run.fit_transport(kind, **settings)
+            row = {"nats": transport.log_prob(codes).mean().item()}
+            if isinstance(transport, MixtureTransport):
+                row["components"] = transport.components
+            samples = run.sample(n, density="prior", seed=SEED)
+            rows[name] = row | {"prior": frechet_distance(of_real, space(samples))}
+            run.remove_transport()
+    return rows
+
+
+def render_transports(path: Path) -> str:
+    """Return the means over runs as Markdown, a row for each kind."""
+    of_runs = list(read_json(path)["runs"].values())
+    lines = []
+    for name in (*KINDS, DECODED):
+        rows = [found["kinds"][name] for found in of_runs]
+        counts = sorted(int(row["components"]) for row in rows if "components" in row)
+        lines.append(
+            [
+                f"`{name.replace(', ', '`, `', 1)}`" if name in KINDS else name,
+                " ".join(map(str, counts)),
+                *(_mean([row[value] for row in rows if value in row], 2) for value in ("nats", "prior")),
+            ]
+        )
+    heads = ["transport", "components", "log likelihood of test codes, nats", "Frechet, prior"]
+    return str(markdown(heads, lines))
+
+
+def _mean(values: list[float], digits: int) -> str:
+    return f"{sum(values) / len(values):.{digits}f}" if values else ""
+
+
+def main() -> None:
+    """Measure the runs that are not yet in the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders of one data set")
+    parser.add_argument("--out", type=Path, required=True, help="a JSON file")
+    parser.add_argument("--n", type=int, default=10_000, help="samples; default: %(default)s")
+    options = parser.parse_args()
+    found = read_json(options.out) if options.out.exists() else {"n": options.n, "seed": SEED, "runs": {}}
+    if found["n"] != options.n:
+        sys.exit(f"{options.out} was measured with other settings; give another --out.")
+    for folder in options.runs:
+        if folder.name in found["runs"]:
+            continue
+        info = eae.load(folder).info
+        found["runs"][folder.name] = {
+            "recipe": info.recipe,
+            "data": info.data,
+            "limit": info.limit,
+            "run_seed": info.seed,
+            "settings": info.expanded["settings"],
+            "kinds": measure(folder, options.n),
+        }
+        found |= {"versions": versions(), "machine": machine(), "git_commit": git_commit()}
+        write_json(options.out, found)
+
+
+if __name__ == "__main__":
+    main()
