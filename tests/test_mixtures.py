@@ -221,3 +221,11 @@ def test_points_that_coincide_have_scales_and_shrinkage(points):
     assert fitted.log_prob(points).isfinite().all()
     assert fitted.weights.sum().item() == pytest.approx(1)
     assert torch.linalg.eigvalsh(fitted.covariances).min() > 0
+
+
+@pytest.mark.parametrize("scales", [1, 2, 3])
+def test_a_component_of_one_point_keeps_its_scales(scales):
+    points = torch.cat([draws(300, 64), torch.full((1, 64), 50.0).double()])
+    fitted = fit_mixture(points, 2, scales=scales, shrinkage=1.0)
+    assert fitted.log_prob(points).isfinite().all()
+    assert fitted.weights[fitted.means[:, 0] > 40].sum().item() == pytest.approx(1 / 301, rel=1e-3)

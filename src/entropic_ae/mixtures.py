@@ -24,7 +24,7 @@ _FAR = 30.0  # nats below the likeliest component at which one is not looked at
 _REFRESH = 5  # iterations after which all components are looked at again
 _NEGLIGIBLE = 1e-12  # share of a component whose points are left out of its covariance
 _EMPTY = 1e-6  # points: a component of fewer is left out
-_LEAST_FACTOR = 1e-2  # of a component's covariance in one of its Gaussians
+_LEAST_SCALE = 1e-2  # of a Gaussian, in units of its component's covariance
 _LEAST_DEVIATION = 1e-100  # whose square is not 0
 
 
@@ -256,8 +256,10 @@ def _shares(expected: _Expectation, fit: _Components, factors: Tensor) -> tuple[
     finite = distances.masked_fill(distances.isinf(), 0)
     squares = torch.stack([torch.einsum("nk,nk->k", part, finite) for part in parts], 1)
     scales = torch.where(counts > _EMPTY, squares / (factors.shape[1] * counts), fit.scales)
-    mean = (counts * scales).sum(1, keepdim=True) / counts.sum(1, keepdim=True)
-    scales = (scales / mean).nan_to_num(1.0).clamp_min(_LEAST_FACTOR)  # so that covariances keep their meaning
+    scales = scales.clamp_min(_LEAST_SCALE)  # a component may be one point, at no distance from its mean
+    totals = counts.sum(1, keepdim=True)
+    mean = (counts * scales).sum(1, keepdim=True) / totals
+    scales = torch.where(totals > 0, scales / mean, fit.scales)  # of mean 1: a covariance is its component's
     shares = reduce(torch.add, (part.div_(scale) for part, scale in zip(parts, scales.T, strict=True)))
     return shares, counts, scales
 
