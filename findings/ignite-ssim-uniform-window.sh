@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # pytorch-ignite 0.5.5, torch 2.13.0 (CPU), numpy 2.4.6, scipy 1.17.1, Python 3.11.
 #
-# Input: SSIM of pytorch-ignite with gaussian=False, "to use uniform kernel", and a kernel_size of 3, 5, 7 (scikit-image's
-# and the first publication's is 7 or 8), 11 and 15: of two images of independent noise, and of a black and white pair
-# that is equal but for a shift of one pixel.
+# Input: SSIM of pytorch-ignite with gaussian=False, "to use uniform kernel", and a kernel_size of 3, 5, 7 (that of
+# scikit-image), 11 and 15: of two images of independent noise, and of black and white stripes, four pixels wide, and
+# the same moved by one pixel.
 # One would expect: the mean over windows of that size, all pixels with equal weights that add up to 1.
 # What happens: the weights are 1/5 for the five pixels around the middle and 0 for all others. So every size from 5 on
 # is a window of 5 x 5, and only the border grows. A window of 3 has three weights of 1/5 in each direction: they add up
 # to 0.36, so most of the squared brightness counts as variance and covariance, and unrelated images look alike.
-# Seen: noise: 0.63 for 3, -0.02 for the other sizes; by the formula between -0.03 and 0.00. The largest value of the
-# weights is 0.04 at each size.
+# Seen: noise: 0.63 for 3, -0.01 for each other size; by the formula -0.02 to -0.01. Stripes: 0.55 for 3 and 0.35 for
+# each other size; by the formula 0.36, 0.35, 0.47, 0.49 and 0.50.
 #
 # What our library does: its structural similarity has a Gaussian window, which a test compares with SciPy's.
 set -euo pipefail
@@ -59,8 +59,10 @@ for name, pair in pairs.items():
         assert int((weights > 0).sum()) == min(size, 5) ** 2 and abs(weights.max() - 0.04) < 1e-6
     assert abs(found[5] - right[5]) < 1e-6
     assert abs(found[7] - exact(*pair, 5)) < 1e-6 and abs(found[15] - exact(*pair, 5)) < 1e-6
-    assert found[3] - right[3] > 0.2
+    assert found[3] - right[3] > 0.15
     if name == "noise":
         assert found[3] > 0.6 and abs(right[3]) < 0.05
+    else:
+        assert right[7] - found[7] > 0.1 and right[15] - found[15] > 0.1
 PY
 "$work/env/bin/python" look.py

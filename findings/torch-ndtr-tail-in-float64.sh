@@ -4,8 +4,8 @@
 # Input: the normal distribution function, torch.special.ndtr, of float64 values in a tail that float64 holds easily.
 # One would expect: SciPy's values to a dozen digits, since torch.special.log_ndtr, torch.special.ndtri and torch.erfc
 # have them.
-# What happens: ndtr loses its digits as 1 + erf does: at -8 two digits are left, from about -8.3 on it is exactly 0, and
-# ndtri(ndtr(x)) is minus infinity.
+# What happens: ndtr loses its digits as 1 + erf does: at -8 two digits are left, from about -8.3 on it is exactly 0,
+# and ndtri(ndtr(x)) is minus infinity.
 # Seen: ndtr(-8) = 6.106e-16 (SciPy 6.221e-16), ndtr(-9) = 0.0 (SciPy 1.129e-19), ndtri(ndtr(-9)) = -inf.
 #
 # What our library does instead: entropic_ae/transports takes tails from erfc and log_ndtr.

@@ -11,7 +11,7 @@
 # them at the factor. The grid has its coordinates last in PyTorch, TVM's operator has them second, and nothing is
 # turned, so the image has another size. No error, no warning.
 # Seen: SELU of 1, 2, 3 is 1, 2, 3; a ramp 0 to 7 becomes 0, 2, 4, 5, 7, by PyTorch 0, 1, 3, 4, 6; at 0.7 it ends with
-# 6.7, by PyTorch and onnxruntime 5.93; at 1.7 it is wrong by up to 0.65; 8 x 8 pixels become 8 x 2. Nearest resizing to
+# 6.7, by PyTorch and onnxruntime 5.93; at 1.7 it is wrong by up to 0.31; 8 x 8 pixels become 8 x 2. Nearest resizing to
 # twice the size is right.
 #
 # What our library does: its decoders repeat pixels by whole factors and have none of the four; grid_sample is in
@@ -77,7 +77,7 @@ assert np.array_equal(exact, found)
 exact, found = compare("nearest, to 5", resizing(size=5), image)
 assert exact[0, 0, 0].tolist() == [i * 8 // 5 for i in range(5)] and found[0, 0, 0].tolist() == [0, 2, 4, 5, 7]
 
-for factor, least in ((0.7, 0.7), (1.7, 0.5)):
+for factor, least in ((0.7, 0.7), (1.7, 0.25)):
     exact, found = compare(f"bilinear, factor {factor}", resizing(scale_factor=factor, mode="bilinear"), image)
     at = [np.clip((np.arange(exact.shape[-1]) + 0.5) / scale - 0.5, 0, 7) for scale in (factor, exact.shape[-1] / 8)]
     assert np.allclose(exact[0, 0, 0], at[0], atol=1e-5) and np.allclose(found[0, 0, 0], at[1], atol=1e-5)
@@ -88,7 +88,8 @@ for factor, least in ((0.7, 0.7), (1.7, 0.5)):
 
 lines = torch.linspace(-1, 1, 8)
 grid = torch.stack(torch.meshgrid(lines, lines, indexing="xy"), -1)[None]
-exact, found = compare("identity grid", Call(lambda x, g: functional.grid_sample(x, g, align_corners=True)), image, grid)
+sampling = Call(lambda x, g: functional.grid_sample(x, g, align_corners=True))
+exact, found = compare("identity grid", sampling, image, grid)
 assert np.allclose(exact, image.numpy(), atol=1e-5) and found.shape == (1, 1, 8, 2)
 
 node = helper.make_node("Resize", ["x", "", "scales"], ["y"], mode="linear")

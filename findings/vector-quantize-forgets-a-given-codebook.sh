@@ -4,10 +4,10 @@
 # Input: VectorQuantize whose codebook is set by its property (codebook = ...), for example to the centres of a k-means
 # of one's own, and one training step on data of exactly these centres, with moving averages of decay 0.99.
 # One would expect: the codes stay where they are, since the data agree with them and the averages move by a hundredth.
-# What happens: the property sets the codes, not the sums that the moving averages are of. The first step divides the sums
-# of the random codes of the start, a hundredth renewed, by the counts: all codes jump to near the origin. With
-# threshold_ema_dead_code=2, as in the README, each count starts at 1, so the first step instead replaces every code that
-# fewer than 101 inputs are nearest to, with random inputs, and one of the four centres is lost.
+# What happens: the property sets the codes, not the sums that the moving averages are of. The first step divides the
+# sums of the random codes of the start, a hundredth renewed, by the counts: all codes jump to near the origin. With
+# threshold_ema_dead_code=2, as in the README, each count starts at 1, so the first step instead replaces every code
+# that fewer than 101 inputs are nearest to, with random inputs, and one of the four centres is lost.
 # Seen: "codes set at 10, 20, 30, 40, in evaluation exact: True; after a step: without a threshold 2.0, 3.5, 5.8, 8.1;
 # with the threshold 20.0, 10.0, 40.0, 40.0".
 #
