@@ -26,6 +26,7 @@ import math
 import torch
 from FrEIA.modules import GaussianMixtureModel
 
+torch.set_num_threads(1)  # small tensors
 model = GaussianMixtureModel([(2,)], [(2,), (2, 2), (2, 3)])
 torch.manual_seed(0)
 draws = 0.1 * torch.randn(1000, 2)

@@ -28,6 +28,7 @@ import math
 import torch
 from FrEIA.modules import IResNetLayer, LearnedElementwiseScaling
 
+torch.set_num_threads(1)  # small tensors
 DEVIATION = 0.7
 
 
