@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 from sklearn.mixture import GaussianMixture as Reference
 
+from entropic_ae import InputError
 from entropic_ae.mixtures import GaussianMixture, choose_mixture, fit_mixture, mean_and_deviation
 
 
@@ -229,3 +230,33 @@ def test_a_component_of_one_point_keeps_its_scales(scales):
     fitted = fit_mixture(points, 2, scales=scales, shrinkage=1.0)
     assert fitted.log_prob(points).isfinite().all()
     assert fitted.weights[fitted.means[:, 0] > 40].sum().item() == pytest.approx(1 / 301, rel=1e-3)
+
+
+@pytest.mark.parametrize("scales", [2, 3])
+def test_few_points_far_out_leave_the_others_their_covariance(scales, monkeypatch):
+    """One point in fifty a hundred times as far: the scales are four orders of magnitude apart."""
+    points = draws(1000, 2) * torch.where(torch.arange(1000) % 50 == 0, 100.0, 1.0)[:, None]
+    likelihoods = []
+    for iterations in (1, 2, 4, 8, 16, 32):
+        monkeypatch.setattr("entropic_ae.mixtures._ITERATIONS", iterations)
+        fitted = fit_mixture(points, 1, scales=scales)
+        likelihoods.append(fitted.log_prob(points).mean().item())
+    assert np.diff(likelihoods).min() > -1e-5, likelihoods
+    deviations = fitted.covariances.diagonal(dim1=1, dim2=2).mean(1).sqrt()
+    assert deviations.min().item() == pytest.approx(1, abs=0.1)
+    assert deviations.max().item() > 80
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"components": 0}, "components must be a whole number of at least 1, got 0"),
+        ({"scales": 2.5}, "scales must be a whole number of at least 1, got 2.5"),
+        ({"scales": 0}, "scales must be a whole number of at least 1, got 0"),
+        ({"shrinkage": -1}, "shrinkage must be a number of at least 0, got -1"),
+        ({"shrinkage": math.nan}, "shrinkage must be a number of at least 0, got nan"),
+    ],
+)
+def test_settings_that_cannot_be_fitted_are_refused(setting, message):
+    with pytest.raises(InputError, match=message):
+        fit_mixture(draws(20, 2), **{"components": 2, **setting})

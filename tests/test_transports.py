@@ -11,6 +11,7 @@ import entropic_ae as eae
 from entropic_ae import BatchNorm, InputError, Mixture, Sphere, Transported
 from entropic_ae.mixtures import GaussianMixture, fit_mixture
 from entropic_ae.priors import Laplace, Normal, Uniform, UniformSphere, normal_quantile, rational
+from entropic_ae.storage.files import read_json, write_json
 from entropic_ae.transports import TRANSPORTS, GaussianTransport, MixtureTransport, Transport
 
 QUICK = {"flow": {"epochs": 2, "hidden": 16, "transforms": 2}, "mixture": {"components": 4}}
@@ -227,6 +228,22 @@ def test_a_resumed_run_keeps_its_transport_only_with_its_weights(tmp_path):
     assert not more.files.transport.exists()
 
 
+def test_a_run_of_before_scales_and_shrinkage_is_resumed_without_them(tmp_path):
+    options = {"limit": 100, "device": "cpu", "progress": False, "out": tmp_path / "run"}
+    small, plain = {"width": 2, "batch_size": 20}, {"transport.scales": 1, "transport.shrinkage": 0.0}
+    run = eae.train("t-bn-ae", "digits", epochs=1, set=small | plain, **options)
+    info = read_json(run.folder / "run.json")
+    for name in plain:
+        del info["expanded"]["settings"][name], info["overrides"][name]
+    write_json(run.folder / "run.json", info)
+    with pytest.raises(
+        InputError, match=r"transport\.scales was 1 and is 2; transport\.shrinkage was 0\.0 and is 1"
+    ):
+        eae.train("t-bn-ae", "digits", epochs=2, set=small, resume=True, **options)
+    again = eae.train("t-bn-ae", "digits", epochs=2, set=small | plain, resume=True, **options)
+    assert again.transport is not None
+
+
 def test_a_prior_without_normal_scores_is_refused():
     prior = torch.distributions.Independent(torch.distributions.Exponential(torch.ones(2)), 1)
     with pytest.raises(InputError, match="cannot be transported to the prior Exponential without its methods"):
@@ -288,9 +305,9 @@ def test_scales_bring_the_norms_of_heavy_tailed_codes_to_those_of_the_prior():
     ("setting", "message"),
     [
         ({"components": -1}, "components must be at least 1, or 0"),
-        ({"scales": 0}, "scales must be at least 1, got 0"),
-        ({"shrinkage": -0.5}, "shrinkage must be at least 0 and finite, got -0.5"),
-        ({"shrinkage": math.nan}, "shrinkage must be at least 0 and finite, got nan"),
+        ({"scales": 0}, "scales must be a whole number of at least 1, got 0"),
+        ({"shrinkage": -0.5}, "shrinkage must be a number of at least 0, got -0.5"),
+        ({"shrinkage": math.nan}, "shrinkage must be a number of at least 0, got nan"),
     ],
 )
 def test_invalid_settings_of_the_mixture_are_refused(setting, message):

@@ -11,7 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["COMPONENTS", "GaussianMixture", "choose_mixture", "fit_mixture", "mean_and_deviation"]
+from entropic_ae.errors import InputError
+
+__all__ = ["COMPONENTS", "GaussianMixture", "check_fit", "choose_mixture", "fit_mixture", "mean_and_deviation"]
 
 COMPONENTS = (1, 2, 5, 10, 20, 50, 100, 200)  # numbers that ``choose_mixture`` tries
 _RIDGE = 1e-6  # added to the variances of standardised points, as scikit-learn does
@@ -24,7 +26,7 @@ _FAR = 30.0  # nats below the likeliest component at which one is not looked at
 _REFRESH = 5  # iterations after which all components are looked at again
 _NEGLIGIBLE = 1e-12  # share of a component whose points are left out of its covariance
 _EMPTY = 1e-6  # points: a component of fewer is left out
-_LEAST_SCALE = 1e-2  # of a Gaussian, in units of its component's covariance
+_LEAST_SCALE = 1e-6  # of a Gaussian, in units of its component's covariance
 _LEAST_DEVIATION = 1e-100  # whose square is not 0
 
 
@@ -65,10 +67,10 @@ def fit_mixture(
 ) -> GaussianMixture:
     """Fit Gaussians with full covariances by expectation maximisation, from a k-means start.
 
-    The points are standardised for the fit, so that the ridge of 1e-6 on the variances means the same at every
-    scale. Iterations end when the mean log likelihood changes by less than 1e-3 nats, at the latest after 2,000.
-    Most of the cost in many dimensions is saved where it makes no difference: points that make up 1e-12 of a
-    component are left out of its covariance, and between every fifth iteration and the last, components are not
+    The points are standardised for the fit, so that the ridge of 1e-6 on a component's variances means the same in
+    every unit. Iterations end when the mean log likelihood changes by less than 1e-3 nats, at the latest after
+    2,000. Most of the cost in many dimensions is saved where it makes no difference: points that make up 1e-12 of
+    a component are left out of its covariance, and between every fifth iteration and the last, components are not
     looked at from points where they were 30 nats below the likeliest.
 
     Arguments:
@@ -79,8 +81,11 @@ def fit_mixture(
             are multiples of one: with J above 1 it has heavier tails than a Gaussian. Their weights and factors
             are fitted. The Gaussians of a component follow one another in the result, K J at most.
         shrinkage: at least 0. Covariances are estimated as if each component had this many times D points more,
-            whose covariance is the components' average, scaled to the component's own size.
+            whose covariance is the components' average, scaled to the component's own size. The size is not
+            shrunk: a component of one point keeps the ridge alone.
         seed: of the k-means start.
+
+    Raises: InputError for an invalid number of components or scales, or an invalid shrinkage.
 
     References: Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via the EM algorithm", Journal
     of the Royal Statistical Society B 39, 1977; start, ridge and rule of stopping are scikit-learn's. Scales:
@@ -94,6 +99,7 @@ def fit_mixture(
     >>> sorted(round(mean) for mean in fit_mixture(points, 2).means.flatten().tolist())
     [-5, 5]
     """
+    check_fit("a mixture", components, scales, shrinkage)
     points = points.double()
     mean, deviation = mean_and_deviation(points)
     standard = (points - mean) / deviation
@@ -104,6 +110,18 @@ def fit_mixture(
         mean + deviation * mixture.means,
         deviation[:, None] * mixture.covariances * deviation,
     )
+
+
+def check_fit(name: str, components: int, scales: int, shrinkage: float) -> None:
+    """Raise InputError, in which the settings are those of ``name``, if they cannot be fitted.
+
+    >>> check_fit("mixture", 10, 2, 1.0)
+    """
+    for setting, value in (("components", components), ("scales", scales)):
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"{name}.{setting} must be a whole number of at least 1, got {value!r}.")
+    if not isinstance(shrinkage, int | float) or not 0 <= shrinkage < math.inf:
+        raise InputError(f"{name}.shrinkage must be a number of at least 0, got {shrinkage!r}.")
 
 
 def choose_mixture(

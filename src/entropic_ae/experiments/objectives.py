@@ -185,7 +185,8 @@ def run_objectives(
     Each objective's weight is searched on validation images as ``tune`` does, with equally many candidates; the
     control, which has no weight, has as many learning rates. The best is trained with each seed and measured on
     test images: reconstructions, samples of the prior without a transport and through two kinds of it, and the
-    diagnosis. Draws through the transport of a kind are draws of the density of that name. The entropy is also
+    diagnosis. Draws through the plain transport of a kind (a mixture of one scale, without
+    shrinkage) are draws of the density of that name. The entropy is also
     measured at each factor and without weight: its reconstruction error against its distance is the curve on which
     the others are compared. Last, steps are timed.
 

@@ -54,6 +54,7 @@ _SAME = (
     "training_images_sha256",
     "start_from",
 )  # in a resumed run
+_EARLIER = {"transport.scales": 1, "transport.shrinkage": 0.0}  # of runs that were made before these settings
 _FEW = 4  # differences named in an error
 _PREVIEW_COLUMNS, _PREVIEW_ROWS = 16, 3  # images, and rows of samples
 
@@ -302,7 +303,9 @@ def _check_same(files: RunFolder, info: RunInfo, recipe: Recipe) -> None:
     if recipe.conditional:
         differing += differences({"classes": before.get("classes")}, info)
     if before.recipe == recipe.name:
-        settings = {**system_of(before, recipe).settings(), **before.expanded.settings}
+        settings = system_of(before, recipe).settings()
+        settings |= {name: value for name, value in _EARLIER.items() if name in settings}
+        settings |= before.expanded.settings
         for name in ("epochs", *STOP_SETTINGS):  # which decide how long it is trained, not what
             settings.pop(name, None)
         differing += changes_of({**before.expanded, "settings": settings}, info.expanded)

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from typing_extensions import Self
 
 from entropic_ae.errors import InputError
-from entropic_ae.mixtures import GaussianMixture, choose_mixture, fit_mixture
+from entropic_ae.mixtures import GaussianMixture, check_fit, choose_mixture, fit_mixture
 from entropic_ae.priors import Normal, normal_quantile
 from entropic_ae.storage.tensors import parameters
 from entropic_ae.transports.traced import TracedMixture
@@ -42,11 +42,11 @@ class MixtureTransport(Transport):
 
     Arguments:
         prior: over (D,).
-        weights: (K,).
+        weights: (K,), of all Gaussians, the broad one last.
         means: (K, S), of normal scores.
         covariances: (K, S, S).
 
-    Raises: InputError from ``fit`` for ``components`` below 0.
+    Raises: InputError from ``fit`` for an invalid setting.
 
     References: Rosenblatt, "Remarks on a multivariate transformation", The Annals of Mathematical Statistics 23,
     1952, https://doi.org/10.1214/aoms/1177729394; Knothe, "Contributions to the theory of convex bodies", The
@@ -96,10 +96,7 @@ class MixtureTransport(Transport):
         """Raise InputError for a negative number of components or shrinkage, or less than one scale."""
         if components < 0:
             raise InputError(f"{cls.name}.components must be at least 1, or 0 to choose it, got {components}.")
-        if scales < 1:
-            raise InputError(f"{cls.name}.scales must be at least 1, got {scales}.")
-        if not 0 <= shrinkage < math.inf:
-            raise InputError(f"{cls.name}.shrinkage must be at least 0 and finite, got {shrinkage}.")
+        check_fit(cls.name, components or 1, scales, shrinkage)
 
     @classmethod
     def fit_scores(
