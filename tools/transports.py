@@ -74,15 +74,15 @@ def render_transports(path: Path) -> str:
             [
                 f"`{name.replace(', ', '`, `', 1)}`" if name in KINDS else name,
                 " ".join(map(str, counts)),
-                *(_mean([row[value] for row in rows if value in row], 2) for value in ("nats", "prior")),
+                *(_mean([row[value] for row in rows if value in row]) for value in ("nats", "prior")),
             ]
         )
     heads = ["transport", "components", "log likelihood of test codes, nats", "Frechet, prior"]
     return str(markdown(heads, lines))
 
 
-def _mean(values: list[float], digits: int) -> str:
-    return f"{sum(values) / len(values):.{digits}f}" if values else ""
+def _mean(values: list[float]) -> str:
+    return f"{sum(values) / len(values):.2f}" if values else ""
 
 
 def main() -> None:
