@@ -258,5 +258,5 @@ def test_few_points_far_out_leave_the_others_their_covariance(scales, monkeypatc
     ],
 )
 def test_settings_that_cannot_be_fitted_are_refused(setting, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=f"^mixture.{message}"):
         fit_mixture(draws(20, 2), **{"components": 2, **setting})

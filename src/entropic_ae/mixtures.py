@@ -99,7 +99,7 @@ def fit_mixture(
     >>> sorted(round(mean) for mean in fit_mixture(points, 2).means.flatten().tolist())
     [-5, 5]
     """
-    check_fit("a mixture", components, scales, shrinkage)
+    check_fit("mixture", components, scales, shrinkage)
     points = points.double()
     mean, deviation = mean_and_deviation(points)
     standard = (points - mean) / deviation
@@ -202,7 +202,7 @@ def _start(points: Tensor, components: int, seed: int) -> Tensor:
 
 
 class _Components(NamedTuple):
-    """K components of J Gaussians: weights and factors, (K, J), means, (K, D), covariances, (K, D, D)."""
+    """K components of J Gaussians: weights and scales, (K, J), means, (K, D), covariances, (K, D, D)."""
 
     weights: Tensor
     scales: Tensor
