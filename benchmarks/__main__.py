@@ -19,7 +19,7 @@ from entropic_ae.storage.files import write_json
 ROOT = Path(__file__).parent.parent
 NAMES = (
     *("training", "entropy", "neighbours", "densities", "sampling", "startup", "memory", "reading", "coverage"),
-    *("export", "evaluate", "limit", "frechet", "spaces", "ranking", "networks"),
+    *("export", "evaluate", "limit", "frechet", "spaces", "ranking", "networks", "transports"),
 )
 MODULES = {**{name: name for name in NAMES}, "gpu": "accelerator"}
 APART = ("evaluate", "limit", "frechet", "gpu", "spaces", "ranking")  # of what not every machine has
@@ -43,6 +43,7 @@ DRY: dict[str, dict[str, Any]] = {
     "coverage": {"size": 100, "dim": 8},
     "networks": {"sides": (8,), "width": 2, "batch": 2},
     "limit": {"images": 200, "limit": 2 << 30},
+    "transports": {"sizes": ((2, 3, 2),), "fitted": 500, "mapped": 20},
     "gpu": {"dry": True},
 }
 

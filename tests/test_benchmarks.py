@@ -10,15 +10,19 @@ import benchmarks.__main__
 import pytest
 import torch
 from benchmarks import accelerator
+from benchmarks.densities import bent
 from benchmarks.pairs import compared, interleave
 from benchmarks.ranking import _Kinds, _least, compare
 from benchmarks.sizes import BATCH, SHAPE
 from benchmarks.training import LOSSES, Bare, configured
+from benchmarks.transports import halved
 
 from entropic_ae.errors import InputError
+from entropic_ae.priors import Normal
 from entropic_ae.recipes import RECIPES
 from entropic_ae.storage.files import write_json
 from entropic_ae.training import loop
+from entropic_ae.transports import MixtureTransport
 
 RENDER = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "update_docs.py"))
 
@@ -65,7 +69,7 @@ def test_one_with_fewer_turns_is_paired_with_the_first():
 
 @pytest.mark.parametrize(
     "name",
-    ["densities", "entropy", "neighbours", "networks", "sampling", "spaces"]
+    ["densities", "entropy", "neighbours", "networks", "sampling", "spaces", "transports"]
     + [pytest.param(name, marks=pytest.mark.slow) for name in ("coverage", "gpu", "reading")],  # many processes
 )
 def test_a_benchmark_runs_in_little(name, tmp_path, monkeypatch):
@@ -75,6 +79,12 @@ def test_a_benchmark_runs_in_little(name, tmp_path, monkeypatch):
     assert result["rows"]
     kinds = {"gpu": "gpu", "neighbours": "neighbours", "reading": "memory", "spaces": "spaces", "networks": "cost"}
     assert RENDER["KINDS"][kinds.get(name, "speed")](tmp_path / f"{name}.json")
+
+
+def test_the_inverse_by_halving_is_the_transports():
+    transport = MixtureTransport.fit(bent(500, 3, 1), Normal.standard(3), components=5)
+    u = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)).double()
+    assert halved(transport, u) == pytest.approx(transport.inverse(u), abs=1e-8)
 
 
 def test_known_images_are_ranked():

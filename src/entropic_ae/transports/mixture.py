@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,8 @@ _BROAD, _SPREAD = 1e-3, 4.0  # weight of the broad component, and its covariance
 _LEAST_VARIANCE = 1e-24  # of the broad component, for codes that all coincide
 _DEEP = 36.0  # deviations at which a tail has no digits in float64
 _SINGLE = 5.0  # deviations up to which the search begins in float32
-_COARSE, _POLISHED = 1e-3, 1e-6  # error in u, and last step, at which a search and Newton's steps end well
+_COARSE = 1e-3  # error in u at which a search ends
+_CLOSE, _POLISHED = 1e-7, 1e-6  # relative steps of Newton's after which no second follows, and a second may be
 _STEPS = 100  # of a search, which never takes as many
 
 
@@ -186,12 +187,13 @@ class MixtureTransport(Transport):
         columns: list[Tensor] = []
         known = u[:, :0]
         for d, (factor, offset) in enumerate(zip(self._factors, self._offsets, strict=True)):
+            slopes = factor[:, d]
             shifts = known @ factor[:, :d].T - offset  # (N, K)
-            column = _solve(u[:, d], log_weights.log_softmax(1), shifts, factor[:, d])
+            column = _solve(u[:, d], log_weights, shifts, slopes)
             columns.append(column)
             known = torch.stack(columns, 1)
-            values = column[:, None] * factor[:, d] + shifts
-            log_weights = log_weights + factor[:, d].log() - values.square() / 2
+            values = torch.addcmul(shifts, column[:, None], slopes)
+            log_weights = torch.addcmul(log_weights + slopes.log(), values, values, value=-0.5)
         return known
 
 
@@ -212,13 +214,15 @@ def _solve(u: Tensor, log_weights: Tensor, shifts: Tensor, slopes: Tensor) -> Te
 
     Arguments:
         u: (N,).
-        log_weights, shifts: (N, K).
+        log_weights: (N, K), of any sum of weights.
+        shifts: (N, K).
         slopes: (K,), positive.
     """
     with torch.no_grad():
         z = _search(u, log_weights, shifts, slopes)
     if not torch.is_grad_enabled():
         return z
+    log_weights = log_weights.log_softmax(1)
     values = z[:, None] * slopes + shifts
     log_tail = _log_tails(values, log_weights, u < 0)
     error = log_tail - torch.special.log_ndtr(-u.abs())
@@ -229,68 +233,95 @@ def _solve(u: Tensor, log_weights: Tensor, shifts: Tensor, slopes: Tensor) -> Te
     return z - torch.where(u < 0, error, -error) * step
 
 
+class _Conditional(NamedTuple):
+    """Equations sum_k w_k Phi(-(slope_k y + shift_k)) = Phi(-u) for y, (N,).
+
+    Attributes:
+        u: (N,), at least 0.
+        weights, heights: (N, K), w_k and w_k slope_k.
+        shifts, slopes: (N, K) and (K,), in units of sqrt(2).
+    """
+
+    u: Tensor
+    weights: Tensor
+    heights: Tensor
+    shifts: Tensor
+    slopes: Tensor
+
+    def of(self, rows: Tensor) -> _Conditional:
+        """Return the equations of some rows."""
+        return _Conditional(*(part[rows] for part in self[:4]), self.slopes)
+
+    def single(self) -> _Conditional:
+        """Return the equations in float32."""
+        return _Conditional(*(part.float() for part in self))
+
+    def tail_and_density(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the left side and, but for its sign and a factor sqrt(2 pi), its derivative: (N,) each."""
+        values = torch.addcmul(self.shifts, y[:, None], self.slopes)
+        tail = torch.linalg.vecdot(self.weights, torch.erfc(values)) / 2
+        return tail, torch.linalg.vecdot(self.heights, values.square_().neg_().exp_())
+
+    def newton(self, y: Tensor) -> Tensor:
+        """Return Newton's step on the logarithm of both sides, (N,)."""
+        tail, density = self.tail_and_density(y)
+        return (tail.log() - torch.special.log_ndtr(-self.u)) * tail / density * math.sqrt(2 * math.pi)
+
+
 def _search(u: Tensor, log_weights: Tensor, shifts: Tensor, slopes: Tensor) -> Tensor:
     """Return the solution: by a search in float32, then Newton's steps, then bisection where they fail."""
-    weights = log_weights.exp()
-    rough = _bracketed(u.float(), weights.float(), shifts.float(), slopes.float())
-    z = rough.to(u)
-    sign = torch.where(u < 0, 1.0, -1.0).to(u)
-    log_target = torch.special.log_ndtr(-u.abs())
-    scaled = (sign * -math.sqrt(0.5))[:, None]
-    for _ in range(2):
-        values = z[:, None] * slopes + shifts
-        tail = torch.linalg.vecdot(weights, torch.erfc(values * scaled)) / 2
-        density = torch.linalg.vecdot(weights, values.square().div_(-2).exp_().mul_(slopes))
-        step = sign * (tail.log() - log_target) * tail / density * math.sqrt(2 * math.pi)
-        z = z - step
+    sign = torch.where(u < 0, -1.0, 1.0).to(u)  # equations of negative u are mirrored
+    weights = log_weights.softmax(1)
+    halved = math.sqrt(0.5)
+    equations = _Conditional(
+        u.abs(), weights, weights * slopes, shifts * (sign * halved)[:, None], slopes * halved
+    )
+    y = _bracketed(equations.single()).to(u)
+    step = equations.newton(y)
+    y = y + step
     # the error left is of the order of the last step's square; where the density is tiny it may be anything
-    missed = ~((step.abs() < _POLISHED * (1 + z.abs())) & (u.abs() < _SINGLE))
+    more = ~(step.abs() < _CLOSE * (1 + y.abs()))
+    if bool(more.any()):
+        step[more] = equations.of(more).newton(y[more])
+        y[more] += step[more]
+    z = y * sign
+    missed = ~((step.abs() < _POLISHED * (1 + y.abs())) & (u.abs() < _SINGLE))
     if bool(missed.any()):
-        z[missed] = _careful(u[missed], log_weights[missed], shifts[missed], slopes)
+        z[missed] = _careful(u[missed], log_weights[missed].log_softmax(1), shifts[missed], slopes)
     return z
 
 
-def _bracketed(u: Tensor, weights: Tensor, shifts: Tensor, slopes: Tensor) -> Tensor:
+def _bracketed(equations: _Conditional) -> Tensor:
     """Return the solution with an error in u of at most 1e-3, by Newton's steps within a bracket."""
-    z, low, high = _bracket(u, weights, shifts, slopes)
-    found, places = z.clone(), torch.arange(len(u), device=u.device)
+    quantiles = (equations.u[:, None] * math.sqrt(0.5) - equations.shifts) / equations.slopes
+    y = torch.linalg.vecdot(equations.weights, quantiles)
+    low, high = quantiles.aminmax(dim=1)  # the components' span the mixture's
+    found, places = y.clone(), torch.arange(len(y), device=y.device)
     for step in range(_STEPS):
-        values = z[:, None] * slopes + shifts
-        flip = torch.where(u < 0, -math.sqrt(0.5), math.sqrt(0.5))
-        tail = torch.linalg.vecdot(weights, torch.erfc(values * flip[:, None])) / 2
-        density = torch.linalg.vecdot(weights, values.square().div_(-2).exp_().mul_(slopes))
-        reached = torch.special.ndtri(tail)
-        reached = torch.where(u < 0, reached, -reached)
-        error = reached - u
-        low, high = torch.where(error < 0, z, low), torch.where(error > 0, z, high)
-        following = z - error * (reached.square() / -2).exp() / density
+        tail, density = equations.tail_and_density(y)
+        reached = -torch.special.ndtri(tail)
+        error = reached - equations.u
+        low, high = torch.where(error < 0, y, low), torch.where(error > 0, y, high)
+        following = y - error * (reached.square() / -2).exp() / density
         inside = (following > low) & (following < high)
         if step >= 6 and step % 2:  # Newton's steps may creep along one end of the bracket
             inside = torch.zeros_like(inside)
-        found[places] = torch.where(inside, following, z)
-        more = ~((error.abs() < _COARSE) | (high - low <= 1e-6 * (1 + z.abs())))
+        found[places] = torch.where(inside, following, y)
+        more = ~((error.abs() < _COARSE) | (high - low <= 1e-6 * (1 + y.abs())))
         if not bool(more.any()):
             break
         following = torch.where(inside, following, (low + high) / 2)
-        places, u, z, low, high = places[more], u[more], following[more], low[more], high[more]
-        weights, shifts = weights[more], shifts[more]
+        places, y, low, high = places[more], following[more], low[more], high[more]
+        equations = equations.of(more)
     return found
 
 
 def _careful(u: Tensor, log_weights: Tensor, shifts: Tensor, slopes: Tensor) -> Tensor:
     """Return the solution in float64 by bisection on the logarithm of the tail, which holds everywhere."""
-    z, low, high = _bracket(u, log_weights.exp(), shifts, slopes)
+    low, high = ((u[:, None] - shifts) / slopes).aminmax(dim=1)
     left, target = u < 0, torch.special.log_ndtr(-u.abs())
     for _ in range(_STEPS):
+        z = (low + high) / 2
         below = (_log_tails(z[:, None] * slopes + shifts, log_weights, left) < target) == left
         low, high = torch.where(below, z, low), torch.where(below, high, z)
-        z = (low + high) / 2
-    return z
-
-
-def _bracket(u: Tensor, weights: Tensor, shifts: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a first guess, and the least and the greatest quantile of a component, which span the solution."""
-    quantiles = (u[:, None] - shifts) / slopes
-    low = quantiles.masked_fill(weights == 0, math.inf).amin(1)
-    high = quantiles.masked_fill(weights == 0, -math.inf).amax(1)
-    return (weights * quantiles).sum(1).maximum(low).minimum(high), low, high
+    return (low + high) / 2
