@@ -20,7 +20,7 @@ from entropic_ae.mixtures import mean_and_deviation
 from entropic_ae.storage.files import read_json
 
 SIZES = ((10_000, 16, 10), (10_000, 64, 10), (50_000, 128, 50))  # codes, dimensions, components
-FEW = 3  # rounds at most of more than this many codes, which take minutes each
+FEW = 1  # round of more than this many codes, which take minutes each
 MANY = 10_000
 STARTS = (
     "kmeans",

@@ -14,6 +14,7 @@ from entropic_ae.data import ImageData, fingerprint, load_images
 from entropic_ae.errors import InputError
 from entropic_ae.experiments.budgets import SMALL
 from entropic_ae.recipes import System, split_image_size, system_for
+from entropic_ae.recipes.earlier import EARLIER
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.storage.files import read_json
 from entropic_ae.training import Execution
@@ -21,28 +22,7 @@ from entropic_ae.training.batches import ShuffledBatches
 
 __all__ = ["Cell", "Rung", "parse_system", "read_cells", "shared_protocol", "without_newer"]
 
-# Settings added after the first results, with the value that keeps the old behaviour: at that value they are left
-# out of a cell's name, so that old results stay valid. (Classes name networks, bottleneck and terms.)
-_NEWER = {
-    "network": None,
-    "bottleneck": None,
-    "terms": None,
-    "entropy.memory": 0,
-    "depth": 1,
-    "validation_images": 0,
-    "encoder_rate": 1.0,
-    "decoder_rate": 1.0,
-    "patience_steps": 0,
-    "stop_after": 0,
-    "stop_rate": 0.0,
-    "ema": 0.0,
-    "augment": "none",
-    "statistics_batches": 0,
-    "beta2": 0.999,
-    "transport": "none",
-    "transport.scales": 1,
-    "transport.shrinkage": 0.0,
-}
+_BY_CLASS = ("network", "bottleneck", "terms")  # newer settings too, whose choice the classes of a cell name
 
 
 @dataclass(frozen=True)
@@ -183,7 +163,7 @@ def without_newer(description: Mapping[str, Any]) -> dict[str, Any]:
     settings = {
         name: value
         for name, value in description["settings"].items()
-        if name not in _NEWER or _NEWER[name] not in (None, value)
+        if name not in _BY_CLASS and (name not in EARLIER or EARLIER[name] != value)
     }
     return {**description, "settings": settings}
 

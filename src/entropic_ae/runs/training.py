@@ -19,6 +19,7 @@ from entropic_ae.distributed import in_turn, is_first
 from entropic_ae.errors import InputError, Interrupted, given_once, warn
 from entropic_ae.randomness import check_seed
 from entropic_ae.recipes import Recipe, changes_of, differences, split_image_size, system_of
+from entropic_ae.recipes.earlier import EARLIER
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.runs.drawing import draw_again
 from entropic_ae.runs.labels import taken
@@ -54,7 +55,6 @@ _SAME = (
     "training_images_sha256",
     "start_from",
 )  # in a resumed run
-_EARLIER = {"transport.scales": 1, "transport.shrinkage": 0.0}  # of runs that were made before these settings
 _FEW = 4  # differences named in an error
 _PREVIEW_COLUMNS, _PREVIEW_ROWS = 16, 3  # images, and rows of samples
 
@@ -304,7 +304,7 @@ def _check_same(files: RunFolder, info: RunInfo, recipe: Recipe) -> None:
         differing += differences({"classes": before.get("classes")}, info)
     if before.recipe == recipe.name:
         settings = system_of(before, recipe).settings()
-        settings |= {name: value for name, value in _EARLIER.items() if name in settings}
+        settings |= {name: value for name, value in EARLIER.items() if name in settings}
         settings |= before.expanded.settings
         for name in ("epochs", *STOP_SETTINGS):  # which decide how long it is trained, not what
             settings.pop(name, None)

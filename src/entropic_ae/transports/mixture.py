@@ -250,7 +250,9 @@ class _Conditional(NamedTuple):
 
     def of(self, rows: Tensor) -> _Conditional:
         """Return the equations of some rows."""
-        return _Conditional(*(part[rows] for part in self[:4]), self.slopes)
+        return self._replace(
+            u=self.u[rows], weights=self.weights[rows], heights=self.heights[rows], shifts=self.shifts[rows]
+        )
 
     def single(self) -> _Conditional:
         """Return the equations in float32."""
