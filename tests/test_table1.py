@@ -4,7 +4,7 @@ import pytest
 
 from entropic_ae import InputError
 from entropic_ae.experiments import table1
-from entropic_ae.experiments.table1 import render
+from entropic_ae.experiments.table1 import render, statements
 
 
 def cell(label, seed, frechet, data="cifar10", collapsed=(), **cell):
@@ -117,6 +117,16 @@ def test_a_second_stage_stands_for_the_prior_only_where_the_system_draws_from_it
     cells = [cell(name, 0, columns(10, 5, 4, **{"second-stage": 2})) for name in ("eae", "ae")]
     page = render(write(tmp_path, *cells))
     assert "`eae` (10.00) ahead with prior sampling: of all other systems here, **within the spread**" in page
+
+
+def test_eae_is_compared_with_systems_without_a_transport_and_t_eae_with_all(tmp_path):
+    of_recipe = {"eae": 10, "wae": 12, "t-bn-ae": 4, "t-eae": 3, "2seae": 2}
+    cells = [cell(name, 0, columns(prior, 11, 12)) for name, prior in of_recipe.items()]
+    said = "\n".join(statements(write(tmp_path, *cells)))
+    own = "- `eae` (10.00) ahead with prior sampling: of the paper's column, **holds** (next: wae 12.00)"
+    assert f"{own}; of all other systems here without a transport, **holds** (next: wae 12.00)." in said
+    mapped = "- `t-eae` (3.00) ahead with prior sampling: of all other systems here, **holds**"
+    assert f"{mapped} (next: t-bn-ae 4.00)." in said
 
 
 def test_columns_that_were_not_measured_have_no_verdict(tmp_path):

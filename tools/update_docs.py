@@ -48,7 +48,7 @@ from tree import render_tree
 
 from entropic_ae.experiments.objectives_table import render_objectives
 from entropic_ae.experiments.studies import render_study
-from entropic_ae.experiments.table1 import render
+from entropic_ae.experiments.table1 import render, statements
 from entropic_ae.experiments.tuning import render_tries
 
 ROOT = Path(__file__).parent.parent
@@ -59,6 +59,7 @@ KINDS = {
     "brief table": partial(render, brief=True),
     "comparison": sweeps.comparison,
     "leaders": sweeps.leaders,
+    "statements": lambda path: "\n".join(statements(path)).strip(),
     "tries": render_tries,
     "choice": sweeps.choice,
     "factors": sweeps.factors,

@@ -25,6 +25,8 @@ _PAPER = {
     density: [name for name, figures in PUBLISHED["celeba"].items() if {density, also} & {*figures}]
     for density, also in (("prior", "second-stage"), ("gaussian", ""), ("mixture", ""))
 }
+_OURS = ("eae", "t-eae")  # of which the statements are, without and with a transport
+_ONE_IDEA = (*_OURS, "eae-linear", "2seae")  # which are not compared with one another
 _LITTLE, _MUCH = 0.25, 1.5  # shares of the real images' variance; samples outside this range are reported
 
 Members = list[dict[str, Any]]
@@ -92,36 +94,25 @@ def _name(label: str, rows: Mapping[str, Members]) -> str:
 def statements(out: Path) -> list[str]:
     """Test the paper's statements about its Table 1 on the cells of a folder; return Markdown lines.
 
-    ``eae`` is compared with the systems of the paper's column, and with all systems except its own variants,
-    ``eae-linear`` and ``2seae``. In the paper's prior column, a two-stage system draws its codes from the second
-    stage. Means over seeds are compared; a difference up to the standard deviations over seeds of both, added in
-    quadrature, is within the spread. The first of several rows of ``eae`` is used. The result is empty if ``eae``
-    was not measured.
+    ``eae`` is compared with the systems of the paper's column, and with all systems without a transport; ``t-eae``
+    with all systems. Their variants, ``eae-linear`` and ``2seae``, are left out, and of ``t-eae`` also ``eae``. In
+    the paper's prior column, a two-stage system draws its codes from the second stage. Means over seeds are
+    compared; a difference up to the standard deviations over seeds of both, added in quadrature, is within the
+    spread. The first of several rows of a system is used. The result is empty if neither was measured.
     """
     rows = _rows(out)
-    ours = next((label for label, members in rows.items() if _recipe(members) == "eae"), None)
-    if ours is None or len(rows) == 1:
+    named = [(name, label) for name in _OURS if (label := _first(rows, name)) is not None]
+    if not named or len(rows) == 1:
         return []
-    alone = len(rows[ours]) == 1
+    alone = all(len(rows[label]) == 1 for _, label in named)
     among = f", among the {len(rows)} of {len(compared())} systems measured" * (len(rows) < len(compared()))
     lines = [
         "",
         f"The paper's statements, at this budget{among}{' (one seed, the spread is unknown)' * alone}:",
         "",
     ]
-    if collapsed := {name for member in rows[ours] for name in member["metrics"]["collapse"]["collapsed"]}:
-        lines += [f"`eae` itself has collapsed ({', '.join(sorted(collapsed))}), so these say nothing of it:", ""]
-    for density, names in _PAPER.items():
-        own = _column(rows, density)[ours]
-        if not own:
-            continue
-        rivals = _rivals(rows, density)
-        groups = {"the paper's column": [rival for rival in rivals if rival.recipe in names]}
-        groups["all other systems here"] = rivals
-        verdicts = [f"of {group}, {_verdict(own, members)}" for group, members in groups.items() if members]
-        if verdicts:
-            shown = f"`{_name(ours, rows)}` ({mean_text(own)}) ahead with {density} sampling"
-            lines.append(f"- {shown}: {'; '.join(verdicts)}.")
+    for name, label in named:
+        lines += _leads(rows, name, label)
     prior, mixture = _column(rows, "prior"), _column(rows, "mixture")
     both = [label for label in rows if prior[label] and len(prior[label]) == len(mixture[label])]
     if both:
@@ -130,6 +121,39 @@ def statements(out: Path) -> list[str]:
             f"- Mixture ahead of prior sampling for all (in the paper, but for CV-VAE on CelebA): {said}."
         )
     return lines
+
+
+def _first(rows: Mapping[str, Members], recipe: str) -> str | None:
+    return next((label for label, members in rows.items() if _recipe(members) == recipe), None)
+
+
+def _leads(rows: Mapping[str, Members], recipe: str, ours: str) -> list[str]:
+    """Return for each density of the paper whether the row ``ours`` is ahead; of what, says ``statements``."""
+    lines = []
+    if collapsed := {name for member in rows[ours] for name in member["metrics"]["collapse"]["collapsed"]}:
+        parts = ", ".join(sorted(collapsed))
+        lines += [f"`{recipe}` itself has collapsed ({parts}), so these say nothing of it:", ""]
+    mapped = any(_has_transport(_recipe(members)) for members in rows.values())
+    for density, names in _PAPER.items():
+        own = _column(rows, density)[ours]
+        if not own:
+            continue
+        rivals = _rivals(rows, density, recipe)
+        groups = {"all other systems here": rivals}
+        if recipe == "eae":
+            groups = {
+                "the paper's column": [rival for rival in rivals if rival.recipe in names],
+                f"all other systems here{' without a transport' * mapped}": rivals,
+            }
+        verdicts = [f"of {group}, {_verdict(own, members)}" for group, members in groups.items() if members]
+        if verdicts:
+            shown = f"`{_name(ours, rows)}` ({mean_text(own)}) ahead with {density} sampling"
+            lines.append(f"- {shown}: {'; '.join(verdicts)}.")
+    return lines
+
+
+def _has_transport(recipe: str) -> bool:
+    return recipe in RECIPES and RECIPES[recipe].transport is not None
 
 
 def _ahead_for_all(pairs: Sequence[tuple[str, Sequence[float], Sequence[float]]]) -> str:
@@ -156,19 +180,20 @@ class _Rival(NamedTuple):
     values: list[float]
 
 
-def _rivals(rows: Mapping[str, Members], density: str) -> list[_Rival]:
-    """Return the systems of a column, the best first, without ``eae`` and its variants, which are one idea."""
+def _rivals(rows: Mapping[str, Members], density: str, recipe: str) -> list[_Rival]:
+    """Return the systems of a column that ``recipe`` is compared with, the best first."""
     second = _column(rows, "second-stage")
     found = []
     for label, values in _column(rows, density).items():
-        recipe, name = _recipe(rows[label]), _name(label, rows)
-        two_stages = recipe in RECIPES and RECIPES[recipe].density == "second-stage"
+        other, name = _recipe(rows[label]), _name(label, rows)
+        if other in _ONE_IDEA or (_has_transport(other) and not _has_transport(recipe)):
+            continue
+        two_stages = other in RECIPES and RECIPES[other].density == "second-stage"
         if density == "prior" and two_stages and second[label]:
-            found.append(_Rival(f"the second stage of {name}", recipe, second[label]))
+            found.append(_Rival(f"the second stage of {name}", other, second[label]))
         elif values:
-            found.append(_Rival(name, recipe, values))
-    others = [rival for rival in found if rival.recipe not in ("eae", "eae-linear", "2seae")]
-    return sorted(others, key=lambda rival: statistics.mean(rival.values))
+            found.append(_Rival(name, other, values))
+    return sorted(found, key=lambda rival: statistics.mean(rival.values))
 
 
 def _verdict(own: Sequence[float], rivals: Sequence[_Rival]) -> str:

@@ -90,7 +90,7 @@ class MixtureTransport(Transport):
     @property
     def summary(self) -> str:
         """The transport with its number of components."""
-        return f"{super().summary}, {self.components} components"
+        return f"{super().summary}, {self.components} component{'s' * (self.components > 1)}"
 
     @classmethod
     def check(cls, *, components: int = 0, scales: int = 2, shrinkage: float = 1.0) -> None:
