@@ -21,6 +21,7 @@ from entropic_ae.training import Settings
 
 ROOT = Path(__file__).parent.parent
 SETS = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
+TITLES = {**SETS, "celeba": "Faces"}
 FACTORS = (0.04, 0.2, 1, 5, 25, 125)
 CHOSEN = ("eae", "bn-ae", "wae", "vae", "rae")
 
@@ -112,8 +113,8 @@ def _but_for_precision(cell: Mapping[str, Any], other: Mapping[str, Any]) -> boo
 def leaders(path: Path) -> str:
     """Return the systems of one table, each by the density that it is meant for: means over seeds, best first.
 
-    Beside the distance are that of the reconstructions, which no density can be far below, and recall and
-    near-copies of the samples.
+    Beside the distance are that of the reconstructions, which no density can be far below, and recall, coverage
+    and near-copies of the samples.
     """
     cells = [cell for cell in read_cells(path) if "metrics" in cell]
     rows: dict[tuple[str, str], list[list[float]]] = {}
@@ -125,22 +126,23 @@ def leaders(path: Path) -> str:
             metrics["distances"]["reconstructions"]["frechet"],
             drawn["frechet"],
             metrics["distances"]["mixture"]["frechet"],
-            100 * drawn["recall"],
-            100 * drawn["near_copies"],
+            *(100 * drawn[name] for name in ("recall", "coverage", "near_copies")),
         )
         terms = cell["cell"]["own"].get("terms")
         name = f"`{recipe}`" + (f", `terms={terms}`" if terms else "")
         rows.setdefault((name, density), []).append([*map(float, values)])
-    columns = ("samples from", "error", "reconstructions", "samples", "mixture", "recall, %", "near-copies, %")
+    columns = ("samples from", "error", "reconstructions", "samples", "mixture")
+    columns += ("recall, %", "coverage, %", "near-copies, %")
     best_first = sorted(rows.items(), key=lambda row: sum(one[2] for one in row[1]) / len(row[1]))
     lines = [[*names, *map(mean_text, zip(*found, strict=True))] for names, found in best_first]
     first, seeds = cells[0], {len(found) for found in rows.values()}
     settings, real = first["expanded"]["settings"], first["metrics"]["distances"][FLOOR]
     many = str(max(seeds)) if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
     return (
-        f"{markdown(['', *columns], lines)}\n\n{SETS[first['cell']['data']]}: Frechet distances to test images in "
-        f"{first['metrics']['features']} features, lower is better; held-out images are at {real['frechet']:.2f}, "
-        f"with a recall of {100 * real['recall']:.0f} % and {100 * real['near_copies']:.1f} % near-copies. "
+        f"{markdown(['', *columns], lines)}\n\n{TITLES[first['cell']['data']]}: Frechet distances to test images "
+        f"in {first['metrics']['features']} features, lower is better; held-out images are at "
+        f"{real['frechet']:.2f}, with a recall of {100 * real['recall']:.0f} %, a coverage of "
+        f"{100 * real['coverage']:.0f} % and {100 * real['near_copies']:.1f} % near-copies. "
         "*Error* is squared, summed over an image. Mean ± standard deviation over "
         f"{many} seed{'s' * (max(seeds) > 1)}; {first['training_images']:,} training images, "
         f"{settings['epochs']} epochs, width {settings['width']}{_optimiser(settings)}; settings searched "
