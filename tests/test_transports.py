@@ -295,7 +295,7 @@ def test_scales_bring_the_norms_of_heavy_tailed_codes_to_those_of_the_prior():
         spread[scales] = transport(others).norm(dim=1).std().item() / expected
         assert transport.components == 1
         assert len(transport.weights) == scales + 1
-        assert transport.summary == "transport 'mixture' to N(0, I), 1 components"
+        assert transport.summary == "transport 'mixture' to N(0, I), 1 component"
     assert spread[1] > 1.3
     assert abs(spread[2] - 1) < 0.15, spread
     assert abs(spread[3] - 1) < 0.08, spread

@@ -3,7 +3,7 @@
 ``python tools/transports.py RUN [RUN ...] --out results/measures/transports-mnist.json`` fits each of ``KINDS`` to
 a copy of each run, which stays as it is. The runs of docs/transport.md are the three of ``t-bn-ae`` that
 ``entropic-ae table1 DATA --runs FOLDER`` keeps (docs/reproduce.md, "The leaders"). Distances are in features of
-the classifier of all images of the data set, as in the tables. Runs that the file holds already are kept.
+the classifier of all images of the data set, as in the tables. What the file holds already is kept.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ __all__ = ["main", "measure", "render_transports"]
 KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "gaussian": ("gaussian", {}),
     "copula": ("copula", {}),
+    "flow": ("flow", {}),
     "mixture, scales=1 shrinkage=0": ("mixture", {"scales": 1, "shrinkage": 0.0}),
     "mixture, scales=2 shrinkage=0": ("mixture", {"scales": 2, "shrinkage": 0.0}),
     "mixture, scales=1": ("mixture", {"scales": 1}),
@@ -42,17 +43,24 @@ DECODED = "training codes, decoded"
 SEED = 0
 
 
-def measure(folder: Path, n: int) -> dict[str, dict[str, float]]:
-    """Return the measures of each kind on a run: nats of test codes, components, and the distance of draws."""
+def measure(folder: Path, n: int, found: Mapping[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Return the measures of each kind on a run: nats of test codes, components, and the distance of draws.
+
+    Kinds that were found already are kept.
+    """
     with tempfile.TemporaryDirectory() as copies:
         run = eae.load(shutil.copytree(folder, Path(copies, folder.name)))
         run.remove_transport()
         real = run.data.test.images
         space = load_features("classifier", eae.load_images(run.info.data))
         of_real, codes = space(real), run.encode(real)
-        again = run.reconstruct(run.data.train.images)
-        rows: dict[str, dict[str, float]] = {DECODED: {"prior": frechet_distance(of_real, space(again))}}
+        rows = dict(found)
+        if DECODED not in rows:
+            again = run.reconstruct(run.data.train.images)
+            rows[DECODED] = {"prior": frechet_distance(of_real, space(again))}
         for name, (kind, settings) in KINDS.items():
+            if name in rows:
+                continue
             transport = run.fit_transport(kind, **settings)
             row = {"nats": transport.log_prob(codes).mean().item()}
             if isinstance(transport, MixtureTransport):
@@ -96,7 +104,8 @@ def main() -> None:
     if found["n"] != options.n:
         sys.exit(f"{options.out} was measured with other settings; give another --out.")
     for folder in options.runs:
-        if folder.name in found["runs"]:
+        known = found["runs"].get(folder.name, {}).get("kinds", {})
+        if {*KINDS, DECODED} <= {*known}:
             continue
         info = eae.load(folder).info
         found["runs"][folder.name] = {
@@ -105,7 +114,7 @@ def main() -> None:
             "limit": info.limit,
             "run_seed": info.seed,
             "settings": info.expanded["settings"],
-            "kinds": measure(folder, options.n),
+            "kinds": measure(folder, options.n, known),
         }
         found |= {"versions": versions(), "machine": machine(), "git_commit": git_commit()}
         write_json(options.out, found)
