@@ -76,7 +76,9 @@ def render_transports(path: Path) -> str:
     of_runs = list(read_json(path)["runs"].values())
     lines = []
     for name in (*KINDS, DECODED):
-        rows = [found["kinds"][name] for found in of_runs]
+        rows = [found["kinds"][name] for found in of_runs if name in found["kinds"]]
+        if not rows:
+            continue
         counts = sorted(int(row["components"]) for row in rows if "components" in row)
         lines.append(
             [
