@@ -30,7 +30,7 @@ DRY: dict[str, dict[str, Any]] = {
     "training": {"images": 200, "width": 2},
     "entropy": {"sizes": ((100, 4),)},
     "neighbours": {"sizes": ((500, 4, 100),)},
-    "densities": {"sizes": ((500, 2, 3),)},
+    "densities": {"sizes": (("bent", 500, 2, 3), ("clustered", 500, 2, 3))},
     "sampling": {"n": 20, "width": 2, "compiles": False},  # for which a machine needs a C++ compiler
     "frechet": {"features": 100, "dim": 16, "images": 4},
     "startup": {"commands": 2},

@@ -12,14 +12,19 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from benchmarks.pairs import compared, interleave
+from benchmarks.pairs import PAIRED, compared, interleave
 from benchmarks.tables import markdown, plain
 from entropic_ae.bottlenecks import BatchNorm
 from entropic_ae.densities import Density, Gaussian, Mixture
 from entropic_ae.mixtures import mean_and_deviation
 from entropic_ae.storage.files import read_json
 
-SIZES = ((10_000, 16, 10), (10_000, 64, 10), (50_000, 128, 50))  # codes, dimensions, components
+SIZES = (  # kind of codes, their number, dimensions, components
+    ("bent", 10_000, 16, 10),
+    ("bent", 10_000, 64, 10),
+    ("bent", 50_000, 128, 50),
+    ("clustered", 50_000, 128, 50),
+)
 FEW = 1  # round of more than this many codes, which take minutes each
 MANY = 10_000
 STARTS = (
@@ -35,6 +40,23 @@ def bent(n: int, dim: int, seed: int) -> Tensor:
     folds, mix = (torch.randn(dim, dim, generator=shapes) / dim**0.5 for _ in range(2))
     x = torch.randn(n, dim, generator=torch.Generator().manual_seed(seed))
     return torch.tanh(2 * x @ folds) @ mix + 0.3 * x
+
+
+def clustered(n: int, dim: int, seed: int, *, clusters: int = 50) -> Tensor:
+    """Return codes of clusters that are Gaussians far from one another, (n, D)."""
+    shapes = torch.Generator().manual_seed(0)
+    centres = torch.randn(clusters, dim, generator=shapes)
+    factors = torch.randn(clusters, dim, dim, generator=shapes) / dim**0.5
+    source = torch.Generator().manual_seed(seed)
+    places = torch.randint(clusters, (n,), generator=source)
+    x = torch.randn(n, dim, generator=source)
+    codes = torch.empty(n, dim)
+    for k in range(clusters):
+        codes[places == k] = centres[k] + x[places == k] @ factors[k].T
+    return codes
+
+
+CODES = {"bent": bent, "clustered": clustered}
 
 
 class _Fit:
@@ -65,10 +87,10 @@ def _library(codes: Tensor, kind: type[Density], **settings: Any) -> Density:
     return kind.fit(codes, BatchNorm(codes.shape[1]).prior(), **settings)
 
 
-def measure(rounds: int, *, sizes: tuple[tuple[int, int, int], ...] = SIZES) -> Iterator[dict[str, Any]]:
+def measure(rounds: int, *, sizes: tuple[tuple[str, int, int, int], ...] = SIZES) -> Iterator[dict[str, Any]]:
     """Yield a row a size: seconds, paired ratios and the mean log likelihood of held-out codes for each start."""
-    for n, dim, components in sizes:
-        codes, held_out = bent(n, dim, 1).double(), bent(n, dim, 2).double()
+    for kind, n, dim, components in sizes:
+        codes, held_out = (CODES[kind](n, dim, seed).double() for seed in (1, 2))
         ours = _Fit(partial(_library, kind=Mixture, components=components), codes)
         used = STARTS if n <= MANY else STARTS[:1]
         starts = {start: _Fit(partial(_start, start=start, components=components), codes) for start in used}
@@ -78,14 +100,15 @@ def measure(rounds: int, *, sizes: tuple[tuple[int, int, int], ...] = SIZES) -> 
             "entropic-ae": ours.fitted.log_prob(held_out).mean().item(),
             **{start: _likelihood(fit.fitted, codes, held_out) for start, fit in starts.items()},
         }
-        yield {"codes": n, "dimensions": dim, "components": components, "log_likelihood": likelihoods, **found}
+        described = {"kind": kind, "codes": n, "dimensions": dim, "components": components}
+        yield {**described, "log_likelihood": likelihoods, **found}
 
 
 def render_likelihood(path: Path) -> str:
     """Return the mean log likelihood of held-out codes under the mixtures of a benchmark, in nats."""
     rows = read_json(path)["rows"]
     names = list(rows[0]["log_likelihood"])
-    described = ("codes", "dimensions", "components")
+    described = [name for name in rows[0] if name not in PAIRED]
     lines = []
     for row in rows:
         likelihoods = row["log_likelihood"]
