@@ -150,6 +150,34 @@ def test_gradients_pass_in_both_directions(mixture):
     assert torch.linalg.slogdet(jacobian).logabsdet.item() == pytest.approx(log_det[0].item(), abs=1e-9)
 
 
+@pytest.mark.parametrize("prior", [Normal.standard(2), Laplace.standard(2), Uniform.standard(2)])
+def test_gradients_at_the_middle_of_the_prior(prior):
+    codes = prior.from_noise(torch.randn(500, 2, generator=torch.Generator().manual_seed(0))).double()
+    transport = MixtureTransport.fit(codes, prior, components=3)
+    middle = torch.zeros(1, 2).double().requires_grad_()
+    assert torch.autograd.gradcheck(transport.inverse, middle)
+    assert torch.autograd.gradcheck(transport, middle)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1e-8, 0.0), ([1.0, 1e-6, 1.0], 0.0), (1.0, 1e6)])
+def test_codes_of_any_scale_and_place_come_back(scale, offset):
+    source = torch.Generator().manual_seed(0)
+    codes = torch.randn(2000, 3, generator=source).double()
+    codes[:1000] += 3
+    transport = MixtureTransport.fit(codes * torch.tensor(scale) + offset, Normal.standard(3), components=3)
+    u = torch.randn(1000, 3, generator=source).double()
+    assert transport(transport.inverse(u)) == pytest.approx(u, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", list(TRANSPORTS))
+def test_no_codes_are_mapped_to_none(name):
+    settings = {"epochs": 1} if name == "flow" else {}
+    transport = TRANSPORTS[name].fit(torch.randn(50, 2), Normal.standard(2), **settings)
+    none = torch.zeros(0, 2)
+    assert transport(none).shape == transport.inverse(none).shape == (0, 2)
+    assert transport.log_prob(none).shape == (0,)
+
+
 @pytest.mark.parametrize("prior", [Laplace.standard(3), Uniform.standard(3), UniformSphere(3), UniformSphere(2)])
 def test_other_priors_have_normal_scores_with_an_inverse(prior):
     torch.manual_seed(0)

@@ -183,18 +183,26 @@ class Laplace(IndependentPrior):
     def from_noise(self, noise: Tensor) -> Tensor:
         """Return the Laplace quantiles of the normal distribution function of noise, (N, D)."""
         # P(|noise| > z) = erfc(z / sqrt 2) and P(|code - loc| > t) = exp(-t / scale)
-        magnitude = log_erfc(noise.abs() / math.sqrt(2))
-        return self.base_dist.loc.to(noise) - self.base_dist.scale.to(noise) * noise.sign() * magnitude
+        sign = _sign(noise)
+        magnitude = log_erfc(sign * noise / math.sqrt(2))
+        return self.base_dist.loc.to(noise) - self.base_dist.scale.to(noise) * sign * magnitude
 
     def to_normal(self, codes: Tensor) -> Tensor:
         """Return the normal quantiles of the Laplace distribution function at codes, (N, D)."""
         distance = (codes - self.base_dist.loc.to(codes)) / self.base_dist.scale.to(codes)
-        return distance.sign() * -normal_quantile(-distance.abs() - math.log(2))
+        sign = _sign(distance)
+        return sign * -normal_quantile(-sign * distance - math.log(2))
 
     def from_normal(self, scores: Tensor) -> Tensor:
         """Return the Laplace quantiles of the normal distribution function of scores, (N, D)."""
-        magnitude = log_normal_cdf(-scores.abs()) + math.log(2)
-        return self.base_dist.loc.to(scores) - self.base_dist.scale.to(scores) * scores.sign() * magnitude
+        sign = _sign(scores)
+        magnitude = log_normal_cdf(-sign * scores) + math.log(2)
+        return self.base_dist.loc.to(scores) - self.base_dist.scale.to(scores) * sign * magnitude
+
+
+def _sign(x: Tensor) -> Tensor:
+    """Return 1, or -1 for negative values: with ``sign`` and ``abs`` gradients at 0 would be 0."""
+    return torch.where(x < 0, -torch.ones_like(x), torch.ones_like(x))
 
 
 class Uniform(IndependentPrior):
@@ -232,7 +240,8 @@ class Uniform(IndependentPrior):
         """
         low, high = self.base_dist.low.to(codes), self.base_dist.high.to(codes)
         lower, upper = (codes - low) / (high - low), (high - codes) / (high - low)
-        scores = normal_quantile(torch.minimum(lower, upper).clamp(_FACE, 0.5).log())
+        tail = torch.where(lower < upper, lower, upper)  # minimum has half of both gradients where they are equal
+        scores = normal_quantile(tail.clamp(_FACE, 0.5).log())
         return torch.where(lower < upper, scores, -scores)
 
     def nearest(self, codes: Tensor) -> Tensor:

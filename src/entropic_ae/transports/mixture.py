@@ -26,7 +26,7 @@ _LEAST_VARIANCE = 1e-24  # of the broad component, for codes that all coincide
 _DEEP = 36.0  # deviations at which a tail has no digits in float64
 _SINGLE = 5.0  # deviations up to which the search begins in float32
 _COARSE = 1e-3  # error in u at which a search ends
-_CLOSE, _POLISHED = 1e-7, 1e-6  # relative steps of Newton's after which no second follows, and a second may be
+_CLOSE, _POLISHED = 1e-7, 1e-6  # relative steps after which no second follows, and of the second; ten times in u
 _STEPS = 100  # of a search, which never takes as many
 
 
@@ -38,8 +38,9 @@ class MixtureTransport(Transport):
     invertible, and needs no training beyond the mixture's. Draws of the mixture become exactly N(0, I); codes
     become N(0, I) as far as the mixture fits them. One broad Gaussian of weight 0.001, with the codes' mean and
     four times their covariance, is added to the fitted mixture: without it the map would be flat, and not
-    invertible in float64, between components and far from all of them. The inverse solves one monotone equation
-    per dimension by Newton's steps, kept in a bracket; its gradient is that of the implicit function.
+    invertible in float64, between components and some deviations away from them; with it, up to some 40. The
+    inverse solves one monotone equation per dimension by Newton's steps, kept in a bracket; its gradient is that
+    of the implicit function.
 
     Arguments:
         prior: over (D,).
@@ -225,7 +226,7 @@ def _solve(u: Tensor, log_weights: Tensor, shifts: Tensor, slopes: Tensor) -> Te
     log_weights = log_weights.log_softmax(1)
     values = z[:, None] * slopes + shifts
     log_tail = _log_tails(values, log_weights, u < 0)
-    error = log_tail - torch.special.log_ndtr(-u.abs())
+    error = log_tail - torch.special.log_ndtr(torch.where(u < 0, u, -u))  # abs has no derivative at 0
     error = error - error.detach()  # gradients alone: where the density is tiny the step would only add rounding
     with torch.no_grad():
         log_density = (log_weights + slopes.log() - values.square() / 2).logsumexp(1) - math.log(2 * math.pi) / 2
@@ -264,10 +265,11 @@ class _Conditional(NamedTuple):
         tail = torch.linalg.vecdot(self.weights, torch.erfc(values)) / 2
         return tail, torch.linalg.vecdot(self.heights, values.square_().neg_().exp_())
 
-    def newton(self, y: Tensor) -> Tensor:
-        """Return Newton's step on the logarithm of both sides, (N,)."""
+    def newton(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return Newton's step on the logarithm of both sides, and the error in u before it: (N,) each."""
         tail, density = self.tail_and_density(y)
-        return (tail.log() - torch.special.log_ndtr(-self.u)) * tail / density * math.sqrt(2 * math.pi)
+        missing = (tail.log() - torch.special.log_ndtr(-self.u)) * tail * math.sqrt(2 * math.pi)
+        return missing / density, (missing * (self.u.square() / 2).exp()).abs()
 
 
 def _search(u: Tensor, log_weights: Tensor, shifts: Tensor, slopes: Tensor) -> Tensor:
@@ -279,22 +281,22 @@ def _search(u: Tensor, log_weights: Tensor, shifts: Tensor, slopes: Tensor) -> T
         u.abs(), weights, weights * slopes, shifts * (sign * halved)[:, None], slopes * halved
     )
     y = _bracketed(equations.single()).to(u)
-    step = equations.newton(y)
+    step, off = equations.newton(y)
     y = y + step
-    # the error left is of the order of the last step's square; where the density is tiny it may be anything
-    more = ~(step.abs() < _CLOSE * (1 + y.abs()))
+    # the error left is of the order of the square of the one before; where the density is tiny it may be anything
+    more = ~((step.abs() < _CLOSE * (1 + y.abs())) & (off < 10 * _CLOSE))
     if bool(more.any()):
-        step[more] = equations.of(more).newton(y[more])
+        step[more], off[more] = equations.of(more).newton(y[more])
         y[more] += step[more]
     z = y * sign
-    missed = ~((step.abs() < _POLISHED * (1 + y.abs())) & (u.abs() < _SINGLE))
+    missed = ~((step.abs() < _POLISHED * (1 + y.abs())) & (off < 10 * _POLISHED) & (u.abs() < _SINGLE))
     if bool(missed.any()):
         z[missed] = _careful(u[missed], log_weights[missed].log_softmax(1), shifts[missed], slopes)
     return z
 
 
 def _bracketed(equations: _Conditional) -> Tensor:
-    """Return the solution with an error in u of at most 1e-3, by Newton's steps within a bracket."""
+    """Return the solution with an error in u of at most 1e-3, or in y of float32's order, by Newton's steps."""
     quantiles = (equations.u[:, None] * math.sqrt(0.5) - equations.shifts) / equations.slopes
     y = torch.linalg.vecdot(equations.weights, quantiles)
     low, high = quantiles.aminmax(dim=1)  # the components' span the mixture's
@@ -309,7 +311,7 @@ def _bracketed(equations: _Conditional) -> Tensor:
         if step >= 6 and step % 2:  # Newton's steps may creep along one end of the bracket
             inside = torch.zeros_like(inside)
         found[places] = torch.where(inside, following, y)
-        more = ~((error.abs() < _COARSE) | (high - low <= 1e-6 * (1 + y.abs())))
+        more = ~((error.abs() < _COARSE) | (high - low <= 1e-6 * y.abs()))
         if not bool(more.any()):
             break
         following = torch.where(inside, following, (low + high) / 2)

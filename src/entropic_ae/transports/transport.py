@@ -114,6 +114,8 @@ class Transport(nn.Module):
     def log_prob(self, codes: Tensor) -> Tensor:
         """Return the exact log density of codes z, (N, D), if u follows the prior: (N,) float64, in nats."""
         codes = codes.double()
+        if not len(codes):  # of which torch.distributions has no density
+            return codes.sum(1)
         scores = self.prior.to_normal(codes)
         u, log_det = self.transform(scores)
         # the derivative of to_normal is the quotient of the prior's density and the normal one
