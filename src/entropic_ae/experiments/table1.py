@@ -98,14 +98,16 @@ def statements(out: Path) -> list[str]:
     with all systems. Their variants, ``eae-linear`` and ``2seae``, are left out, and of ``t-eae`` also ``eae``. In
     the paper's prior column, a two-stage system draws its codes from the second stage. Means over seeds are
     compared; a difference up to the standard deviations over seeds of both, added in quadrature, is within the
-    spread. The first of several rows of a system is used. The result is empty if neither was measured.
+    spread. Two densities of one system are compared seed by seed, by the deviation of the differences. The first
+    of several rows of a system is used. The result is empty if neither was measured.
     """
     rows = _rows(out)
     named = [(name, label) for name in _OURS if (label := _first(rows, name)) is not None]
     if not named or len(rows) == 1:
         return []
-    alone = all(len(rows[label]) == 1 for _, label in named)
-    among = f", among the {len(rows)} of {len(compared())} systems measured" * (len(rows) < len(compared()))
+    alone = any(len(rows[label]) == 1 for _, label in named)
+    measured = len({_recipe(members) for members in rows.values()} & {*compared()})
+    among = f", among the {measured} of {len(compared())} systems measured" * (measured < len(compared()))
     lines = [
         "",
         f"The paper's statements, at this budget{among}{' (one seed, the spread is unknown)' * alone}:",
@@ -173,7 +175,7 @@ def _ahead_for_all(pairs: Sequence[tuple[str, Sequence[float], Sequence[float]]]
 
 
 class _Rival(NamedTuple):
-    """A system that ``eae`` is compared with in a column."""
+    """A system that ``eae`` or ``t-eae`` is compared with in a column."""
 
     name: str
     recipe: str
