@@ -131,6 +131,9 @@ def leaders(path: Path) -> str:
         terms = cell["cell"]["own"].get("terms")
         name = f"`{recipe}`" + (f", `terms={terms}`" if terms else "")
         rows.setdefault((name, density), []).append([*map(float, values)])
+    labels = {(cell["label"], RECIPES[cell["cell"]["recipe"]].density) for cell in cells}
+    if len(labels) > len(rows):
+        raise ValueError(f"{path} has several settings of one system, which would share a row.")
     columns = ("samples from", "error", "reconstructions", "samples", "mixture")
     columns += ("recall, %", "coverage, %", "near-copies, %")
     best_first = sorted(rows.items(), key=lambda row: sum(one[2] for one in row[1]) / len(row[1]))
