@@ -2,8 +2,8 @@
 
 ``python tools/transports.py RUN [RUN ...] --out results/measures/transports-mnist.json`` fits each of ``KINDS`` to
 a copy of each run, which stays as it is. The runs of docs/transport.md are three of ``t-bn-ae`` that ``entropic-ae
-table1 DATA --runs FOLDER`` keeps (docs/reproduce.md, "The leaders"). Distances are in features of
-the classifier of all images of the data set, as in the tables. What the file holds already is kept.
+table1 DATA --runs FOLDER`` keeps (docs/reproduce.md, "The leaders"). Distances are in features of the classifier
+of all images of the data set, as in the tables. What the file holds already is kept.
 """
 
 from __future__ import annotations
