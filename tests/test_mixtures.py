@@ -251,6 +251,7 @@ def test_few_points_far_out_leave_the_others_their_covariance(scales, monkeypatc
     ("setting", "message"),
     [
         ({"components": 0}, "components must be a whole number of at least 1, got 0"),
+        ({"components": True}, "components must be a whole number of at least 1, got True"),
         ({"scales": 2.5}, "scales must be a whole number of at least 1, got 2.5"),
         ({"scales": 0}, "scales must be a whole number of at least 1, got 0"),
         ({"shrinkage": -1}, "shrinkage must be a number of at least 0, got -1"),

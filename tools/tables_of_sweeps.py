@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ from typing import Any
 from benchmarks.tables import markdown
 
 from entropic_ae.errors import InputError
+from entropic_ae.experiments.budgets import ends_by_rule, length_text, lengths_text
 from entropic_ae.experiments.cells import read_cells
 from entropic_ae.experiments.table1 import mean_text, statements
 from entropic_ae.experiments.tuning import first_round, score
 from entropic_ae.recipes import PRESETS, RECIPES, configure
+from entropic_ae.recipes.earlier import EARLIER
 from entropic_ae.storage.run_folder import FLOOR
 from entropic_ae.training import Settings
 
@@ -102,11 +104,12 @@ def precisions(path: Path, whole: Path | None = None) -> str:
 
 
 def _but_for_precision(cell: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether two cells are the same; a setting that came after one of them is not compared."""
+    """Return whether two cells are the same; a setting that came after one of them had its earlier value there."""
     one, two = (found["expanded"]["settings"] for found in (cell, other))
+    known = {**one, **two}
     measured = ("recipe", "data", "seed", "limit", "n", "features", "split")
     return all(cell["cell"].get(name) == other["cell"].get(name) for name in measured) and all(
-        one[name] == two[name] for name in one.keys() & two.keys()
+        one.get(name, EARLIER.get(name)) == two.get(name, EARLIER.get(name)) for name in known
     )
 
 
@@ -114,10 +117,11 @@ def leaders(path: Path) -> str:
     """Return the systems of one table, each by the density that it is meant for: means over seeds, best first.
 
     Beside the distance are that of the reconstructions, which no density can be far below, and recall, coverage
-    and near-copies of the samples.
+    and near-copies of the samples. Where a rule ends the training, the last column has its optimiser steps.
     """
     cells = [cell for cell in read_cells(path) if "metrics" in cell]
     rows: dict[tuple[str, str], list[list[float]]] = {}
+    trainings: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for cell in cells:
         metrics, recipe = cell["metrics"], cell["cell"]["recipe"]
         drawn = metrics["distances"][density := RECIPES[recipe].density]
@@ -131,27 +135,45 @@ def leaders(path: Path) -> str:
         terms = cell["cell"]["own"].get("terms")
         name = f"`{recipe}`" + (f", `terms={terms}`" if terms else "")
         rows.setdefault((name, density), []).append([*map(float, values)])
+        trainings.setdefault((name, density), []).extend([cell["training"]] if "training" in cell else [])
     if len({cell["label"] for cell in cells}) > len(rows):
         raise ValueError(f"{path} has several settings of one system, which would share a row.")
     columns = ("samples from", "error", "reconstructions", "samples", "mixture")
     columns += ("recall, %", "coverage, %", "near-copies, %")
     best_first = sorted(rows.items(), key=lambda row: sum(one[2] for one in row[1]) / len(row[1]))
     lines = [[*names, *map(mean_text, zip(*found, strict=True))] for names, found in best_first]
-    first, seeds = cells[0], {len(found) for found in rows.values()}
-    settings, real = first["expanded"]["settings"], first["metrics"]["distances"][FLOOR]
-    many = str(max(seeds)) if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
+    if any(map(ends_by_rule, cells)):
+        columns += ("steps",)
+        lines = [
+            [*line, lengths_text(trainings[names], go_on=True)]
+            for line, (names, _) in zip(lines, best_first, strict=True)
+        ]
+    first, real = cells[0], cells[0]["metrics"]["distances"][FLOOR]
+    settings = first["expanded"]["settings"]
     return (
         f"{markdown(['', *columns], lines)}\n\n{TITLES[first['cell']['data']]}: Frechet distances to test images "
         f"in {first['metrics']['features']} features, lower is better; held-out images are at "
         f"{real['frechet']:.2f}, with a recall of {100 * real['recall']:.0f} %, a coverage of "
         f"{100 * real['coverage']:.0f} % and {100 * real['near_copies']:.1f} % near-copies. "
-        "*Error* is squared, summed over an image. Mean ± standard deviation over "
-        f"{many} seed{'s' * (max(seeds) > 1)}; {first['training_images']:,} training images, "
-        f"{settings['epochs']} epochs, width {settings['width']}{_optimiser(settings)}; settings searched "
-        "with equal tries on validation images."
+        f"*Error* is squared, summed over an image. {_seeds([len(found) for found in rows.values()])}; "
+        f"{first['training_images']:,} training images, {length_text(first)}, width {settings['width']}"
+        f"{_optimiser(settings)}{_precision(first)}; settings searched with equal tries on validation images."
         + " The row with `terms` has the settings searched for the system without."
         * any("terms=" in n for n, _ in rows)
     )
+
+
+def _seeds(numbers: Sequence[int]) -> str:
+    """Return what the values of a table are, from the seeds of each row."""
+    least, most = min(numbers), max(numbers)
+    if most == 1:
+        return "One seed"
+    return f"Mean ± standard deviation over {most if least == most else f'{least} to {most}'} seeds"
+
+
+def _precision(cell: Mapping[str, Any]) -> str:
+    precision = cell["cell"].get("precision", "32")
+    return "" if precision == "32" else f", in {precision}"
 
 
 def _optimiser(settings: Mapping[str, Any]) -> str:

@@ -118,7 +118,7 @@ def check_fit(name: str, components: int, scales: int, shrinkage: float) -> None
     >>> check_fit("mixture", 10, 2, 1.0)
     """
     for setting, value in (("components", components), ("scales", scales)):
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"{name}.{setting} must be a whole number of at least 1, got {value!r}.")
     if not isinstance(shrinkage, int | float) or not 0 <= shrinkage < math.inf:
         raise InputError(f"{name}.shrinkage must be a number of at least 0, got {shrinkage!r}.")
