@@ -25,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 SETS = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
 TITLES = {**SETS, "celeba": "Faces"}
 FACTORS = (0.04, 0.2, 1, 5, 25, 125)
+_PARTS = ("terms", "transport")  # of which a row of the leaders' table can have others than its system
 CHOSEN = ("eae", "bn-ae", "wae", "vae", "rae")
 
 
@@ -123,8 +124,9 @@ def leaders(path: Path) -> str:
     rows: dict[tuple[str, str], list[list[float]]] = {}
     trainings: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for cell in cells:
-        metrics, recipe = cell["metrics"], cell["cell"]["recipe"]
-        drawn = metrics["distances"][density := RECIPES[recipe].density]
+        metrics, recipe, own = cell["metrics"], cell["cell"]["recipe"], cell["cell"]["own"]
+        density = "prior" if "transport" in own else RECIPES[recipe].density
+        drawn = metrics["distances"][density]
         values = (
             metrics["reconstruction_error"],
             metrics["distances"]["reconstructions"]["frechet"],
@@ -132,8 +134,8 @@ def leaders(path: Path) -> str:
             metrics["distances"]["mixture"]["frechet"],
             *(100 * drawn[name] for name in ("recall", "coverage", "near_copies")),
         )
-        terms = cell["cell"]["own"].get("terms")
-        name = f"`{recipe}`" + (f", `terms={terms}`" if terms else "")
+        parts = (f", `{part}={own[part]}`" for part in _PARTS if part in own)
+        name = f"`{recipe}`{''.join(parts)}"
         rows.setdefault((name, density), []).append([*map(float, values)])
         trainings.setdefault((name, density), []).extend([cell["training"]] if "training" in cell else [])
     if len({cell["label"] for cell in cells}) > len(rows):
@@ -158,8 +160,11 @@ def leaders(path: Path) -> str:
         f"*Error* is squared, summed over an image. {_seeds([len(found) for found in rows.values()])}; "
         f"{first['training_images']:,} training images, {length_text(first)}, width {settings['width']}"
         f"{_optimiser(settings)}{_precision(first)}; settings searched with equal tries on validation images."
-        + " The row with `terms` has the settings searched for the system without."
-        * any("terms=" in n for n, _ in rows)
+        + "".join(
+            f" The row with `{part}` has the settings searched for the system without."
+            for part in _PARTS
+            if any(f"`{part}=" in name for name, _ in rows)
+        )
     )
 
 
