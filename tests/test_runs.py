@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save
 import entropic_ae as eae
 from entropic_ae import InputError, runs
 from entropic_ae.data import fingerprint
+from entropic_ae.transports import GaussianTransport, MarginalsTransport
 
 pytestmark = pytest.mark.usefixtures("brief")
 SMALL = {"width": 4, "learning_rate": 2e-3, "batch_size": 20}
@@ -210,7 +211,9 @@ def test_results_of_other_weights_are_dropped(folder):
     eae.load(folder, device="cpu").evaluate(features="pixels", n=20)
     train(folder, epochs=2, resume=True)
     assert (folder / "metrics.json").exists()  # of the same weights
-    with pytest.warns(UserWarning, match=r"metrics\.json.* in .* belonged to earlier weights and are removed"):
+    with pytest.warns(
+        UserWarning, match=r"metrics\.json.* in .* belonged to earlier weights or codes and are removed"
+    ):
         run = train(folder, epochs=3, resume=True)
     assert not (folder / "metrics.json").exists()
     (folder / "metrics.json").write_text(json.dumps({"old": {"weights_sha256": "of before"}}))
@@ -483,8 +486,40 @@ def test_scores_are_errors_and_exact_likelihoods(folder):
         run.score(images, density="marginals")
     transport = run.fit_transport("gaussian")
     mapped = run.score(images, density="prior")
-    torch.testing.assert_close(mapped.log_prob, transport.log_prob(codes), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(mapped.log_prob, transport.log_prob(codes), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(mapped.error, error, rtol=1e-3, atol=1e-3)
+    by_mixture, density = run.score(images, density="mixture").log_prob, run.density("mixture")
+    jacobian = torch.autograd.functional.jacobian(lambda one: transport(one[None])[0], codes[0])
+    change = torch.linalg.slogdet(jacobian).logabsdet
+    torch.testing.assert_close(by_mixture[0], density.log_prob(transport(codes[:1]))[0] + change)
+
+
+def test_codes_before_a_transport_are_those_without(folder):
+    run = eae.load(folder, device="cpu")
+    images = run.data.test.images[:20]
+    codes, images_of, edited = run.encode(images), run.reconstruct(images), run.edit(images, 3, away=8)
+    direction = run.direction(3, away=8)
+    run.fit_transport("mixture", components=5)
+    assert not torch.allclose(run.encode(images), codes, atol=0.1)
+    assert torch.equal(run.encode(images, transported=False), codes)
+    assert torch.equal(run.decode(codes, transported=False), images_of)
+    torch.testing.assert_close(run.direction(3, away=8, transported=False), direction, rtol=0, atol=1e-4)
+    assert (run.edit(images, 3, away=8).int() - edited.int()).abs().max() <= 1
+    assert run.transport is not None
+
+
+def test_likelihoods_near_the_faces_of_a_cube_are_exact(tmp_path):
+    """Through a map to the codes of one class, those of others come nearer to a face than float32 can tell."""
+    run = train(tmp_path / "run", set={"bottleneck": "cube", "latent_dim": 4, "width": 4}, epochs=1)
+    images = run.data.test.images
+    codes = run.encode(images).double()
+    inner, some = run.model.bottleneck, run.encode(run.data.train.images[run.data.train.labels == 0])
+    for kind in (GaussianTransport, MarginalsTransport):
+        transport = kind.fit(some, inner.prior())
+        run.model.bottleneck = eae.Transported(inner, transport).eval()
+        found = run.score(images, density="prior").log_prob
+        torch.testing.assert_close(found, transport.log_prob(codes), rtol=1e-12, atol=1e-12)
+        assert found.isfinite().all()
 
 
 def test_anomalies_are_compared_with_images_that_were_held_out(trained):

@@ -10,10 +10,12 @@ from entropic_ae.experiments.table1 import render, statements
 def cell(label, seed, frechet, data="cifar10", collapsed=(), **cell):
     """A result file's content, with distances by column."""
     recipe, *pairs = label.split()
+    own = dict(pair.split("=") for pair in pairs)
+    mapped = {"transport": "mixture"} if recipe.startswith("t-") or "transport" in own else {}
     return {
         "cell": {
             "recipe": recipe,
-            "own": dict(pair.split("=") for pair in pairs),
+            "own": own,
             "shared": {"width": 2},
             "seed": seed,
             "limit": None,
@@ -23,7 +25,7 @@ def cell(label, seed, frechet, data="cifar10", collapsed=(), **cell):
         "git_commit": None if recipe == "ae" else "abcdef1234",
         "data": data,
         "training_images": 5,
-        "expanded": {"settings": {"epochs": 3, "batch_size": 100, "width": 2, "latent_dim": 8}},
+        "expanded": {"settings": {"epochs": 3, "batch_size": 100, "width": 2, "latent_dim": 8, **mapped}},
         "metrics": {
             "features": "pixels",
             "n": 10,
@@ -120,7 +122,7 @@ def test_a_second_stage_stands_for_the_prior_only_where_the_system_draws_from_it
 
 
 def test_eae_is_compared_with_systems_without_a_transport_and_t_eae_with_all(tmp_path):
-    of_recipe = {"eae": 10, "wae": 12, "t-bn-ae": 4, "t-eae": 3, "2seae": 2}
+    of_recipe = {"eae": 10, "wae": 12, "t-bn-ae": 4, "t-eae": 3, "2seae": 2, "rae-sn transport=mixture": 5}
     cells = [cell(name, 0, columns(prior, 11, 12)) for name, prior in of_recipe.items()]
     said = "\n".join(statements(write(tmp_path, *cells)))
     own = "- `eae` (10.00) ahead with prior sampling: of the paper's column, **holds** (next: wae 12.00)"

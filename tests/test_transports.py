@@ -159,6 +159,95 @@ def test_gradients_at_the_middle_of_the_prior(prior):
     assert torch.autograd.gradcheck(transport, middle)
 
 
+@pytest.mark.parametrize("prior", [Normal.standard(2), Laplace.standard(2), Uniform.standard(2)])
+@pytest.mark.parametrize("name", ["gaussian", "mixture", "flow"])
+def test_second_derivatives_are_right_in_both_directions(name, prior):
+    transport = fitted(name, prior.from_normal(rings(400, 2)), prior)
+    z = prior.from_normal(rings(3, 2, seed=2)).requires_grad_()
+    u = transport(z).detach().requires_grad_()
+    for function, point in ((transport, z), (transport.inverse, u), (transport.log_prob, z)):
+        assert torch.autograd.gradcheck(function, point, atol=1e-5, rtol=1e-4)
+        assert torch.autograd.gradgradcheck(function, point, atol=1e-4, rtol=1e-3)
+
+
+def test_derivatives_on_the_sphere():
+    prior = UniformSphere(4)
+    scores = rings(4, 3).requires_grad_()
+    assert torch.autograd.gradcheck(prior.from_normal, scores)
+    assert torch.autograd.gradgradcheck(prior.from_normal, scores, atol=1e-4)
+
+    def of_direction(x):
+        return prior.to_normal(x / x.norm(dim=1, keepdim=True))
+
+    # a code whose last value is exactly 0 has derivatives too
+    codes = torch.tensor([[0.6, 0.0, 0.8, 0.0], [0.1, 0.5, 0.7, -0.5]]).double().requires_grad_()
+    assert torch.autograd.gradcheck(of_direction, codes)
+    assert torch.autograd.gradgradcheck(of_direction, codes, atol=1e-4)
+    point = torch.tensor([[1.0, 0.0]]).double().requires_grad_()
+    (gradient,) = torch.autograd.grad(UniformSphere(2).to_normal(point).sum(), point)
+    assert gradient[0].tolist() == pytest.approx([0, 1 / math.sqrt(2 * math.pi)])  # sqrt(pi / 2) / pi
+    for pole in ([0.6, 0.8, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]):  # where an angle has none
+        point = torch.tensor([pole]).double().requires_grad_()
+        (gradient,) = torch.autograd.grad(prior.to_normal(point).sum(), point)
+        assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("prior", [Laplace.standard(3), Uniform.standard(3), UniformSphere(3), UniformSphere(6)])
+def test_scores_of_six_deviations_come_back(prior):
+    scores = torch.cat([6 * torch.eye(5), -6 * torch.eye(5), torch.full((1, 5), 6.0)]).double()
+    scores = scores[:, : Transport.scores_of(prior)]
+    assert prior.to_normal(prior.from_normal(scores)) == pytest.approx(scores, abs=1e-6)
+
+
+def test_codes_on_a_face_of_the_cube_have_a_likelihood():
+    transport = fitted("mixture", Uniform.standard(2).from_normal(rings(400, 2)), Uniform.standard(2))
+    for face in (1.0, -1.0):
+        for dtype in (torch.float32, torch.float64):
+            codes = torch.full((1, 2), face, dtype=dtype)
+            assert transport.log_prob(codes).isfinite().all()
+            assert transport(codes).isfinite().all()
+
+
+def test_the_gaussian_whitens_dimensions_of_any_scale():
+    codes = rings(2000, 2) * torch.tensor([1.0, 1e6])
+    transport = fitted("gaussian", codes, Normal.standard(2))
+    assert torch.cov(transport(codes).T) == pytest.approx(torch.eye(2).double(), abs=1e-4)
+    covariance = fitted("mixture", codes, Normal.standard(2)).covariances[-1]
+    assert covariance == pytest.approx(4 * torch.cov(codes.T), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["marginals", "copula"])
+@pytest.mark.parametrize("share", [0.01, 0.5])
+def test_draws_stay_by_a_value_that_many_codes_share(name, share):
+    """Codes of a rectifier: a share of them is 0, the least value."""
+    codes = rings(2000, 2)
+    codes = (codes - codes.quantile(share, dim=0)).clamp_min(0)
+    transport = fitted(name, codes, Normal.standard(2))
+    drawn = transport.inverse(torch.randn(5000, 2, generator=torch.Generator().manual_seed(0)).double())
+    assert drawn.min() > -0.5
+    assert drawn.std(0) == pytest.approx(codes.std(0), rel=0.15)
+    assert transport.inverse(transport(codes)) == pytest.approx(codes, abs=1e-9)
+
+
+def test_a_loaded_state_is_used(mixture):
+    other = fitted("mixture", rings(500, 3) * 5 + 7, Normal.standard(3))
+    other.load_state_dict(mixture.state_dict())
+    z = rings(20, 3)
+    assert torch.equal(other(z), mixture(z))
+    assert torch.equal(other.log_prob(z), mixture.log_prob(z))
+
+
+@pytest.mark.parametrize("name", list(TRANSPORTS))
+def test_codes_of_another_length_are_refused(name):
+    prior = Normal.standard(2)
+    with pytest.raises(InputError, match=r"expects codes \(N, 2\), got shape \(400, 3\)"):
+        fitted(name, rings(400, 3), prior)
+    transport = fitted(name, rings(400, 2), prior)
+    for function in (transport, transport.inverse, transport.log_prob):
+        with pytest.raises(InputError, match=r"expects codes \(N, 2\), got shape \(5, 3\)"):
+            function(torch.zeros(5, 3))
+
+
 @pytest.mark.parametrize(("scale", "offset"), [(1e-8, 0.0), ([1.0, 1e-6, 1.0], 0.0), (1.0, 1e6)])
 def test_codes_of_any_scale_and_place_come_back(scale, offset):
     source = torch.Generator().manual_seed(0)
@@ -220,12 +309,17 @@ def test_the_graphs_quantile_is_that_of_the_library():
     torch.testing.assert_close(rational.normal_quantile(log_tail), expected, rtol=1e-11, atol=1e-14)
 
 
-def test_moving_or_narrowing_the_model_keeps_float64(mixture):
-    bottleneck = Transported(BatchNorm(3), mixture).eval()
-    z = torch.randn(5, 3)
-    before = bottleneck(z).z
-    assert bottleneck.half().transport.means.dtype == torch.float64
-    assert torch.allclose(bottleneck.float()(z).z, before, atol=1e-2)
+@pytest.mark.parametrize("name", list(TRANSPORTS))
+def test_moving_or_narrowing_the_model_keeps_float64(name):
+    transport = fitted(name, rings(400, 3), Normal.standard(3))
+    bottleneck = Transported(BatchNorm(3), transport).eval()
+    z = rings(5, 3)
+    before = transport(z)
+    for narrow in (bottleneck.half, bottleneck.bfloat16, bottleneck.float):
+        narrow()
+        assert torch.equal(transport(z), before)
+    assert {value.dtype for value in transport.state().values() if value.is_floating_point()} == {torch.float64}
+    assert not any(parameter.requires_grad for parameter in transport.parameters())
 
 
 def test_a_transported_bottleneck_maps_in_evaluation_only(mixture):
@@ -283,13 +377,16 @@ def test_a_transport_without_a_graph_is_refused_with_the_method_that_lacks():
         Transport(Normal.standard(2)).traced()
 
 
-def test_the_graph_equals_the_map(mixture):
-    traced = mixture.traced()
-    u = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("name", ["mixture", "gaussian", "copula", "marginals"])
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_the_graph_equals_the_map(name, scale):
+    transport = fitted(name, rings(2000, 3) * scale, Normal.standard(3))
+    traced = transport.traced()
+    u = 2 * torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        z = mixture.inverse(u.double())
-        assert torch.allclose(traced.restore(u), z, atol=1e-9)
-        assert torch.allclose(traced.transform(z), u.double(), atol=1e-9)
+        z = transport.inverse(u.double())
+        assert torch.allclose(traced.restore(u), z, rtol=0, atol=1e-9 * scale)
+        assert torch.allclose(traced.transform(z), u.double(), rtol=0, atol=1e-9)
 
 
 def test_the_broad_component_keeps_a_narrow_mixture_invertible():

@@ -59,6 +59,7 @@ KINDS = {
     "brief table": partial(render, brief=True),
     "comparison": sweeps.comparison,
     "leaders": sweeps.leaders,
+    "labels from codes": sweeps.labels_from_codes,
     "statements": lambda path: "\n".join(statements(path)).strip(),
     "tries": render_tries,
     "choice": sweeps.choice,

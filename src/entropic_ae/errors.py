@@ -60,7 +60,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     nearest = [one for one in names if one.lower() == name.lower()]
     nearest = nearest or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"did you mean '{nearest[0]}'? Known" if nearest else "known"
-    return InputError(f"unknown {kind} {name!r}; {hint}: {', '.join(names)}.")
+    return InputError(f"unknown {kind} {name!r}; {hint}: {', '.join(names) or 'none'}.")
 
 
 def given_once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

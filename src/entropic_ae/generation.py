@@ -9,7 +9,8 @@ them. InputError tells if they are missing or do not fit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from numbers import Integral
 
 import torch
@@ -18,6 +19,7 @@ from torch.distributions import Distribution
 
 from entropic_ae.arrays import ArrayLike, as_double, as_tensor
 from entropic_ae.autoencoder import Autoencoder
+from entropic_ae.bottlenecks import Transported
 from entropic_ae.densities import Density
 from entropic_ae.distributed import share_out, sharers
 from entropic_ae.errors import InputError
@@ -38,6 +40,7 @@ __all__ = [
     "sample",
     "to_uint8",
     "walk_codes",
+    "without_transport",
 ]
 
 INTERPOLATIONS = ("linear", "spherical")
@@ -67,6 +70,26 @@ def encode(model: Autoencoder, images: ArrayLike, labels: ArrayLike | None = Non
     return _in_batches(
         model, lambda x, y: model.encode(_unit(model, x), y).float(), _images("encode", images), labels
     )
+
+
+@contextmanager
+def without_transport(model: Autoencoder) -> Iterator[None]:
+    """Let a model encode and decode as its networks were trained: codes are those before a transport.
+
+    >>> from entropic_ae.bottlenecks import BatchNorm
+    >>> from entropic_ae.networks import MLPDecoder, MLPEncoder
+    >>> model = Autoencoder(MLPEncoder((1, 8, 8), 4), BatchNorm(4), MLPDecoder((1, 8, 8), 4))
+    >>> with without_transport(model):
+    ...     encode(model, torch.zeros(5, 1, 8, 8, dtype=torch.uint8)).shape
+    torch.Size([5, 4])
+    """
+    whole = model.bottleneck
+    if isinstance(whole, Transported):
+        model.bottleneck = whole.bottleneck
+    try:
+        yield
+    finally:
+        model.bottleneck = whole
 
 
 def encode_hidden(model: Autoencoder, images: ArrayLike, labels: ArrayLike | None = None) -> Tensor:

@@ -31,7 +31,7 @@ from entropic_ae.cli.options import (
     read_settings,
 )
 from entropic_ae.cli.printing import Document, console, hint, notes, print_caution, print_metrics, speak_for
-from entropic_ae.errors import InputError, Interrupted
+from entropic_ae.errors import InputError, Interrupted, warn
 from entropic_ae.storage.run_folder import LOG, METRICS_FILE, RunFolder, check_run, samples_file
 from entropic_ae.verdict import run_command
 
@@ -296,6 +296,7 @@ def transport(
     settings = read_settings(set, None, None)
     loaded = load_run(run, device, data)
     from entropic_ae.runs.drawing import draw_again
+    from entropic_ae.runs.transporting import likelihoods
 
     if loaded.origin is not None:
         raise InputError(f"{run} is read-only: nothing is written into its folder; entropic-ae pull it first.")
@@ -307,9 +308,21 @@ def transport(
     with notes.status("encoding the training images, and fitting the transport"):
         fitted = loaded.fit_transport(kind, seed=seed, **settings)
         draw_again(loaded)
+        found, alone = likelihoods(loaded)
     console.print(f"{loaded.folder}: {fitted.summary}; {samples_file('prior')} has new images.")
+    console.print(
+        f"Mean log likelihood of validation codes: {found:.2f} nats, without the transport {alone:.2f}.",
+        highlight=False,
+    )
+    if found < alone:
+        warn("the transport describes validation codes worse than the prior does; fit a simpler one, or none.")
     hint(f"Codes and the prior now mean mapped codes: entropic-ae evaluate {loaded.folder} measures them.")
-    return {"run": loaded.folder, "transport": kind}
+    return {
+        "run": loaded.folder,
+        "transport": kind,
+        "summary": fitted.summary,
+        "log_likelihood": {"transport": found, "prior": alone},
+    }
 
 
 def export(

@@ -135,7 +135,7 @@ def _leads(rows: Mapping[str, Members], recipe: str, ours: str) -> list[str]:
     if collapsed := {name for member in rows[ours] for name in member["metrics"]["collapse"]["collapsed"]}:
         parts = ", ".join(sorted(collapsed))
         lines += [f"`{recipe}` itself has collapsed ({parts}), so these say nothing of it:", ""]
-    mapped = any(_has_transport(_recipe(members)) for members in rows.values())
+    mapped = any(map(_has_transport, rows.values()))
     for density, names in _PAPER.items():
         own = _column(rows, density)[ours]
         if not own:
@@ -154,8 +154,8 @@ def _leads(rows: Mapping[str, Members], recipe: str, ours: str) -> list[str]:
     return lines
 
 
-def _has_transport(recipe: str) -> bool:
-    return recipe in RECIPES and RECIPES[recipe].transport is not None
+def _has_transport(members: Members) -> bool:
+    return bool(members[0]["expanded"]["settings"].get("transport", "none") != "none")
 
 
 def _ahead_for_all(pairs: Sequence[tuple[str, Sequence[float], Sequence[float]]]) -> str:
@@ -188,7 +188,7 @@ def _rivals(rows: Mapping[str, Members], density: str, recipe: str) -> list[_Riv
     found = []
     for label, values in _column(rows, density).items():
         other, name = _recipe(rows[label]), _name(label, rows)
-        if other in _ONE_IDEA or (_has_transport(other) and not _has_transport(recipe)):
+        if other in _ONE_IDEA or (_has_transport(rows[label]) and recipe == "eae"):
             continue
         two_stages = other in RECIPES and RECIPES[other].density == "second-stage"
         if density == "prior" and two_stages and second[label]:

@@ -58,12 +58,12 @@ class TracedTransport(nn.Module):
     def forward(self, h: Tensor) -> Code:
         """Return the codes u, (N, D), of encoder outputs, (N, D)."""
         code: Code = self.inner(h)
-        u = self.map.transform(self.prior.to_normal(code.z.double()))
+        u = self.map.transform(self.prior.to_normal(self.prior.interior(code.z)))
         return Code(self.prior.from_normal(u).float())
 
     def inverse(self, z: Tensor) -> Tensor:
         """Return the codes z, (N, D), that the decoder was trained on."""
-        scores = self.map.restore(self.prior.to_normal(z.double()))
+        scores = self.map.restore(self.prior.to_normal(self.prior.interior(z)))
         return self.prior.from_normal(scores).float()
 
 

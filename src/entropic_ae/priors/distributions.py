@@ -15,7 +15,7 @@ from entropic_ae.errors import InputError
 from entropic_ae.priors.rational import log_erfc
 from entropic_ae.priors.scores import (
     TINY,
-    BetaQuantiles,
+    BetaMargins,
     BetaScores,
     log_normal_cdf,
     marginal_scores,
@@ -33,7 +33,7 @@ __all__ = [
     "as_prior",
 ]
 
-_FACE = 2.0**-26  # share of a cube's edge: a quarter of float32's spacing at the faces
+_LEAST_FACE = 2.0**-54  # share of a cube's edge: float64's spacing at the faces
 
 
 class CodePrior(Distribution):
@@ -77,6 +77,10 @@ class CodePrior(Distribution):
     def from_normal(self, scores: Tensor) -> Tensor:
         """Map independent standard normal numbers, (N, S), to draws, (N, D): the inverse of ``to_normal``."""
         return self.from_noise(scores)
+
+    def interior(self, codes: Tensor) -> Tensor:
+        """Return codes, (N, D), as float64, off the edge of the support, where they would have no normal score."""
+        return codes.double()
 
     def nearest(self, codes: Tensor) -> Tensor:
         """Return the nearest point of the support to each code, (N, D)."""
@@ -236,17 +240,28 @@ class Uniform(IndependentPrior):
     def to_normal(self, codes: Tensor) -> Tensor:
         """Return the normal quantiles of the uniform distribution function at codes, (N, D).
 
-        Codes on the faces of the cube count as a quarter of float32's spacing away from them.
+        Codes on the faces of the cube count as ``interior`` has them.
         """
         low, high = self.base_dist.low.to(codes), self.base_dist.high.to(codes)
         lower, upper = (codes - low) / (high - low), (high - codes) / (high - low)
         tail = torch.where(lower < upper, lower, upper)  # minimum has half of both gradients where they are equal
-        scores = normal_quantile(tail.clamp(_FACE, 0.5).log())
+        scores = normal_quantile(tail.clamp(_face(codes.dtype), 0.5).log())
         return torch.where(lower < upper, scores, -scores)
+
+    def interior(self, codes: Tensor) -> Tensor:
+        """Return codes as float64, those on a face moved off it by an eighth of their type's precision."""
+        low, high = self.base_dist.low.double().to(codes.device), self.base_dist.high.double().to(codes.device)
+        margin = _face(codes.dtype) * (high - low)
+        return torch.maximum(torch.minimum(codes.double(), high - margin), low + margin)
 
     def nearest(self, codes: Tensor) -> Tensor:
         """Clamp codes, (N, D), to the support."""
         return torch.maximum(torch.minimum(codes, self.base_dist.high.to(codes)), self.base_dist.low.to(codes))
+
+
+def _face(dtype: torch.dtype) -> float:
+    """Return how near a face codes can be, as a share of the edge: nearer than any number of the type."""
+    return max(torch.finfo(dtype).eps / 8, _LEAST_FACE)
 
 
 class UniformSphere(CodePrior):
@@ -306,22 +321,31 @@ class UniformSphere(CodePrior):
         whatever the earlier ones are; the last two form an angle, which is uniform.
         """
         codes = codes.double()
-        norms = codes.square().flip(1).cumsum(1).flip(1).sqrt().clamp_min(TINY)
-        scores = [BetaScores.apply(codes[:, i] / norms[:, i], half) for i, half in self._halves()]
-        turn = torch.atan2(codes[:, -1], codes[:, -2]) / math.pi
-        tail = ((1 - turn.abs()) / 2).clamp_min(TINY)
-        return torch.stack([*scores, turn.sign() * -normal_quantile(tail.log())], 1)
+        squares = codes.square().flip(1).cumsum(1).flip(1)  # of the norms of a coordinate and the later ones
+        scores = []
+        for i, half in self._halves():
+            square, later = squares[:, i], squares[:, i + 1]
+            share = torch.where(square > 0, codes[:, i] / square.clamp_min(TINY).sqrt(), 0.0)
+            margin = later / square.clamp_min(TINY) / (2 + 2 * share.abs())  # (1 - |share|) / 2, with its digits
+            scores.append(BetaScores.apply(share, torch.where(square > 0, margin, 0.5), half))
+        x, y = codes[:, -2], codes[:, -1]
+        pole = (x == 0) & (y == 0)  # which has no angle
+        x, y = torch.where(pole, 1.0, x), torch.where(pole, 0.0, y)
+        sign = _sign(y)
+        tail = (torch.atan2(sign * y, -x) / (2 * math.pi)).clamp_min(TINY)
+        return torch.stack([*scores, sign * -normal_quantile(tail.log())], 1)
 
     def from_normal(self, scores: Tensor) -> Tensor:
         """Map D - 1 standard normal numbers, (N, D - 1), to draws, (N, D)."""
         scores = scores.double()
         rest, codes = torch.ones_like(scores[:, 0]), []
         for i, half in self._halves():
-            share: Tensor = BetaQuantiles.apply(scores[:, i], half)
-            codes.append(rest * share)
-            rest = rest * (1 - share.square()).clamp_min(0).sqrt()
-        angle = torch.special.erf(scores[:, -1] / math.sqrt(2)) * math.pi
-        return torch.stack([*codes, rest * angle.cos(), rest * angle.sin()], 1)
+            margin: Tensor = BetaMargins.apply(scores[:, i], half)
+            codes.append(rest * _sign(scores[:, i]) * (1 - 2 * margin))
+            rest = rest * 2 * (margin * (1 - margin)).clamp_min(TINY).sqrt()
+        sign = _sign(scores[:, -1])
+        angle = math.pi * torch.special.erfc(sign * scores[:, -1] / math.sqrt(2))  # from the negative axis
+        return torch.stack([*codes, -rest * angle.cos(), sign * rest * angle.sin()], 1)
 
     def _halves(self) -> list[tuple[int, float]]:
         """Return each coordinate but the last two, with the parameter of its Beta distribution."""

@@ -15,7 +15,7 @@ from entropic_ae.priors import rational
 
 __all__ = [
     "TINY",
-    "BetaQuantiles",
+    "BetaMargins",
     "BetaScores",
     "log_normal_cdf",
     "marginal_scores",
@@ -63,14 +63,36 @@ def normal_quantile(log_tail: Tensor) -> Tensor:
     """
     if _is_exporting():
         return rational.normal_quantile(log_tail)
-    with torch.no_grad():
+    found: Tensor = _NormalQuantile.apply(log_tail)
+    return found
+
+
+class _NormalQuantile(torch.autograd.Function):
+    """The normal quantile of the logarithm of a tail, with derivatives of every order."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(log_tail: Tensor) -> Tensor:
+        """Return x: a first guess, and Newton's steps."""
         y = log_tail.clamp_max(-math.log(2))
         far = y.clamp_max(-3.0)  # the first terms of the tail's expansion
         x = -(-2 * far - (-4 * math.pi * far).log()).clamp_min(0).sqrt()
         x = torch.where(y > -80, torch.special.ndtri(y.clamp_min(-80).exp()), x)
         if bool((y <= -80).any()):
             x = _quantile_step(_quantile_step(x, y), y)
-    return _quantile_step(x, log_tail)
+        return _quantile_step(x, log_tail)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Keep both, from which the derivative follows."""
+        ctx.save_for_backward(*inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Multiply by the tail over the density."""
+        log_tail, x = ctx.saved_tensors
+        return gradient * (log_tail + x.square() / 2 + math.log(2 * math.pi) / 2).exp()
 
 
 def log_normal_cdf(x: Tensor) -> Tensor:
@@ -85,7 +107,7 @@ def log_normal_cdf(x: Tensor) -> Tensor:
 
 
 def _quantile_step(x: Tensor, log_tail: Tensor) -> Tensor:
-    """Return x after Newton's step on the logarithm of the normal distribution function; it carries gradients."""
+    """Return x after Newton's step on the logarithm of the normal distribution function."""
     log_cdf = torch.special.log_ndtr(x)
     quotient = (log_cdf + x.square() / 2 + math.log(2 * math.pi) / 2).exp()
     return x - (log_cdf - log_tail) * quotient
@@ -95,47 +117,52 @@ class BetaScores(torch.autograd.Function):
     """Normal quantiles of the distribution function of 2 Beta(half, half) - 1."""
 
     @staticmethod
-    def forward(ctx: Any, share: Tensor, half: float) -> Tensor:
-        """Return the scores of values in [-1, 1]."""
-        tail = scipy.special.betainc(half, half, ((1 - share.detach().abs()) / 2).cpu().numpy())
+    def forward(share: Tensor, margin: Tensor, half: float) -> Tensor:
+        """Return the scores of values in [-1, 1], given with (1 - |value|) / 2, which may hold more digits."""
+        tail = scipy.special.betainc(half, half, margin.detach().cpu().numpy())
         size = -torch.from_numpy(scipy.special.ndtri(np.maximum(tail, TINY))).to(share)
-        scores = share.sign() * size
-        ctx.save_for_backward(share, scores)
-        ctx.half = half
-        return scores
+        return torch.where(share < 0, -size, size)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:
+        """Keep what the derivative depends on."""
+        _, margin, ctx.half = inputs
+        ctx.save_for_backward(margin, output)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        """Multiply by the quotient of the densities."""
-        share, scores = ctx.saved_tensors
-        return gradient * _beta_slope(share, scores, ctx.half), None
+        """Multiply by the quotient of the densities; the margin is no variable of its own."""
+        margin, scores = ctx.saved_tensors
+        return gradient * _beta_slope(margin, scores, ctx.half), None, None
 
 
-class BetaQuantiles(torch.autograd.Function):
-    """The inverse of ``BetaScores``."""
+class BetaMargins(torch.autograd.Function):
+    """(1 - |value|) / 2 of the values whose scores ``BetaScores`` are."""
 
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, half: float) -> Tensor:
-        """Return values in [-1, 1]."""
+    def forward(scores: Tensor, half: float) -> Tensor:
+        """Return values in [0, 1/2]."""
         tail = scipy.special.ndtr(-scores.detach().abs().cpu().numpy())
-        share = scores.sign() * torch.from_numpy(1 - 2 * scipy.special.betaincinv(half, half, tail)).to(scores)
-        ctx.save_for_backward(share, scores)
-        ctx.half = half
-        return share
+        return torch.from_numpy(np.asarray(scipy.special.betaincinv(half, half, tail))).to(scores)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        """Keep what the derivative depends on."""
+        scores, ctx.half = inputs
+        ctx.save_for_backward(output, scores)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        """Divide by the quotient of the densities."""
-        share, scores = ctx.saved_tensors
-        return gradient / _beta_slope(share, scores, ctx.half), None
+        """Divide by the quotient of the densities, for the value's size falls by twice the margin."""
+        margin, scores = ctx.saved_tensors
+        slope = 2 * _beta_slope(margin, scores, ctx.half)
+        return gradient * torch.where(scores < 0, 1 / slope, -1 / slope), None
 
 
-def _beta_slope(share: Tensor, scores: Tensor, half: float) -> Tensor:
+def _beta_slope(margin: Tensor, scores: Tensor, half: float) -> Tensor:
     """Return the derivative of the scores: the density of 2 Beta(half, half) - 1 over the normal density."""
     log_beta = (
-        ((1 - share.square()).clamp_min(TINY) / 4).log() * (half - 1)
-        - math.log(2)
-        - scipy.special.betaln(half, half)
+        (margin * (1 - margin)).clamp_min(TINY).log() * (half - 1) - math.log(2) - scipy.special.betaln(half, half)
     )
     return (log_beta + scores.square() / 2 + math.log(2 * math.pi) / 2).exp()
 

@@ -67,7 +67,7 @@ def draw_again(run: Run) -> None:
     if not run.files.has_transport():  # one of earlier weights would be ignored
         stale.append(run.files.transport)
     if removed := sorted(path.name for path in stale if path.name != samples_file("prior") and path.exists()):
-        warn(f"{', '.join(removed)} in {run.folder} belonged to earlier weights and are removed.")
+        warn(f"{', '.join(removed)} in {run.folder} belonged to earlier weights or codes and are removed.")
     for path in stale:
         path.unlink(missing_ok=True)
     run.draw("prior")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["direction", "edit"]
 
 
-def direction(run: Run, toward: Label, away: Label | None) -> Tensor:
+def direction(run: Run, toward: Label, away: Label | None, *, transported: bool) -> Tensor:
     """Return the direction between two classes: the implementation of ``Run.direction``."""
     if run.model.labels is not None:
         raise InputError(
@@ -35,6 +35,8 @@ def direction(run: Run, toward: Label, away: Label | None) -> Tensor:
     if to == of:
         raise InputError(f"a direction is between two labels, got {to} twice; give another.")
     codes, _ = run.codes
+    if not transported and run.transport is not None:
+        codes = run.transport.inverse(codes.to(next(run.model.parameters()).device)).cpu()
     chosen = labels == to
     others = ~chosen if of is None else labels == of
     for label, there in ((to, chosen), (of, others)):
@@ -54,11 +56,13 @@ def edit(
         raise InputError(f"strength must be a finite number, got {strength}; 1 moves one class onto the other.")
     if run.model.labels is None:
         given_labels(run, labels, len(images))  # refuses labels
-        codes = generation.encode(run.model, images) + strength * direction(run, toward, away)
+        step = strength * direction(run, toward, away, transported=False)
         prior = run.model.bottleneck.prior()
-        if isinstance(prior, Alphabet):  # a part of a step changes a part of the values
-            codes = prior.dithered(codes)
-        return generation.decode(run.model, codes)
+        with generation.without_transport(run.model):  # whose map would scatter the classes
+            codes = generation.encode(run.model, images) + step
+            if isinstance(prior, Alphabet):  # a part of a step changes a part of the values
+                codes = prior.dithered(codes)
+            return generation.decode(run.model, codes)
     if strength != 1 or away is not None:
         raise InputError(
             f"{run.name} is conditional: it decodes a code with another label, which has no strength, and is away "

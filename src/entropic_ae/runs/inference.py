@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -41,7 +42,7 @@ class Inference:
         return cast("Run", self)  # the only class derived from this one
 
     @either_spelling
-    def encode(self, images: Images, *, labels: Labels | None = None) -> Tensor:
+    def encode(self, images: Images, *, labels: Labels | None = None, transported: bool = True) -> Tensor:
         """Return the codes, (N, D) float32, of images.
 
         Arguments:
@@ -51,15 +52,22 @@ class Inference:
                 for ``load_images``, in the order of its names; a data set of PyTorch or ``datasets``. One warning
                 tells of images of which much is cut off or lost.
             labels: of a conditional run, see the class.
+            transported: False gives the codes before the run's transport, if it has one: for any other use of
+                codes than drawing and comparing with the prior, such as telling classes apart.
 
         Raises: InputError for arrays of another size or range, and for images that cannot be read.
         """
         images = self._check(images)
-        return generation.encode(self._run.model, images, given_labels(self._run, labels, len(images)))
+        labels = given_labels(self._run, labels, len(images))
+        with nullcontext() if transported else generation.without_transport(self._run.model):
+            return generation.encode(self._run.model, images, labels)
 
     @either_spelling
-    def decode(self, codes: ArrayLike, *, labels: Labels | None = None) -> Tensor:
-        """Return the images, uint8 (N, C, H, W), of finite codes, (N, D), a tensor or an array."""
+    def decode(self, codes: ArrayLike, *, labels: Labels | None = None, transported: bool = True) -> Tensor:
+        """Return the images, uint8 (N, C, H, W), of finite codes, (N, D), a tensor or an array.
+
+        With ``transported=False`` they are codes before the run's transport, as ``encode`` gives them.
+        """
         codes = as_tensor(codes, "decode").float()
         if codes.dim() != 2 or codes.shape[1] != self._run.system.preset.latent_dim:
             raise InputError(
@@ -67,7 +75,9 @@ class Inference:
             )
         if not bool(codes.isfinite().all()):
             raise InputError("expected codes that are finite, got NaN or infinity.")
-        return generation.decode(self._run.model, codes, given_labels(self._run, labels, len(codes)))
+        labels = given_labels(self._run, labels, len(codes))
+        with nullcontext() if transported else generation.without_transport(self._run.model):
+            return generation.decode(self._run.model, codes, labels)
 
     @either_spelling
     def reconstruct(self, images: Images, *, labels: Labels | None = None) -> Tensor:
@@ -229,11 +239,12 @@ class Inference:
             return compared(scores, self.score(reference, density=density, labels=reference_labels))
         return compared(scores, validation_scores(self._run, density, self._run._ordinary))
 
-    def direction(self, toward: Label, *, away: Label | None = None) -> Tensor:
+    def direction(self, toward: Label, *, away: Label | None = None, transported: bool = True) -> Tensor:
         """Return the direction between two classes in the space of the codes, (D,) float32.
 
         It is the mean code of the training images of one label, less that of another; by default, less that of all
-        other images. With a transport it is a direction of the mapped codes.
+        other images. With a transport it is a direction of the mapped codes, with ``transported=False`` one of the
+        codes before the map.
 
         Raises: InputError for a conditional run, whose decoder takes the label; for a label without training
             images; and if the training images or their labels are missing.
@@ -241,7 +252,7 @@ class Inference:
         Reference: Larsen et al., "Autoencoding beyond pixels using a learned similarity metric", 2016, section
         4.2, https://arxiv.org/abs/1512.09300.
         """
-        return direction(self._run, toward, away)
+        return direction(self._run, toward, away, transported=transported)
 
     @either_spelling
     def edit(
@@ -256,7 +267,8 @@ class Inference:
         """Change images, given as to ``encode``, toward a class, and return them as uint8 (N, C, H, W).
 
         Codes move along ``direction(toward, away=away)``: by 1 the mean code of one class becomes that of the
-        other, by 0 images are reconstructed, and negative strengths lead away. A conditional run encodes images
+        other, by 0 images are reconstructed, and negative strengths lead away. With a transport they are the codes
+        before the map, in which classes lie closer together. A conditional run encodes images
         with their ``labels`` and decodes the codes with the other label, which has no strength.
 
         Raises: InputError, see ``direction``.

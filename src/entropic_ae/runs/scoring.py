@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import Tensor
 
 from entropic_ae import generation
+from entropic_ae.arrays import as_double
 from entropic_ae.densities import DENSITIES, Density, Prior
 from entropic_ae.errors import InputError
 from entropic_ae.metrics import LEAST_REFERENCE, p_values, tail_surprise
+from entropic_ae.priors import as_prior
 from entropic_ae.runs.labels import taken
 
 if TYPE_CHECKING:
@@ -66,23 +68,34 @@ def score(run: Run, images: Tensor, density: str | Density | None, labels: Tenso
 
     if not isinstance(density, Density):
         density = run.density(density or default_density(run, None))
-    codes = generation.encode(run.model, images, labels)
-    prior = run.model.bottleneck.prior()
     if run.model.bottleneck.is_discrete and not (density.is_discrete or isinstance(density, Prior)):
         known = ", ".join(name for name, kind in DENSITIES.items() if kind.is_discrete)
         raise InputError(
             f"codes of a finite alphabet have probabilities, and the density '{density.name}' is continuous; "
             f"score by {known}."
         )
-    log_prob = prior.log_prob(codes.double().cpu()) if isinstance(density, Prior) else density.log_prob(codes)
+    log_prob = _log_prob(run, density, images, labels)
     if log_prob is None:
         raise InputError(f"the density '{density.name}' offers no likelihood; score by prior, mixture or flow.")
-    if run.transport is not None:
-        # the log determinant of the map: its exact likelihood of z, less the prior's of u
-        device = next(run.model.parameters()).device
-        z = run.transport.inverse(codes.to(device))
-        log_prob = log_prob + (run.transport.log_prob(z).cpu() - prior.log_prob(codes.double().cpu()))
     return Scores(generation.reconstruction_errors(run.model, images, labels), log_prob.detach().cpu().double())
+
+
+def _log_prob(run: Run, density: Density, images: Tensor, labels: Tensor | None) -> Tensor | None:
+    """Return the log densities of codes, (N,): with a transport, of those before the map."""
+    prior, transport = run.model.bottleneck.prior(), run.transport
+    if transport is None:
+        codes = generation.encode(run.model, images, labels)
+        return prior.log_prob(codes.double().cpu()) if isinstance(density, Prior) else density.log_prob(codes)
+    # in float64, since the map may move a code nearer to the edge of the prior's support than float32 can tell
+    device = next(run.model.parameters()).device
+    with generation.without_transport(run.model):
+        z = as_double(generation.encode(run.model, images, labels).to(device))
+    exact = transport.log_prob(z).cpu()
+    if isinstance(density, Prior):
+        return exact
+    u = as_prior(prior).interior(transport(z).cpu())
+    found = density.log_prob(u)
+    return None if found is None else found.cpu() + (exact - prior.log_prob(u))  # the map's log determinant
 
 
 def validation_scores(

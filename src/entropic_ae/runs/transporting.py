@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from entropic_ae import generation
+from entropic_ae.arrays import as_double
 from entropic_ae.autoencoder import Autoencoder
 from entropic_ae.bottlenecks import Bottleneck, Transported
-from entropic_ae.distributed import in_turn
-from entropic_ae.errors import InputError
+from entropic_ae.distributed import in_turn, is_first, sharers
+from entropic_ae.errors import InputError, warn
+from entropic_ae.priors import as_prior
 from entropic_ae.randomness import generator
 from entropic_ae.recipes import Scalar, read_fit_settings
 from entropic_ae.storage.files import sha256
@@ -23,7 +25,9 @@ from entropic_ae.transports import TRANSPORTS, Transport
 if TYPE_CHECKING:
     from entropic_ae.runs.run import Run
 
-__all__ = ["attach", "attach_saved", "fit_transport", "remove_transport", "transport_of"]
+__all__ = ["attach", "attach_saved", "fit_transport", "likelihoods", "remove_transport", "transport_of"]
+
+_FEW = 10  # codes for each of their dimensions, below which a fit says little of other codes
 
 
 def transport_of(model: Autoencoder) -> Transport | None:
@@ -92,8 +96,23 @@ def _fit(run: Run, kind: type[Transport], seed: int, settings: Mapping[str, Any]
     codes, std = generation.encode_posterior(run.model, *run.data.train)
     if std is not None:  # the aggregate posterior is what the decoder has seen
         codes = codes + std * torch.randn(codes.shape, generator=generator(seed))
+    if len(codes) < _FEW * codes.shape[1] and is_first(sharers()):
+        warn(
+            f"{len(codes):,} training codes of {codes.shape[1]} dimensions are few for a transport, which may fit "
+            f"them alone; expected {_FEW * codes.shape[1]:,} or more: lower latent_dim, or train on more images."
+        )
     device = next(run.model.parameters()).device
     return kind.fit(codes.to(device), run.model.bottleneck.prior(), seed=seed, **settings).to(device)
+
+
+def likelihoods(run: Run) -> tuple[float, float]:
+    """Return the mean log density of the validation codes z, in nats: under a run's transport, and its prior."""
+    transport, prior = run.transport, run.model.bottleneck.prior()
+    assert transport is not None
+    with generation.without_transport(run.model):
+        z = as_double(generation.encode(run.model, *run.data.validation).to(next(run.model.parameters()).device))
+    alone = prior.log_prob(as_prior(prior).interior(z.cpu()))
+    return transport.log_prob(z).mean().item(), alone.mean().item()
 
 
 def remove_transport(run: Run) -> None:

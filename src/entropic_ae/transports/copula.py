@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 from typing_extensions import Self
 
 from entropic_ae.priors import rank_scores
 from entropic_ae.storage.tensors import parameters
-from entropic_ae.transports.transport import Transport
+from entropic_ae.transports.traced import TracedCopula
+from entropic_ae.transports.transport import Transport, mean_and_unit
 
 __all__ = ["CopulaTransport", "GaussianTransport", "MarginalsTransport"]
 
 _KNOTS, _CODES_PER_KNOT = 257, 10  # of a marginal's map: most, and codes for each
-_RIDGE = 1e-6  # of the covariance, in units of its mean variance
+_RIDGE = 1e-6  # of a covariance, in units of each dimension's variance
+_TIE, _FILL = 1e-6, 1e-5  # by which equal knots are spread, in deviations, and their scores
 
 
 class GaussianTransport(Transport):
@@ -45,7 +47,9 @@ class GaussianTransport(Transport):
     @classmethod
     def fit_scores(cls, scores: Tensor, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG003
         """Take mean and covariance of scores, (N, S)."""
-        return {"mean": scores.mean(0), "root": _root(torch.cov(scores.T).reshape(scores.shape[1], -1))}
+        mean, deviation = mean_and_unit(scores)
+        covariance = torch.cov(((scores - mean) / deviation).T).reshape(scores.shape[1], -1)
+        return {"mean": mean, "root": deviation[:, None] * _root(covariance)}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], prior: Distribution) -> Self:
@@ -60,6 +64,13 @@ class GaussianTransport(Transport):
     def restore(self, scores: Tensor) -> Tensor:
         """Give scores, (N, S), mean and covariance back."""
         return self.mean + scores @ self.root.T
+
+    def traced(self) -> nn.Module:
+        """Return the map as a graph: the piecewise linear map with one piece takes the mean away."""
+        knots = torch.stack([self.mean, self.mean + 1])
+        return TracedCopula(
+            self.root, knots, torch.stack([torch.zeros_like(self.mean), torch.ones_like(self.mean)])
+        )
 
 
 class CopulaTransport(Transport):
@@ -118,6 +129,10 @@ class CopulaTransport(Transport):
         """Correlate scores, (N, S), and give them their marginals back."""
         return _piecewise(scores @ self.root.T, self.scores, self.knots)[0]
 
+    def traced(self) -> nn.Module:
+        """Return the map as a graph, the inverse of the Cholesky factor precomputed."""
+        return TracedCopula(self.root, self.knots, self.scores)
+
 
 class MarginalsTransport(CopulaTransport):
     """The marginals' map to normal scores, dimension by dimension.
@@ -138,8 +153,7 @@ class MarginalsTransport(CopulaTransport):
 
 
 def _root(covariance: Tensor) -> Tensor:
-    ridge = _RIDGE * covariance.diagonal().mean().clamp_min(torch.finfo(covariance.dtype).tiny)
-    return torch.linalg.cholesky(covariance + ridge * torch.eye(len(covariance)).to(covariance))
+    return torch.linalg.cholesky(covariance + _RIDGE * torch.eye(len(covariance)).to(covariance))
 
 
 def _checked_root(root: Tensor) -> Tensor:
@@ -155,17 +169,17 @@ def _whiten(centred: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
 
 def _monotone_map(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Return knots and their normal scores, both (Q, S) and increasing; equal values share their mean rank."""
-    n, dim = scores.shape
+    n = len(scores)
     count = min(_KNOTS, max(2, n // _CODES_PER_KNOT))
-    spread = scores.std(0).clamp_min(1e-6 * scores.abs().amax(0)).clamp_min(1e-12)
+    _, spread = mean_and_unit(scores)
     levels = (torch.linspace(0, 1, count).double() * (n - 1)).round().long().to(scores.device)
     values = scores.sort(0).values
     images = rank_scores(values).to(scores)[levels]
     knots = values[levels]
-    # equal knots are spread by at most a millionth of the deviation, so that the map is invertible
-    tie = 1e-6 * spread * torch.linspace(-1, 1, count).to(scores)[:, None]
-    fill = 1e-9 * torch.linspace(-1, 1, count).to(scores)[:, None].expand(-1, dim)
-    return knots + tie, images + fill
+    # Equal knots are spread by at most a millionth of the deviation, so that the map is invertible. Where many
+    # codes share the smallest or largest value, it goes on with a tenth of a deviation for a unit of the score.
+    spacing = torch.linspace(-1, 1, count).to(scores)[:, None]
+    return knots + _TIE * spread * spacing, images + _FILL * spacing
 
 
 def _piecewise(x: Tensor, knots: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:

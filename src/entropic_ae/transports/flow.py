@@ -15,7 +15,7 @@ from typing_extensions import Self
 from entropic_ae.errors import InputError
 from entropic_ae.randomness import seeded
 from entropic_ae.storage.tensors import parameters
-from entropic_ae.transports.transport import Transport
+from entropic_ae.transports.transport import Transport, mean_and_unit
 
 __all__ = ["FlowTransport"]
 
@@ -96,8 +96,7 @@ class FlowTransport(Transport):
             epochs: at most; training ends 10 epochs after the highest likelihood of held-out scores.
         """
         cls.check(transforms=transforms, hidden=hidden, layers=layers, bins=bins, epochs=epochs)
-        mean = scores.mean(0)
-        deviation = scores.std(0, correction=0).clamp_min(1e-6 * scores.abs().amax(0)).clamp_min(1e-12)
+        mean, deviation = mean_and_unit(scores)
         architecture = torch.tensor([scores.shape[1], transforms, hidden, layers, bins])
         points = ((scores - mean) / deviation).float()
         with seeded(seed), torch.enable_grad():

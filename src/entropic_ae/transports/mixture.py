@@ -16,13 +16,13 @@ from entropic_ae.mixtures import GaussianMixture, check_fit, choose_mixture, fit
 from entropic_ae.priors import Normal, normal_quantile
 from entropic_ae.storage.tensors import parameters
 from entropic_ae.transports.traced import TracedMixture
-from entropic_ae.transports.transport import Transport
+from entropic_ae.transports.transport import Transport, mean_and_unit
 
 __all__ = ["MixtureTransport"]
 
 _CELLS = 2**16  # values of a block: blocks that fit the cache are faster
 _BROAD, _SPREAD = 1e-3, 4.0  # weight of the broad component, and its covariance in units of the scores' own
-_LEAST_VARIANCE = 1e-24  # of the broad component, for codes that all coincide
+_RIDGE = 1e-6  # of that covariance, in units of each dimension's variance
 _DEEP = 36.0  # deviations at which a tail has no digits in float64
 _SINGLE = 5.0  # deviations up to which the search begins in float32
 _COARSE = 1e-3  # error in u at which a search ends
@@ -72,11 +72,20 @@ class MixtureTransport(Transport):
     def __init__(self, prior: Distribution, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
         super().__init__(prior)
         self._keep(weights=weights / weights.sum(), means=means, covariances=covariances)
-        # e_k = P_k x - offset_k is standard normal under component k, and its value d depends on x_1 ... x_d only
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Factor the covariances: P_k x - offset_k is standard normal under component k."""
         factors = self.mixture.precision_factors()
+        # value d of the product depends on x_1 ... x_d only
         self.register_buffer("_factors", factors.transpose(0, 1).contiguous(), persistent=False)  # (S, K, S)
         offsets = (factors @ self.means[..., None]).squeeze(2).T
         self.register_buffer("_offsets", offsets.contiguous(), persistent=False)  # (S, K)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        """Load the mixture, and factor its covariances."""
+        super()._load_from_state_dict(*args, **kwargs)
+        self._prepare()
 
     @property
     def mixture(self) -> GaussianMixture:
@@ -96,7 +105,7 @@ class MixtureTransport(Transport):
     @classmethod
     def check(cls, *, components: int = 0, scales: int = 2, shrinkage: float = 1.0) -> None:
         """Raise InputError for a negative number of components or shrinkage, or less than one scale."""
-        if components < 0:
+        if isinstance(components, int) and components < 0:
             raise InputError(f"{cls.name}.components must be at least 1, or 0 to choose it, got {components}.")
         check_fit(cls.name, components or 1, scales, shrinkage)
 
@@ -117,14 +126,13 @@ class MixtureTransport(Transport):
         cls.check(components=components, scales=scales, shrinkage=shrinkage)
         settings: dict[str, Any] = {"scales": scales, "shrinkage": shrinkage, "seed": seed}
         fitted = fit_mixture(scores, components, **settings) if components else choose_mixture(scores, **settings)
-        dim = scores.shape[1]
-        broad = torch.cov(scores.T).reshape(1, dim, dim) * _SPREAD
-        ridge = 1e-6 * broad.diagonal(dim1=1, dim2=2).mean().clamp_min(_LEAST_VARIANCE)
-        broad = broad + ridge * torch.eye(dim).to(scores)
+        dim, (mean, unit) = scores.shape[1], mean_and_unit(scores)
+        broad = torch.cov(((scores - mean) / unit).T).reshape(dim, dim) + _RIDGE * torch.eye(dim).to(scores)
+        broad = _SPREAD * unit[:, None] * broad * unit
         return {
             "weights": torch.cat([fitted.weights * (1 - _BROAD), fitted.weights.new_tensor([_BROAD])]),
-            "means": torch.cat([fitted.means, scores.mean(0, keepdim=True)]),
-            "covariances": torch.cat([fitted.covariances, broad]),
+            "means": torch.cat([fitted.means, mean[None]]),
+            "covariances": torch.cat([fitted.covariances, broad[None]]),
         }
 
     @classmethod
@@ -190,7 +198,7 @@ class MixtureTransport(Transport):
         for d, (factor, offset) in enumerate(zip(self._factors, self._offsets, strict=True)):
             slopes = factor[:, d]
             shifts = known @ factor[:, :d].T - offset  # (N, K)
-            column = _solve(u[:, d], log_weights, shifts, slopes)
+            column = _Root.apply(u[:, d], log_weights, shifts, slopes)
             columns.append(column)
             known = torch.stack(columns, 1)
             values = torch.addcmul(shifts, column[:, None], slopes)
@@ -210,28 +218,47 @@ def _log_tails(values: Tensor, log_weights: Tensor, left: Tensor) -> Tensor:
     return torch.where(deep, 1.0, tails).log().masked_scatter(deep, logs)
 
 
-def _solve(u: Tensor, log_weights: Tensor, shifts: Tensor, slopes: Tensor) -> Tensor:
-    """Return z with sum_k w_k Phi(slope_k z + shift_k) = Phi(u), (N,), with its gradients as an implicit function.
+class _Root(torch.autograd.Function):
+    """z with sum_k w_k Phi(slope_k z + shift_k) = Phi(u), (N,), with derivatives of every order.
 
-    Arguments:
+    Arguments of ``apply``:
         u: (N,).
         log_weights: (N, K), of any sum of weights.
         shifts: (N, K).
         slopes: (K,), positive.
     """
-    with torch.no_grad():
-        z = _search(u, log_weights, shifts, slopes)
-    if not torch.is_grad_enabled():
-        return z
-    log_weights = log_weights.log_softmax(1)
-    values = z[:, None] * slopes + shifts
-    log_tail = _log_tails(values, log_weights, u < 0)
-    error = log_tail - torch.special.log_ndtr(torch.where(u < 0, u, -u))  # abs has no derivative at 0
-    error = error - error.detach()  # gradients alone: where the density is tiny the step would only add rounding
-    with torch.no_grad():
-        log_density = (log_weights + slopes.log() - values.square() / 2).logsumexp(1) - math.log(2 * math.pi) / 2
-        step = (log_tail - log_density).exp()
-    return z - torch.where(u < 0, error, -error) * step
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(u: Tensor, log_weights: Tensor, shifts: Tensor, slopes: Tensor) -> Tensor:
+        """Search for the root."""
+        return _search(u, log_weights, shifts, slopes)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor], output: Tensor) -> None:
+        """Keep everything, from which the derivatives of the implicit function follow."""
+        ctx.save_for_backward(*inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        """Divide the derivatives of both sides by the density, as logarithms: all may be tiny."""
+        u, log_weights, shifts, slopes, z = ctx.saved_tensors
+        log_weights = log_weights.log_softmax(1)
+        values = z[:, None] * slopes + shifts
+        log_heights = log_weights - values.square() / 2  # but for a factor sqrt(2 pi), as all densities here
+        log_density = (log_heights + slopes.log()).logsumexp(1)
+        of_u = gradient * (-u.square() / 2 - log_density).exp()
+        if not any(ctx.needs_input_grad[1:]):
+            return of_u, None, None, None
+        of_shifts = -gradient[:, None] * (log_heights - log_density[:, None]).exp()
+        # w_k (Phi(value_k) - Phi(u)), by the smaller tails
+        sign = torch.where(u < 0, 1.0, -1.0).to(u)
+        tails, tail = torch.special.log_ndtr(sign[:, None] * values), torch.special.log_ndtr(sign * u)
+        scale = log_weights + math.log(2 * math.pi) / 2 - log_density[:, None]
+        excess = (scale + tails).exp() - (scale + tail[:, None]).exp()
+        of_weights = -gradient[:, None] * sign[:, None] * excess
+        return of_u, of_weights, of_shifts, (of_shifts * z[:, None]).sum(0)
 
 
 class _Conditional(NamedTuple):

@@ -1,4 +1,4 @@
-"""The mixture's Knothe-Rosenblatt map as a graph of fixed size, by operations that ONNX has, in float64."""
+"""Maps of normal scores as graphs of fixed size, by operations that ONNX has, in float64."""
 
 from __future__ import annotations
 
@@ -10,11 +10,57 @@ from torch._higher_order_ops.scan import scan
 
 from entropic_ae.priors import rational
 
-__all__ = ["TracedMixture"]
+__all__ = ["TracedCopula", "TracedMixture"]
 
 _STEPS = 50  # of the bracketed search; the first ones are Newton's, of the others every second one
 _NEWTON = 8
 _LEAST, _LARGEST = -700.0, 1e30  # logarithm of a weight that counts, and a bound of every quantile
+
+
+class TracedCopula(nn.Module):
+    """``CopulaTransport`` on normal scores, in both directions, for the export.
+
+    Arguments:
+        root: (S, S), lower triangular.
+        knots, images: (Q, S), of each dimension's piecewise linear map; None for the identity.
+
+    >>> map = TracedCopula(torch.eye(1).double(), torch.tensor([[0.0], [2.0]]), torch.tensor([[0.0], [1.0]]))
+    >>> map.transform(torch.tensor([[3.0]])), map.restore(torch.tensor([[1.5]]))
+    (tensor([[1.5000]], dtype=torch.float64), tensor([[3.]], dtype=torch.float64))
+    """
+
+    root: Tensor
+    inverse: Tensor
+    knots: Tensor | None
+    images: Tensor | None
+
+    def __init__(self, root: Tensor, knots: Tensor | None = None, images: Tensor | None = None) -> None:
+        super().__init__()
+        eye = torch.eye(len(root)).to(root)
+        self.register_buffer("root", root.clone())
+        self.register_buffer("inverse", torch.linalg.solve_triangular(root, eye, upper=False))
+        self.register_buffer("knots", None if knots is None else knots.double())
+        self.register_buffer("images", None if images is None else images.double())
+
+    def transform(self, scores: Tensor) -> Tensor:
+        """Map normal scores, (N, S), to standard normal ones, (N, S) float64."""
+        return _interpolated(scores.double(), self.knots, self.images) @ self.inverse.T
+
+    def restore(self, u: Tensor) -> Tensor:
+        """Invert ``transform``: (N, S) float64."""
+        return _interpolated(u.double() @ self.root.T, self.images, self.knots)
+
+
+def _interpolated(x: Tensor, knots: Tensor | None, images: Tensor | None) -> Tensor:
+    """Return the piecewise linear map of x, (N, S), which goes on with its last slopes at the ends."""
+    if knots is None or images is None:
+        return x
+    number, dim = knots.shape
+    place = (x[:, :, None] > knots.T).long().sum(2).clamp(1, number - 1)  # of the knot after
+    place = place + torch.arange(dim, device=x.device) * number
+    knots, images = knots.T.flatten(), images.T.flatten()
+    low, start = knots[place - 1], images[place - 1]
+    return start + (x - low) * ((images[place] - start) / (knots[place] - low))
 
 
 class TracedMixture(nn.Module):
@@ -91,7 +137,7 @@ class TracedMixture(nn.Module):
         high = torch.where(counted, quantiles, -_LARGEST).amax(1)
         first = (log_weights.exp() * quantiles).sum(1)
         first = torch.minimum(torch.maximum(first, low), high)
-        flip = torch.where(left, -math.sqrt(0.5), math.sqrt(0.5)).to(u)[:, None]
+        flip = torch.where(left, -1.0, 1.0).to(u)[:, None] * math.sqrt(0.5)  # 1 is exact in float32
 
         def step(
             bracket: tuple[Tensor, Tensor, Tensor], newton: Tensor

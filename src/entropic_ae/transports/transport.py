@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from typing_extensions import Self
 
-from entropic_ae.arrays import as_double, exact, has_double
+from entropic_ae.arrays import exact, has_double
 from entropic_ae.errors import DivergenceError, InputError
+from entropic_ae.mixtures import mean_and_deviation
 from entropic_ae.priors import CodePrior, as_prior
 
-__all__ = ["Transport"]
+__all__ = ["Transport", "mean_and_unit"]
 
 _LEAST = 2  # codes for a fit
+_LEAST_UNIT, _SMALLEST_UNIT = 1e-12, 1e-30  # of a dimension's deviation: in units of the largest, and of all
 
 
 class Transport(nn.Module):
@@ -66,20 +68,23 @@ class Transport(nn.Module):
             seed: of all random draws in the fit.
             settings: of ``fit_scores``.
 
-        Raises: InputError for too few codes, codes that are not finite, or a prior without normal scores.
+        Raises: InputError for too few codes, codes of another length than the prior's, codes that are not finite,
+            or a prior without normal scores.
         """
         if codes.dim() != 2 or len(codes) < _LEAST:
             raise InputError(
                 f"the transport '{cls.name}' expects at least {_LEAST} codes (N, D), got shape "
                 f"{tuple(codes.shape)}."
             )
+        _check_width(codes, as_prior(prior))
         if not bool(torch.isfinite(codes).all()):
             raise DivergenceError(
                 f"the transport '{cls.name}' expects finite codes, got NaN or infinity; look at what produced "
                 "them."
             )
         with torch.no_grad():
-            scores = as_prior(prior).to_normal(as_double(codes.detach()))
+            codes = codes.detach() if has_double(codes.device) else codes.detach().cpu()
+            scores = as_prior(prior).to_normal(as_prior(prior).interior(codes))
             return cls(prior, **cls.fit_scores(scores, seed=seed, **settings))
 
     @classmethod
@@ -101,19 +106,22 @@ class Transport(nn.Module):
     @exact
     def forward(self, codes: Tensor) -> Tensor:
         """Map codes z, (N, D), to codes u, (N, D), that follow the prior as well as the fit does."""
-        u, _ = self.transform(self.prior.to_normal(codes.double()))
+        _check_width(codes, self.prior)
+        u, _ = self.transform(self.prior.to_normal(self.prior.interior(codes)))
         return self.prior.from_normal(u).to(codes.dtype)
 
     @exact
     def inverse(self, codes: Tensor) -> Tensor:
         """Map codes u, (N, D), such as draws from the prior, to codes z, (N, D), for the decoder."""
-        z = self.restore(self.prior.to_normal(codes.double()))
+        _check_width(codes, self.prior)
+        z = self.restore(self.prior.to_normal(self.prior.interior(codes)))
         return self.prior.from_normal(z).to(codes.dtype)
 
     @exact
     def log_prob(self, codes: Tensor) -> Tensor:
         """Return the exact log density of codes z, (N, D), if u follows the prior: (N,) float64, in nats."""
-        codes = codes.double()
+        _check_width(codes, self.prior)
+        codes = self.prior.interior(codes)
         if not len(codes):  # of which torch.distributions has no density
             return codes.sum(1)
         scores = self.prior.to_normal(codes)
@@ -155,7 +163,7 @@ class Transport(nn.Module):
         if not has_double(function(torch.empty(0)).device):
             return self
         before: list[tuple[dict[str, Any], str, Tensor]] = [
-            (own, name, value)
+            (own, name, value.detach())  # of its own, since a parameter is narrowed in place
             for module in self.modules()
             for own in (module._parameters, module._buffers)
             for name, value in own.items()
@@ -165,7 +173,8 @@ class Transport(nn.Module):
         for own, name, value in before:
             moved = own[name]
             if moved is not None and moved.dtype != torch.float64:
-                own[name] = value.to(moved.device)
+                wide = value.to(moved.device)
+                own[name] = nn.Parameter(wide, moved.requires_grad) if isinstance(moved, nn.Parameter) else wide
         return self
 
     def state(self) -> dict[str, Tensor]:
@@ -189,6 +198,27 @@ class Transport(nn.Module):
     def _keep(self, **parameters: Tensor) -> None:
         for name, value in parameters.items():
             self.register_buffer(name, value.detach().double())
+
+
+def _check_width(codes: Tensor, prior: Distribution) -> None:
+    """Raise InputError unless codes are (N, D) with the prior's D."""
+    if codes.shape[1:] != prior.event_shape:
+        dim = prior.event_shape[0]
+        raise InputError(
+            f"a transport to a prior over {dim} values expects codes (N, {dim}), got shape {tuple(codes.shape)}."
+        )
+
+
+def mean_and_unit(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation of each dimension of scores, (N, S) float64, by which a map standardises them.
+
+    A constant dimension has no deviation: it counts as 1e-12 of the largest one.
+
+    >>> mean_and_unit(torch.tensor([[0.0, -1.0], [0.0, 1.0]]).double())[1]
+    tensor([1.4142e-12, 1.4142e+00], dtype=torch.float64)
+    """
+    mean, deviation = mean_and_deviation(scores)
+    return mean, deviation.maximum(_LEAST_UNIT * deviation.amax()).clamp_min(_SMALLEST_UNIT)
 
 
 def _log_normal(x: Tensor) -> Tensor:
