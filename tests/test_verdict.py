@@ -171,6 +171,14 @@ def test_training_that_is_too_short_comes_first():
     )
 
 
+@pytest.mark.parametrize(("setting", "again"), [("none", ", then transport again"), ("mixture", "")])
+def test_training_on_needs_another_transport_where_none_is_fitted_by_itself(setting, again):
+    expanded = {**INFO["expanded"], "settings": {**INFO["expanded"]["settings"], "transport": setting}}
+    short = {"epoch": [1], "validation_loss": [20.0]}
+    _, whole = judge(info={"training_images": 900, "expanded": expanded}, log=short, transported=True)
+    assert whole.advice == f"train longer{again}"
+
+
 @pytest.mark.parametrize("estimated", [{"ema": 0.99}, {"statistics_batches": 5}])
 def test_averages_that_are_estimated_anew_need_no_minibatches(estimated):
     log = {"epoch": [1], "validation_loss": [20.0]}

@@ -300,7 +300,8 @@ def _next(
     found = {one.subject: one for one in findings}
     training, samples = found["training"], found["samples"].grade
     if training.grade == "poor" or _UNFINISHED in training.sentence:
-        again = ", then transport again" if transported else ""
+        by_itself = info.expanded.settings.get("transport", "none") != "none"
+        again = ", then transport again" if transported and not by_itself else ""
         done = len(log.get("epoch", ()))
         onward = f"train on{again}: it has {done} of {info.expanded.settings.get('epochs')} epochs"
         if info.source == IN_MEMORY:
