@@ -204,6 +204,52 @@ def test_label_and_labels_are_one_argument(folder):
         run.encode(images, label=3, labels=3)
 
 
+def test_a_transport_says_what_it_gains(call, folder, tmp_path):
+    """The likelihood of validation codes with the map and without, of one kind and of all."""
+    folder = shutil.copytree(folder, tmp_path / "run")
+    run = eae.load(folder, device="cpu")
+    codes = run.encode(run.data.validation.images).double()
+    without = run.model.bottleneck.prior().log_prob(codes).mean().item()
+    code, out, _ = call("transport", folder, "--compare", "--json", "--device", "cpu")
+    by_kind = json.loads(out)["log_likelihood"]
+    assert code == 0
+    assert {*by_kind} >= {"none", "gaussian", "marginals", "copula", "mixture"}
+    assert by_kind["none"] == pytest.approx(without, abs=1e-4)
+    assert not (folder / "transport.safetensors").exists()
+    code, out, _ = call("transport", folder, "--kind", "gaussian", "--json", "--device", "cpu")
+    found = json.loads(out)["log_likelihood"]
+    transport = eae.load(folder, device="cpu").transport
+    assert found["transport"] == pytest.approx(transport.log_prob(codes).mean().item(), abs=1e-4)
+    assert found == pytest.approx({"transport": by_kind["gaussian"], "prior": without}, abs=1e-4)
+    assert call("transport", folder, "--compare", "--device", "cpu")[1].splitlines()[0] == (
+        "Mean log likelihood of validation codes, nats (higher is better):"
+    )
+    assert call("transport", folder, "--compare", "--set", "components=3")[::2] == (
+        2, "error: --compare fits every kind at its default settings; leave --set out.\n"
+    )  # fmt: skip
+    code, _, err = call("transport", folder, "--kind", "gaussian", "--set", "components=3")
+    assert (code, "unknown setting of the transport 'gaussian' 'components'; known: none." in err) == (2, True)
+
+
+def test_a_transport_of_few_codes_or_without_gain_is_warned_of(call, tmp_path, monkeypatch):
+    run = eae.train(
+        "bn-ae",
+        "digits",
+        set={"width": 4, "latent_dim": 8},
+        limit=60,
+        epochs=1,
+        out=tmp_path / "few",
+        progress=False,
+    )
+    _, out, err = call("transport", run.folder, "--set", "components=30", "--device", "cpu")
+    assert "60 training codes of 8 dimensions are few for a transport" in err
+    assert "Mean log likelihood of validation codes: " in out
+    monkeypatch.setattr("entropic_ae.runs.transporting.likelihoods", lambda _: (-9.0, -8.0))
+    _, out, err = call("transport", run.folder, "--kind", "marginals", "--device", "cpu")
+    assert "Mean log likelihood of validation codes: -9.00 nats, without the transport -8.00." in out
+    assert "describes validation codes worse than the prior does; fit another one, or none." in err
+
+
 def test_score_writes_a_row_an_image(call, folder, tmp_path):
     run = eae.load(folder, device="cpu")
     images = run.data.test.images

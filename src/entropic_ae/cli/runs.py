@@ -289,6 +289,9 @@ def transport(
         typer.Option(metavar="NAME=VALUE ...", help="Settings of the fit, e.g. components=50."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the fit; default: the run's own.")] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Only compare all kinds, by the likelihood of validation codes.")
+    ] = False,
     data: Moved = None,
     device: Device = "auto",
 ) -> Document:
@@ -296,8 +299,18 @@ def transport(
     settings = read_settings(set, None, None)
     loaded = load_run(run, device, data)
     from entropic_ae.runs.drawing import draw_again
+    from entropic_ae.runs.transporting import compare as compare_kinds
     from entropic_ae.runs.transporting import likelihoods
 
+    if compare:
+        if settings:
+            raise InputError("--compare fits every kind at its default settings; leave --set out.")
+        with notes.status("encoding the images, and fitting all transports"):
+            by_kind = compare_kinds(loaded, loaded.info.seed if seed is None else seed)
+        console.print("Mean log likelihood of validation codes, nats (higher is better):")
+        for name, value in sorted(by_kind.items(), key=lambda pair: -pair[1]):
+            console.print(f"  {name:<10}{value:>10.2f}", highlight=False)
+        return {"run": loaded.folder, "log_likelihood": by_kind}
     if loaded.origin is not None:
         raise InputError(f"{run} is read-only: nothing is written into its folder; entropic-ae pull it first.")
     if kind == "none":
@@ -315,7 +328,7 @@ def transport(
         highlight=False,
     )
     if found < alone:
-        warn("the transport describes validation codes worse than the prior does; fit a simpler one, or none.")
+        warn("the transport describes validation codes worse than the prior does; fit another one, or none.")
     hint(f"Codes and the prior now mean mapped codes: entropic-ae evaluate {loaded.folder} measures them.")
     return {
         "run": loaded.folder,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
+from torch.distributions import Distribution
 
 from entropic_ae import generation
 from entropic_ae.arrays import as_double
@@ -25,7 +28,7 @@ from entropic_ae.transports import TRANSPORTS, Transport
 if TYPE_CHECKING:
     from entropic_ae.runs.run import Run
 
-__all__ = ["attach", "attach_saved", "fit_transport", "likelihoods", "remove_transport", "transport_of"]
+__all__ = ["attach", "attach_saved", "compare", "fit_transport", "likelihoods", "remove_transport", "transport_of"]
 
 _FEW = 10  # codes for each of their dimensions, below which a fit says little of other codes
 
@@ -93,6 +96,12 @@ def fit_transport(run: Run, kind: str, seed: int, settings: Mapping[str, Scalar]
 
 
 def _fit(run: Run, kind: type[Transport], seed: int, settings: Mapping[str, Any]) -> Transport:
+    codes = _codes(run, seed)
+    return kind.fit(codes, run.model.bottleneck.prior(), seed=seed, **settings).to(codes.device)
+
+
+def _codes(run: Run, seed: int) -> Tensor:
+    """Return the training codes of a run whose transport is taken away: (N, D), on the device of its model."""
     codes, std = generation.encode_posterior(run.model, *run.data.train)
     if std is not None:  # the aggregate posterior is what the decoder has seen
         codes = codes + std * torch.randn(codes.shape, generator=generator(seed))
@@ -101,18 +110,41 @@ def _fit(run: Run, kind: type[Transport], seed: int, settings: Mapping[str, Any]
             f"{len(codes):,} training codes of {codes.shape[1]} dimensions are few for a transport, which may fit "
             f"them alone; expected {_FEW * codes.shape[1]:,} or more: lower latent_dim, or train on more images."
         )
-    device = next(run.model.parameters()).device
-    return kind.fit(codes.to(device), run.model.bottleneck.prior(), seed=seed, **settings).to(device)
+    return codes.to(next(run.model.parameters()).device)
+
+
+def compare(run: Run, seed: int) -> dict[str, float]:
+    """Return the mean log densities of validation codes, in nats, by the name of a transport, or none.
+
+    All kinds are fitted to the training codes, at their default settings, and none is kept. One whose package is
+    missing is left out.
+    """
+    with generation.without_transport(run.model):
+        codes, z, prior = _codes(run, seed), _validation_codes(run), run.model.bottleneck.prior()
+    found = {"none": _prior_likelihood(prior, z)}
+    for name, kind in TRANSPORTS.items():
+        with suppress(InputError):
+            kind.check()
+            found[name] = kind.fit(codes, prior, seed=seed).to(codes.device).log_prob(z).mean().item()
+    return found
 
 
 def likelihoods(run: Run) -> tuple[float, float]:
     """Return the mean log density of the validation codes z, in nats: under a run's transport, and its prior."""
-    transport, prior = run.transport, run.model.bottleneck.prior()
-    assert transport is not None
+    assert run.transport is not None
+    z = _validation_codes(run)
+    return run.transport.log_prob(z).mean().item(), _prior_likelihood(run.model.bottleneck.prior(), z)
+
+
+def _validation_codes(run: Run) -> Tensor:
+    """Return the codes of the validation images before a transport: (N, D), float64 if the device has it."""
     with generation.without_transport(run.model):
-        z = as_double(generation.encode(run.model, *run.data.validation).to(next(run.model.parameters()).device))
-    alone = prior.log_prob(as_prior(prior).interior(z.cpu()))
-    return transport.log_prob(z).mean().item(), alone.mean().item()
+        codes = generation.encode(run.model, *run.data.validation)
+    return as_double(codes.to(next(run.model.parameters()).device))
+
+
+def _prior_likelihood(prior: Distribution, z: Tensor) -> float:
+    return float(prior.log_prob(as_prior(prior).interior(z.cpu())).mean())
 
 
 def remove_transport(run: Run) -> None:
