@@ -2,9 +2,11 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 import torch
 from scipy.integrate import quad, trapezoid
@@ -271,6 +273,22 @@ def test_codes_that_come_twice_count_once():
     result = diagnose(torch.cat([z, z[:200]]), BatchNorm(8).prior())
     assert (result["n"], result["distinct"]) == (2200, 2000)
     assert "not told from N(0, I) by 2,200 of them" in result["verdict"]
+
+
+def test_norms_alone_are_a_lower_bound_where_the_estimate_is_negative():
+    """Uniform directions with squared norms of a Gamma distribution: in 64 dimensions the estimate is below 0."""
+    source = np.random.default_rng(0)
+    z = source.standard_normal((5000, 64))
+    z *= np.sqrt(source.gamma(96, 64 / 96, (5000, 1))) / np.linalg.norm(z, axis=1, keepdims=True)
+    found = diagnose(torch.from_numpy(z), BatchNorm(64).prior())
+    assert found["parts"]["joint structure"] < -0.5
+    # the divergence of the two Gamma distributions of the squared norm, shapes 96 and 32, scales 2 / 3 and 2
+    ratio = math.log(3)
+    exact = (96 - 32) * scipy.special.digamma(96) - scipy.special.gammaln(96) + scipy.special.gammaln(32)
+    exact += 32 * ratio + 96 * (1 / 3 - 1)
+    assert found["parts"]["norms"] == pytest.approx(exact, abs=0.03)
+    least = re.search(r"\(at least (\S+), since joint structure cannot be below 0\)", found["verdict"])
+    assert float(least[1]) == pytest.approx(exact, abs=0.15)
 
 
 @few

@@ -33,6 +33,7 @@ _BLOCKS = 20  # number of blocks of codes, or of samples of the prior
 _WHOLE = 2000  # maximum number of codes for a comparison with full samples of the prior instead of blocks
 _LEAST_EIGENVALUE = 1e-6  # of correlations: a direction below it is a linear combination of others
 _DITHER = 1e-3  # noise in standard deviations: the entropy of tied values would be minus infinity
+_NOISE = 0.05  # nats below 0 up to which the estimate of joint structure needs no comment
 _EXACT = 5000  # minimum number of codes for the marginals' test without simulation
 
 
@@ -263,6 +264,9 @@ def _verdict(result: dict[str, Any]) -> str:
     for reason, least in result["lower_bounds"].items():
         if least > result["divergence"]:
             text += f" (at least {_rounded(least)} by {reason})"
+    joint = parts.get("joint structure", 0.0)
+    if joint < -_NOISE:
+        text += f" (at least {_rounded(result['divergence'] - joint)}, since joint structure cannot be below 0)"
     if dependent := result["dependent"]:
         text += f"; {'dimensions' if counted else 'directions'} that copy others: {dependent}"
     told = [part for part in parts if result["p_values"][part] <= LEVEL]
