@@ -54,7 +54,7 @@ def apple(monkeypatch):
 
     monkeypatch.setattr(arrays, "_WITHOUT_DOUBLE", frozenset({"cpu"}))
     monkeypatch.setattr(arrays, "_on_cpu", moved)
-    for module in ("generation", "metrics.images", "transports.transport"):
+    for module in ("generation", "metrics.images"):
         monkeypatch.setattr(f"entropic_ae.{module}.as_double", double)
     return mode
 
