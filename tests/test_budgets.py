@@ -175,3 +175,16 @@ def test_what_diverged_or_lacks_is_named(study, tmp_path):
         "Diverged: vae learning_rate=1e+30, seed 0 (end).",
     )
     assert render_budget(out).endswith("\n\n" + "\n\n".join(gaps))
+
+
+def test_the_study_says_what_is_not_usual(study, tmp_path):
+    out = shutil.copytree(study[0] / "out", tmp_path / "out")
+    for path in (out / "end").glob("*.json"):
+        cell = json.loads(path.read_text())
+        cell["cell"]["precision"], cell["cell"]["shared"]["beta2"] = "bf16", 0.95
+        cell["budget"], cell["cell"]["shared"]["patience_steps"] = "converged", 1000
+        path.write_text(json.dumps(cell))
+    (said,) = (line for line in render_budget(out).splitlines() if "One training for each" in line)
+    assert ", precision bf16, " in said
+    assert "beta2 0.95" in said
+    assert "patience_steps" not in said

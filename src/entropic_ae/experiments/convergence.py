@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from entropic_ae.errors import InputError
-from entropic_ae.experiments.budgets import length_text, lengths_text
+from entropic_ae.experiments.budgets import find_budget, length_text, lengths_text
 from entropic_ae.experiments.cells import Cell, parse_system, read_cells
 from entropic_ae.experiments.drawing import save_canvas
 from entropic_ae.experiments.sweep import check_cells, run_cells, silent
@@ -233,12 +233,23 @@ def render_budget(out: Path) -> str:
     length = f", {length_text(first)}" if ends else ""
     lines += [
         "",
-        f"{first['data']}, {first['training_images']:,} training images{width}. One training for each system and "
-        f"seed{length}, measured along the way with its best weights so far. Frechet distances in "
-        f"{metrics['features']} features to the {metrics['split']} images, from {metrics['n']:,} images each. "
-        "Mean ± standard deviation over seeds.",
+        f"{first['data']}, {first['training_images']:,} training images{width}{_changes(first)}. "
+        f"One training for each system and seed{length}, measured along the way with its best weights so far. "
+        f"Frechet distances in {metrics['features']} features to the {metrics['split']} images, from "
+        f"{metrics['n']:,} images each. Mean ± standard deviation over seeds.",
     ]
     return "\n".join([*lines, *_gaps(out)])
+
+
+def _changes(cell: Mapping[str, Any]) -> str:
+    """Return the precision, if it is not the usual, and the settings of all systems that the budget has not."""
+    usual = find_budget(cell["budget"]).of(cell["data"]).settings if "budget" in cell else {}
+    precision = cell["cell"].get("precision", "32")
+    changed = {} if precision == "32" else {"precision": precision}
+    shared = {
+        name: value for name, value in cell["cell"]["shared"].items() if name not in {*usual, "epochs", "width"}
+    }
+    return "".join(f", {name} {value}" for name, value in {**changed, **shared}.items())
 
 
 def _gaps(out: Path) -> list[str]:
