@@ -20,7 +20,7 @@ from entropic_ae.storage.files import read_json
 from entropic_ae.training import Execution
 from entropic_ae.training.batches import ShuffledBatches
 
-__all__ = ["Cell", "Rung", "parse_system", "read_cells", "shared_protocol", "without_newer"]
+__all__ = ["Cell", "Rung", "has_transport", "parse_system", "read_cells", "shared_protocol", "without_newer"]
 
 _BY_CLASS = ("network", "bottleneck", "terms")  # newer settings too, whose choice the classes of a cell name
 
@@ -190,6 +190,15 @@ def parse_system(text: str) -> tuple[str, dict[str, Scalar]]:
         if "=" not in pair:
             raise InputError(f"expected RECIPE:NAME=VALUE, got '{text}'; for example eae:entropy=0.3.")
     return recipe, {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def has_transport(cell: Mapping[str, Any]) -> bool:
+    """Return whether the codes of a measured cell have a transport.
+
+    >>> has_transport({"expanded": {"settings": {"transport": "mixture"}}})
+    True
+    """
+    return bool(cell["expanded"]["settings"].get("transport", "none") != "none")
 
 
 def read_cells(out: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from entropic_ae.errors import InputError
 from entropic_ae.experiments.budgets import find_budget, length_text, lengths_text
-from entropic_ae.experiments.cells import Cell, parse_system, read_cells
+from entropic_ae.experiments.cells import Cell, has_transport, parse_system, read_cells
 from entropic_ae.experiments.drawing import save_canvas
 from entropic_ae.experiments.sweep import check_cells, run_cells, silent
 from entropic_ae.experiments.table1 import mean_text
@@ -43,14 +43,10 @@ def _frechet(cell: Mapping[str, Any], density: str) -> float | None:
     return distance
 
 
-def _has_transport(cell: Mapping[str, Any]) -> bool:
-    return cell["expanded"]["settings"].get("transport", "none") != "none"
-
-
 # A fitted transport, or a second stage, is a second model between the prior and the codes.
 MEASURES: dict[str, Measure] = {
-    "prior": lambda cell: None if _has_transport(cell) else _frechet(cell, "prior"),
-    "transport or second stage": lambda cell: _frechet(cell, "prior" if _has_transport(cell) else "second-stage"),
+    "prior": lambda cell: None if has_transport(cell) else _frechet(cell, "prior"),
+    "transport or second stage": lambda cell: _frechet(cell, "prior" if has_transport(cell) else "second-stage"),
     "mixture": lambda cell: _frechet(cell, "mixture"),
     "reconstruction error": lambda cell: cell["metrics"]["reconstruction_error"],
 }

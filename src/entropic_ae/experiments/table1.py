@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from entropic_ae.errors import InputError
 from entropic_ae.experiments.budgets import ends_by_rule, length_text, lengths_text
-from entropic_ae.experiments.cells import read_cells
+from entropic_ae.experiments.cells import has_transport, read_cells
 from entropic_ae.experiments.published import PUBLISHED
 from entropic_ae.recipes import RECIPES, compared
 from entropic_ae.recipes.recipe import Scalar
@@ -135,7 +135,7 @@ def _leads(rows: Mapping[str, Members], recipe: str, ours: str) -> list[str]:
     if collapsed := {name for member in rows[ours] for name in member["metrics"]["collapse"]["collapsed"]}:
         parts = ", ".join(sorted(collapsed))
         lines += [f"`{recipe}` itself has collapsed ({parts}), so these say nothing of it:", ""]
-    mapped = any(map(_has_transport, rows.values()))
+    mapped = any(has_transport(members[0]) for members in rows.values())
     for density, names in _PAPER.items():
         own = _column(rows, density)[ours]
         if not own:
@@ -152,10 +152,6 @@ def _leads(rows: Mapping[str, Members], recipe: str, ours: str) -> list[str]:
             shown = f"`{_name(ours, rows)}` ({mean_text(own)}) ahead with {density} sampling"
             lines.append(f"- {shown}: {'; '.join(verdicts)}.")
     return lines
-
-
-def _has_transport(members: Members) -> bool:
-    return bool(members[0]["expanded"]["settings"].get("transport", "none") != "none")
 
 
 def _ahead_for_all(pairs: Sequence[tuple[str, Sequence[float], Sequence[float]]]) -> str:
@@ -188,7 +184,7 @@ def _rivals(rows: Mapping[str, Members], density: str, recipe: str) -> list[_Riv
     found = []
     for label, values in _column(rows, density).items():
         other, name = _recipe(rows[label]), _name(label, rows)
-        if other in _ONE_IDEA or (_has_transport(rows[label]) and recipe == "eae"):
+        if other in _ONE_IDEA or (has_transport(rows[label][0]) and recipe == "eae"):
             continue
         two_stages = other in RECIPES and RECIPES[other].density == "second-stage"
         if density == "prior" and two_stages and second[label]:
