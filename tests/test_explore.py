@@ -2,6 +2,7 @@ import asyncio
 import base64
 import io
 import re
+import shutil
 import socket
 import sys
 import threading
@@ -243,6 +244,17 @@ def test_walks_start_from_the_mean_code_or_an_image(explorer):
     image = explorer.test_image(4)
     assert torch.equal(explorer.walk([0.0], image), explorer.run.reconstruct(image[None])[0])
     assert not torch.equal(explorer.walk([3.0], image), explorer.walk([-3.0], image))
+
+
+def test_a_walk_toward_a_class_is_the_edit_also_with_a_transport(run, tmp_path):
+    mapped = eae.load(shutil.copytree(run.folder, tmp_path / "run"), device="cpu")
+    mapped.fit_transport("mixture", components=5)
+    explorer = explore.Explorer(mapped)
+    image = explorer.test_image(4)
+    moved = explorer.walk([0.0], image, toward=(3, 1.0))
+    assert (moved.int() - mapped.edit(image[None], 3)[0].int()).abs().max() <= 1
+    apart = mapped.decode(mapped.encode(image[None]) + mapped.direction(3))[0]
+    assert (moved.int() - apart.int()).abs().max() > 1  # the direction of the mapped codes is another
 
 
 def test_reconstruction(explorer):

@@ -157,6 +157,12 @@ def test_a_small_difference_is_said_to_be_within_the_spread(tmp_path):
     assert "of the paper's column, **within the spread** (within the spread: vae)" in render(tmp_path)
 
 
+def test_rows_of_one_seed_among_others_are_named(tmp_path):
+    seeds = [cell("eae", seed, columns(10 + seed, 5, 4)) for seed in (0, 1)]
+    page = render(write(tmp_path, *seeds, cell("vae", 0, columns(12, 6, 5))))
+    assert "of 16 systems measured (one seed, without a spread: vae):" in page
+
+
 def test_verdicts_on_some_systems_and_on_a_collapsed_one_say_so(tmp_path):
     write(tmp_path, cell("eae", 0, columns(1, 2, 3), collapsed=["prior"]), cell("vae", 0, columns(2, 3, 4)))
     page = render(tmp_path)

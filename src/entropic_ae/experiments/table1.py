@@ -105,12 +105,15 @@ def statements(out: Path) -> list[str]:
     named = [(name, label) for name in _OURS if (label := _first(rows, name)) is not None]
     if not named or len(rows) == 1:
         return []
-    alone = any(len(rows[label]) == 1 for _, label in named)
+    alone = [_name(label, rows) for label, members in rows.items() if len(members) == 1]
+    unknown = " (one seed, the spread is unknown)" if len(alone) == len(rows) else ""
+    if alone and not unknown:
+        unknown = f" (one seed, without a spread: {', '.join(alone)})"
     measured = len({_recipe(members) for members in rows.values()} & {*compared()})
     among = f", among the {measured} of {len(compared())} systems measured" * (measured < len(compared()))
     lines = [
         "",
-        f"The paper's statements, at this budget{among}{' (one seed, the spread is unknown)' * alone}:",
+        f"The paper's statements, at this budget{among}{unknown}:",
         "",
     ]
     for name, label in named:

@@ -290,7 +290,7 @@ class Explorer:
             steps: distances along the first axes, in standard deviations.
             start: image, uint8 (C, H, W), whose code is the start; the default is the mean code.
             start_label, label: for a conditional run, the class of the start, and that of the result.
-            toward: for other runs, a class and how far to move toward it; see ``Run.direction``.
+            toward: for other runs, a class and how far to move toward it; see ``Run.edit``.
         """
         axes, _ = self.axes()
         begin = None
@@ -298,14 +298,22 @@ class Explorer:
             begin = self.run.encode(start[None], labels=self._taken(start_label))[0]
         code = walk(axes, torch.tensor([list(steps)]), begin)
         if toward is not None and toward[1] != 0:
-            code = code + toward[1] * self._direction(toward[0])
+            code = self._moved(code, *toward)
         return self.run.decode(within(code, self.run.model.bottleneck.prior()), labels=self._taken(label))[0]
 
-    def _direction(self, toward: int) -> Tensor:
+    def _moved(self, code: Tensor, toward: int, strength: float) -> Tensor:
+        """Move codes, (N, D), toward a class, before the transport if there is one, as ``Run.edit`` does."""
         with self._lock:
             if toward not in self._directions:
-                self._directions[toward] = self.run.direction(toward)
-            return self._directions[toward]
+                self._directions[toward] = self.run.direction(toward, transported=False)
+            step = strength * self._directions[toward]
+        if (transport := self.run.transport) is None:
+            return code + step
+        device = next(self.run.model.parameters()).device
+        with torch.no_grad():
+            start = transport.inverse(within(code, self.run.model.bottleneck.prior()).to(device))
+            moved: Tensor = transport(start + step.to(device))
+        return moved.cpu()
 
     def reconstruct(self, image: Tensor, label: int | None = None) -> Reconstruction:
         """Encode and decode an image, uint8 (C, H, W), with its label if the run is conditional."""
