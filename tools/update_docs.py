@@ -61,6 +61,7 @@ KINDS = {
     "leaders": sweeps.leaders,
     "labels from codes": sweeps.labels_from_codes,
     "statements": lambda path: "\n".join(statements(path)).strip(),
+    "brief statements": lambda path: "\n".join(statements(path, ("eae",))).strip(),
     "tries": render_tries,
     "choice": sweeps.choice,
     "factors": sweeps.factors,
