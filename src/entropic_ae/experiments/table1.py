@@ -98,9 +98,9 @@ def statements(out: Path, systems: Sequence[str] = _OURS) -> list[str]:
     with all systems. Their variants, ``eae-linear`` and ``2seae``, are left out, and of ``t-eae`` also ``eae``. In
     the paper's prior column, a two-stage system draws its codes from the second stage. Means over seeds are
     compared; a difference up to the standard deviations over seeds of both, added in quadrature, is within the
-    spread. Two densities of one system are compared seed by seed, by the deviation of the differences; a
-    transport is fitted so that they do not differ, and leaves its systems out. The first of several rows of a system
-    is used. The result is empty if none of ``systems`` was measured.
+    spread. Two densities of one system are compared seed by seed, by the deviation of the differences.
+    Systems with a transport, which is fitted so that these do not differ, are left out of it. The first of several
+    rows of a system is used. The result is empty if none of ``systems`` was measured.
 
     Arguments:
         out: a folder of result files.
