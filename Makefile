@@ -1,4 +1,4 @@
-# Two commands for a machine with Python, pip and make: `make demo` and `make test`.
+# For a machine with Python, pip and make: `make install`, `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
@@ -8,7 +8,9 @@ SLOW := -m "not slow"
 # four checks side by side: each prints what it found at its end, the suite as it goes
 TOGETHER := --no-print-directory --jobs 4 $(if $(filter output-sync,$(.FEATURES)),--output-sync)
 
-.PHONY: demo test test-slow check lint types suite fid docs clean
+.PHONY: install demo test test-slow check lint types suite fid docs clean
+
+install: .venv/installed
 
 demo: .venv/installed
 	rm -rf runs/demo
