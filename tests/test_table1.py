@@ -148,12 +148,28 @@ def test_columns_that_were_not_measured_have_no_verdict(tmp_path):
 
 
 def test_a_mixture_within_the_spread_of_the_prior_is_said_to_be_so():
-    assert table1._ahead_for_all([("a", [1.0, 9.0], [3.0, 11.5]), ("b", [2.0, 4.0], [3.0, 3.1])]) == (
+    def pair(name, *columns, errors=(0.0, 0.0)):
+        return (name, *(table1._Drawn(column, list(errors)) for column in columns))
+
+    assert table1._ahead_for_all([pair("a", [1.0, 9.0], [3.0, 11.5]), pair("b", [2.0, 4.0], [3.0, 3.1])]) == (
         "**holds**, within the spread for b"
     )
-    assert table1._ahead_for_all([("a", [3.0], [1.0]), ("b", [1.0], [1.0])]) == (
+    assert table1._ahead_for_all([pair("a", [3.0], [1.0]), pair("b", [1.0], [1.0])]) == (
         "**does not hold** for a; within the spread for b"
     )
+    near, far = (pair("a", [1.0], [lead], errors=[0.3]) for lead in (1.42, 1.43))  # 0.3 times the root of 2
+    assert table1._ahead_for_all([near]) == "**holds**, within the spread for a"
+    assert table1._ahead_for_all([far]) == "**holds**"
+
+
+def test_a_single_seed_has_the_spread_of_its_draws(tmp_path):
+    cells = [cell("eae", 0, columns(10, 5, 4)), cell("vae", 0, columns(11, 6, 5))]
+    for one, error in zip(cells, (0.6, 0.7), strict=True):
+        one["metrics"]["distances"]["prior"]["frechet_error"] = error
+        one["metrics"]["distances"]["gaussian"]["frechet_error"] = error + 0.1
+    page = render(write(tmp_path, *cells))
+    assert "`eae` (10.00) ahead with prior sampling: of the paper's column, **holds** (next: vae 11.00)" in page
+    assert "gaussian sampling: of all other systems here, **within the spread** (within the spread: vae)" in page
 
 
 def test_a_small_difference_is_said_to_be_within_the_spread(tmp_path):
@@ -165,13 +181,14 @@ def test_a_small_difference_is_said_to_be_within_the_spread(tmp_path):
 def test_rows_of_one_seed_among_others_are_named(tmp_path):
     seeds = [cell("eae", seed, columns(10 + seed, 5, 4)) for seed in (0, 1)]
     page = render(write(tmp_path, *seeds, cell("vae", 0, columns(12, 6, 5))))
-    assert "of 16 systems measured (one seed, without a spread: vae):" in page
+    assert "of 16 systems measured (of one seed, with the spread of the draws alone: vae):" in page
 
 
 def test_verdicts_on_some_systems_and_on_a_collapsed_one_say_so(tmp_path):
     write(tmp_path, cell("eae", 0, columns(1, 2, 3), collapsed=["prior"]), cell("vae", 0, columns(2, 3, 4)))
     page = render(tmp_path)
-    assert "at this budget, among the 2 of 16 systems measured (one seed, the spread is unknown):" in page
+    said = "(one seed, of which the spread is that of the draws alone):"
+    assert f"at this budget, among the 2 of 16 systems measured {said}" in page
     assert "`eae` itself has collapsed (prior), so these say nothing of it:" in page
 
 

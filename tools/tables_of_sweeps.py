@@ -25,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 SETS = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
 TITLES = {**SETS, "celeba": "Faces"}
 FACTORS = (0.04, 0.2, 1, 5, 25, 125)
+_ONE = "One seed"
 _PARTS = ("terms", "transport")  # of which a row of the leaders' table can have others than its system
 _MAPPED_OR_NOT = ("bn-ae", "t-bn-ae", "eae", "t-eae")
 CHOSEN = ("eae", "bn-ae", "wae", "vae", "rae")
@@ -124,6 +125,7 @@ def leaders(path: Path) -> str:
     cells = [cell for cell in read_cells(path) if "metrics" in cell]
     rows: dict[tuple[str, str], list[list[float]]] = {}
     trainings: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    errors: dict[tuple[str, str], list[float]] = {}
     for cell in cells:
         metrics, recipe, own = cell["metrics"], cell["cell"]["recipe"], cell["cell"]["own"]
         density = "prior" if "transport" in own else RECIPES[recipe].density
@@ -138,6 +140,8 @@ def leaders(path: Path) -> str:
         parts = (f", `{part}={own[part]}`" for part in _PARTS if part in own)
         name = f"`{recipe}`{''.join(parts)}"
         rows.setdefault((name, density), []).append([*map(float, values)])
+        measured = (metrics["distances"][one] for one in ("reconstructions", density, "mixture"))
+        errors[name, density] = [one["frechet_error"] for one in measured]
         trainings.setdefault((name, density), []).extend([cell["training"]] if "training" in cell else [])
     if len({cell["label"] for cell in cells}) > len(rows):
         raise ValueError(f"{path} has several settings of one system, which would share a row.")
@@ -145,6 +149,12 @@ def leaders(path: Path) -> str:
     columns += ("recall, %", "coverage, %", "near-copies, %")
     best_first = sorted(rows.items(), key=lambda row: sum(one[2] for one in row[1]) / len(row[1]))
     lines = [[*names, *map(mean_text, zip(*found, strict=True))] for names, found in best_first]
+    seeds = _seeds([len(found) for found in rows.values()])
+    if seeds == _ONE:
+        seeds += ", distances ± their standard error over draws of the images"
+        for line, (names, _) in zip(lines, best_first, strict=True):
+            for i, error in enumerate(errors[names], start=3):
+                line[i] += f" ± {error:.2f}"
     if any(map(ends_by_rule, cells)):
         columns += ("steps",)
         lines = [
@@ -158,7 +168,7 @@ def leaders(path: Path) -> str:
         f"in {first['metrics']['features']} features, lower is better; held-out images are at "
         f"{real['frechet']:.2f}, with a recall of {100 * real['recall']:.0f} %, a coverage of "
         f"{100 * real['coverage']:.0f} % and {100 * real['near_copies']:.1f} % near-copies. "
-        f"*Error* is squared, summed over an image. {_seeds([len(found) for found in rows.values()])}; "
+        f"*Error* is squared, summed over an image. {seeds}; "
         f"{first['training_images']:,} training images, {length_text(first)}, width {settings['width']}"
         f"{_optimiser(settings)}{_precision(first)}; settings searched with equal tries on validation images."
         + "".join(
@@ -190,7 +200,7 @@ def _seeds(numbers: Sequence[int]) -> str:
     """Return what the values of a table are, from the seeds of each row."""
     least, most = min(numbers), max(numbers)
     if most == 1:
-        return "One seed"
+        return _ONE
     return f"Mean ± standard deviation over {most if least == most else f'{least} to {most}'} seeds"
 
 

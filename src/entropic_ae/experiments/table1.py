@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -98,7 +99,9 @@ def statements(out: Path, systems: Sequence[str] = _OURS) -> list[str]:
     with all systems. Their variants, ``eae-linear`` and ``2seae``, are left out, and of ``t-eae`` also ``eae``. In
     the paper's prior column, a two-stage system draws its codes from the second stage. Means over seeds are
     compared; a difference up to the standard deviations over seeds of both, added in quadrature, is within the
-    spread. Two densities of one system are compared seed by seed, by the deviation of the differences.
+    spread. With one seed it is the standard error of the distance over draws of the images, which is less, as
+    another training differs too. Two densities of one system are compared seed by seed, by the deviation of the
+    differences.
     Systems with a transport, which is fitted so that these do not differ, are left out of it. The first of several
     rows of a system is used. The result is empty if none of ``systems`` was measured.
 
@@ -111,21 +114,23 @@ def statements(out: Path, systems: Sequence[str] = _OURS) -> list[str]:
     if not named or len(rows) == 1:
         return []
     alone = [_name(label, rows) for label, members in rows.items() if len(members) == 1]
-    unknown = " (one seed, the spread is unknown)" if len(alone) == len(rows) else ""
-    if alone and not unknown:
-        unknown = f" (one seed, without a spread: {', '.join(alone)})"
+    lone = " (one seed, of which the spread is that of the draws alone)" if len(alone) == len(rows) else ""
+    if alone and not lone:
+        lone = f" (of one seed, with the spread of the draws alone: {', '.join(alone)})"
     measured = len({_recipe(members) for members in rows.values()} & {*compared()})
     among = f", among the {measured} of {len(compared())} systems measured" * (measured < len(compared()))
     lines = [
         "",
-        f"The paper's statements, at this budget{among}{unknown}:",
+        f"The paper's statements, at this budget{among}{lone}:",
         "",
     ]
     for name, label in named:
         lines += _leads(rows, name, label)
     own = {label: members for label, members in rows.items() if not has_transport(members[0])}
-    prior, mixture = _column(own, "prior"), _column(own, "mixture")
-    both = [label for label in own if prior[label] and len(prior[label]) == len(mixture[label])]
+    prior, mixture = _drawn(own, "prior"), _drawn(own, "mixture")
+    both = [
+        label for label in own if prior[label].values and len(prior[label].values) == len(mixture[label].values)
+    ]
     if both:
         whole = "all" + " without a transport" * (len(own) < len(rows))
         said = _ahead_for_all([(_name(label, rows), mixture[label], prior[label]) for label in both])
@@ -147,8 +152,8 @@ def _leads(rows: Mapping[str, Members], recipe: str, ours: str) -> list[str]:
         lines += [f"`{recipe}` itself has collapsed ({parts}), so these say nothing of it:", ""]
     mapped = any(has_transport(members[0]) for members in rows.values())
     for density, names in _PAPER.items():
-        own = _column(rows, density)[ours]
-        if not own:
+        own = _drawn(rows, density)[ours]
+        if not own.values:
             continue
         rivals = _rivals(rows, density, recipe)
         groups = {"all other systems here": rivals}
@@ -159,18 +164,31 @@ def _leads(rows: Mapping[str, Members], recipe: str, ours: str) -> list[str]:
             }
         verdicts = [f"of {group}, {_verdict(own, members)}" for group, members in groups.items() if members]
         if verdicts:
-            shown = f"`{_name(ours, rows)}` ({mean_text(own)}) ahead with {density} sampling"
+            shown = f"`{_name(ours, rows)}` ({mean_text(own.values)}) ahead with {density} sampling"
             lines.append(f"- {shown}: {'; '.join(verdicts)}.")
     return lines
 
 
-def _ahead_for_all(pairs: Sequence[tuple[str, Sequence[float], Sequence[float]]]) -> str:
+class _Drawn(NamedTuple):
+    """Distances of one system in one column: a value for each seed, and its standard error over draws."""
+
+    values: list[float]
+    errors: list[float]
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over seeds; of a single one the standard error, which is 0 in old results."""
+        return spread_of(self.values) if len(self.values) > 1 else self.errors[0]
+
+
+def _ahead_for_all(pairs: Sequence[tuple[str, _Drawn, _Drawn]]) -> str:
     """Report whether the first is ahead of the second in every named pair, and name the exceptions."""
     behind, near = [], []
     for name, first, second in pairs:
-        leads = [other - one for one, other in zip(first, second, strict=True)]  # paired by run
+        leads = [other - one for one, other in zip(first.values, second.values, strict=True)]  # paired by run
         lead = statistics.mean(leads)
-        if abs(lead) <= spread_of(leads):
+        spread = spread_of(leads) if len(leads) > 1 else math.hypot(first.spread, second.spread)
+        if abs(lead) <= spread:
             near.append(name)
         elif lead < 0:
             behind.append(name)
@@ -185,36 +203,36 @@ class _Rival(NamedTuple):
 
     name: str
     recipe: str
-    values: list[float]
+    drawn: _Drawn
 
 
 def _rivals(rows: Mapping[str, Members], density: str, recipe: str) -> list[_Rival]:
     """Return the systems of a column that ``recipe`` is compared with, the best first."""
-    second = _column(rows, "second-stage")
+    second = _drawn(rows, "second-stage")
     found = []
-    for label, values in _column(rows, density).items():
+    for label, drawn in _drawn(rows, density).items():
         other, name = _recipe(rows[label]), _name(label, rows)
         if other in _ONE_IDEA or (has_transport(rows[label][0]) and recipe == "eae"):
             continue
         two_stages = other in RECIPES and RECIPES[other].density == "second-stage"
-        if density == "prior" and two_stages and second[label]:
+        if density == "prior" and two_stages and second[label].values:
             found.append(_Rival(f"the second stage of {name}", other, second[label]))
-        elif values:
-            found.append(_Rival(name, other, values))
-    return sorted(found, key=lambda rival: statistics.mean(rival.values))
+        elif drawn.values:
+            found.append(_Rival(name, other, drawn))
+    return sorted(found, key=lambda rival: statistics.mean(rival.drawn.values))
 
 
-def _verdict(own: Sequence[float], rivals: Sequence[_Rival]) -> str:
+def _verdict(own: _Drawn, rivals: Sequence[_Rival]) -> str:
     """Report whether a system is ahead of its rivals; name those that are ahead of it or within the spread."""
     ahead, near = [], []
     for rival in rivals:
-        lead = statistics.mean(rival.values) - statistics.mean(own)
-        if abs(lead) <= spread_of(rival.values, own):
+        lead = statistics.mean(rival.drawn.values) - statistics.mean(own.values)
+        if abs(lead) <= math.hypot(rival.drawn.spread, own.spread):
             near.append(rival.name)
         elif lead < 0:
-            ahead.append(f"{rival.name} {mean_text(rival.values)}")
+            ahead.append(f"{rival.name} {mean_text(rival.drawn.values)}")
     if not ahead and not near:
-        return f"**holds** (next: {rivals[0].name} {mean_text(rivals[0].values)})"
+        return f"**holds** (next: {rivals[0].name} {mean_text(rivals[0].drawn.values)})"
     said = [f"ahead: {', '.join(ahead)}"] * bool(ahead) + [f"within the spread: {', '.join(near)}"] * bool(near)
     return f"**{'does not hold' if ahead else 'within the spread'}** ({'; '.join(said)})"
 
@@ -240,8 +258,17 @@ def _rows(out: Path) -> dict[str, Members]:
 
 
 def _column(rows: Mapping[str, Members], name: str) -> dict[str, list[float]]:
+    return {label: drawn.values for label, drawn in _drawn(rows, name).items()}
+
+
+def _drawn(rows: Mapping[str, Members], name: str) -> dict[str, _Drawn]:
+    """Return what was measured of a column, by label; nothing for systems without it."""
     distances = {label: [m["metrics"]["distances"] for m in members] for label, members in rows.items()}
-    return {label: [d[name]["frechet"] for d in found if name in d] for label, found in distances.items()}
+    there = {label: [d[name] for d in found if name in d] for label, found in distances.items()}
+    return {
+        label: _Drawn([one["frechet"] for one in found], [one.get("frechet_error", 0.0) for one in found])
+        for label, found in there.items()
+    }
 
 
 def _ranks(column: Mapping[str, Sequence[float]]) -> dict[str, int]:
