@@ -56,9 +56,9 @@ def test_samples_reconstruct_and_encode_to_the_codes_that_they_were_decoded_from
     assert (again.float() - images.float()).square().mean() < 0.25 * images.float().var(0).mean()
     drawn = np.asarray(eae.picture(run.sample(64, seed=0), 8), dtype=float)
     assert np.abs(drawn - np.asarray(_picture(name))).mean() < 1  # another machine rounds otherwise
-    with pytest.warns(UserWarning, match="reconstructions are not shown: .*mnist"):
+    with pytest.warns(UserWarning, match=f"reconstructions are not shown: .*{run.info.data}"):
         shown = np.asarray(run.show(3, seed=1).convert("L"))
-    grid = np.asarray(eae.picture(run.sample(3, seed=1), 3))
+    grid = np.asarray(eae.picture(run.sample(3, seed=1), 3).convert("L"))
     assert (shown[28 : 28 + len(grid), -18 - grid.shape[1] : -18] == grid).all()
     found = run.encode(images)
     assert torch.nn.functional.cosine_similarity(found, codes).median() > 0.7
@@ -98,4 +98,4 @@ def test_an_unknown_example_is_refused_before_pytorch_is_imported(tmp_path):
         command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path}
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: unknown example 'mnits'; did you mean 'mnist'? Known: mnist.\n"
+    assert done.stderr == "error: unknown example 'mnits'; did you mean 'mnist'? Known: cifar10, mnist.\n"

@@ -53,8 +53,8 @@ def make(source: Path, target: Path, n: int) -> None:
         halved = {name: one.half() if one.is_floating_point() else one for name, one in tensors.items()}
         write_tensors(folder / WEIGHTS, halved, metadata)
         run = runs.load(folder, device="cpu")
-        if (kind := run.system.settings().get("transport")) is not None:
-            run.fit_transport(kind)
+        if kind := run.system.recipe.transport:
+            run.fit_transport(kind, **run.system.recipe.transport_settings)
         run.evaluate(n=n, densities=DENSITIES)
         for name in DENSITIES:
             save_images(run.sample(SAMPLES, density=name), folder / samples_file(name), columns=8)

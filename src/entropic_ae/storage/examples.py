@@ -16,7 +16,7 @@ def examples() -> list[str]:
     """Return the names of the examples, without the prefix.
 
     >>> examples()
-    ['mnist']
+    ['cifar10', 'mnist']
     """
     return sorted(path.name for path in _PLACE.iterdir() if path.is_dir())
 
@@ -32,7 +32,7 @@ def example_folder(name: str) -> Path:
     >>> example_folder("example:mnits")
     Traceback (most recent call last):
         ...
-    entropic_ae.errors.InputError: unknown example 'mnits'; did you mean 'mnist'? Known: mnist.
+    entropic_ae.errors.InputError: unknown example 'mnits'; did you mean 'mnist'? Known: cifar10, mnist.
     """
     own = name.removeprefix(EXAMPLE)
     if own not in examples():
