@@ -25,7 +25,6 @@ ROOT = Path(__file__).parent.parent
 SETS = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
 TITLES = {**SETS, "celeba": "Faces"}
 FACTORS = (0.04, 0.2, 1, 5, 25, 125)
-_ONE = "One seed"
 _PARTS = ("terms", "transport")  # of which a row of the leaders' table can have others than its system
 _MAPPED_OR_NOT = ("bn-ae", "t-bn-ae", "eae", "t-eae")
 CHOSEN = ("eae", "bn-ae", "wae", "vae", "rae")
@@ -150,7 +149,7 @@ def leaders(path: Path) -> str:
     best_first = sorted(rows.items(), key=lambda row: sum(one[2] for one in row[1]) / len(row[1]))
     lines = [[*names, *map(mean_text, zip(*found, strict=True))] for names, found in best_first]
     seeds = _seeds([len(found) for found in rows.values()])
-    if seeds == _ONE:
+    if max(map(len, rows.values())) == 1:
         seeds += ", distances ± their standard error over draws of the images"
         for line, (names, _) in zip(lines, best_first, strict=True):
             for i, error in enumerate(errors[names], start=3):
@@ -200,7 +199,7 @@ def _seeds(numbers: Sequence[int]) -> str:
     """Return what the values of a table are, from the seeds of each row."""
     least, most = min(numbers), max(numbers)
     if most == 1:
-        return _ONE
+        return "One seed"
     return f"Mean ± standard deviation over {most if least == most else f'{least} to {most}'} seeds"
 
 

@@ -101,9 +101,8 @@ def statements(out: Path, systems: Sequence[str] = _OURS) -> list[str]:
     compared; a difference up to the standard deviations over seeds of both, added in quadrature, is within the
     spread. With one seed it is the standard error of the distance over draws of the images, which is less, as
     another training differs too. Two densities of one system are compared seed by seed, by the deviation of the
-    differences.
-    Systems with a transport, which is fitted so that these do not differ, are left out of it. The first of several
-    rows of a system is used. The result is empty if none of ``systems`` was measured.
+    differences, but not for systems with a transport, which is fitted so that they do not differ. The first of
+    several rows of a system is used. The result is empty if none of ``systems`` was measured.
 
     Arguments:
         out: a folder of result files.
