@@ -36,7 +36,7 @@ from entropic_ae import (
 from entropic_ae.generation import encode
 from entropic_ae.randomness import seeded
 from entropic_ae.recipes import PRESETS, RECIPES, configure
-from entropic_ae.training import keeper, loop, to_unit
+from entropic_ae.training import Execution, keeper, loop, to_unit
 
 SHAPE = (1, 8, 8)
 
@@ -557,6 +557,16 @@ def test_fit_refuses(images):
         train(images, precision="8")
     with pytest.raises(InputError, match="device must be auto, cpu, cuda or mps, got 'gpu'"):
         train(images, device="gpu")
+
+
+@pytest.mark.parametrize(("has", "slow"), [("avx2", True), ("avx512_bw", False), ("avx_ne_convert", False)])
+def test_bf16_is_slow_on_cpus_without_instructions_for_it(has, slow, monkeypatch):
+    known = {"architecture": "x86_64", "avx512_bw": False, "avx_ne_convert": False, has: True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert ("use --precision 32" in Execution("cpu", precision="bf16").slowdown) == slow
+    assert not Execution("cpu", precision="32").slowdown
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # as in older versions
+    assert not Execution("cpu", precision="bf16").slowdown
 
 
 @pytest.mark.parametrize("bottleneck", [BatchNorm, L1Norm, partial(Whitening, eps=1e-4)])

@@ -25,7 +25,7 @@ from entropic_ae.runs.drawing import draw_again
 from entropic_ae.runs.labels import taken
 from entropic_ae.runs.loading import read_info
 from entropic_ae.runs.pace import advice
-from entropic_ae.runs.planning import Asked, completed, planned
+from entropic_ae.runs.planning import Asked, Plan, completed, planned
 from entropic_ae.runs.run import Run
 from entropic_ae.runs.transporting import attach_saved, fit_transport
 from entropic_ae.storage.log import read_log
@@ -128,8 +128,8 @@ def train(
             their number, their shape and the device, see ``recipes.fitted``. They are recorded in run.json, and a
             resumed run has them again.
 
-    Returns: the run, with the weights of the lowest validation loss. A warning tells how many images are exact
-    copies of others.
+    Returns: the run, with the weights of the lowest validation loss. Warnings tell how many images are exact
+    copies of others, and that a precision is slow on this CPU.
 
     Raises: InputError for anything that cannot work, if possible before the run folder is created; also for
         weights to start from that are of another architecture or shape.
@@ -168,8 +168,8 @@ def train(
     given = None if isinstance(asked.data, str | Path) else asked.data
     run = Run(folder, plan.info, plan.system, plan.model, given=given)
     run.data, run.overview = plan.images, plan.overview
-    if first and plan.copies.repeated and (plan.copies.shared or not progress):
-        warn(f"{plan.copies}.")
+    if first:
+        _warn(plan, execution, progress)
     if first and progress:
         lines = [*plan.overview.lines(), _where(run, preview_every)]
         print(*lines, sep="\n", file=sys.stderr, flush=True)
@@ -210,6 +210,14 @@ def train(
     except KeyboardInterrupt:
         raise Interrupted(_interruption(run)) from None
     return run
+
+
+def _warn(plan: Plan, execution: Execution, progress: bool) -> None:
+    """Warn of images that are copies of others, unless ``progress`` shows them, and of a slow precision."""
+    if plan.copies.repeated and (plan.copies.shared or not progress):
+        warn(f"{plan.copies}.")
+    if execution.slowdown:
+        warn(execution.slowdown)
 
 
 def _where(run: Run, preview_every: int | None) -> str:
