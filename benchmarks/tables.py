@@ -16,8 +16,11 @@ def where(found: Mapping[str, Any]) -> str:
     names = ("entropic-ae", "torch", "python", "pythae", "torch of pythae")
     versions = ", ".join(f"{name} {found['versions'][name]}" for name in names if name in found["versions"])
     machine = found["machine"]
+    vectors = f" with {machine['instructions']}" if "instructions" in machine else ""
     gpu = f", {machine['gpu']}" if "gpu" in machine else ""
-    return f"{machine['processor']}, {machine['cores']} cores, {found['threads']} threads{gpu}; {versions}."
+    return (
+        f"{machine['processor']}{vectors}, {machine['cores']} cores, {found['threads']} threads{gpu}; {versions}."
+    )
 
 
 def plain(value: Any) -> str:

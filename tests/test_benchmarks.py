@@ -9,7 +9,7 @@ from pathlib import Path
 import benchmarks.__main__
 import pytest
 import torch
-from benchmarks import accelerator
+from benchmarks import accelerator, tables
 from benchmarks.densities import bent
 from benchmarks.pairs import compared, interleave
 from benchmarks.ranking import _Kinds, _least, compare
@@ -17,6 +17,7 @@ from benchmarks.sizes import BATCH, SHAPE
 from benchmarks.training import LOSSES, Bare, configured
 from benchmarks.transports import halved
 
+from entropic_ae import provenance
 from entropic_ae.errors import InputError
 from entropic_ae.priors import Normal
 from entropic_ae.recipes import RECIPES
@@ -277,6 +278,12 @@ def test_results_are_rendered(kind, rows, lines, tmp_path):
     text = RENDER["KINDS"][kind](tmp_path / "a.json")
     for line in lines:
         assert line in text
+
+
+def test_a_result_names_the_vector_instructions():
+    text = tables.where({**WHERE, "machine": {**WHERE["machine"], "instructions": "AVX2"}})
+    assert text == ("x86_64 with AVX2, 2 cores, 1 threads; entropic-ae 1, torch 2, python 3, pythae 4.")
+    assert "instructions" in provenance.machine()
 
 
 CHECKS = [{"check": "check_a", "status": "passed"}, {"check": "check_b", "status": "skipped", "reason": "no b"}]

@@ -51,6 +51,7 @@ def test_a_study_is_measured_drawn_and_not_measured_twice(tmp_path, monkeypatch)
     page = render_study(tmp_path / "out")
     assert f"| 2 | with | {statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} |" in page
     assert "digits, 150 training images, 1 epoch, width 2." in page
+    assert "from 60 images each. Mean ± standard deviation over 2 seeds." in page
     assert "The paper expects" not in page  # of axes that are not its own
     told = []
     run_study("tiny", BASE, (0, 1), tmp_path / "out", tmp_path / "runs", tell=told.append)
@@ -72,10 +73,15 @@ def test_a_line_multiplies_the_weights_of_the_data_set(tmp_path):
 def test_the_papers_prediction_is_judged(far, told):
     axis = STUDIES["bottleneck"][0]
     curve = {8: [0.4, 0.6], 32: [far, far + 0.1]}
-    text = studies._prediction(
-        axis, {("latent_dim", "no entropy", "divergence (nats a dimension)"): curve}, "mnist"
-    )
+    found = {("latent_dim", "no entropy", "divergence (nats a dimension)"): curve}
+    text = studies._prediction(axis, found, "mnist")
     assert f"**{told}** (0.50 ± 0.14 nats a dimension at 8" in text
+    prior, mixture = {8: [5.0, 6.0], 32: [9.0, 9.0]}, {8: [3.0, 4.0], 32: [2.0, 3.0]}
+    found |= {("latent_dim", "no entropy", "prior"): prior, ("latent_dim", "no entropy", "mixture"): mixture}
+    more = studies._prediction(axis, found, "mnist")
+    apart = "2.00 ± 0.00 between the distances of prior and mixture at 8, 6.50 ± 0.71 at 32"
+    assert more == f"{text[:-1]}, and **holds** ({apart})."
+    assert studies._prediction(axis, {}, "mnist") == ""
 
 
 def test_the_best_prior_and_the_least_distance_from_the_mixture_are_named():

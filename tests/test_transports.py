@@ -436,5 +436,5 @@ def test_scales_bring_the_norms_of_heavy_tailed_codes_to_those_of_the_prior():
     ],
 )
 def test_invalid_settings_of_the_mixture_are_refused(setting, message):
-    with pytest.raises(InputError, match=f"mixture.{message}"):
+    with pytest.raises(InputError, match=f"transport.{message}"):
         MixtureTransport.fit(rings(50, 2), Normal.standard(2), **setting)

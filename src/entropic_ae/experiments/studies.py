@@ -244,7 +244,9 @@ def render_study(out: Path) -> str:
                 of = [found.get((axis.setting, line.label, measure), {}) for measure in MEASURES]
                 cells = [str(value), line.label, *(mean_text(curve.get(value, [])) for curve in of)]
                 lines.append("| " + " | ".join(cells) + " |")
-    first = next(cell for cell in read_cells(out / "cells") if "metrics" in cell)
+    measured = [cell for cell in read_cells(out / "cells") if "metrics" in cell]
+    seeds = len({cell["cell"]["seed"] for cell in measured})
+    first, spread = measured[0], "One seed." if seeds == 1 else f"Mean ± standard deviation over {seeds} seeds."
     metrics = first["metrics"]
     said = ("epochs", "stop_after", "stop_rate")
     shared = "".join(f", {name} {value}" for name, value in first["cell"]["shared"].items() if name not in said)
@@ -254,7 +256,7 @@ def render_study(out: Path) -> str:
         "",
         f"{first['data']}, {first['training_images']:,} training images, {length_text(first)}{shared}. "
         f"Frechet distances in {metrics['features']} features to the {metrics['split']} images, from "
-        f"{metrics['n']:,} images each. Mean ± standard deviation over seeds.{note}",
+        f"{metrics['n']:,} images each. {spread}{note}",
     ]
     if diverged := sum("diverged" in cell for cell in read_cells(out / "cells")):
         lines.append(f"{diverged} runs diverged and are left out.")
@@ -269,8 +271,7 @@ def _nearest(axes: Iterable[Axis], found: Mapping[tuple[str, str, str], Curve]) 
     for axis in axes:
         for line in axis.lines:
             prior, mixture = (found.get((axis.setting, line.label, name), {}) for name in ("prior", "mixture"))
-            for value in prior.keys() & mixture.keys():
-                apart = [one - other for one, other in zip(prior[value], mixture[value], strict=True)]
+            for value, apart in _apart(axis, line, found).items():
                 ways[f"{line.label}, {axis.label} {value}"] = (prior[value], mixture[value], apart)
     if not ways:
         return []
@@ -287,20 +288,49 @@ def _nearest(axes: Iterable[Axis], found: Mapping[tuple[str, str, str], Curve]) 
     ]
 
 
+def _apart(axis: Axis, line: Line, found: Mapping[tuple[str, str, str], Curve]) -> Curve:
+    """Return how much farther from the data samples of the prior are than those of the mixture."""
+    prior, mixture = (found.get((axis.setting, line.label, name), {}) for name in ("prior", "mixture"))
+    return {
+        value: [one - other for one, other in zip(prior[value], mixture[value], strict=True)]
+        for value in prior.keys() & mixture.keys()
+    }
+
+
 def _prediction(axis: Axis, found: Mapping[tuple[str, str, str], Curve], data: str) -> str:
-    """Report whether the paper's expectation along an axis holds for the first line, between its end values."""
-    curve = found.get((axis.setting, axis.lines[0].label, "divergence (nats a dimension)"), {})
-    ends = [curve[value] for value in (axis.of(data)[0], axis.of(data)[-1]) if value in curve]
-    if not axis.expected or len(ends) < 2:
+    """Report whether the paper's expectation along an axis holds for the first line, between its end values.
+
+    Two measures judge it: the divergence of the codes from the prior, and how much farther from the data samples
+    of the prior are than those of the mixture.
+    """
+    if not axis.expected:
         return ""
-    change = axis.expected * (statistics.mean(ends[1]) - statistics.mean(ends[0]))
-    holds = "within the spread" if abs(change) < spread_of(*ends) else "holds" if change > 0 else "does not hold"
+    line, ends = axis.lines[0], [axis.of(data)[0], axis.of(data)[-1]]
+    divergence = found.get((axis.setting, line.label, "divergence (nats a dimension)"), {})
+    measures = {
+        "nats a dimension": divergence,
+        "between the distances of prior and mixture": _apart(axis, line, found),
+    }
+    judged = [text for unit, curve in measures.items() if (text := _judged(curve, ends, axis.expected, unit))]
+    if not judged:
+        return ""
     towards = "farther from" if axis.expected > 0 else "nearer to"
     return (
         f"- The paper expects codes without an entropy to be {towards} the prior the larger the {axis.label}: "
-        f"**{holds}** ({mean_text(ends[0])} nats a dimension at {axis.of(data)[0]}, {mean_text(ends[1])} at "
-        f"{axis.of(data)[-1]})."
+        f"{', and '.join(judged)}."
     )
+
+
+def _judged(curve: Curve, ends: Sequence[Any], expected: int, unit: str) -> str:
+    """Report whether a measure changes between two values of an axis as expected; an empty text without both."""
+    if any(not curve.get(value) for value in ends):
+        return ""
+    first, last = (curve[value] for value in ends)
+    change = expected * (statistics.mean(last) - statistics.mean(first))
+    holds = (
+        "within the spread" if abs(change) < spread_of(first, last) else "holds" if change > 0 else "does not hold"
+    )
+    return f"**{holds}** ({mean_text(first)} {unit} at {ends[0]}, {mean_text(last)} at {ends[1]})"
 
 
 def draw_study(out: Path, files: Iterable[Path]) -> None:

@@ -112,7 +112,7 @@ def set_aside(folder: Path, paths: Iterable[Path]) -> Iterator[None]:
 
 def _publish(path: Path, mode: int) -> None:
     """Give a temporary file or folder, which is private, the default permissions."""
-    mask = os.umask(0)
+    mask = os.umask(0o077)  # it can only be read by setting it; files of other threads are private meanwhile
     os.umask(mask)
     path.chmod(mode & ~mask)
 

@@ -71,7 +71,7 @@ class FlowTransport(Transport):
         given = {"transforms": transforms, "hidden": hidden, "layers": layers, "bins": bins, "epochs": epochs}
         for name, value in given.items():
             if value < 1:
-                raise InputError(f"{cls.name}.{name} must be at least 1, got {value}.")
+                raise InputError(f"transport.{name} must be at least 1, got {value}.")
         if find_spec("zuko") is None:
             raise InputError("flows need zuko, which cannot be imported; pip install 'entropic-ae[flow]'.")
 

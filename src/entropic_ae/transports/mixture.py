@@ -106,8 +106,8 @@ class MixtureTransport(Transport):
     def check(cls, *, components: int = 0, scales: int = 2, shrinkage: float = 1.0) -> None:
         """Raise InputError for a negative number of components or shrinkage, or less than one scale."""
         if isinstance(components, int) and components < 0:
-            raise InputError(f"{cls.name}.components must be at least 1, or 0 to choose it, got {components}.")
-        check_fit(cls.name, components or 1, scales, shrinkage)
+            raise InputError(f"transport.components must be at least 1, or 0 to choose it, got {components}.")
+        check_fit("transport", components or 1, scales, shrinkage)
 
     @classmethod
     def fit_scores(
