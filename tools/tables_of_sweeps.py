@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from benchmarks.tables import markdown
 from entropic_ae.errors import InputError
 from entropic_ae.experiments.budgets import ends_by_rule, length_text, lengths_text
 from entropic_ae.experiments.cells import read_cells
-from entropic_ae.experiments.table1 import mean_text, statements
+from entropic_ae.experiments.table1 import mean_text, spread_text, statements
 from entropic_ae.experiments.tuning import first_round, score
 from entropic_ae.recipes import PRESETS, RECIPES, configure
 from entropic_ae.recipes.earlier import EARLIER
@@ -148,7 +148,7 @@ def leaders(path: Path) -> str:
     columns += ("recall, %", "coverage, %", "near-copies, %")
     best_first = sorted(rows.items(), key=lambda row: sum(one[2] for one in row[1]) / len(row[1]))
     lines = [[*names, *map(mean_text, zip(*found, strict=True))] for names, found in best_first]
-    seeds = _seeds([len(found) for found in rows.values()])
+    seeds = spread_text([len(found) for found in rows.values()])
     if max(map(len, rows.values())) == 1:
         seeds += ", distances ± their standard error over draws of the images"
         for line, (names, _) in zip(lines, best_first, strict=True):
@@ -193,14 +193,6 @@ def labels_from_codes(path: Path) -> str:
         "neighbours and by a linear probe. The systems and runs are those of the leaders' tables. Mean ± standard "
         "deviation over seeds."
     )
-
-
-def _seeds(numbers: Sequence[int]) -> str:
-    """Return what the values of a table are, from the seeds of each row."""
-    least, most = min(numbers), max(numbers)
-    if most == 1:
-        return "One seed"
-    return f"Mean ± standard deviation over {most if least == most else f'{least} to {most}'} seeds"
 
 
 def _precision(cell: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from entropic_ae.experiments.budgets import find_budget, length_text, lengths_te
 from entropic_ae.experiments.cells import Cell, has_transport, parse_system, read_cells
 from entropic_ae.experiments.drawing import save_canvas
 from entropic_ae.experiments.sweep import check_cells, run_cells, silent
-from entropic_ae.experiments.table1 import mean_text
+from entropic_ae.experiments.table1 import mean_text, spread_text
 from entropic_ae.experiments.tuning import best
 from entropic_ae.recipes import RECIPES
 from entropic_ae.storage.files import write_text
@@ -232,7 +232,7 @@ def render_budget(out: Path) -> str:
         f"{first['data']}, {first['training_images']:,} training images{width}{_changes(first)}. "
         f"One training for each system and seed{length}, measured along the way with its best weights so far. "
         f"Frechet distances in {metrics['features']} features to the {metrics['split']} images, from "
-        f"{metrics['n']:,} images each. Mean ± standard deviation over seeds.",
+        f"{metrics['n']:,} images each. {spread_text(len(point.cells) for point in found)}.",
     ]
     return "\n".join([*lines, *_gaps(out)])
 

@@ -13,7 +13,7 @@ from entropic_ae.experiments.budgets import ends_by_rule, length_text
 from entropic_ae.experiments.cells import Cell, read_cells
 from entropic_ae.experiments.drawing import save_canvas
 from entropic_ae.experiments.sweep import run_cells, silent
-from entropic_ae.experiments.table1 import mean_text, spread_of
+from entropic_ae.experiments.table1 import mean_text, spread_of, spread_text
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.storage.files import read_json, write_json, write_text
 
@@ -244,9 +244,8 @@ def render_study(out: Path) -> str:
                 of = [found.get((axis.setting, line.label, measure), {}) for measure in MEASURES]
                 cells = [str(value), line.label, *(mean_text(curve.get(value, [])) for curve in of)]
                 lines.append("| " + " | ".join(cells) + " |")
-    measured = [cell for cell in read_cells(out / "cells") if "metrics" in cell]
-    seeds = len({cell["cell"]["seed"] for cell in measured})
-    first, spread = measured[0], "One seed." if seeds == 1 else f"Mean ± standard deviation over {seeds} seeds."
+    first = next(cell for cell in read_cells(out / "cells") if "metrics" in cell)
+    seeds = [len(values) for curve in found.values() for values in curve.values() if values]
     metrics = first["metrics"]
     said = ("epochs", "stop_after", "stop_rate")
     shared = "".join(f", {name} {value}" for name, value in first["cell"]["shared"].items() if name not in said)
@@ -256,7 +255,7 @@ def render_study(out: Path) -> str:
         "",
         f"{first['data']}, {first['training_images']:,} training images, {length_text(first)}{shared}. "
         f"Frechet distances in {metrics['features']} features to the {metrics['split']} images, from "
-        f"{metrics['n']:,} images each. {spread}{note}",
+        f"{metrics['n']:,} images each. {spread_text(seeds)}.{note}",
     ]
     if diverged := sum("diverged" in cell for cell in read_cells(out / "cells")):
         lines.append(f"{diverged} runs diverged and are left out.")

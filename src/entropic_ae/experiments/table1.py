@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from entropic_ae.recipes import RECIPES, compared
 from entropic_ae.recipes.recipe import Scalar
 from entropic_ae.storage.run_folder import FLOOR, GIVEN
 
-__all__ = ["mean_text", "render", "spread_of", "statements"]
+__all__ = ["mean_text", "render", "spread_of", "spread_text", "statements"]
 
 _IMAGES = ("reconstructions", "interpolations")
 _DENSITIES = ("prior", "marginals", "gaussian", "copula", "mixture", "second-stage")
@@ -408,3 +408,15 @@ def mean_text(values: Sequence[float]) -> str:
     if len(values) == 1:
         return f"{values[0]:.2f}"
     return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+
+
+def spread_text(numbers: Iterable[int]) -> str:
+    """Return what the values of a table are, from the number of seeds of each row.
+
+    >>> spread_text([3, 1]), spread_text([1, 1])
+    ('Mean ± standard deviation over 1 to 3 seeds', 'One seed')
+    """
+    least, most = min(numbers := [*numbers]), max(numbers)
+    if most == 1:
+        return "One seed"
+    return f"Mean ± standard deviation over {most if least == most else f'{least} to {most}'} seeds"
