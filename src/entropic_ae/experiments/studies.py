@@ -329,7 +329,8 @@ def _judged(curve: Curve, ends: Sequence[Any], expected: int, unit: str) -> str:
     holds = (
         "within the spread" if abs(change) < spread_of(first, last) else "holds" if change > 0 else "does not hold"
     )
-    return f"**{holds}** ({mean_text(first)} {unit} at {ends[0]}, {mean_text(last)} at {ends[1]})"
+    single = " by one training of each" if len(first) == len(last) == 1 else ""
+    return f"**{holds}**{single} ({mean_text(first)} {unit} at {ends[0]}, {mean_text(last)} at {ends[1]})"
 
 
 def draw_study(out: Path, files: Iterable[Path]) -> None:
