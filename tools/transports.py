@@ -21,6 +21,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from benchmarks.tables import markdown
 
 import entropic_ae as eae
+from entropic_ae.experiments.table1 import mean_text, spread_text
 from entropic_ae.features import load_features
 from entropic_ae.metrics import frechet_distance
 from entropic_ae.provenance import git_commit, machine, versions
@@ -72,27 +73,27 @@ def measure(folder: Path, n: int, found: Mapping[str, dict[str, float]]) -> dict
 
 
 def render_transports(path: Path) -> str:
-    """Return the means over runs as Markdown, a row for each kind."""
-    of_runs = list(read_json(path)["runs"].values())
+    """Return a row for each kind as Markdown: mean ± standard deviation over runs.
+
+    Beside each measure is its difference to that of ``mixture``, taken in each run: runs differ more than maps do.
+    """
+    of_runs = [found["kinds"] for found in read_json(path)["runs"].values()]
     lines = []
     for name in (*KINDS, DECODED):
-        rows = [found["kinds"][name] for found in of_runs if name in found["kinds"]]
+        rows = [(kinds[name], kinds["mixture"]) for kinds in of_runs if name in kinds and "mixture" in kinds]
         if not rows:
             continue
-        counts = sorted(int(row["components"]) for row in rows if "components" in row)
-        lines.append(
-            [
-                f"`{name.replace(', ', '`, `', 1)}`" if name in KINDS else name,
-                " ".join(map(str, counts)),
-                *(_mean([row[value] for row in rows if value in row]) for value in ("nats", "prior")),
-            ]
-        )
-    heads = ["transport", "components", "log likelihood of test codes, nats", "Frechet, prior"]
-    return str(markdown(heads, lines))
-
-
-def _mean(values: list[float]) -> str:
-    return f"{sum(values) / len(values):.2f}" if values else ""
+        counts = sorted(int(row["components"]) for row, _ in rows if "components" in row)
+        line = [f"`{name.replace(', ', '`, `', 1)}`" if name in KINDS else name, " ".join(map(str, counts))]
+        for value in ("nats", "prior"):
+            known = [(row[value], default[value]) for row, default in rows if value in row]
+            differences = [mine - default for mine, default in known]
+            line += [mean_text([mine for mine, _ in known]), mean_text(differences) if name != "mixture" else "0"]
+        lines.append(line)
+    beside = "less that of `mixture`"
+    heads = ["transport", "components", "log likelihood of test codes, nats", beside, "Frechet, prior", beside]
+    table = str(markdown(heads, lines))
+    return f"{table}\n\n{spread_text([len(of_runs)])}; differences are taken between maps of one run."
 
 
 def main() -> None:
