@@ -350,6 +350,13 @@ def test_a_resumed_run_keeps_its_transport_only_with_its_weights(tmp_path):
     assert not more.files.transport.exists()
 
 
+def test_training_tells_that_it_fits_a_transport_which_takes_minutes_on_many_images(tmp_path, capsys):
+    small = {"width": 2, "batch_size": 20, "transport.components": 1}
+    eae.train("t-bn-ae", "digits", epochs=1, set=small, limit=100, device="cpu", out=tmp_path / "run")
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == "fitting the transport 'mixture' to the codes of 100 training images"
+
+
 def test_a_run_of_before_scales_and_shrinkage_is_resumed_without_them(tmp_path):
     options = {"limit": 100, "device": "cpu", "progress": False, "out": tmp_path / "run"}
     small, plain = {"width": 2, "batch_size": 20}, {"transport.scales": 1, "transport.shrinkage": 0.0}

@@ -22,7 +22,7 @@ from entropic_ae.cli.options import (
     check_data,
     load_run,
 )
-from entropic_ae.cli.printing import Document, console, hint, speak_for
+from entropic_ae.cli.printing import Document, console, hint, notes, speak_for
 from entropic_ae.errors import InputError
 from entropic_ae.storage.run_folder import (
     INTERPOLATIONS,
@@ -79,15 +79,18 @@ def sample(
     check_run(run)
     import torch
 
+    from entropic_ae.densities import DENSITIES
     from entropic_ae.runs.fitting import default_density
     from entropic_ae.runs.labels import find_label, in_file_name
     from entropic_ae.training import Execution
 
-    with Execution(device, devices, nodes).together():
+    with Execution(device, devices, nodes).together(), notes.status("drawing") as status:
         loaded = load_run(run, device, data)
         known = [find_label(loaded, one) for one in label or ()]
         labels: list[int | None] = [*known] if known else [None]
         density = density or default_density(loaded, labels[0])
+        if DENSITIES.find(density).needs_codes:  # minutes for tens of thousands of images, the first time
+            status.update(f"drawing from the density '{density}', which is fitted to the codes if need be")
         images = torch.cat(
             [loaded.sample(n, density=density, label=one, seed=seed, rounds=rounds) for one in labels]
         )

@@ -204,7 +204,7 @@ def train(
                 for preview in previews:
                     preview.write()
             with execution.together(), in_turn():  # the others read what the first process has written
-                _finish(run, recipe, seed)
+                _finish(run, recipe, seed, progress and first)
             if first:
                 draw_again(run)
     except KeyboardInterrupt:
@@ -247,11 +247,14 @@ def _record_stop(run: Run, stopped: Stopped | None, first: bool) -> None:
         run.files.write_info(run.info)
 
 
-def _finish(run: Run, recipe: Recipe, seed: int) -> None:
+def _finish(run: Run, recipe: Recipe, seed: int, progress: bool) -> None:
     """Take the folder's weights for the run's, fit its transport, and do what the recipe does after training."""
     attach_saved(run)
     run.mark_saved()
     if (own := run.system.recipe).transport:
+        if progress:  # minutes for tens of thousands of codes
+            said = f"fitting the transport '{own.transport}' to the codes of {run.info.training_images:,} training images"
+            print(said, file=sys.stderr, flush=True)
         fit_transport(run, own.transport, seed, own.transport_settings)
     if recipe.after_training is not None:
         recipe.after_training(run)
