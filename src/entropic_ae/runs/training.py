@@ -253,8 +253,8 @@ def _finish(run: Run, recipe: Recipe, seed: int, progress: bool) -> None:
     run.mark_saved()
     if (own := run.system.recipe).transport:
         if progress:  # minutes for tens of thousands of codes
-            said = f"fitting the transport '{own.transport}' to the codes of {run.info.training_images:,} training images"
-            print(said, file=sys.stderr, flush=True)
+            images = f"{run.info.training_images:,} training images"
+            print(f"fitting the transport '{own.transport}' to the codes of {images}", file=sys.stderr, flush=True)
         fit_transport(run, own.transport, seed, own.transport_settings)
     if recipe.after_training is not None:
         recipe.after_training(run)
