@@ -303,12 +303,13 @@ def score(
     density = density or default_density(loaded)
     numbers = [*range(len(images))]
     columns: dict[str, Any] = {"image": numbers} | ({"file": names} if names else {})
-    scored = loaded.score(images, density=density, labels=labels)
-    scores: Scores | Anomalies = scored
-    try:
-        scores = compared(scored, validation_scores(loaded, density, {}))
-    except InputError as error:  # the run's own images are missing or few
-        hint(escape(f"without surprise and p_value: {error}"))
+    with notes.status(f"scoring; the density '{density}' is fitted to the codes if need be"):
+        scored = loaded.score(images, density=density, labels=labels)
+        scores: Scores | Anomalies = scored
+        try:
+            scores = compared(scored, validation_scores(loaded, density, {}))
+        except InputError as error:  # the run's own images are missing or few
+            hint(escape(f"without surprise and p_value: {error}"))
     columns |= {name: part.tolist() for name, part in scores._asdict().items()}
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
