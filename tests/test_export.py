@@ -695,6 +695,50 @@ def test_a_difference_is_found(run, exported):
         onnx_files.largest_difference(path, shifted)
 
 
+class Directions(torch.nn.Module):
+    """Codes by their lengths, with a guard that is too small for the exporter to keep."""
+
+    def forward(self, z):
+        return z / (z.norm(dim=1, keepdim=True) + 1e-9)
+
+
+def test_a_guard_that_the_exporter_takes_away_is_told(tmp_path):
+    model, shape = build()
+    model.decoder = torch.nn.Sequential(Directions(), model.decoder)
+    with pytest.raises(InputError, match=r"decoder\.onnx differs from PyTorch by nan, .* as clamp\(min=\.\.\.\)"):
+        export_model(model, shape, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_part_without_a_value_at_zero_is_compared_elsewhere(tmp_path):
+    model, shape = build()
+    model.decoder = torch.nn.Sequential(Reciprocals(), model.decoder)
+    export_model(model, shape, tmp_path / "out")
+    assert (tmp_path / "out" / "decoder.onnx").is_file()
+
+
+class Windows(torch.nn.Module):
+    """Codes clamped to two windows, which the exporter makes one graph of with a value that nothing computes."""
+
+    def forward(self, z):
+        return z.clamp(min=-1).clamp(max=1) + z.clamp(min=-2).clamp(max=2)
+
+
+def test_a_graph_that_is_not_valid_is_one_sentence(tmp_path):
+    model, shape = build()
+    model.decoder = torch.nn.Sequential(Windows(), model.decoder)
+    with pytest.raises(InputError, match=r"makes a graph of the decoder that is not valid \(.+\); rewrite its"):
+        export_model(model, shape, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+class Reciprocals(torch.nn.Module):
+    """Codes by the squares of their lengths."""
+
+    def forward(self, z):
+        return z / (z**2).sum(1, keepdim=True)
+
+
 def test_training_on_removes_the_exports_of_the_weights_before(tmp_path):
     options = {"set": SMALL, "limit": 200, "out": tmp_path / "run", "device": "cpu", "progress": False}
     eae.train("eae", "digits", epochs=1, **options).export("safetensors")
