@@ -291,8 +291,10 @@ def draw_budget(out: Path, files: Iterable[Path]) -> None:
             axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
             axis.set_minor_formatter(NullFormatter())
+        plot.tick_params(labelsize="small")
         plot.grid(alpha=0.3, which="both")
-    canvas.legend(*panels[len(shown) - 1].get_legend_handles_labels(), loc="outside right upper", fontsize="small")
+    lines = panels[len(shown) - 1].get_legend_handles_labels()
+    canvas.legend(*lines, loc="outside upper center", ncols=2, fontsize="small")
     for plot in panels[len(shown) :]:
         plot.axis("off")
     for file in files:
