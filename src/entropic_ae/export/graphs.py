@@ -185,7 +185,7 @@ def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str
         "encoder": Graph(
             _Encode(plain),
             lambda x, y=None: (model.encode(x, y),),
-            lambda n: given(with_edge(torch.rand(n, *shape, generator=source))),
+            lambda n: given(_with_edge(torch.rand(n, *shape, generator=source))),
             {"images": f"{axes}; pixels of 8 bits divided by 255", **label},
             {"codes": codes},
             {},
@@ -193,7 +193,7 @@ def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str
         "decoder": Graph(
             plain.decoder if is_direct else _Decode(plain),
             lambda z, y=None: (model.decode(z, y),),
-            lambda n: given(with_edge(torch.randn(n, dim, generator=source))),
+            lambda n: given(_with_edge(torch.randn(n, dim, generator=source))),
             {"codes": f"float32 (N, {dim})", **label},
             {"images": images},
             {},
@@ -216,12 +216,12 @@ def make_graphs(model: Autoencoder, shape: Sequence[int], densities: Mapping[str
     return graphs
 
 
-def with_edge(values: Tensor) -> Tensor:
+def _with_edge(values: Tensor) -> Tensor:
     """Return values with zeros in the last of more than two rows: there a guard against a division by 0 counts.
 
     The exporter of PyTorch 2.13 takes small guards away.
 
-    >>> with_edge(torch.ones(3, 1)).tolist(), with_edge(torch.ones(2, 1)).tolist()
+    >>> _with_edge(torch.ones(3, 1)).tolist(), _with_edge(torch.ones(2, 1)).tolist()
     ([[1.0], [1.0], [0.0]], [[1.0], [1.0]])
     """
     if len(values) > _FEW:
